@@ -1,0 +1,64 @@
+# Everything runs in one environment, .venv, made on the first call and reused by every later one.
+# Nothing is written outside this folder but pip's own cache.
+#
+#   make PYTHON=python3.12 test     another interpreter (3.11 or newer)
+#   make DATA=photos/ demo          the demo on your own pictures
+#   make WORKERS=8 test             more test processes
+
+PYTHON ?= python3
+WORKERS ?= 2
+DATA ?=
+PYTEST_ARGS ?=
+
+# The stamp that says the environment is ready is named after what is to be installed and where it stands, so a
+# changed pyproject.toml or a moved folder installs again, and anything else costs only the look at a file name.
+KEY := $(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | tr ' ' '-')
+READY := .venv/ready-$(KEY)
+BENCH_READY := .venv/bench-$(KEY)
+BIN := .venv/bin/python
+PIP := $(BIN) -m pip install --disable-pip-version-check --no-input --progress-bar off -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format bench docs clean
+
+help:  ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+env: $(READY)  ## the environment alone
+
+$(READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "likewise needs Python 3.11 or newer; choose one with: make PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN) -c pass 2>/dev/null || { rm -rf .venv; $(PYTHON) -m venv .venv; }
+	@echo "Installing into .venv; this happens once."
+	$(PIP) torch torchvision
+	$(PIP) -e '.[dev,onnx,demo]'
+	@rm -f .venv/ready-* .venv/bench-*; touch $@
+
+$(BENCH_READY): $(READY)
+	$(PIP) -e '.[bench]'
+	@touch $@
+
+demo: $(READY)  ## train ISD for about two minutes and show what it learned; DATA=photos/ for your own pictures
+	@$(BIN) -m likewise.demo $(if $(DATA),--data '$(DATA)')
+
+test: lint  ## lint, types and tests: what has to pass
+	OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+lint: $(READY)  ## lint, layout and types only
+	$(BIN) -m ruff check
+	$(BIN) -m ruff format --check
+	$(BIN) -m mypy
+
+format: $(READY)  ## put the code into its layout and mend what can be mended automatically
+	$(BIN) -m ruff check --fix
+	$(BIN) -m ruff format
+
+bench: $(BENCH_READY)  ## measure speed, memory and accuracy beside other tools; writes benchmarks/RESULTS.md
+	$(BIN) -m benchmarks
+
+docs: $(READY)  ## write docs/methods again from the methods' cards
+	$(BIN) -m likewise.methods.pages docs/methods
+
+clean:  ## remove the environment and the tools' caches; runs/ stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info

@@ -1,0 +1,40 @@
+"""likewise learns what pictures have in common, without labels or with few.
+
+    run = likewise.train("photos/", method="isd", minutes=30)
+    likewise.evaluate(run, "photos/", labels="folders")
+    encoder = likewise.load(run)
+
+Each name below is imported when it is first used, so `import likewise` costs nothing and needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from likewise.evaluation.evaluate import evaluate
+    from likewise.training.train import train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "evaluate": "likewise.evaluation.evaluate",
+    "train": "likewise.training.train",
+}
+"""Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
+
+__all__ = ["__version__", "evaluate", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public function called `name`, imported now; a sub-package by its name."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'likewise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

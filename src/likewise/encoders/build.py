@@ -1,0 +1,191 @@
+"""From a spec to an encoder: find the timm model, fit it to width, stem and picture size, draw its weights."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+import likewise._torchvision  # noqa: F401  (has to be imported before timm)
+
+# isort: split
+import timm
+from timm.models.convnext import ConvNeXt
+from timm.models.efficientnet import EfficientNet
+from timm.models.mobilenetv3 import MobileNetV3
+from timm.models.resnet import ResNet
+
+from likewise.encoders.encoder import Encoder
+from likewise.encoders.resnet import USUAL_WIDTH, narrow, small_stem
+from likewise.encoders.spec import EncoderSpec
+from likewise.errors import InputError
+
+_GRID = 8
+"""Patches a side that a transformer with the small stem aims at: 4 px patches at 32 px, 8 px at 64 px."""
+
+
+def build(spec: EncoderSpec, seed: int = 0) -> Encoder:
+    """The encoder that `spec` describes, its random weights drawn from `seed` alone.
+
+    The state of PyTorch's own generators is left as it was. Initialisation is timm's: for ResNets, He normal with
+    fan-out, and zero for the last norm of each residual block. Raises `InputError` for names timm does not know, and
+    for widths, stems, sizes or published weights that the model does not have.
+    """
+    with _seeded(seed):
+        return Encoder(spec, _backbone(spec))
+
+
+def rebuild(spec: EncoderSpec) -> Encoder:
+    """The encoder that `spec` describes, to be filled with saved weights: published ones are not fetched for it."""
+    with _seeded(0):
+        return Encoder(spec, _backbone(replace(spec, pretrained=False)))
+
+
+@cache
+def has_small_stem(name: str) -> bool:
+    """Whether the model called `name` can have first layers for small pictures: ResNets, ConvNeXts, ViTs, ..."""
+    check_name(name)
+    return _can_be(EncoderSpec(name=name, stem="small", image_size=32))
+
+
+@cache
+def has_width(name: str) -> bool:
+    """Whether the model called `name` can be narrower than usual: plain ResNets."""
+    check_name(name)
+    return _can_be(EncoderSpec(name=name, width=USUAL_WIDTH // 4))
+
+
+def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Channel means and deviations that the published weights of `name` were trained with."""
+    check_name(name)
+    published = timm.get_pretrained_cfg(name)
+    if published is None:
+        default = EncoderSpec()
+        return default.mean, default.std
+    mean, std = published.mean, published.std
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+
+
+def check_name(name: str) -> None:
+    """Raise `InputError` with the nearest spelling where timm has no model called `name`."""
+    if timm.is_model(name.partition(".")[0]):
+        return
+    known = timm.list_models()
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise InputError(f"unknown encoder {name!r}: {hint}allowed is any of timm's {len(known)} models, such as resnet18")
+
+
+def _can_be(spec: EncoderSpec) -> bool:
+    """Whether the spec can be met, found by making the model without memory for its weights."""
+    try:
+        with torch.device("meta"):
+            _backbone(spec)
+    except InputError:
+        return False
+    return True
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from `seed` inside, and give the global generator back its state afterwards.
+
+    Weights are made on the CPU, so only its generator is seeded: `torch.manual_seed` would also reseed the others.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _backbone(spec: EncoderSpec) -> nn.Module:
+    """The timm model without classifier, adapted to the spec."""
+    check_name(spec.name)
+    if spec.pretrained and not timm.is_model_pretrained(spec.name):
+        raise InputError(f"timm has no published weights for {spec.name!r}: leave pretrained off")
+    if spec.pretrained and spec.width != USUAL_WIDTH:
+        raise InputError(f"published weights of {spec.name!r} have width {USUAL_WIDTH}, not {spec.width}")
+    model = _create(spec)
+    if spec.width != USUAL_WIDTH:
+        if not isinstance(model, ResNet):
+            raise InputError(f"encoder {spec.name!r} has no width: only ResNets do (resnet18, resnet50, ...)")
+        narrow(model, spec.width, spec.name)
+    if spec.stem == "small":
+        _shrink_stem(model, spec)
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    if patch is not None and spec.image_size % patch[0]:
+        near = max(1, round(spec.image_size / patch[0])) * patch[0]
+        raise InputError(f"image size {spec.image_size} is not whole {patch[0]} px patches of {spec.name!r}; {near} is")
+    return model
+
+
+def _create(spec: EncoderSpec) -> nn.Module:
+    """Ask timm for the model, with its input size, and with smaller patches where the stem is to be small."""
+    small = spec.stem == "small"
+    arguments: dict[str, Any] = {"num_classes": 0, "pretrained": spec.pretrained}
+    published = timm.get_pretrained_cfg(spec.name)
+    if published is None or not published.fixed_input_size:
+        if small and _is_convnext(spec.name):
+            arguments["patch_size"] = 1  # a total stride of 8, as in a ResNet with the small stem
+        return _ask_timm(spec, arguments)
+    arguments["img_size"] = spec.image_size
+    if small:
+        arguments["patch_size"] = _small_patch(spec)
+    try:  # models that can interpolate their positions take other sizes too, such as small crops
+        return _ask_timm(spec, {**arguments, "dynamic_img_size": True})
+    except InputError as error:
+        if not isinstance(error.__cause__, TypeError):
+            raise
+        return _ask_timm(spec, arguments)
+
+
+def _ask_timm(spec: EncoderSpec, arguments: dict[str, Any]) -> nn.Module:
+    """`timm.create_model`, whose many kinds of refusal become one `InputError`."""
+    try:
+        return timm.create_model(spec.name, **arguments)
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if spec.pretrained:
+            raise InputError(f"the published weights of {spec.name!r} cannot be had: {reason}") from error
+        if spec.stem == "small":
+            raise InputError(_no_small_stem(spec)) from error
+        raise InputError(f"encoder {spec.name!r} cannot be made for {spec.image_size} px: {reason}") from error
+
+
+def _small_patch(spec: EncoderSpec) -> int:
+    """Patch side that cuts the picture into a grid as near to 8 x 8 as its side allows."""
+    size = spec.image_size
+    sides = [patch for patch in range(1, size + 1) if size % patch == 0 and _GRID // 2 <= size // patch <= 2 * _GRID]
+    if not sides:
+        near = round(size / _GRID) * _GRID or _GRID
+        raise InputError(f"a {size} px picture does not divide into patches for {spec.name!r}; {near} px does")
+    return min(sides, key=lambda patch: abs(math.log(size / patch / _GRID)))
+
+
+def _is_convnext(name: str) -> bool:
+    return timm.model_entrypoint(name.partition(".")[0]).__module__ == ConvNeXt.__module__
+
+
+def _shrink_stem(model: nn.Module, spec: EncoderSpec) -> None:
+    """Give the model first layers for small pictures, in place, or check that timm did so when it made the model."""
+    patches = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    reductions = {stage["reduction"] for stage in getattr(model, "feature_info", [])}
+    if isinstance(model, ResNet):
+        small_stem(model, keep_weights=spec.pretrained)
+    elif isinstance(model, EfficientNet | MobileNetV3):
+        model.conv_stem.stride = (1, 1)
+    elif not (
+        (isinstance(model, ConvNeXt) and reductions == {1, 2, 4, 8})
+        or (patches is not None and reductions == {patches[0]})
+    ):
+        raise InputError(_no_small_stem(spec))
+
+
+def _no_small_stem(spec: EncoderSpec) -> str:
+    return f"encoder {spec.name!r} has no small stem: plain ResNets, ConvNeXts, EfficientNets and ViTs have one"

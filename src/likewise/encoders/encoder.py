@@ -1,0 +1,79 @@
+"""One encoder around any timm model: pooled features, the map before pooling, and the map as tokens."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from likewise.encoders.spec import EncoderSpec
+from likewise.errors import InputError
+
+
+class Encoder(nn.Module):
+    """(B, 3, H, W) normalised pictures -> (B, F) features.
+
+    `backbone` is the timm model without its classifier, with timm's own keys: `encoder.backbone.state_dict()` is
+    what is saved and deployed. Pooling is the model's own (average, class token, ...).
+    """
+
+    def __init__(self, spec: EncoderSpec, backbone: nn.Module) -> None:
+        """Wrap a timm model made with `num_classes=0`; use `likewise.encoders.build` to make one."""
+        super().__init__()
+        self.spec = spec
+        self.backbone = backbone
+        self.features = int(cast("int", backbone.head_hidden_size))
+        """F, the width of the pooled features."""
+        self.map_features = int(cast("int", backbone.num_features))
+        """C, the channels of the map. Equal to F except where the model widens after pooling (MobileNetV3)."""
+
+    def forward(self, x_B3HW: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, F) pooled features."""
+        return self._pool(self._last(x_B3HW))
+
+    def map(self, x_B3HW: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, h, w), the last features before pooling; those of a transformer's patches."""
+        return self._as_map(self._last(x_B3HW), x_B3HW)
+
+    def tokens(self, x_B3HW: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, N, C), the N = h * w positions of `map` in rows; class tokens are left out."""
+        return self.map(x_B3HW).flatten(2).transpose(1, 2)
+
+    def with_map(self, x_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled features (B, F) and map (B, C, h, w) of one pass, for methods that compare both."""
+        last = self._last(x_B3HW)
+        return self._pool(last), self._as_map(last, x_B3HW)
+
+    def _last(self, x_B3HW: Tensor) -> Tensor:
+        """What timm calls features: a map in the model's own layout, or tokens with class tokens first."""
+        return cast("Tensor", _call(self.backbone, "forward_features", x_B3HW))
+
+    def _pool(self, last: Tensor) -> Tensor:
+        return cast("Tensor", _call(self.backbone, "forward_head", last, pre_logits=True))
+
+    def _as_map(self, last: Tensor, x_B3HW: Tensor) -> Tensor:
+        """Bring maps in either layout, and tokens, to (B, C, h, w)."""
+        if last.ndim == 4:
+            channels_last = str(getattr(self.backbone, "output_fmt", "NCHW")) == "NHWC"
+            return last.permute(0, 3, 1, 2) if channels_last else last
+        if last.ndim != 3:
+            raise InputError(f"encoder {self.spec.name!r} has no map: its last features have {last.ndim} axes")
+        patches_BNC = last[:, int(getattr(self.backbone, "num_prefix_tokens", 0)) :]
+        height, width = self._grid(patches_BNC.shape[1], x_B3HW.shape[-2], x_B3HW.shape[-1])
+        return patches_BNC.transpose(1, 2).reshape(len(last), -1, height, width)
+
+    def _grid(self, count: int, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of `count` patches of an input of this size."""
+        patch = getattr(getattr(self.backbone, "patch_embed", None), "patch_size", None)
+        if patch is not None and (height // patch[0]) * (width // patch[1]) == count:
+            return height // patch[0], width // patch[1]
+        side = math.isqrt(count)
+        if side * side != count:
+            raise InputError(f"encoder {self.spec.name!r} has no map: its {count} tokens are not a square")
+        return side, side
+
+
+def _call(module: nn.Module, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Call a method that every timm model has but `nn.Module` does not declare."""
+    return getattr(module, name)(*args, **kwargs)

@@ -1,0 +1,132 @@
+"""What a view is compared with: embeddings of other pictures, kept from earlier steps.
+
+`Queue` forgets the oldest rows, `Bank` has one slot per picture. Both are modules whose whole state, write positions
+included, lies in buffers, so checkpoints resume exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from likewise.errors import InputError
+
+
+class Column(NamedTuple):
+    """A side column of a memory: something remembered with each row."""
+
+    fill: float = -1
+    """Value of rows that were never written."""
+    width: int | None = None
+    """None for one number a row, else the length of a vector."""
+    dtype: torch.dtype = torch.int64
+    """Type of the entries."""
+
+
+LABEL = Column()
+"""A label or picture index: one int64 a row, -1 where never written."""
+
+
+class Queue(nn.Module):
+    """A ring of the last `size` embeddings, any length, for batches of any length.
+
+    `rows` is (K, D). Until they are overwritten the rows hold Gaussian noise of unit norm, as MoCo, ISD and MSF start;
+    `noise="columns"` reproduces the official ResNet-18 code of ISD, which normalises the noise along the other axis.
+    Columns are read as `queue.column("label")`.
+    """
+
+    rows: Tensor
+    position: Tensor
+    filled: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        *,
+        columns: Mapping[str, Column] | None = None,
+        noise: Literal["rows", "columns"] = "rows",
+    ) -> None:
+        super().__init__()
+        if size < 1:
+            raise InputError(f"queue of {size} rows: it needs at least 1")
+        self.size = size
+        self.columns = dict(columns or {})
+        self.register_buffer("rows", normalize(torch.randn(size, dim), dim=1 if noise == "rows" else 0))
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+        for name, column in self.columns.items():
+            shape = (size,) if column.width is None else (size, column.width)
+            self.register_buffer(f"column_{name}", torch.full(shape, column.fill, dtype=column.dtype))
+
+    def column(self, name: str) -> Tensor:
+        """Side column `name`, (K,) or (K, width), row for row beside `rows`."""
+        return self.get_buffer(f"column_{name}")
+
+    @torch.no_grad()
+    def push(self, rows_BD: Tensor, **columns: Tensor | None) -> None:
+        """Write a batch over the oldest rows, wrapping around; of a batch longer than the ring the end stays.
+
+        Columns that are not given, or given as None, get their fill value back in the written rows.
+        """
+        batch = len(rows_BD)
+        kept = min(batch, self.size)
+        # Slots are computed on the device: reading the position back would stall an accelerator at every step.
+        slots = (self.position + (batch - kept) + torch.arange(kept, device=self.rows.device)) % self.size
+        self.rows.index_copy_(0, slots, rows_BD[batch - kept :].to(self.rows.dtype))
+        for name in self.columns:
+            self._write_column(name, slots, columns.pop(name, None))
+        if columns:
+            raise InputError(f"queue has no column {', '.join(columns)}: it has {', '.join(self.columns) or 'none'}")
+        self.position.add_(batch).remainder_(self.size)
+        self.filled.add_(batch).clamp_(max=self.size)
+
+    def _write_column(self, name: str, slots: Tensor, values: Tensor | None) -> None:
+        column = self.column(name)
+        if values is None:
+            column.index_fill_(0, slots, self.columns[name].fill)
+        else:
+            column.index_copy_(0, slots, values[len(values) - len(slots) :].to(column.dtype))
+
+    def __len__(self) -> int:
+        """Rows written so far, at most the size. Reads a buffer: not for use inside a training step."""
+        return int(self.filled)
+
+
+class Bank(nn.Module):
+    """One embedding per picture of the data set, (N, D), moved towards each new one.
+
+    A first write stores the row as it is; later ones store normalise(m old + (1 - m) new).
+    """
+
+    rows: Tensor
+    written: Tensor
+
+    def __init__(self, count: int, dim: int, *, momentum: float = 0.0) -> None:
+        super().__init__()
+        if count < 1 or not 0.0 <= momentum < 1.0:
+            raise InputError(f"bank of {count} pictures with momentum {momentum}: needs 1 or more, and 0 <= m < 1")
+        self.momentum = momentum
+        self.register_buffer("rows", normalize(torch.randn(count, dim), dim=1))
+        self.register_buffer("written", torch.zeros(count, dtype=torch.bool))
+
+    @torch.no_grad()
+    def write(self, index_B: Tensor, rows_BD: Tensor) -> None:
+        """Move the slots of the pictures `index_B` towards `rows_BD`."""
+        new = rows_BD.to(self.rows.dtype)
+        moved = normalize(torch.lerp(self.rows[index_B], new, 1.0 - self.momentum), dim=1)
+        seen = self.written[index_B].unsqueeze(1)
+        self.rows.index_copy_(0, index_B, torch.where(seen, moved, new))
+        self.written.index_fill_(0, index_B, True)
+
+    @torch.no_grad()
+    def centroids(self, assignment_N: Tensor, clusters: int) -> Tensor:
+        """Unit mean of the written members of each cluster, (clusters, D); zero rows for clusters without members."""
+        member = self.written & (assignment_N >= 0)
+        sums = self.rows.new_zeros(clusters, self.rows.shape[1])
+        sums.index_add_(0, assignment_N[member], self.rows[member])
+        return normalize(sums, dim=1)

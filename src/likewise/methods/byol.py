@@ -1,0 +1,160 @@
+"""BYOL: the student predicts the embedding that a slowly moving teacher gives to the other view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from likewise.encoders import Encoder, heads
+from likewise.methods.checks import at_least, between
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import pull, unit
+from likewise.teachers import Momentum
+from likewise.training.schedules import rising_momentum
+from likewise.views import strong
+from likewise.views.pair import SMALL_PICTURE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of BYOL. The defaults are those of the small preset."""
+
+    symmetric: bool = False
+    """Sum of both directions (twice the cost); otherwise the student sees the first view, the teacher the second."""
+    momentum: float = 0.99
+    """tau: share of its old weights that the teacher keeps at each step; the first value where it rises."""
+    momentum_schedule: Literal["constant", "cosine"] = "constant"
+    """cosine: rises to 1 over the budget, tau_t = 1 - (1 - tau)(cos(pi t/T) + 1)/2."""
+    update: Literal["before", "after"] = "before"
+    """When the teacher moves: before the step (small-batch form) or after the optimiser's (official)."""
+    hidden: int = 512
+    """Width of the hidden layer of projector and predictor."""
+    embedding: int = 64
+    """Length D of the embedding."""
+    last_bias: bool = True
+    """Bias in the last layer of both heads; the official code has none."""
+    views: Literal["asymmetric", "same"] = "asymmetric"
+    """asymmetric: the official pair (above 64 px blur 1.0 / .1, solarise 0 / .2); same: the MoCo v2 policy twice."""
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    """Smallest and largest share of the picture that a crop covers."""
+
+    def __post_init__(self) -> None:
+        between("momentum", self.momentum, 0.0, 1.0)
+        at_least("hidden", self.hidden, 1)
+        at_least("embedding", self.embedding, 1)
+
+
+class BYOL(Method):
+    """Bootstrap Your Own Latent.
+
+    Projector and predictor on the student, projector on the teacher, no memory, nothing is pushed away:
+
+        L = mean_b |unit(predictor(z_student)) - unit(z_teacher)|^2 = 2 - 2 cos,   summed over directions if symmetric.
+
+    What keeps it from collapsing is the predictor, the stop of the gradient and the slow teacher. The asymmetric form
+    with the teacher moving before the step is the small-batch variant that ISD and MSF compare with; MSF with k = 1
+    is the same loss.
+
+    Grill et al.: Bootstrap Your Own Latent, NeurIPS 2020, arXiv 2006.07733, section 3.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Bootstrap Your Own Latent",
+        paper="Grill, Strub, Altche, Tallec, Richemond et al. Bootstrap Your Own Latent: A New Approach to "
+        "Self-Supervised Learning. NeurIPS 2020, arXiv 2006.07733",
+        summary="The simplest strong baseline without negatives and without a memory.",
+        status="verified",
+    )
+    Settings = Settings
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        hidden, dim, bias = settings.hidden, settings.embedding, settings.last_bias
+        self.student = nn.Sequential(encoder, heads.mlp([encoder.features, hidden, dim], last_bias=bias))
+        self.predictor = heads.mlp([dim, hidden, dim], last_bias=bias)
+        self.teacher = Momentum(self.student)
+        same = settings.views == "same"
+        saturation = 0.4 if same else 0.2
+        blurs = (0.5, 0.5) if same else (1.0, 0.1)
+        solarises = (0.0, 0.0) if same else (0.0, 0.2)
+        self.views = {
+            role: strong(
+                facts.image_size,
+                mean=facts.mean,
+                std=facts.std,
+                scale=settings.crop_scale,
+                saturation=saturation,
+                blur=0.0 if facts.image_size <= SMALL_PICTURE else blur,
+                solarise=solarise,
+            )
+            for role, blur, solarise in zip(("first", "second"), blurs, solarises, strict=True)
+        }
+
+    def momentum(self, progress: Progress) -> float:
+        """The teacher's momentum at this moment."""
+        base = self.settings.momentum
+        rises = self.settings.momentum_schedule == "cosine"
+        return rising_momentum(base, progress.fraction) if rises else base
+
+    def before_step(self, progress: Progress) -> None:
+        """Small-batch form: the teacher moves first."""
+        if self.settings.update == "before":
+            self.teacher.update(self.student, self.momentum(progress))
+
+    def after_step(self, progress: Progress) -> None:
+        """Official form: the teacher moves towards the new weights."""
+        if self.settings.update == "after":
+            self.teacher.update(self.student, self.momentum(progress))
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """Squared distance of the prediction to the teacher's embedding of the other view."""
+        first, second = views["first"].image, views["second"].image
+        prediction_BD = self.predictor(self.student(first))
+        loss = pull(prediction_BD, unit(self.teacher(second)))
+        if self.settings.symmetric:
+            loss = loss + pull(self.predictor(self.student(second)), unit(self.teacher(first)))
+        return Terms(loss, {}, prediction_BD.detach())
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Online network as student, target network as teacher, each with its own running statistics."""
+        return {"student": self.student[0], "teacher": self.teacher.network.get_submodule("0")}
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "asymmetric": Preset(
+            settings=Settings(hidden=4096, embedding=512, views="same"),
+            optimisation=Optimisation(
+                learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200
+            ),
+            note="the small-batch baseline of ISD and MSF, ImageNet, ResNet-50",
+        ),
+        "imagenet": Preset(
+            settings=Settings(
+                symmetric=True,
+                momentum=0.996,
+                momentum_schedule="cosine",
+                update="after",
+                hidden=4096,
+                embedding=256,
+                last_bias=False,
+                crop_scale=(0.08, 1.0),
+            ),
+            optimisation=Optimisation(
+                optimiser="lars",
+                learning_rate=3.2,
+                weight_decay=1.5e-6,
+                decay_norms_and_biases=False,
+                warmup=0.01,
+                batch_size=4096,
+                epochs=1000,
+            ),
+            note="the published recipe, ImageNet, ResNet-50, 1000 epochs",
+        ),
+    }

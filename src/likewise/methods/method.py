@@ -1,0 +1,179 @@
+"""What a method is: its card, its settings, its parts, and one `step`.
+
+A method composes parts (an encoder, heads, a teacher, a memory) as members and knows nothing of optimisers, logging,
+data or evaluation. Those know the method only through the names on this page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from likewise.views.policy import ViewPolicy
+from likewise.views.view import View
+
+Views = Mapping[str, View]
+"""The views of one batch by role, as the method named them in `Method.views`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a method may know about the job when it is built. Everything in it is settled before training starts."""
+
+    images: int
+    """Pictures in the training set."""
+    batch_size: int
+    """Pictures per step over all processes."""
+    image_size: int
+    """Side of the encoder's input in pixels."""
+    classes: int = 0
+    """Number of classes where labels are known, else 0."""
+    steps_per_epoch: int = 1
+    """Full batches in one pass over the data."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Channel means that views are normalised with."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Channel deviations that views are normalised with."""
+
+
+class Batch(NamedTuple):
+    """What is known about the pictures of a batch, beside their views."""
+
+    index: Tensor
+    """(B,) int64: position of each picture in the data set."""
+    labels: Tensor | None = None
+    """(B,) int64, -1 where unknown; None where the data has no labels. Self-supervised methods only monitor them."""
+
+
+class Terms(NamedTuple):
+    """What one step returns."""
+
+    loss: Tensor
+    """Scalar, mean over the batch; what is differentiated."""
+    parts: dict[str, Tensor] = {}
+    """Named scalars worth a curve, detached. `teacher_entropy` (nats) and `purity` (0 to 1) also feed health."""
+    embedding: Tensor | None = None
+    """(B, D) detached student embedding, any scale, that health watches for collapse."""
+
+
+class Progress(NamedTuple):
+    """Where training stands, for schedules inside a method."""
+
+    step: int
+    """Optimiser steps done before this one, from 0."""
+    fraction: float
+    """Share of the budget used, 0 to 1."""
+    epoch: int
+    """Passes over the data finished, from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """How a preset of a method is optimised: the paper's numbers, or those of the small default."""
+
+    optimiser: Literal["sgd", "adamw", "lars"] = "sgd"
+    """Update rule."""
+    learning_rate: float = 0.06
+    """Peak learning rate at `batch_size`; not rescaled silently."""
+    weight_decay: float = 5e-4
+    """L2 decay (decoupled for adamw)."""
+    momentum: float = 0.9
+    """Momentum of sgd and lars; first beta of adamw."""
+    decay_norms_and_biases: bool = True
+    """Whether one-dimensional parameters are decayed (and, for lars, scaled) as well."""
+    schedule: Literal["cosine", "cosine_epoch", "step", "constant"] = "cosine"
+    """Shape of the learning rate: per step, once an epoch, or in steps at `milestones`."""
+    milestones: tuple[float, ...] = ()
+    """For `step`: shares of the budget after which the rate is multiplied by `step_factor`."""
+    step_factor: float = 0.2
+    """For `step`: the factor at each milestone."""
+    warmup: float = 0.0
+    """Share of the budget with a linearly rising rate."""
+    batch_size: int = 256
+    """Pictures per optimiser step over all processes."""
+    epochs: float = 30.0
+    """Budget when neither epochs nor minutes are given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A complete recipe: the method's settings and how they are optimised."""
+
+    settings: Any
+    """An instance of the method's `Settings`."""
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    """The matching optimiser, schedule and budget."""
+    note: str = ""
+    """Where the numbers come from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a person wants to know before choosing the method. The docs page and `likewise methods` are made of it."""
+
+    title: str
+    """Full name."""
+    paper: str
+    """Authors, title, venue, arXiv number."""
+    summary: str
+    """When to choose it, in one or two sentences."""
+    needs: tuple[Literal["labels", "some labels", "masks", "frozen teacher", "pairs"], ...] = ()
+    """What it needs beside pictures."""
+    memory: Literal["none", "queue", "bank", "prototypes"] = "none"
+    """What embeddings are compared with."""
+    smallest_batch: int = 2
+    """Below this it does not work."""
+    uniform_prior: bool = False
+    """Whether it assumes balanced clusters: a warning for skewed data."""
+    status: Literal["verified", "experimental"] = "experimental"
+    """`verified`: equal to official numbers, and shown to learn on real pictures."""
+    deploy: Literal["student", "teacher"] = "student"
+    """Which encoder is meant to be used after training."""
+
+
+class Method(nn.Module):
+    """Base of every method. Subclasses set the class variables, build their parts, and write `step`.
+
+    The encoder handed to `__init__` maps (B, 3, H, W) to pooled (B, F) features and says F as `encoder.features`.
+    """
+
+    card: ClassVar[Card]
+    Settings: ClassVar[type]
+    presets: ClassVar[Mapping[str, Preset]]
+    """Recipes by name, the default first."""
+
+    views: Mapping[str, ViewPolicy]
+    """Role -> what that view looks like."""
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """Loss of one batch. Writes to the memory in the order of the paper."""
+        raise NotImplementedError(f"{type(self).__name__} has no step")
+
+    def forward(self, views: Views, batch: Batch) -> Terms:
+        """Same as `step`; distributed wrappers need the work to pass through `forward`."""
+        return self.step(views, batch)
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Trained encoders by role: `student`, and `teacher` where there is one, ready for evaluation."""
+        raise NotImplementedError(f"{type(self).__name__} names no encoders")
+
+    def before_step(self, progress: Progress) -> None:
+        """Called once before the forward pass of an optimiser step: schedules, moving averages."""
+
+    def after_backward(self, progress: Progress) -> None:
+        """Called when gradients are complete, before the optimiser: freezing, clipping."""
+
+    def after_step(self, progress: Progress) -> None:
+        """Called after the optimiser step: averages of the new weights, normalised prototypes."""
+
+    def refresh(self, features: Tensor) -> None:
+        """Called after each epoch with (N, F) features of all pictures if `needs_refresh` is set: clusters."""
+
+    needs_refresh: ClassVar[bool] = False
+
+    def parameter_groups(self) -> Iterable[dict[str, Any]]:
+        """Optimiser groups; a group may carry `rate` (factor on the learning rate) and `weight_decay`."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]

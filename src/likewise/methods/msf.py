@@ -1,0 +1,131 @@
+"""MSF: an embedding is pulled to the mean of the teacher's nearest neighbours, and nothing is pushed away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from likewise.distributed import gather
+from likewise.encoders import Encoder, heads
+from likewise.memory import LABEL, Queue
+from likewise.methods.checks import at_least, between
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import neighbours, pull, purity, unit
+from likewise.teachers import Momentum, with_statistics_of
+from likewise.views.pair import PairPolicy, teacher_student
+
+
+class MeanShift(NamedTuple):
+    """The mean-shift loss of a batch and where it came from."""
+
+    loss: Tensor
+    """Scalar, mean over the batch."""
+    index: Tensor
+    """(B, k) rows of the memory that the student was pulled to, nearest to the teacher's vector first."""
+
+
+def mean_shift(student_BD: Tensor, teacher_BD: Tensor, memory_KD: Tensor, k: int) -> MeanShift:
+    """Mean squared distance of the student to the `k` rows nearest to the teacher (MSF, arXiv 2105.07269, eq. 1-2).
+
+    L = (1/B) sum_i (1/k) sum_{j in N(i)} (2 - 2 v_i . M_j), which is 2 - 2 v_i . n_i with n_i the mean of the k rows,
+    so that no distance of the student to the memory is ever computed. `memory_KD` must already hold the teacher's
+    vectors of this batch: the first neighbour is then the teacher's own vector, and k = 1 is BYOL.
+    """
+    found = neighbours(unit(teacher_BD), memory_KD, k)
+    return MeanShift(pull(student_BD, memory_KD[found.index].mean(1)), found.index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of MSF. The defaults are those of the small preset."""
+
+    queue_size: int = 4096
+    """Rows of the memory, K. Smaller than the data set."""
+    topk: int = 5
+    """k: neighbours that an embedding is pulled to, the teacher's own vector among them."""
+    momentum: float = 0.99
+    """m: share of its old weights that the teacher keeps at each step."""
+    embedding: int = 64
+    """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
+    views: PairPolicy = "weak/strong"
+    """Teacher/student views."""
+
+    def __post_init__(self) -> None:
+        at_least("queue_size", self.queue_size, 1)
+        between("topk", self.topk, 1, self.queue_size)
+        between("momentum", self.momentum, 0.0, 1.0)
+        at_least("embedding", self.embedding, 0)
+
+
+class MSF(Method):
+    """Mean Shift for self-supervised learning.
+
+    BYOL whose target is the mean of the k nearest neighbours, in a memory, of the teacher's view instead of that view
+    alone: L = mean_i (1/k) sum_{j in N(i)} |v_i - M_j|^2, with v the unit prediction of the student and N(i) the rows
+    nearest to the unit teacher vector u_i.
+
+    Order inside a step, which differs from ISD: teacher moves, both look, the teacher's vectors enter the memory
+    FIRST, then neighbours and loss. Logits and enqueue the other way round would make k = 1 a random target.
+
+    Koohpayegani, Tejankar, Pirsiavash: Mean Shift for Self-Supervised Learning, ICCV 2021, arXiv 2105.07269, section 3.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Mean Shift",
+        paper="Koohpayegani, Tejankar, Pirsiavash. Mean Shift for Self-Supervised Learning. ICCV 2021, "
+        "arXiv 2105.07269",
+        summary="Best accuracy per unit of computation at batch 256 without negatives; loses least with weak "
+        "augmentation only, so useful outside natural pictures.",
+        memory="queue",
+        status="verified",
+    )
+    Settings = Settings
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        features = encoder.features
+        dim = settings.embedding or features // 4
+        self.student = nn.Sequential(encoder, heads.mlp([features, 2 * features, dim]))
+        self.predictor = heads.mlp([dim, 2 * features, dim])
+        self.teacher = Momentum(self.student)
+        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
+        self.views = teacher_student(settings.views, facts.image_size, mean=facts.mean, std=facts.std)
+
+    def before_step(self, progress: Progress) -> None:
+        """Move the teacher towards the student as it was before this step's update."""
+        self.teacher.update(self.student, self.settings.momentum)
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """The teacher's vectors enter the memory; then the pull to the neighbours found in it."""
+        v_BD = self.predictor(self.student(views["student"].image))
+        u_BD = unit(self.teacher(views["teacher"].image))
+        labels = batch.labels
+        self.queue.push(gather(u_BD), label=None if labels is None else gather(labels))
+        shift = mean_shift(v_BD, u_BD, self.queue.rows, self.settings.topk)
+        parts = {}
+        if labels is not None:
+            parts["purity"] = purity(labels, self.queue.column("label")[shift.index])
+        return Terms(shift.loss, parts, v_BD.detach())
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Student, and teacher with the student's running statistics, as both are evaluated officially."""
+        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
+        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "imagenet": Preset(
+            settings=Settings(queue_size=128_000, embedding=0),
+            optimisation=Optimisation(
+                learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200
+            ),
+            note="the published recipe, ImageNet, ResNet-50; the 72.4 % headline uses queue_size 1,024,000",
+        ),
+    }

@@ -1,0 +1,174 @@
+"""The documentation page of each method, written from its card, its docstring and its settings.
+
+`python -m likewise.methods.pages docs/methods` (which is `make docs`) writes them; a test keeps them up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from likewise.methods import find, names
+from likewise.methods.method import Method, Optimisation
+
+_GENERATED = "<!-- Written by `make docs` from the method's source: change that, not this page. -->"
+
+_MEMORIES = {
+    "none": "none",
+    "queue": "queue of recent embeddings",
+    "bank": "one embedding per picture",
+    "prototypes": "learned prototypes",
+}
+
+_SETTINGS = (
+    "Each setting is a flag (`--queue-size 1024`) and a keyword of `likewise.train` (`queue_size=1024`). The columns "
+    "are the presets, chosen with `--variant`; the first is the default, and what another changes is in bold."
+)
+
+_INDEX = (
+    "`likewise methods` prints this list, with the methods of other installed packages. `verified` means: equal to the "
+    "numbers of the paper's own code on stored vectors, and shown to learn on real pictures. "
+    "[Adding a method](../adding-a-method.md) says how to write one."
+)
+
+
+def field_docs(settings: type) -> dict[str, str]:
+    """What the docstring under each field of a dataclass says, in the order of the fields, inherited ones first."""
+    found: dict[str, str] = {}
+    for owner in reversed(settings.__mro__[:-1]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for node, after in zip(body.body, [*body.body[1:], None], strict=True):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found[node.target.id] = _string(after)
+    return {field.name: found.get(field.name, "") for field in fields(settings)}
+
+
+def method_page(name: str, method: type[Method]) -> str:
+    """The page of one method, in Markdown."""
+    card, presets = method.card, method.presets
+    return _page(
+        f"{card.title} (`{name}`)",
+        card.summary,
+        f"```bash\nlikewise train photos/ --method {name}\n```",
+        _table(("", ""), _facts(method)),
+        "## What it does",
+        (inspect.getdoc(method) or "").removeprefix(f"{card.title}.").strip(),
+        "## Settings",
+        _SETTINGS,
+        _settings_table(method.Settings, {key: preset.settings for key, preset in presets.items()}),
+        "## Optimisation",
+        "\n".join(f"- `{key}`: {preset.note}" for key, preset in presets.items() if preset.note),
+        _settings_table(Optimisation, {key: preset.optimisation for key, preset in presets.items()}),
+        "## Paper",
+        f"{card.paper}.",
+    )
+
+
+def index_page(methods: Mapping[str, type[Method]]) -> str:
+    """The list of all methods, in Markdown."""
+    rows = [
+        (
+            f"[`{name}`]({name}.md)",
+            method.card.title,
+            method.card.summary,
+            _MEMORIES[method.card.memory],
+            ", ".join(method.card.needs) or "pictures only",
+            method.card.status,
+        )
+        for name, method in methods.items()
+    ]
+    return _page(
+        "Methods",
+        _INDEX,
+        _table(("name", "method", "when to choose it", "memory", "needs", "status"), rows),
+    )
+
+
+def pages() -> dict[str, str]:
+    """File name -> Markdown of the index and of each method of this package (those of other packages are theirs)."""
+    found = {name: find(name) for name in names()}
+    own = {name: method for name, method in found.items() if method.__module__.startswith("likewise.")}
+    return {"index.md": index_page(own)} | {f"{name}.md": method_page(name, method) for name, method in own.items()}
+
+
+def write_pages(out: Path) -> list[Path]:
+    """Write all pages into the folder `out` and remove those of methods that are no more; returns what was written."""
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for file_name, text in pages().items():
+        path = out / file_name
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    for path in set(out.glob("*.md")) - set(written):
+        path.unlink()
+    return written
+
+
+def _page(title: str, *parts: str) -> str:
+    """A page of paragraphs; empty ones are left out."""
+    return "\n\n".join(part for part in (_GENERATED, f"# {title}", *parts) if part) + "\n"
+
+
+def _facts(method: type[Method]) -> Iterable[tuple[str, str]]:
+    """The card as rows of a table."""
+    card = method.card
+    yield "needs", ", ".join(card.needs) or "pictures only"
+    yield "memory", _MEMORIES[card.memory]
+    yield "smallest batch", str(card.smallest_batch)
+    yield "assumes balanced clusters", "yes: take care with skewed data" if card.uniform_prior else "no"
+    yield "weights to use afterwards", card.deploy
+    yield "status", card.status
+
+
+def _settings_table(owner: type, presets: Mapping[str, Any]) -> str:
+    """One row a field: its value in each preset, and what it means."""
+    docs = field_docs(owner)
+    default = next(iter(presets.values()))
+
+    def cells(field_name: str) -> list[str]:
+        usual = getattr(default, field_name)
+        values = [getattr(preset, field_name) for preset in presets.values()]
+        return [_value(value) if value == usual else f"**{_value(value)}**" for value in values]
+
+    rows = [(f"`{name}`", *cells(name), meaning) for name, meaning in docs.items()]
+    return _table(("setting", *(f"`{key}`" for key in presets), "meaning"), rows)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(_value, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _string(node: ast.stmt | None) -> str:
+    """The text of a bare string statement, on one line; empty for anything else."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        return " ".join(inspect.cleandoc(node.value.value).split())
+    return ""
+
+
+def main() -> None:
+    """Write the pages into the folder named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m likewise.methods.pages", description=main.__doc__)
+    parser.add_argument("out", type=Path, help="folder of the pages, such as docs/methods")
+    for path in write_pages(parser.parse_args().out):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""k-means where the features are: on their device, by cosine or Euclidean distance, in bounded memory.
+
+scikit-learn's k-means is not used because it works in the memory of the CPU only, has no cosine distance (unit
+centroids), and fills empty clusters without regard to what the other new centroids already cover.
+
+Shapes: N points, D dimensions, K clusters.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from likewise.errors import InputError, unknown
+
+Metric = Literal["cosine", "euclidean"]
+_TILE = 1 << 20
+"""Distances (points x clusters) held at a time."""
+
+
+class KMeans(NamedTuple):
+    """What k-means found."""
+
+    centroids: Tensor
+    """(K, D); unit length for the cosine metric. A centroid without points is one of the points, or a repetition."""
+    assignment: Tensor
+    """(N,) int64, the nearest centroid of each point, the first of equally near ones."""
+    inertia: float
+    """Sum over points of the squared distance to their centroid; of 1 - cosine for the cosine metric."""
+
+
+class _Pass(NamedTuple):
+    """One look at all points."""
+
+    assignment: Tensor  # (N,)
+    sums: Tensor  # (K, D) of the points of each cluster
+    counts: Tensor  # (K,)
+
+
+@torch.no_grad()
+def kmeans(
+    x_ND: Tensor,
+    clusters: int,
+    *,
+    metric: Metric = "cosine",
+    iterations: int = 100,
+    tolerance: float = 1e-4,
+    seed: int = 0,
+    start: Tensor | None = None,
+) -> KMeans:
+    """Cluster the points (N, D), from `start` (K, D) if given and from a k-means++ draw of `seed` otherwise.
+
+    Stops when the centroids' summed squared step is at most `tolerance` times the mean squared norm of the centred
+    points (at most `tolerance` for the cosine metric), or after `iterations`. Each cluster that has lost all its
+    points restarts at the point farthest from all centroids, one after the other; where there are fewer distinct
+    points than clusters the surplus clusters stay empty. The result depends on the points, the settings and the
+    device alone. Works in float64 for float64 points and in float32 for others.
+
+    k-means++: Arthur and Vassilvitskii, SODA 2007. Cosine (spherical) k-means: Dhillon and Modha, 2001.
+    Raises `InputError` for an unknown metric, more clusters than points, and points that are not finite.
+    """
+    x_ND = _checked(x_ND, clusters, metric)
+    origin_1D = torch.zeros_like(x_ND[:1])
+    if metric == "euclidean":  # products of centred points lose fewer digits
+        origin_1D = x_ND.mean(0, keepdim=True)
+        x_ND = x_ND - origin_1D
+    size = 1.0 if metric == "cosine" else float(x_ND.square().sum(1).mean())
+    same = (100 * torch.finfo(x_ND.dtype).eps) ** 2 * size  # squared distance that is rounding
+    centroids = _drawn(x_ND, clusters, seed) if start is None else _like(x_ND, start, clusters, metric, origin_1D)
+    for _ in range(iterations):
+        seen = _assign(x_ND, centroids)
+        moved, restarted = _moved(x_ND, centroids, seen, metric, same)
+        step = float((moved - centroids).square().sum())
+        centroids = moved
+        if not restarted and step <= tolerance * size:
+            break
+    assignment_N = _assign(x_ND, centroids).assignment
+    inertia = float(_to_own(x_ND, centroids, assignment_N).double().sum())
+    # the squared chord between unit vectors is twice 1 - cosine
+    return KMeans(centroids + origin_1D, assignment_N, inertia / 2 if metric == "cosine" else inertia)
+
+
+def _checked(x_ND: Tensor, clusters: int, metric: str) -> Tensor:
+    """The points in a floating type that sums can be made in, of unit length for the cosine metric."""
+    if metric not in get_args(Metric):
+        raise unknown("metric", metric, get_args(Metric))
+    if x_ND.ndim != 2:
+        raise InputError(f"k-means takes points (N, D), not a tensor of {x_ND.ndim} axes")
+    if not 1 <= clusters <= len(x_ND):
+        raise InputError(f"{clusters} clusters cannot be made of {len(x_ND)} points: allowed are 1 to {len(x_ND)}")
+    x_ND = x_ND.detach().to(torch.float64 if x_ND.dtype == torch.float64 else torch.float32)
+    finite = x_ND.isfinite().all(1)
+    if not finite.all():
+        raise InputError(f"k-means needs finite points: row {int(finite.logical_not().nonzero()[0])} is not")
+    return F.normalize(x_ND, dim=1) if metric == "cosine" else x_ND
+
+
+def _like(x_ND: Tensor, start_KD: Tensor, clusters: int, metric: Metric, origin_1D: Tensor) -> Tensor:
+    """Given centroids, in the coordinates of the points."""
+    if start_KD.shape != (clusters, x_ND.shape[1]):
+        raise InputError(f"start must have the shape {(clusters, x_ND.shape[1])}, not {tuple(start_KD.shape)}")
+    start_KD = start_KD.detach().to(x_ND)
+    return F.normalize(start_KD, dim=1) if metric == "cosine" else start_KD - origin_1D
+
+
+def _drawn(x_ND: Tensor, clusters: int, seed: int) -> Tensor:
+    """k-means++: each next centroid is a point drawn with probability proportional to its squared distance so far.
+
+    Drawn on the CPU, whose running sums are the same every time.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chosen = [int(torch.randint(len(x_ND), (1,), generator=generator))]
+    near_N = _to_point(x_ND, chosen[0])
+    while len(chosen) < clusters:
+        running_N = near_N.cpu().double().cumsum(0)
+        ticket = torch.rand(1, generator=generator, dtype=torch.float64) * running_N[-1]
+        found = int(torch.searchsorted(running_N, ticket, right=True))
+        chosen.append(min(found, len(x_ND) - 1))
+        near_N = torch.minimum(near_N, _to_point(x_ND, chosen[-1]))
+    return x_ND[chosen].clone()
+
+
+def _to_point(x_ND: Tensor, point: int) -> Tensor:
+    """Squared distances (N,) to one of the points."""
+    return _to_own(x_ND, x_ND[point : point + 1], torch.zeros(len(x_ND), dtype=torch.int64, device=x_ND.device))
+
+
+def _to_own(x_ND: Tensor, centroids_KD: Tensor, assignment_N: Tensor) -> Tensor:
+    """Squared distances (N,) to the assigned centroids: of differences, so exactly 0 where a point is its centroid."""
+    tiles = zip(_tiles(x_ND, x_ND.shape[1]), _tiles(assignment_N, x_ND.shape[1]), strict=True)
+    return torch.cat([(tile_CD - centroids_KD[own_C]).square_().sum(1) for tile_CD, own_C in tiles])
+
+
+def _tiles(x_N: Tensor, columns: int) -> tuple[Tensor, ...]:
+    """The points in pieces that have at most `_TILE` values in `columns` columns."""
+    return torch.split(x_N, max(1, _TILE // columns))
+
+
+def _assign(x_ND: Tensor, centroids_KD: Tensor) -> _Pass:
+    """Send every point to its nearest centroid, and sum the points of each cluster, tile by tile."""
+    half_norms_K = centroids_KD.square().sum(1) / 2
+    sums, counts = torch.zeros_like(centroids_KD), torch.zeros_like(half_norms_K)
+    assignment = []
+    for tile_CD in _tiles(x_ND, max(centroids_KD.shape)):
+        nearest_C = torch.addmm(half_norms_K, tile_CD, centroids_KD.T, alpha=-1).argmin(1)
+        assignment.append(nearest_C)
+        counts += nearest_C.bincount(minlength=len(counts))
+        if x_ND.device.type == "cpu":
+            sums.index_add_(0, nearest_C, tile_CD)
+        else:  # elsewhere scattered additions come in another order every time; products do not
+            member_CK = tile_CD.new_zeros(len(tile_CD), len(sums)).scatter_(1, nearest_C[:, None], 1.0)
+            sums += member_CK.T @ tile_CD
+    return _Pass(torch.cat(assignment), sums, counts)
+
+
+def _moved(x_ND: Tensor, centroids_KD: Tensor, seen: _Pass, metric: Metric, same: float) -> tuple[Tensor, bool]:
+    """The means of the clusters, empty ones restarted at far points; and whether any was restarted."""
+    moved_KD = seen.sums / seen.counts[:, None].clamp(min=1)
+    if metric == "cosine":
+        moved_KD = F.normalize(moved_KD, dim=1)
+    empty = (seen.counts == 0).nonzero().flatten().tolist()
+    moved_KD[empty] = centroids_KD[empty]
+    if not empty:
+        return moved_KD, False
+    near_N, restarted = _to_own(x_ND, centroids_KD, seen.assignment), False
+    for cluster in empty:
+        farthest = int(near_N.argmax())
+        if float(near_N[farthest]) <= same:
+            break
+        moved_KD[cluster] = x_ND[farthest]
+        near_N, restarted = torch.minimum(near_N, _to_point(x_ND, farthest)), True
+    return moved_KD, restarted

@@ -1,0 +1,89 @@
+"""The losses of the family as pure functions of raw embeddings, which are normalised inside.
+
+B queries, K rows of memory, D dimensions. The memory is expected to hold unit rows, as `Queue` does.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from likewise.similarity.read import Exclude, read, unit
+
+
+class Distillation(NamedTuple):
+    """How far the student's view of the memory is from the teacher's."""
+
+    loss: Tensor
+    """Scalar: KL(teacher || student), summed over the memory, mean over the batch."""
+    teacher_entropy: Tensor
+    """Scalar: mean entropy of the teacher's distribution in nats; ln K means that it sees nothing."""
+    neighbours: Tensor | None
+    """(B, top) rows nearest to the teacher's embedding, where asked for."""
+
+
+def distill(
+    student_BD: Tensor,
+    teacher_BD: Tensor,
+    memory_KD: Tensor,
+    temperature_student: float,
+    temperature_teacher: float,
+    *,
+    top: int | None = None,
+    exclude: Exclude | None = None,
+) -> Distillation:
+    """Iterative similarity distillation (ISD, arXiv 2012.09259, eq. 1-3), with nothing of size B x K.
+
+    With p_s = softmax(M q / Ts), p_t = softmax(M k / Tt) and the reads (m, lse) of both,
+    KL(p_t || p_s) = (k . m_t)/Tt - lse_t - (q . m_t)/Ts + lse_s, and its gradient in q is (m_s - m_t)/Ts.
+    No gradient goes to the teacher or the memory.
+    """
+    q_BD = unit(student_BD)
+    with torch.no_grad():
+        k_BD = unit(teacher_BD)
+        target = read(k_BD, memory_KD, temperature_teacher, top=top, exclude=exclude)
+        # sum_j p_t log p_t, the negative entropy
+        certainty_B = (k_BD * target.mean).sum(1) / temperature_teacher - target.log_sum_exp
+    seen = read(q_BD, memory_KD, temperature_student, exclude=exclude)
+    agreement_B = (q_BD * target.mean).sum(1) / temperature_student
+    loss = (certainty_B - agreement_B + seen.log_sum_exp).mean()
+    return Distillation(loss, -certainty_B.mean(), target.top_index)
+
+
+def contrast(
+    query_BD: Tensor, key_BD: Tensor, memory_KD: Tensor, temperature: float, *, exclude: Exclude | None = None
+) -> Tensor:
+    """InfoNCE with one positive and a memory of negatives (MoCo, arXiv 1911.05722, eq. 1), mean over the batch.
+
+    L = -log( exp(q.k/T) / (exp(q.k/T) + sum_j exp(q.M_j/T)) ): the read of the memory and one more logit. No gradient
+    goes to the key or the memory.
+    """
+    q_BD = unit(query_BD)
+    positive_B = (q_BD * unit(key_BD).detach()).sum(1) / temperature
+    negatives = read(q_BD, memory_KD, temperature, exclude=exclude)
+    return (torch.logaddexp(positive_B, negatives.log_sum_exp) - positive_B).mean()
+
+
+def pull(student_BD: Tensor, target_BD: Tensor) -> Tensor:
+    """Mean of 2 - 2 v.n over the batch: v the unit student vector, n the target as given, without gradient.
+
+    With a unit target this is the squared distance |v - n|^2 (BYOL); with the mean of k unit rows it is the mean of
+    the k squared distances to them (mean shift).
+    """
+    target = target_BD.detach()
+    return (2.0 - 2.0 * (unit(student_BD) * target).sum(1)).mean()
+
+
+def cross_entropy(logits_BK: Tensor, target_BK: Tensor, *, mask_BK: Tensor | None = None) -> Tensor:
+    """Cross-entropy with soft targets per row, (B,): -sum_j target_j log softmax(logits)_j.
+
+    `mask_BK` is True where a column takes part; masked columns get probability zero and their targets are not counted.
+    The caller reduces, so that a mean over the batch is never mistaken for a mean over all elements.
+    """
+    if mask_BK is None:
+        return -(target_BK * functional.log_softmax(logits_BK, dim=1)).sum(1)
+    log_probability = functional.log_softmax(logits_BK.masked_fill(~mask_BK, -torch.inf), dim=1)
+    return -(target_BK * log_probability.masked_fill(~mask_BK, 0.0)).sum(1)

@@ -1,0 +1,173 @@
+"""Where curves go beside the run's own metrics: TensorBoard, and small adapters for services.
+
+Every logger takes the same lines of metrics and picks the numbers out of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from likewise.errors import InputError, unknown
+from likewise.training.files import write_aside
+
+PROJECT = "likewise"
+IDENTITIES = "loggers.json"
+"""File of a run that says what the services call it."""
+
+
+class Logger(Protocol):
+    """Takes numbers while a run goes on."""
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """One line of metrics after `step` optimiser steps. What is not a number is left out."""
+
+    def close(self) -> None:
+        """Write out what is still held."""
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers among the metrics, `step` itself left out."""
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if name != "step" and isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def _import(module: str, extra: str) -> Any:
+    """A module of an extra. Raises `InputError` naming the extra where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"logging to {extra} needs its extra: pip install 'likewise[{extra}]'") from error
+
+
+def _identity(run: Path, service: str) -> str | None:
+    """What a service called this run when it was first logged there, or None."""
+    path = run / IDENTITIES
+    known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return known.get(service)
+
+
+def _remember(run: Path, service: str, identity: str) -> None:
+    """Keep a service's name for this run, so that a resumed run continues the same curves."""
+    path = run / IDENTITIES
+    known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    with write_aside(path) as file:
+        file.write(json.dumps({**known, service: identity}, indent=2).encode())
+
+
+class TensorBoard:
+    """Event files in the run; `tensorboard --logdir runs` shows them. A resumed run hides what came after its start."""
+
+    def __init__(self, run: Path, config: Mapping[str, Any], first_step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        purge = first_step + 1 if first_step else None
+        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=purge, flush_secs=15)
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        for name, value in numbers(metrics).items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Wandb:
+    """Weights & Biases (extra `wandb`); its own environment variables choose the server, or none."""
+
+    def __init__(self, run: Path, config: Mapping[str, Any], first_step: int = 0) -> None:
+        wandb = _import("wandb", "wandb")
+        identity = _identity(run, "wandb") if first_step else None
+        self._run = wandb.init(
+            project=PROJECT,
+            name=run.name,
+            dir=str(run),
+            config=dict(config),
+            id=identity,
+            resume="allow" if identity else None,
+        )
+        _remember(run, "wandb", str(self._run.id))
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        self._run.log(numbers(metrics), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class Mlflow:
+    """MLflow (extra `mlflow`), at the server that MLFLOW_TRACKING_URI names or in ./mlruns."""
+
+    def __init__(self, run: Path, config: Mapping[str, Any], first_step: int = 0) -> None:
+        self._mlflow = _import("mlflow", "mlflow")
+        self._mlflow.set_experiment(PROJECT)
+        identity = _identity(run, "mlflow") if first_step else None
+        if identity:
+            self._mlflow.start_run(run_id=identity)
+            return
+        started = self._mlflow.start_run(run_name=run.name)
+        self._mlflow.log_params({name: str(value)[:500] for name, value in config.items()})
+        _remember(run, "mlflow", str(started.info.run_id))
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        self._mlflow.log_metrics(numbers(metrics), step=step)
+
+    def close(self) -> None:
+        self._mlflow.end_run()
+
+
+class Trackio:
+    """Trackio (extra `trackio`): a local dashboard, `trackio show --project likewise`."""
+
+    def __init__(self, run: Path, config: Mapping[str, Any], first_step: int = 0) -> None:
+        trackio = _import("trackio", "trackio")
+        identity = _identity(run, "trackio") if first_step else None
+        self._run = trackio.init(
+            project=PROJECT,
+            name=identity or run.name,
+            config=dict(config),
+            resume="allow" if identity else "never",
+            embed=False,
+        )
+        _remember(run, "trackio", str(self._run.name))  # a name already taken is changed by trackio
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        self._run.log(numbers(metrics), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+LOGGERS: dict[str, Callable[[Path, Mapping[str, Any], int], Logger]] = {
+    "tensorboard": TensorBoard,
+    "wandb": Wandb,
+    "mlflow": Mlflow,
+    "trackio": Trackio,
+}
+
+
+def open_loggers(names: Sequence[str], run: Path, config: Mapping[str, Any], first_step: int = 0) -> list[Logger]:
+    """The loggers called for, by name, opened for the run directory `run`.
+
+    `config` holds the settings worth filtering runs by; `first_step` is where a resumed run goes on, 0 for a new one.
+    Raises `InputError` for an unknown name or an extra that is not installed, leaving none open.
+    """
+    for name in names:
+        if name not in LOGGERS:
+            raise unknown("logger", name, LOGGERS)
+    opened: list[Logger] = []
+    try:
+        for name in dict.fromkeys(names):
+            opened.append(LOGGERS[name](run, config, first_step))  # noqa: PERF401  (those opened must be known)
+    except InputError:
+        for logger in opened:
+            logger.close()
+        raise
+    return opened

@@ -1,0 +1,62 @@
+"""What this machine can do, and how many processes share the work."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy, Strategy
+
+from likewise.errors import InputError
+from likewise.training.resolve import Machine, Precision
+
+Device = Literal["cpu", "cuda", "mps"]
+FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "float32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
+
+
+def best_device() -> Device:
+    """The fastest kind of device that is present."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def has_bf16(device: Device) -> bool:
+    """Whether products of bfloat16 run in hardware, which makes them worth having."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def detect(device: Device | None = None) -> Machine:
+    """This machine, for training on `device` or on the best one. Raises InputError where it is not there."""
+    chosen = device or best_device()
+    if chosen == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device 'cuda' is not there: the nearest that is, is {best_device()!r}")
+    if chosen == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device 'mps' is not there: the nearest that is, is {best_device()!r}")
+    return Machine(device=chosen, bf16=has_bf16(chosen), processes=int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def fabric(machine: Machine, precision: Precision) -> Fabric:
+    """The engine for this machine: one process, or this one's share of those that torchrun or SLURM started."""
+    strategy: str | Strategy = "auto"
+    if machine.processes > 1:
+        # Running statistics and memories are equal on all processes by construction, so buffers need no broadcast.
+        strategy = DDPStrategy(broadcast_buffers=False)
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
+    made = Fabric(
+        accelerator=machine.device,
+        devices=local if machine.processes > 1 else 1,
+        num_nodes=max(1, machine.processes // local) if machine.processes > 1 else 1,
+        strategy=strategy,
+        precision=FABRIC_PRECISION[precision],
+    )
+    made.launch()
+    return made

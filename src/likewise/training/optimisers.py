@@ -1,0 +1,205 @@
+"""From a method's parameter groups to an optimiser: SGD and AdamW of torch, and LARS in its three published forms."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, AdamW, Optimizer
+
+from likewise.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from likewise.methods.method import Optimisation
+
+LarsForm = Literal["byol", "swav", "paws"]
+"""byol: BYOL and Barlow Twins. swav: LARC around plain SGD. paws: LARC with the rate inside the momentum."""
+
+OPTIMISERS = ("sgd", "adamw", "lars")
+_GROUP_KEYS = ("params", "rate", "weight_decay", "name")
+
+
+class _Form(NamedTuple):
+    """What the published forms of LARS differ in."""
+
+    decay_in_norm: bool
+    """|g| of the ratio is taken after the decay was added; else the norms are added: |g| + wd |w| + eps."""
+    rate_inside: bool
+    """The momentum sums steps that were already multiplied by the rate of their time."""
+
+
+_FORMS: dict[LarsForm, _Form] = {
+    "byol": _Form(decay_in_norm=True, rate_inside=False),
+    "swav": _Form(decay_in_norm=False, rate_inside=False),
+    "paws": _Form(decay_in_norm=False, rate_inside=True),
+}
+
+
+class LARS(Optimizer):
+    """SGD whose step on each tensor is scaled by trust * |w| / |g| (You et al., arXiv 1708.03888), no synchronisation.
+
+    With g the gradient, w the weight, mu the momentum buffer (from 0):
+
+        byol   g <- g + wd w;  g <- g trust |w| / |g|;                         mu <- m mu + g;     w <- w - lr mu
+        swav   g <- (g + wd w) trust |w| / (|g| + wd |w| + eps);               mu <- m mu + g;     w <- w - lr mu
+        paws   as swav;                                                        mu <- m mu + lr g;  w <- w - mu
+
+    Where |w| or |g| is 0, `byol` keeps the decayed gradient unscaled, and the other two the gradient without decay.
+    The last two lines differ only when the rate changes: `paws` remembers the rate each gradient came with. A group
+    with `adapt=False` is not scaled (plain SGD with the group's decay). Norms are taken in float32 or better.
+
+    Byol: arXiv 2006.07733 (also Barlow Twins, arXiv 2103.03230). Swav: arXiv 2006.09882. Paws: arXiv 2104.13963.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        form: LarsForm = "byol",
+        trust: float = 1e-3,
+        eps: float = 1e-8,
+    ) -> None:
+        if form not in _FORMS:
+            raise unknown("form of LARS", form, _FORMS)
+        if trust <= 0.0:
+            raise InputError(f"the trust coefficient of LARS must be above 0, not {trust}")
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "form": form, "trust": trust}
+        super().__init__(params, {**defaults, "eps": eps, "adapt": True})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of every parameter that has a gradient; the others keep their weight and their momentum."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weights in _alike([p for p in group["params"] if p.grad is not None]):
+                self._update(group, weights)
+        return loss
+
+    def _update(self, group: dict[str, Any], weights: list[Tensor]) -> None:
+        """Step on tensors of one device and type."""
+        form = _FORMS[cast("LarsForm", group["form"])]
+        gradients = _scaled_gradients(group, form, weights)
+        buffers = [self._buffer(weight) for weight in weights]
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, gradients, alpha=group["lr"] if form.rate_inside else 1.0)
+        torch._foreach_add_(weights, buffers, alpha=-1.0 if form.rate_inside else -group["lr"])
+
+    def _buffer(self, weight: Tensor) -> Tensor:
+        state = self.state[weight]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
+        return cast("Tensor", state["momentum_buffer"])
+
+
+def _alike(weights: list[Tensor]) -> list[list[Tensor]]:
+    """Tensors by device and type, so that each list can be handled by fused kernels."""
+    lists: dict[tuple[torch.device, torch.dtype], list[Tensor]] = defaultdict(list)
+    for weight in weights:
+        lists[weight.device, weight.dtype].append(weight)
+    return list(lists.values())
+
+
+def _scaled_gradients(group: Mapping[str, Any], form: _Form, weights: list[Tensor]) -> list[Tensor]:
+    """Gradients with decay and, where the group is adapted, the ratio of norms. The gradients stay untouched."""
+    raw = [cast("Tensor", weight.grad) for weight in weights]
+    decay, trust = group["weight_decay"], group["trust"]
+    decayed = list(torch._foreach_add(raw, weights, alpha=decay)) if decay else raw
+    if not group["adapt"]:
+        return decayed
+    w_N = _norms(weights)
+    if form.decay_in_norm:
+        g_N = _norms(decayed)
+        usable_N = (w_N > 0) & (g_N > 0)
+        return _times(decayed, torch.where(usable_N, trust * w_N / g_N, 1.0))
+    g_N = _norms(raw)
+    usable_N = (w_N > 0) & (g_N > 0)
+    scaled = _times(decayed, torch.where(usable_N, trust * w_N / (g_N + decay * w_N + group["eps"]), 1.0))
+    if not decay:
+        return scaled
+    # Where a norm is 0 the gradient goes in bare. `torch.where` asks on the device; an `if` would wait for it.
+    return [torch.where(ok, new, bare) for ok, new, bare in zip(usable_N.unbind(), scaled, raw, strict=True)]
+
+
+def _norms(tensors: list[Tensor]) -> Tensor:
+    """(N,) Euclidean norms in float32 or better."""
+    wide = torch.promote_types(tensors[0].dtype, torch.float32)
+    return torch.stack(torch._foreach_norm([tensor.to(wide) for tensor in tensors], 2))
+
+
+def _times(tensors: list[Tensor], factor_N: Tensor) -> list[Tensor]:
+    return list(torch._foreach_mul(tensors, list(factor_N.to(tensors[0].dtype).unbind())))
+
+
+def build(
+    groups: Iterable[Mapping[str, Any]],
+    optimisation: Optimisation,
+    *,
+    lars_form: LarsForm = "byol",
+    trust: float = 1e-3,
+) -> Optimizer:
+    """The optimiser of `method.parameter_groups()`.
+
+    A group holds `params` and may hold `rate` (factor on the learning rate, kept in the group for `set_rate`) and
+    `weight_decay` (instead of the optimisation's). With `decay_norms_and_biases=False` each group is cut in two: its
+    parameters with one dimension or none get no decay and no LARS scaling. Telling them by their dimensions, not by
+    their names, also finds norms inside shortcuts. `lars_form` and `trust` are for `lars` alone.
+
+    Raises `InputError` for an unknown optimiser, an unknown key of a group, or when there is nothing to train.
+    """
+    if optimisation.optimiser not in OPTIMISERS:
+        raise unknown("optimiser", optimisation.optimiser, OPTIMISERS)
+    if lars_form not in get_args(LarsForm):
+        raise unknown("form of LARS", lars_form, get_args(LarsForm))
+    ready = [part for group in groups for part in _parts(group, optimisation)]
+    if not ready:
+        raise InputError("there is nothing to train: the method's parameter groups are empty")
+    optimiser = _create(ready, optimisation, lars_form, trust)
+    set_rate(optimiser, optimisation.learning_rate)
+    return optimiser
+
+
+def _parts(group: Mapping[str, Any], optimisation: Optimisation) -> list[dict[str, Any]]:
+    """A group completed, cut into matrices and vectors where these are treated differently, without empty parts."""
+    for key in group:
+        if key not in _GROUP_KEYS:
+            raise unknown("key of a parameter group", key, _GROUP_KEYS)
+    given = group["params"]
+    parameters: list[Tensor] = [given] if isinstance(given, Tensor) else list(given)
+    rest = {
+        **{key: value for key, value in group.items() if key != "params"},
+        "rate": float(group.get("rate", 1.0)),
+        "weight_decay": float(group.get("weight_decay", optimisation.weight_decay)),
+    }
+    if optimisation.decay_norms_and_biases:
+        parts = [{**rest, "params": parameters}]
+    else:
+        bare = {"weight_decay": 0.0} | ({"adapt": False} if optimisation.optimiser == "lars" else {})
+        parts = [
+            {**rest, "params": [p for p in parameters if p.ndim > 1]},
+            {**rest, **bare, "params": [p for p in parameters if p.ndim <= 1]},
+        ]
+    return [part for part in parts if part["params"]]
+
+
+def _create(groups: list[dict[str, Any]], optimisation: Optimisation, lars_form: LarsForm, trust: float) -> Optimizer:
+    rate, momentum = optimisation.learning_rate, optimisation.momentum
+    if optimisation.optimiser == "sgd":
+        return SGD(groups, lr=rate, momentum=momentum, foreach=True)
+    if optimisation.optimiser == "adamw":
+        return AdamW(groups, lr=rate, betas=(momentum, 0.999), foreach=True)
+    return LARS(groups, lr=rate, momentum=momentum, form=lars_form, trust=trust)
+
+
+def set_rate(optimiser: Optimizer, learning_rate: float) -> None:
+    """Give every group `learning_rate` times its own factor, as plain numbers: nothing waits for the device."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate * group.get("rate", 1.0)

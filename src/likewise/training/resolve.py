@@ -1,0 +1,294 @@
+"""What was not asked for, settled once from the facts, each choice with its reason. Pure functions only."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from likewise.encoders import EncoderSpec, has_small_stem, has_width
+from likewise.errors import InputError, unknown
+from likewise.methods.method import Method, Optimisation, Preset
+
+Precision = Literal["float32", "bf16", "fp16"]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SMALL_PICTURE = 64  # pixels; up to here an encoder gets the small stem and the picture is used at its own size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a person asked of a training run; None stands for `choose for me`."""
+
+    method: str = "isd"
+    """What to learn by: see `likewise methods`."""
+    variant: str | None = None
+    """Preset of the method that fills what is not given: its small default, or a paper's recipe."""
+    encoder: str = "resnet18"
+    """Any timm model by name."""
+    width: int | None = None
+    """Channels of the first stage of a ResNet, 64 in the papers; 16 is a quarter of that."""
+    stem: Literal["imagenet", "small"] | None = None
+    """small: 3x3 stride 1 without max-pool, for pictures up to 64 px."""
+    pretrained: bool = False
+    """Start from timm's pretrained weights."""
+    image_size: int | None = None
+    """Side of the encoder's input in pixels."""
+    batch_size: int | None = None
+    """Pictures per optimiser step, over all processes."""
+    epochs: float | None = None
+    """Budget in passes over the data."""
+    minutes: float | None = None
+    """Budget in minutes of training; schedules run over the share of it used."""
+    learning_rate: float | None = None
+    """Peak learning rate; by default the preset's, scaled with the batch size."""
+    weight_decay: float | None = None
+    """Weight decay; by default the preset's."""
+    optimiser: Literal["sgd", "adamw", "lars"] | None = None
+    """Update rule; by default the preset's."""
+    warmup: float | None = None
+    """Share of the budget with a linearly rising learning rate; by default the preset's."""
+    accumulate: int = 1
+    """Parts that a batch is cut into to save memory; gradients add up before each update."""
+    precision: Precision | None = None
+    """Number format of the encoder's forward pass."""
+    sync_batch_norm: bool = True
+    """With several processes: share batch statistics, so that N processes compute what one would."""
+    device: Literal["cpu", "cuda", "mps"] | None = None
+    """Where to train."""
+    compile: bool = False
+    """Compile the encoder with torch.compile: slower to start, faster afterwards on a GPU."""
+    seed: int = 0
+    """Everything random follows from it."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "image_size", "batch_size", "epochs", "minutes", "learning_rate", "accumulate"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name}={value} must be greater than 0")
+        if self.epochs is not None and self.minutes is not None:
+            raise InputError(f"epochs={self.epochs:g} and minutes={self.minutes:g}: give one budget, not both")
+
+
+class DataFacts(NamedTuple):
+    """What resolving needs to know of the data."""
+
+    images: int
+    """Pictures that can be read."""
+    side: int
+    """Median short side in pixels."""
+    classes: int
+    """Classes where labels are known, else 0."""
+    mean: tuple[float, float, float]
+    """Channel means in 0..1."""
+    std: tuple[float, float, float]
+    """Channel deviations in 0..1."""
+
+
+class Machine(NamedTuple):
+    """What resolving needs to know of the machine."""
+
+    device: Literal["cpu", "cuda", "mps"]
+    """Where training runs."""
+    bf16: bool
+    """Whether bfloat16 products run in hardware."""
+    processes: int = 1
+    """Processes that share each batch."""
+
+
+class Choice(NamedTuple):
+    """One thing settled without being asked for."""
+
+    setting: str
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A training run with nothing left open."""
+
+    method: str
+    variant: str
+    settings: Any
+    optimisation: Optimisation
+    encoder: EncoderSpec
+    batch_size: int
+    epochs: float | None
+    minutes: float | None
+    accumulate: int
+    precision: Precision
+    sync_batch_norm: bool
+    device: Literal["cpu", "cuda", "mps"]
+    compile: bool
+    seed: int
+    choices: tuple[Choice, ...] = ()
+
+
+def preset_of(method: type[Method], variant: str | None) -> tuple[str, Preset]:
+    """The preset called `variant`, the method's first where None. Raises InputError for an unknown name."""
+    name = next(iter(method.presets)) if variant is None else variant
+    if name not in method.presets:
+        raise unknown("variant", name, method.presets)
+    return name, method.presets[name]
+
+
+def image_size(asked: Asked, side: int, device: str) -> tuple[int, Choice | None]:
+    """Side of the encoder's input for pictures of a median short `side`."""
+    if asked.image_size is not None:
+        return asked.image_size, None
+    if side <= SMALL_PICTURE:
+        size = max(16, 4 * round(side / 4))
+        return size, Choice("image_size", size, f"pictures of {side} px are used at their own size")
+    largest = 224 if device == "cuda" else 128
+    size = min(largest, 32 * max(2, side // 32))
+    why = "the largest that pays off here" if size == largest else "the next multiple of 32 below"
+    return size, Choice("image_size", size, f"pictures of {side} px on {device}: {why}")
+
+
+def resolve(
+    asked: Asked,
+    given_settings: dict[str, Any],
+    method: type[Method],
+    data: DataFacts,
+    machine: Machine,
+    size: int,
+) -> Plan:
+    """Settle everything. `given_settings` are the method's own settings that were asked for explicitly.
+
+    Raises InputError where what was asked for cannot be: a batch or a queue longer than the data, a wrong name.
+    """
+    choices: list[Choice] = []
+    variant, preset = preset_of(method, asked.variant)
+    own_recipe = is_own_recipe(method, variant)
+    precision = precision_for(asked, machine, own_recipe=own_recipe)
+    batch = _batch_size(asked, preset, data, machine, choices)
+    settings = _settings(method, preset, given_settings, data, choices)
+    return Plan(
+        method=asked.method,
+        variant=variant,
+        settings=settings,
+        optimisation=_optimisation(asked, preset.optimisation, batch, choices),
+        encoder=_encoder(asked, data, machine.device, size, own_recipe=own_recipe, choices=choices),
+        batch_size=batch,
+        epochs=_epochs(asked, preset, choices),
+        minutes=asked.minutes,
+        accumulate=_accumulate(asked, batch, machine),
+        precision=precision.value,
+        sync_batch_norm=asked.sync_batch_norm,
+        device=machine.device,
+        compile=asked.compile,
+        seed=asked.seed,
+        choices=(*choices, precision),
+    )
+
+
+def _batch_size(asked: Asked, preset: Preset, data: DataFacts, machine: Machine, choices: list[Choice]) -> int:
+    batch = asked.batch_size or preset.optimisation.batch_size
+    if asked.batch_size is None and batch * 4 > data.images:
+        batch = max(8, 1 << max(0, (data.images // 4)).bit_length() - 1) if data.images >= 8 else data.images
+        choices.append(Choice("batch_size", batch, f"{data.images:,} pictures: at least four steps an epoch"))
+    if batch > data.images:
+        raise InputError(f"batch_size={batch} is larger than the data of {data.images} pictures: allowed are 2 to "
+                         f"{data.images}")
+    if batch < 2:
+        raise InputError(f"batch_size={batch} is too small: methods compare pictures, so allowed is 2 or more "
+                         f"(the data has {data.images})")
+    if batch % machine.processes:
+        raise InputError(f"batch_size={batch} cannot be shared by {machine.processes} processes: the nearest that can "
+                         f"is {max(1, batch // machine.processes) * machine.processes}")
+    return batch
+
+
+def _settings(
+    method: type[Method], preset: Preset, given: dict[str, Any], data: DataFacts, choices: list[Choice]
+) -> Any:
+    known = {field.name for field in dataclasses.fields(method.Settings)}
+    for name in given:
+        if name not in known:
+            raise unknown("setting", name, known)
+    settings = dataclasses.replace(preset.settings, **given)
+    queue = getattr(settings, "queue_size", None)
+    if queue is None:
+        return settings
+    if "queue_size" in given and queue > data.images:
+        raise InputError(f"queue_size={queue} is longer than the data of {data.images} pictures: the memory would hold "
+                         f"the same picture twice; allowed are 1 to {data.images}")
+    limit = max(1, data.images // 2)
+    if "queue_size" not in given and queue > limit:
+        choices.append(Choice("queue_size", limit, f"half of {data.images:,} pictures, so that none is in it twice"))
+        settings = dataclasses.replace(settings, queue_size=limit)
+    return settings
+
+
+def _optimisation(asked: Asked, preset: Optimisation, batch: int, choices: list[Choice]) -> Optimisation:
+    changes: dict[str, Any] = {
+        name: value
+        for name in ("learning_rate", "weight_decay", "optimiser", "warmup")
+        if (value := getattr(asked, name)) is not None
+    }
+    if asked.learning_rate is None and batch != preset.batch_size:
+        rate = preset.learning_rate * batch / preset.batch_size
+        changes["learning_rate"] = rate
+        choices.append(Choice("learning_rate", rate, f"{preset.learning_rate:g} at batch {preset.batch_size}, scaled"))
+    return dataclasses.replace(preset, batch_size=batch, **changes)
+
+
+def _encoder(
+    asked: Asked, data: DataFacts, device: str, size: int, *, own_recipe: bool, choices: list[Choice]
+) -> EncoderSpec:
+    width = asked.width
+    if width is None:
+        width = 64
+        if own_recipe and device == "cpu" and has_width(asked.encoder) and not asked.pretrained:
+            width = 16
+            choices.append(Choice("width", width, "no accelerator: about a tenth of the work of the full width 64"))
+    stem = asked.stem
+    if stem is None:
+        small = size <= SMALL_PICTURE and has_small_stem(asked.encoder) and not asked.pretrained
+        stem = "small" if small else "imagenet"
+        if small:
+            choices.append(Choice("stem", stem, f"pictures of {size} px: 3x3 stride 1, no max-pool"))
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if own_recipe and not asked.pretrained:
+        mean, std = data.mean, data.std
+        choices.append(Choice("normalisation", [list(mean), list(std)], "mean and deviation of this data"))
+    return EncoderSpec(
+        name=asked.encoder,
+        width=width,
+        stem=stem,
+        image_size=size,
+        pretrained=asked.pretrained,
+        mean=mean,
+        std=std,
+    )
+
+
+def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None:
+    if asked.epochs is not None or asked.minutes is not None:
+        return asked.epochs
+    epochs = preset.optimisation.epochs
+    choices.append(Choice("epochs", epochs, "the preset's budget; --minutes sets a time instead"))
+    return epochs
+
+
+def _accumulate(asked: Asked, batch: int, machine: Machine) -> int:
+    share = batch // machine.processes
+    if share % asked.accumulate:
+        raise InputError(f"accumulate={asked.accumulate} does not divide the {share} pictures of a step")
+    return asked.accumulate
+
+
+def precision_for(asked: Asked, machine: Machine, *, own_recipe: bool) -> Choice:
+    """Number format of the encoder's forward pass, and why."""
+    if asked.precision is not None:
+        return Choice("precision", asked.precision, "as asked")
+    if not own_recipe:
+        return Choice("precision", "float32", "a published recipe keeps its numerics")
+    if machine.bf16:
+        return Choice("precision", "bf16", "this processor multiplies bfloat16 in hardware")
+    return Choice("precision", "float32", "no bfloat16 hardware here")
+
+
+def is_own_recipe(method: type[Method], variant: str) -> bool:
+    """Whether `variant` is the method's small default, which may adapt to data and machine, and not a paper's."""
+    return variant == next(iter(method.presets))

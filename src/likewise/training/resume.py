@@ -1,0 +1,79 @@
+"""A plan in run.json and back, so that a run can be repeated and continued exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from likewise import methods
+from likewise.encoders import EncoderSpec
+from likewise.errors import InputError
+from likewise.methods.method import Optimisation
+from likewise.training.resolve import Choice, Plan
+from likewise.training.run import RunDirectory, plain
+
+
+def record(plan: Plan) -> dict[str, Any]:
+    """The fields of run.json that `plan_of` needs."""
+    return {
+        "method": plan.method,
+        "variant": plan.variant,
+        "settings": plan.settings,
+        "optimisation": plan.optimisation,
+        "encoder": plan.encoder,
+        "budget": {"epochs": plan.epochs, "minutes": plan.minutes},
+        "batch_size": plan.batch_size,
+        "accumulate": plan.accumulate,
+        "precision": plan.precision,
+        "sync_batch_norm": plan.sync_batch_norm,
+        "device": plan.device,
+        "compile": plan.compile,
+        "seed": plan.seed,
+        "resolved": [choice._asdict() for choice in plan.choices],
+    }
+
+
+def plan_of(run: RunDirectory) -> Plan:
+    """The plan that a run was started with. Raises InputError where run.json does not hold one."""
+    stored = run.read()
+    try:
+        settings = methods.find(stored["method"]).Settings
+        return Plan(
+            method=stored["method"],
+            variant=stored["variant"],
+            settings=settings(**_tuples(stored["settings"])),
+            optimisation=Optimisation(**_tuples(stored["optimisation"])),
+            encoder=EncoderSpec.from_mapping(stored["encoder"]),
+            batch_size=stored["batch_size"],
+            epochs=stored["budget"]["epochs"],
+            minutes=stored["budget"]["minutes"],
+            accumulate=stored["accumulate"],
+            precision=stored["precision"],
+            sync_batch_norm=stored["sync_batch_norm"],
+            device=stored["device"],
+            compile=stored["compile"],
+            seed=stored["seed"],
+            choices=tuple(Choice(**choice) for choice in stored["resolved"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{run.settings_file} does not describe a run that can be continued: {error}") from error
+
+
+def check_same(plan: Plan, asked: Mapping[str, Any]) -> None:
+    """Refuse to continue a run with other settings than it was started with. Raises InputError naming both values."""
+    known = {
+        **dataclasses.asdict(plan.settings),
+        **dataclasses.asdict(plan.optimisation),
+        **dataclasses.asdict(plan.encoder),
+        **{field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)},
+        "encoder": plan.encoder.name,
+    }
+    for name, value in asked.items():
+        if value is not None and plain(known.get(name)) != plain(value):
+            raise InputError(f"the run was started with {name}={known.get(name)}, so it cannot be resumed with {value}")
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows only lists; settings hold tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -1,0 +1,39 @@
+"""The view policies of the teacher-student pair methods: weak or strong for each side."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from likewise.errors import unknown
+from likewise.views.policy import ViewPolicy
+from likewise.views.presets import strong, weak
+
+PairPolicy = Literal["weak/strong", "strong/strong", "strong/weak", "weak/weak"]
+"""Reads teacher/student."""
+
+SMALL_PICTURE = 64
+"""Pictures up to this side, in pixels, are not blurred: at 32 px blur removes what there is to see."""
+
+
+def teacher_student(
+    policy: PairPolicy,
+    size: int,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    scale: tuple[float, float] = (0.2, 1.0),
+) -> dict[str, ViewPolicy]:
+    """Policies for the roles `teacher` and `student`, each with `size` pixels (ISD, section 4; MSF, section 4).
+
+    Weak is a random crop and a flip. Strong adds colour jitter (.4, .4, .4, .1, with probability .8), grey (.2) and,
+    above 64 px, blur (.5).
+    """
+    if policy not in get_args(PairPolicy):
+        raise unknown("view policy", policy, get_args(PairPolicy))
+    blur = 0.0 if size <= SMALL_PICTURE else 0.5
+    made = {
+        "weak": weak(size, mean=mean, std=std, scale=scale),
+        "strong": strong(size, mean=mean, std=std, scale=scale, blur=blur),
+    }
+    teacher, student = policy.split("/")
+    return {"teacher": made[teacher], "student": made[student]}

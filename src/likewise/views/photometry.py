@@ -1,0 +1,76 @@
+"""The second half of a view: colours, blur, solarise, normalise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from likewise.views.blurring import blur
+from likewise.views.colour import adjust_colour, colour_matrices
+from likewise.views.drawing import Look
+from likewise.views.policy import ViewPolicy
+from likewise.views.spatial import row_chunks
+
+
+@torch.no_grad()
+def photometric(image_B3HW: Tensor, look: Look, policy: ViewPolicy) -> Tensor:
+    """Colour jitter, grey, clamp, blur, solarise, normalise, each where `look` says so.
+
+    `image_B3HW` is float in [0, 1]. Returns a new tensor of the same shape, contiguous in torch.channels_last.
+    """
+    out_B3HW = torch.empty_like(image_B3HW, dtype=torch.float32, memory_format=torch.channels_last)
+    finisher = Finisher(look, policy, image_B3HW.device)
+    with torch.autocast(image_B3HW.device.type, enabled=False):
+        for rows in row_chunks(len(image_B3HW), image_B3HW.shape[1:].numel(), image_B3HW.device):
+            chunk = image_B3HW[rows].to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+            finisher.write(chunk, rows, out_B3HW)
+    return out_B3HW
+
+
+class Finisher:
+    """The photometric half of the views of one batch: what does not depend on the pixels is computed once."""
+
+    def __init__(self, look: Look, policy: ViewPolicy, device: torch.device) -> None:
+        """`look` belongs to the whole batch, `device` is that of the pictures."""
+        self._look = look
+        self._policy = policy
+        self._colours: tuple[Tensor, Tensor] | None = None
+        if policy.colour is not None or policy.grey > 0:
+            matrix_B33, lift_B = colour_matrices(look)
+            self._colours = matrix_B33.to(device), lift_B.to(device)
+        self._mean_311 = torch.tensor(policy.mean, device=device).view(3, 1, 1)
+        self._std_311 = torch.tensor(policy.std, device=device).view(3, 1, 1)
+
+    def write(self, image_N3HW: Tensor, rows: slice, out_B3HW: Tensor) -> None:
+        """Finish the pictures `rows` of the batch into `out_B3HW[rows]`.
+
+        `image_N3HW` holds these pictures alone, contiguous float32 in [0, 1]; its values are used up.
+        """
+        if self._colours is not None:
+            matrix_B33, lift_B = self._colours
+            image_N3HW = adjust_colour(image_N3HW, matrix_B33[rows], lift_B[rows])
+        if self._policy.blur is not None:
+            image_N3HW = _blur_some_(image_N3HW, self._look.sigma[rows])
+        if self._policy.solarise is not None:
+            image_N3HW = _solarise_some_(image_N3HW, self._look.solarise[rows], self._policy.solarise.threshold)
+        out_B3HW[rows] = image_N3HW.sub_(self._mean_311).div_(self._std_311)
+
+
+def _blur_some_(image_B3HW: Tensor, sigma_B: Tensor) -> Tensor:
+    """Blur the pictures with a deviation above 0; the others stay as they are."""
+    chosen_N = sigma_B.nonzero().squeeze(1)
+    if len(chosen_N) == len(image_B3HW):
+        return blur(image_B3HW, sigma_B)
+    if len(chosen_N) == 0:
+        return image_B3HW
+    rows_N = chosen_N.to(image_B3HW.device)
+    return image_B3HW.index_copy_(0, rows_N, blur(image_B3HW.index_select(0, rows_N), sigma_B[chosen_N]))
+
+
+def _solarise_some_(image_B3HW: Tensor, chosen_B: Tensor, threshold: float) -> Tensor:
+    """Invert values at or above the threshold in the chosen pictures."""
+    rows_N = chosen_B.nonzero().squeeze(1).to(image_B3HW.device)
+    if len(rows_N) == 0:
+        return image_B3HW
+    chosen_N3HW = image_B3HW.index_select(0, rows_N)
+    return image_B3HW.index_copy_(0, rows_N, torch.where(chosen_N3HW >= threshold, 1.0 - chosen_N3HW, chosen_N3HW))

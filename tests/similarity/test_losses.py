@@ -1,0 +1,83 @@
+"""The losses against the formulas as one would first write them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from likewise.similarity import contrast, cross_entropy, distill, pull, read, unit
+
+SHAPES = [(8, 64, 16), (16, 257, 32), (1, 1, 3), (5, 3000, 8)]
+
+
+def naive_isd(student: Tensor, teacher: Tensor, memory: Tensor, t_student: float, t_teacher: float) -> Tensor:
+    seen = functional.log_softmax(functional.normalize(student, dim=1) @ memory.T / t_student, dim=1)
+    told = functional.softmax(functional.normalize(teacher, dim=1) @ memory.T / t_teacher, dim=1)
+    return functional.kl_div(seen, told, reduction="batchmean")
+
+
+def pair(batch: int, rows: int, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(batch + rows)
+    raw = [torch.randn(n, dim, dtype=torch.float64) for n in (batch, batch, rows)]
+    return raw[0].requires_grad_(True), raw[1].requires_grad_(True), unit(raw[2])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("temperatures", [(0.02, 0.02), (0.1, 0.01), (0.2, 0.02)])
+def test_distill_is_the_kl_divergence(shape: tuple[int, int, int], temperatures: tuple[float, float]) -> None:
+    student, teacher, memory = pair(*shape)
+    expected = naive_isd(student, teacher.detach(), memory, *temperatures)
+    (gradient,) = torch.autograd.grad(expected, student)
+    told = distill(student, teacher, memory, *temperatures)
+    told.loss.backward()
+    torch.testing.assert_close(told.loss, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(student.grad, gradient, rtol=1e-9, atol=1e-12)
+    assert teacher.grad is None
+
+
+def test_distill_reports_the_teachers_entropy() -> None:
+    student, teacher, memory = pair(6, 40, 5)
+    told = (unit(teacher) @ memory.T / 0.1).softmax(1)
+    entropy = -(told * told.log()).sum(1).mean()
+    torch.testing.assert_close(distill(student, teacher, memory, 0.1, 0.1).teacher_entropy, entropy.detach())
+
+
+def test_gradient_is_the_difference_of_two_reads() -> None:
+    student, teacher, memory = pair(6, 40, 5)
+    q = unit(student.detach()).requires_grad_(True)
+    distill(q, teacher, memory, 0.2, 0.05).loss.backward()
+    seen, told = read(unit(q), memory, 0.2).mean, read(unit(teacher), memory, 0.05).mean
+    raw = (seen - told) / 0.2 / len(q)
+    torch.testing.assert_close(q.grad, (raw - (raw * q).sum(1, keepdim=True) * q).detach())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_contrast_is_cross_entropy_with_the_positive_first(shape: tuple[int, int, int]) -> None:
+    query, key, memory = pair(*shape)
+    q, k = unit(query), unit(key).detach()
+    logits = torch.cat([(q * k).sum(1, keepdim=True), q @ memory.T], 1) / 0.2
+    expected = functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64))
+    (gradient,) = torch.autograd.grad(expected, query)
+    loss = contrast(query, key, memory, 0.2)
+    loss.backward()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(query.grad, gradient)
+    assert key.grad is None
+
+
+def test_pull_is_the_squared_distance() -> None:
+    student, target = torch.randn(4, 6, requires_grad=True), torch.randn(4, 6, requires_grad=True)
+    expected = (unit(student) - unit(target)).square().sum(1).mean()
+    torch.testing.assert_close(pull(student, unit(target)), expected)
+    pull(student, unit(target)).backward()
+    assert target.grad is None
+
+
+def test_cross_entropy_with_and_without_mask() -> None:
+    logits, target = torch.randn(3, 5), torch.rand(3, 5)
+    torch.testing.assert_close(cross_entropy(logits, target), -(target * logits.log_softmax(1)).sum(1))
+    mask = torch.tensor([[1, 1, 0, 1, 0]] * 3, dtype=torch.bool)
+    kept = cross_entropy(logits[:, mask[0]], target[:, mask[0]])
+    torch.testing.assert_close(cross_entropy(logits, target, mask_BK=mask), kept)
