@@ -15,14 +15,15 @@ PYTEST_ARGS ?=
 KEY := $(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | tr ' ' '-')
 READY := .venv/ready-$(KEY)
 BENCH_READY := .venv/bench-$(KEY)
+LOWEST_READY := .venv-lowest/ready-$(KEY)
 BIN := .venv/bin/python
 PIP := $(BIN) -m pip install --disable-pip-version-check --no-input --progress-bar off -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format bench docs clean
+.PHONY: help env demo test test-lowest lint format bench docs clean
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 env: $(READY)  ## the environment alone
 
@@ -45,6 +46,16 @@ demo: $(READY)  ## train ISD for about two minutes and show what it learned; DAT
 test: lint  ## lint, types and tests: what has to pass
 	OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
+$(LOWEST_READY):
+	@$(PYTHON) -m venv --clear .venv-lowest
+	@$(PYTHON) scripts/lowest.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
+	  -c .venv-lowest/constraints.txt -e '.[dev,onnx,demo]'
+	@touch $@
+
+test-lowest: $(LOWEST_READY)  ## the tests with the oldest versions that pyproject.toml allows (downloads another torch)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
 lint: $(READY)  ## lint, layout and types only
 	$(BIN) -m ruff check
 	$(BIN) -m ruff format --check
@@ -61,4 +72,4 @@ docs: $(READY)  ## write docs/methods again from the methods' cards
 	$(BIN) -m likewise.methods.pages docs/methods
 
 clean:  ## remove the environment and the tools' caches; runs/ stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	rm -rf .venv .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info

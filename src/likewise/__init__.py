@@ -13,22 +13,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from likewise.evaluation.evaluate import evaluate
+    from likewise.doctor import doctor
+    from likewise.evaluation import evaluate
+    from likewise.exporting import export
+    from likewise.loading import load
     from likewise.training.train import train
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "evaluate": "likewise.evaluation.evaluate",
+    "doctor": "likewise.doctor",
+    "evaluate": "likewise.evaluation",
+    "export": "likewise.exporting",
+    "load": "likewise.loading",
     "train": "likewise.training.train",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 
-__all__ = ["__version__", "evaluate", "train"]
+__all__ = ["__version__", "doctor", "evaluate", "export", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """The public function called `name`, imported now; a sub-package by its name."""
+    """The public function called `name`, imported now."""
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
         globals()[name] = value

@@ -54,11 +54,14 @@ def blocks(markdown: str) -> list[Block]:
 
 
 def budget(markdown: str) -> dict[str, str]:
-    """Training budget of a page: `<!-- budget: epochs=2 width=8 -->` anywhere in it, over one short epoch."""
+    """Training budget of a page: `<!-- budget: epochs=2 width= -->` anywhere in it, over one epoch of a narrow encoder.
+
+    A name without a value is not shrunk: the page's own stays.
+    """
     found = {"epochs": "1", "width": "8"}
     for comment in _BUDGET.finditer(markdown):
         found |= dict(pair.split("=", 1) for pair in comment["pairs"].split())
-    return found
+    return {name: value for name, value in found.items() if value}
 
 
 def commands(text: str) -> list[str]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ class Page:
         self.root = root
         self.folder = folder
         self.budget = budget
-        self.names: dict[str, Any] = {"__name__": "__page__"}
+        self.module = ModuleType("documentation_page")
+        sys.modules[self.module.__name__] = self.module  # dataclasses and pickle look their module up
         self.said = ""
 
     def run(self, block: Block) -> None:
@@ -58,7 +60,8 @@ class Page:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
         elif block.language == "python":
-            exec(compile(block.text, f"block in line {block.line}", "exec"), self.names)
+            code = compile(block.text, f"block in line {block.line}", "exec", dont_inherit=True)
+            exec(code, self.module.__dict__)
         elif block.language in SHELLS:
             for command in commands(block.text):
                 self.command(command)

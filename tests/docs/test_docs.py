@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import likewise
+from likewise.methods.pages import field_docs
 from likewise.methods.pages import pages as method_pages
 from tests.docs.blocks import Block, blocks, budget, commands, pages
 from tests.docs.runner import SHELLS, Page, make_photos, shrinking, shrunk
@@ -81,6 +82,29 @@ def test_every_page_is_reachable_from_the_index() -> None:
         targets = [target for target, _ in LINK.findall(path.read_text(encoding="utf-8")) if target]
         todo.extend((path.parent / target).resolve() for target in targets)
     assert set(PAGES) - seen <= {ROOT / "README.md"}
+
+
+def flags_of(verb: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """Flags in the help of a verb, each once (`--no-report` counts as `--report`)."""
+    from likewise.cli import main
+
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert not stop.value.code
+    return {re.sub("^--no-", "--", flag) for flag in re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)} - {
+        "--help"
+    }
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "export"])
+def test_tables_name_the_flags_that_there_are(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from likewise.methods.isd import ISD
+
+    text = (ROOT / "docs" / "verbs" / f"{verb}.md").read_text(encoding="utf-8")
+    first_cells = re.findall(r"^\| (`--[^|]+)\|", text, re.MULTILINE)
+    written = {re.sub("^--no-", "--", flag) for cell in first_cells for flag in re.findall(r"--[a-z-]+", cell)}
+    own = {f"--{name.replace('_', '-')}" for name in field_docs(ISD.Settings)} if verb == "train" else set()
+    assert written == flags_of(verb, capsys) - own
 
 
 def test_method_pages_are_up_to_date() -> None:

@@ -25,7 +25,8 @@ def naive_lars(
 ) -> Tensor:
     """The formulas of the class, one tensor and one step at a time."""
     w, mu = weight.clone(), torch.zeros_like(weight)
-    for g, lr in zip(gradients, rates, strict=True):
+    for gradient, lr in zip(gradients, rates, strict=True):
+        g = gradient
         if form == "byol":
             g = g + decay * w
             both = w.norm() > 0 and g.norm() > 0
@@ -164,7 +165,7 @@ def test_lars_runs_a_closure() -> None:
         optimiser.zero_grad()
         loss = parameter.square().sum()
         loss.backward()
-        return float(loss)
+        return float(loss.detach())
 
     assert optimiser.step(closure) == 4.0
     assert not torch.equal(parameter.detach(), torch.ones(2, 2))

@@ -8,6 +8,8 @@ import torch
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
+import likewise._torchvision  # noqa: F401  (before any test imports torchvision)
+
 
 @pytest.fixture(scope="session")
 def photos() -> list[np.ndarray]:

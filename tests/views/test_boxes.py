@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 from torchvision.transforms import CenterCrop, RandomResizedCrop
 
-from likewise import _torchvision  # noqa: F401  (lets torchvision be imported)
 from likewise.views import Centre, Crop
 from likewise.views.boxes import ATTEMPTS, centre_boxes, random_boxes
 
@@ -37,6 +36,7 @@ ratios = st.tuples(st.floats(0.05, 20.0), st.floats(0.05, 20.0)).map(lambda pair
 sides = st.integers(1, 500)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(sides, sides), min_size=1, max_size=8), spans, ratios, st.integers(0, 2**32 - 1))
 def test_boxes_lie_within_the_picture(sizes, scale, ratio, seed):
     sizes_B2 = torch.tensor(sizes)
@@ -59,7 +59,7 @@ def test_the_extremes_of_the_uniform_numbers_are_within_too(edge):
         ((32, 32), Crop()),
         ((32, 32), Crop(scale=(0.08, 1.0))),
         ((300, 200), Crop(scale=(0.05, 0.14))),
-        ((60, 150), Crop(scale=(0.6, 1.0))),  # often falls back to the middle
+        ((60, 150), Crop(scale=(0.4, 1.0))),  # often falls back to the middle
         ((37, 20), Crop(scale=(0.2, 0.9), ratio=(0.3, 0.5))),
     ],
 )
@@ -75,7 +75,7 @@ def test_areas_ratios_and_positions_are_distributed_as_in_torchvision(size, crop
     }.items():
         assert stats.ks_2samp(of_box(ours), of_box(theirs)).pvalue > 1e-3, name
     for one, other in ((0, 2), (2, 3), (0, 1)):  # and they hang together in the same way
-        ours_r, theirs_r = (torch.corrcoef(box[:, [one, other]].T)[0, 1] for box in (ours, theirs))
+        ours_r, theirs_r = (float(torch.corrcoef(box[:, [one, other]].T)[0, 1]) for box in (ours, theirs))
         assert ours_r == pytest.approx(theirs_r, abs=0.08)
 
 
@@ -88,7 +88,9 @@ def test_where_nothing_fits_the_middle_is_taken_as_in_torchvision(size):
     assert boxes(torch.tensor([size]), crop).tolist() == middle.tolist()
 
 
-@pytest.mark.parametrize(("size", "fraction", "side"), [((256, 320), 0.875, 224), ((32, 32), 1.0, 32), ((9, 4), 0.5, 2)])
+@pytest.mark.parametrize(
+    ("size", "fraction", "side"), [((256, 320), 0.875, 224), ((32, 32), 1.0, 32), ((9, 4), 0.5, 2)]
+)
 def test_centre_is_the_middle_square(size, fraction, side):
     top, left, height, width = centre_boxes(torch.tensor([size]), Centre(fraction=fraction))[0].tolist()
     assert (height, width) == (side, side)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional
@@ -53,7 +53,9 @@ def test_pictures_one_by_one_equal_pillow_to_one_level(ragged, interpolation, si
         part = Image.fromarray(picture[top : top + height, left : left + width].numpy())
         theirs = np.asarray(part.resize((size, size), FILTERS[interpolation]), dtype=np.int64)
         theirs = theirs[:, ::-1] if geometry.flip[row] else theirs
-        assert np.abs(ours[row].permute(1, 2, 0).numpy() - theirs).max() <= 1
+        difference = np.abs(ours[row].permute(1, 2, 0).numpy() - theirs)
+        assert difference.max() <= (1 if interpolation == "bilinear" else 2)
+        assert difference.mean() < 0.3
 
 
 @pytest.mark.parametrize("interpolation", FILTERS)
@@ -63,10 +65,12 @@ def test_both_ways_agree_to_the_rounding(patches, interpolation, monkeypatch):
     for limit in (0, 2**60):
         monkeypatch.setattr(spatial_module, "_MATRIX_LIMIT", limit)
         views.append(crop_and_flip(patches, geometry, 48, interpolation=interpolation))
-    assert float((views[0] - views[1]).abs().max()) < 1.01 / 255
-    assert float((views[0] - views[1]).abs().mean()) < 0.3 / 255
+    difference = (views[0] - views[1]).abs() * 255
+    assert float(difference.mean()) < 0.4
+    # Between the two axes 8-bit values are cut off where the cubic overshoots, as in Pillow; floats are not.
+    assert float((difference > 1.01).float().mean()) <= (0.0 if interpolation == "bilinear" else 1e-3)
     assert float(views[1].min()) >= 0
-    assert float(views[1].max()) <= 1
+    assert float(views[1].max()) <= 1 + 1e-6
 
 
 def test_size_and_device_decide_the_way(patches):
@@ -107,6 +111,7 @@ def test_the_whole_picture_at_its_own_size_is_itself(small):
     torch.testing.assert_close(crop_and_flip(small, geometry, 32), small.permute(0, 3, 1, 2) / 255.0)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 20), st.booleans(), st.sampled_from(list(FILTERS)))
 def test_weights_sum_to_one_and_stay_within_the_box(length, size, start, mirror, interpolation):
     weights = axis_weights(
@@ -147,5 +152,6 @@ def test_flow_still_points_to_the_same_place():
     seen_x = (middle + 0.5 - left) / width * 40 - 0.5
     seen_x = torch.where(geometry.flip, 39 - seen_x, seen_x)
     seen_y = (middle + 0.5 - top) / height * 40 - 0.5
-    torch.testing.assert_close(goal_x, seen_x[:, None].expand(-1, 32), rtol=0, atol=1e-3)
-    torch.testing.assert_close(goal_y, seen_y[:, None].expand(-1, 32), rtol=0, atol=1e-3)
+    # A widened triangle sampled at whole pixels keeps a ramp only to a tenth of a pixel.
+    torch.testing.assert_close(goal_x, seen_x[:, None].expand(-1, 32), rtol=0, atol=0.1)
+    torch.testing.assert_close(goal_y, seen_y[:, None].expand(-1, 32), rtol=0, atol=0.1)

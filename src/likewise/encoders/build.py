@@ -35,7 +35,7 @@ def build(spec: EncoderSpec, seed: int = 0) -> Encoder:
     """The encoder that `spec` describes, its random weights drawn from `seed` alone.
 
     The state of PyTorch's own generators is left as it was. Initialisation is timm's: for ResNets, He normal with
-    fan-out, and zero for the last norm of each residual block. Raises `InputError` for names timm does not know, and
+    fan-out, and 1 for every norm (timm would start the last norm of each block at zero). Raises `InputError` for names timm does not know, and
     for widths, stems, sizes or published weights that the model does not have.
     """
     with _seeded(seed):
@@ -130,6 +130,8 @@ def _create(spec: EncoderSpec) -> nn.Module:
     small = spec.stem == "small"
     arguments: dict[str, Any] = {"num_classes": 0, "pretrained": spec.pretrained}
     published = timm.get_pretrained_cfg(spec.name)
+    if _family(spec.name) == ResNet.__module__:
+        arguments["zero_init_last"] = False  # the ResNets of these papers start every norm at 1
     if published is None or not published.fixed_input_size:
         if small and _is_convnext(spec.name):
             arguments["patch_size"] = 1  # a total stride of 8, as in a ResNet with the small stem
@@ -169,7 +171,12 @@ def _small_patch(spec: EncoderSpec) -> int:
 
 
 def _is_convnext(name: str) -> bool:
-    return timm.model_entrypoint(name.partition(".")[0]).__module__ == ConvNeXt.__module__
+    return _family(name) == ConvNeXt.__module__
+
+
+def _family(name: str) -> str:
+    """The module of timm that makes the model called `name`."""
+    return str(timm.model_entrypoint(name.partition(".")[0]).__module__)
 
 
 def _shrink_stem(model: nn.Module, spec: EncoderSpec) -> None:

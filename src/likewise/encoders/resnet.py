@@ -34,7 +34,7 @@ def narrow(model: ResNet, width: int, name: str) -> None:
     model.head_hidden_size = _scale(model.head_hidden_size, width)
     for stage in cast("list[dict[str, Any]]", model.feature_info):
         stage["num_chs"] = _scale(stage["num_chs"], width)
-    model.init_weights()
+    model.init_weights(zero_init_last=False)
 
 
 def small_stem(model: ResNet, *, keep_weights: bool) -> None:

@@ -1,12 +1,11 @@
 """An encoder on disk: weights in safetensors under plain timm keys, and beside them `model.json`, what they are.
 
-The description also stands in the header of the weights, so that a file that was moved on its own still loads.
+The same description stands in the header of the weights, so that a file that was moved on its own still loads.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,22 +19,24 @@ from likewise.encoders.build import rebuild
 from likewise.encoders.encoder import Encoder
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError
+from likewise.training.files import write_aside
 
 DESCRIPTION = "model.json"
-_HEADER = "likewise"
 _NAMED = 5
 """Keys that an error lists before it only counts."""
 
 
 def save_encoder(encoder: Encoder, path: Path, *, extra: Mapping[str, Any] | None = None) -> None:
-    """Write the backbone's weights to `path` (.safetensors), and `model.json` beside them.
+    """Write the backbone's weights to `path` (.safetensors), and what they are to `model.json` beside them.
 
-    `extra` (JSON values) is added to the description. Each file is written aside and renamed, so that at no moment a
-    broken one lies under its name.
+    `extra` (JSON values) is added to the description, which is the encoder's spec and the width of its features.
     """
-    description = json.dumps({**asdict(encoder.spec), "features": encoder.features, **(extra or {})}, indent=2)
-    write_aside(path, save(plain_weights(encoder), metadata={_HEADER: description}))
-    write_aside(path.with_name(DESCRIPTION), (description + "\n").encode())
+    described = description(encoder, extra)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_aside(path) as file:
+        file.write(serialised(encoder, described))
+    with write_aside(path.with_name(DESCRIPTION)) as file:
+        file.write((json.dumps(described, indent=2) + "\n").encode())
 
 
 def load_encoder(path: Path) -> Encoder:
@@ -60,7 +61,10 @@ def load_weights(encoder: Encoder, path: Path) -> None:
     faults = (
         ("misses", [key for key in own if key not in weights]),
         ("should not have", [key for key in weights if key not in own]),
-        ("has other shapes for", [k for k, v in weights.items() if k in own and v.shape != own[k].shape]),
+        (
+            "has other shapes for",
+            [key for key, value in weights.items() if key in own and value.shape != own[key].shape],
+        ),
     )
     told = "; ".join(f"{verb} {_some(keys)}" for verb, keys in faults if keys)
     if told:
@@ -70,47 +74,49 @@ def load_weights(encoder: Encoder, path: Path) -> None:
     encoder.backbone.load_state_dict(weights)
 
 
+def description(encoder: Encoder, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What `model.json` says of an encoder."""
+    return {**asdict(encoder.spec), "features": encoder.features, **(extra or {})}
+
+
 def read_description(path: Path) -> dict[str, Any]:
-    """What the weights at `path` are: their header, or else the `model.json` beside them."""
+    """What the weights at `path` are: their header, or else the `model.json` beside them. Raises `InputError`."""
     _, header = _read(path, weights=False)
     beside = path.with_name(DESCRIPTION)
-    if _HEADER in header:
-        text, source = header[_HEADER], path
-    elif beside.is_file():
-        text, source = beside.read_text(), beside
-    else:
+    if "name" in header:
+        return {key: _value(text) for key, text in header.items()}
+    if not beside.is_file():
         raise InputError(f"nothing says which encoder {path} holds: there is no {DESCRIPTION} beside it")
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{source} is damaged: {error}") from error
+        found = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{beside} is damaged: {error}") from error
     if not isinstance(found, dict):
-        raise InputError(f"{source} does not describe an encoder")
+        raise InputError(f"{beside} is damaged: it holds no JSON object")
     return found
 
 
-def plain_weights(encoder: Encoder) -> dict[str, Tensor]:
-    """The state of the backbone on the CPU, in ordinary memory order, under timm's keys."""
-    state = encoder.backbone.state_dict()
-    return {key: value.detach().cpu().contiguous() for key, value in state.items()}
+def serialised(encoder: Encoder, described: Mapping[str, Any]) -> bytes:
+    """A safetensors file of the backbone alone, with the description in its header."""
+    weights = {key: value.detach().cpu().contiguous() for key, value in encoder.backbone.state_dict().items()}
+    return save(weights, metadata=as_text(described))
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file so that `path` is at every moment the old file or the whole new one, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+def as_text(described: Mapping[str, Any]) -> dict[str, str]:
+    """A description for headers that hold only text: text as it is, all else as JSON."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in described.items()}
+
+
+def _value(text: str) -> Any:
+    """A value of the header: JSON, or the text itself."""
     try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and header of a safetensors file."""
+    """Tensors (none if not asked for) and header of a safetensors file."""
     if not path.is_file():
         raise InputError(f"there is no weights file {path}")
     try:

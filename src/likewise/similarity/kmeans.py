@@ -8,6 +8,7 @@ Shapes: N points, D dimensions, K clusters.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -56,10 +57,11 @@ def kmeans(
     Stops when the centroids' summed squared step is at most `tolerance` times the mean squared norm of the centred
     points (at most `tolerance` for the cosine metric), or after `iterations`. Each cluster that has lost all its
     points restarts at the point farthest from all centroids, one after the other; where there are fewer distinct
-    points than clusters the surplus clusters stay empty. The result depends on the points, the settings and the
-    device alone. Works in float64 for float64 points and in float32 for others.
+    points than clusters the surplus clusters stay empty. Points of length 0 have no direction, and for the cosine
+    metric form one of their own. The result depends on the points, the settings and the device alone. Works in float64
+    for float64 points and in float32 for others.
 
-    k-means++: Arthur and Vassilvitskii, SODA 2007. Cosine (spherical) k-means: Dhillon and Modha, 2001.
+    k-means++: Arthur and Vassilvitskii, SODA 2007, greedy as in their section 5. Cosine (spherical) k-means: Dhillon and Modha, 2001.
     Raises `InputError` for an unknown metric, more clusters than points, and points that are not finite.
     """
     x_ND = _checked(x_ND, clusters, metric)
@@ -107,24 +109,33 @@ def _like(x_ND: Tensor, start_KD: Tensor, clusters: int, metric: Metric, origin_
 
 
 def _drawn(x_ND: Tensor, clusters: int, seed: int) -> Tensor:
-    """k-means++: each next centroid is a point drawn with probability proportional to its squared distance so far.
+    """Greedy k-means++: of a few points drawn in proportion to their squared distance, the one that lowers it most.
 
     Drawn on the CPU, whose running sums are the same every time.
     """
     generator = torch.Generator().manual_seed(seed)
-    chosen = [int(torch.randint(len(x_ND), (1,), generator=generator))]
-    near_N = _to_point(x_ND, chosen[0])
+    candidates = 2 + int(math.log(clusters))
+    chosen = torch.randint(len(x_ND), (1,), generator=generator).tolist()
+    near_N1 = _to_points(x_ND, x_ND[chosen])
     while len(chosen) < clusters:
-        running_N = near_N.cpu().double().cumsum(0)
-        ticket = torch.rand(1, generator=generator, dtype=torch.float64) * running_N[-1]
-        found = int(torch.searchsorted(running_N, ticket, right=True))
-        chosen.append(min(found, len(x_ND) - 1))
-        near_N = torch.minimum(near_N, _to_point(x_ND, chosen[-1]))
+        running_N = near_N1.flatten().cpu().double().cumsum(0)
+        tickets = torch.rand(candidates, generator=generator, dtype=torch.float64) * running_N[-1]
+        drawn = torch.searchsorted(running_N, tickets, right=True).clamp_(max=len(x_ND) - 1).to(x_ND.device)
+        near_NT = torch.minimum(near_N1, _to_points(x_ND, x_ND[drawn]))
+        best = int(near_NT.sum(0).argmin())
+        chosen.append(int(drawn[best]))
+        near_N1 = near_NT[:, best : best + 1]
     return x_ND[chosen].clone()
 
 
+def _to_points(x_ND: Tensor, points_TD: Tensor) -> Tensor:
+    """Squared distances (N, T) to a few points, by products."""
+    norms_T = points_TD.square().sum(1)
+    return torch.addmm(norms_T, x_ND, points_TD.T, alpha=-2).add_(x_ND.square().sum(1)[:, None]).clamp_(min=0)
+
+
 def _to_point(x_ND: Tensor, point: int) -> Tensor:
-    """Squared distances (N,) to one of the points."""
+    """Squared distances (N,) to one of the points, exactly 0 for points equal to it."""
     return _to_own(x_ND, x_ND[point : point + 1], torch.zeros(len(x_ND), dtype=torch.int64, device=x_ND.device))
 
 

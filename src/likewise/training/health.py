@@ -33,13 +33,13 @@ Verdict = Literal["healthy", "at risk", "collapsed"]
 ROWS = 256
 """Embeddings looked at in one check; also the largest side of the matrix whose spectrum is taken."""
 
-COLLAPSED_SPREAD, LOW_SPREAD = 0.02, 0.05
-COLLAPSED_RANK, LOW_RANK = 1.2, 2.0
+COLLAPSED_SPREAD, LOW_SPREAD = 0.02, 0.1
+COLLAPSED_RANK, LOW_RANK = 1.2, 3.0
 RANK_NEEDS = 8
 """An effective rank says something only where at least this many directions were possible."""
 UNIFORM_ENTROPY, ONE_HOT_ENTROPY = 0.97, 0.01
 STUCK, FLAT = 0.01, 1e-3
-_NOISE = 1e-7
+_NOISE = 1e-6
 """Share of the energy of unit vectors under which an eigenvalue is rounding of float32."""
 
 

@@ -14,10 +14,14 @@ from typing import Any, Protocol
 
 from likewise.errors import InputError, unknown
 from likewise.training.files import write_aside
+from likewise.training.run import plain
 
 PROJECT = "likewise"
 IDENTITIES = "loggers.json"
 """File of a run that says what the services call it."""
+
+PARAMS_AT_ONCE = 100
+"""MLflow refuses more settings than this in one call."""
 
 
 class Logger(Protocol):
@@ -37,6 +41,17 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
         for name, value in metrics.items()
         if name != "step" and isinstance(value, int | float) and math.isfinite(value)
     }
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level with dotted names (`settings.queue_size`), which services can filter runs by."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 def _import(module: str, extra: str) -> Any:
@@ -113,7 +128,9 @@ class Mlflow:
             self._mlflow.start_run(run_id=identity)
             return
         started = self._mlflow.start_run(run_name=run.name)
-        self._mlflow.log_params({name: str(value)[:500] for name, value in config.items()})
+        params = [(name, str(value)[:500]) for name, value in config.items()]
+        for first in range(0, len(params), PARAMS_AT_ONCE):
+            self._mlflow.log_params(dict(params[first : first + PARAMS_AT_ONCE]))
         _remember(run, "mlflow", str(started.info.run_id))
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
@@ -156,16 +173,17 @@ LOGGERS: dict[str, Callable[[Path, Mapping[str, Any], int], Logger]] = {
 def open_loggers(names: Sequence[str], run: Path, config: Mapping[str, Any], first_step: int = 0) -> list[Logger]:
     """The loggers called for, by name, opened for the run directory `run`.
 
-    `config` holds the settings worth filtering runs by; `first_step` is where a resumed run goes on, 0 for a new one.
+    `config` holds the settings worth filtering runs by, nested or not; `first_step` is where a resumed run goes on, 0 for a new one.
     Raises `InputError` for an unknown name or an extra that is not installed, leaving none open.
     """
     for name in names:
         if name not in LOGGERS:
             raise unknown("logger", name, LOGGERS)
     opened: list[Logger] = []
+    settings = flat(plain(config))
     try:
         for name in dict.fromkeys(names):
-            opened.append(LOGGERS[name](run, config, first_step))  # noqa: PERF401  (those opened must be known)
+            opened.append(LOGGERS[name](run, settings, first_step))  # noqa: PERF401  (those opened must be known)
     except InputError:
         for logger in opened:
             logger.close()

@@ -69,6 +69,30 @@ class Asked:
             raise InputError(f"epochs={self.epochs:g} and minutes={self.minutes:g}: give one budget, not both")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """How one call of training runs, beside what is trained."""
+
+    out: str | None = None
+    """Run directory; by default runs/DATA-METHOD-ENCODER, numbered where that exists."""
+    resume: bool = False
+    """Continue the run in `out`, or the newest of its default name, from its last checkpoint."""
+    split: str | None = None
+    """Split to train on; by default `train` where the data has one."""
+    labels: str | None = None
+    """Label column, or `folders` where sub-folders are the classes. Only watched, unless the method needs labels."""
+    checkpoint_minutes: float | None = None
+    """Time between checkpoints; by default at ends of epochs (not within 10 s) and every 2 minutes."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that are kept."""
+    loggers: tuple[str, ...] = ("tensorboard",)
+    """Where scalars go beside metrics.jsonl: tensorboard, wandb, mlflow, trackio."""
+    report: bool = True
+    """Write report.html at the end."""
+    quiet: bool = False
+    """Say nothing."""
+
+
 class DataFacts(NamedTuple):
     """What resolving needs to know of the data."""
 
@@ -132,17 +156,17 @@ def preset_of(method: type[Method], variant: str | None) -> tuple[str, Preset]:
     return name, method.presets[name]
 
 
-def image_size(asked: Asked, side: int, device: str) -> tuple[int, Choice | None]:
-    """Side of the encoder's input for pictures of a median short `side`."""
+def image_size(asked: Asked, side: int, device: str) -> Choice:
+    """Side of the encoder's input for pictures of a median short `side`, and why."""
     if asked.image_size is not None:
-        return asked.image_size, None
+        return Choice("image_size", asked.image_size, "as asked")
     if side <= SMALL_PICTURE:
         size = max(16, 4 * round(side / 4))
-        return size, Choice("image_size", size, f"pictures of {side} px are used at their own size")
+        return Choice("image_size", size, f"pictures of {side} px are used at their own size")
     largest = 224 if device == "cuda" else 128
     size = min(largest, 32 * max(2, side // 32))
     why = "the largest that pays off here" if size == largest else "the next multiple of 32 below"
-    return size, Choice("image_size", size, f"pictures of {side} px on {device}: {why}")
+    return Choice("image_size", size, f"pictures of {side} px on {device}: {why}")
 
 
 def resolve(
@@ -151,13 +175,13 @@ def resolve(
     method: type[Method],
     data: DataFacts,
     machine: Machine,
-    size: int,
+    size: Choice,
 ) -> Plan:
     """Settle everything. `given_settings` are the method's own settings that were asked for explicitly.
 
     Raises InputError where what was asked for cannot be: a batch or a queue longer than the data, a wrong name.
     """
-    choices: list[Choice] = []
+    choices: list[Choice] = [size]
     variant, preset = preset_of(method, asked.variant)
     own_recipe = is_own_recipe(method, variant)
     precision = precision_for(asked, machine, own_recipe=own_recipe)
@@ -168,7 +192,7 @@ def resolve(
         variant=variant,
         settings=settings,
         optimisation=_optimisation(asked, preset.optimisation, batch, choices),
-        encoder=_encoder(asked, data, machine.device, size, own_recipe=own_recipe, choices=choices),
+        encoder=_encoder(asked, data, machine.device, size.value, own_recipe=own_recipe, choices=choices),
         batch_size=batch,
         epochs=_epochs(asked, preset, choices),
         minutes=asked.minutes,

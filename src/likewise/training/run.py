@@ -282,9 +282,9 @@ def _make(path: Path) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
-    except FileExistsError:
-        return False
     except OSError as error:
+        if isinstance(error, FileExistsError) and path.parent.is_dir():
+            return False
         raise InputError(f"cannot make the run directory {path}: {error.strerror or error}") from error
     return True
 

@@ -5,24 +5,39 @@ from __future__ import annotations
 import dataclasses
 import signal
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from rich.console import Console
+from torch import nn
 
 from likewise import methods
-from likewise.data import Images, Loader, Sampler, cached_side, describe, open_source, prepare, split_names
+from likewise.data import Images, Loader, Sampler, Source, cached_side, describe, open_source, prepare, split_names
 from likewise.encoders import Encoder, build, norms
 from likewise.errors import InputError, TrainingStopped, unknown
+from likewise.evaluation import extract
 from likewise.methods.method import Facts, Method
+from likewise.report import write_report
 from likewise.training import checkpoints, optimisers
 from likewise.training.health import Health
 from likewise.training.loggers import open_loggers
 from likewise.training.loop import Clock, Loop
 from likewise.training.machine import detect, fabric
-from likewise.training.resolve import Asked, DataFacts, Machine, Plan, image_size, precision_for, preset_of, resolve
+from likewise.training.resolve import (
+    Asked,
+    DataFacts,
+    Plan,
+    Session,
+    image_size,
+    is_own_recipe,
+    precision_for,
+    preset_of,
+    resolve,
+)
 from likewise.training.resume import check_same, plan_of, record
-from likewise.training.run import RunDirectory, command_line, default_name
+from likewise.training.run import Ending, RunDirectory, command_line, default_name
 from likewise.training.seeding import derived_seed
 from likewise.training.statistics import channel_statistics
 
@@ -38,79 +53,224 @@ class Interrupted(TrainingStopped):
         self.exit_status = 128 + int(number)
 
 
-class Session(NamedTuple):
-    """How one call of `train` runs, beside what is trained."""
-
-    out: Path | None
-    resume: bool
-    checkpoint_minutes: float | None
-    keep_checkpoints: int
-    loggers: tuple[str, ...]
-    report: bool
-    quiet: bool
-    command: str
-
-
-def train(
-    data: Any,
-    *,
-    out: str | Path | None = None,
-    resume: bool = False,
-    split: str | None = None,
-    labels: str | None = None,
-    checkpoint_minutes: float | None = None,
-    keep_checkpoints: int = 2,
-    loggers: tuple[str, ...] = ("tensorboard",),
-    report: bool = True,
-    quiet: bool = False,
-    command: str | None = None,
-    **asked: Any,
-) -> RunDirectory:
+def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirectory:
     """Train an encoder on `data` without labels and return its run directory.
 
     `data` is anything that `likewise.data.open_source` takes: a folder, a list, a Parquet or NumPy file, a torchvision
-    name, a sequence of pictures. The further names are those of `Asked` (method, encoder, minutes, ...) and of the
-    method's own settings (queue_size, temperature_student, ...). `labels` are watched, never learned from, unless the
-    method's card says that it needs them.
+    name, a sequence of pictures. `asked` are, by name, fields of `Asked` (method, encoder, minutes, ...), of `Session`
+    (out, resume, ...) and of the method's own settings (queue_size, temperature_student, ...): the same as the flags
+    of `likewise train`. `command` is written down as the way to repeat the run.
 
     Raises InputError for anything that cannot be, before training starts; TrainingStopped where the loss is not finite
     or the encoder has collapsed; Interrupted after SIGINT or SIGTERM, with a checkpoint written.
     """
-    session = Session(
-        out=None if out is None else Path(out),
-        resume=resume,
-        checkpoint_minutes=checkpoint_minutes,
-        keep_checkpoints=keep_checkpoints,
-        loggers=loggers,
-        report=report,
-        quiet=quiet,
-        command=command or command_line(),
-    )
-    wanted, settings = sort_asked(asked)
-    chosen = training_split(data, split)
-    source = open_source(data, split=chosen, labels=labels)
-    run = _resumed_run(session, default_name(source.name, wanted.method, wanted.encoder))
-    plan = None if run is None else plan_of(run)
-    if plan is not None:
-        check_same(plan, asked)
-        wanted = dataclasses.replace(wanted, method=plan.method, variant=plan.variant, device=plan.device)
-    method_class = methods.find(wanted.method)
-    variant, _ = preset_of(method_class, wanted.variant)
+    session, wanted, given = sort_asked(asked)
+    chosen = training_split(data, session.split)
+    source = open_source(data, split=chosen, labels=session.labels)
+    run = resumable(session, source.name, wanted)
+    stored = None if run is None else plan_of(run)
+    if stored is not None:
+        check_same(stored, {name: value for name, value in asked.items() if name not in field_names(Session)})
+        wanted = dataclasses.replace(wanted, method=stored.method, variant=stored.variant, device=stored.device)
+    method = methods.find(wanted.method)
+    variant, _ = preset_of(method, wanted.variant)
     machine = detect(wanted.device)
-    precision = plan.precision if plan else precision_for(wanted, method_class, machine)
+    own_recipe = is_own_recipe(method, variant)
+    precision = stored.precision if stored else precision_for(wanted, machine, own_recipe=own_recipe).value
     engine = fabric(machine, precision)
-    say = _speaker(engine, session)
-
-    size = plan.encoder.image_size if plan else image_size(wanted, round(describe(source).side), machine.device)[0]
-    images = _prepare_once(engine, source, size, say)
-    if plan is None:
-        plan = _resolved(wanted, settings, method_class, source, images, machine, size)
-        for choice in plan.choices:
-            say(f"  {choice.setting} = {choice.value}: {choice.reason}")
-    run = run or _new_run(engine, session, default_name(source.name, plan.method, plan.encoder.name))
+    side = round(describe(source).side)
+    sized = image_size(wanted, side, machine.device)
+    images = prepare_once(engine, source, stored.encoder.image_size if stored else sized.value)
+    if run is not None:
+        check_data(run, images)
+    plan = stored or resolve(wanted, given, method, data_facts(images, side), machine, sized)
+    run = run or new_run(engine, session, default_name(source.name, plan.method, plan.encoder.name))
     if engine.is_global_zero:
-        run.begin(session.command, **record(plan, images, path=data if isinstance(data, str | Path) else None, split=chosen))
-        if images.broken:
-            run.write_json("broken.json", [dataclasses.asdict(each) for each in images.broken])
-            say(f"  {len(images.broken)} broken pictures left out, named in {run.path / 'broken.json'}")
-    return _train(engine, session, plan, method_class, images, run)
+        announce(session, command or command_line(), run, plan, images, path=data if isinstance(data, str | Path) else None, split=chosen)
+    return fit(engine, session, plan, method, images, run)
+
+
+# Before training ---------------------------------------------------------------------------------------------------
+
+
+def field_names(shape: type[Any]) -> set[str]:
+    """Names of the fields of a dataclass."""
+    return {field.name for field in dataclasses.fields(shape)}
+
+
+def sort_asked(asked: dict[str, Any]) -> tuple[Session, Asked, dict[str, Any]]:
+    """What belongs to the session, to the run, and to the method's settings. Raises InputError for other names."""
+    session, general = field_names(Session), field_names(Asked)
+    wanted = Asked(**{name: value for name, value in asked.items() if name in general})
+    own = field_names(methods.find(wanted.method).Settings)
+    given = {name: value for name, value in asked.items() if name not in session | general}
+    for name in given:
+        if name not in own:
+            raise unknown(f"setting of {wanted.method}", name, own | general | session)
+    return Session(**{name: value for name, value in asked.items() if name in session}), wanted, given
+
+
+def training_split(data: Any, split: str | None) -> str | None:
+    """The split to train on: as asked, or `train` where the data has one."""
+    return "train" if split is None and "train" in split_names(data) else split
+
+
+def resumable(session: Session, data_name: str, wanted: Asked) -> RunDirectory | None:
+    """The run to continue, or None for a new one. Raises InputError where there is nothing to continue."""
+    if not session.resume:
+        return None
+    if session.out is not None:
+        return RunDirectory.open(session.out)
+    name = default_name(data_name, wanted.method, wanted.encoder)
+    run = RunDirectory.newest(name)
+    if run is None:
+        raise InputError(f"there is no run called {name} to resume: name one with --out")
+    return run
+
+
+def check_data(run: RunDirectory, images: Images) -> None:
+    """Refuse to continue a run on other pictures. Raises InputError."""
+    before = run.read()["data"]["fingerprint"]
+    if before != images.fingerprint:
+        raise InputError(f"{run.path} was trained on other data (fingerprint {before[:12]}, now "
+                         f"{images.fingerprint[:12]}): resume it with the same pictures")
+
+
+def prepare_once(engine: Fabric, source: Source, size: int) -> Images:
+    """The decoded pictures; with several processes the first decodes and the others find its cache."""
+    progress = decoding_progress(source.name) if engine.is_global_zero else None
+    if not engine.is_global_zero:
+        engine.barrier()
+    images = prepare(source, short_side=cached_side(size), progress=progress)
+    if engine.is_global_zero:
+        engine.barrier()
+    return images
+
+
+def data_facts(images: Images, side: int) -> DataFacts:
+    """What resolving needs to know of the data."""
+    mean, std = channel_statistics(images)
+    classes = 0 if images.labels is None else int(images.labels.max(initial=-1)) + 1
+    return DataFacts(len(images), side, classes, mean, std)
+
+
+def new_run(engine: Fabric, session: Session, name: str) -> RunDirectory:
+    """A fresh run directory, made by the first process and known to all."""
+    path = RunDirectory.create(session.out, name).path if engine.is_global_zero else None
+    return RunDirectory(cast("Path", engine.broadcast(path)))
+
+
+def announce(
+    session: Session, command: str, run: RunDirectory, plan: Plan, images: Images, *, path: str | Path | None, split: str | None
+) -> None:
+    """Write down what is about to happen, and say it."""
+    say = Console(stderr=True, highlight=False, quiet=session.quiet).print
+    described = {
+        "name": images.name,
+        "path": None if path is None else str(path),
+        "split": split,
+        "fingerprint": images.fingerprint,
+        "images": len(images),
+        "broken": len(images.broken),
+        "image_size": plan.encoder.image_size,
+        "class_names": images.class_names,
+    }
+    run.begin(command, data=described, **record(plan))
+    say(f"{plan.method} ({plan.variant}) on {len(images):,} pictures of {images.name} -> {run.path}", markup=False)
+    for choice in plan.choices:
+        say(f"  {choice.setting} = {choice.value}: {choice.reason}", markup=False)
+    if images.broken:
+        run.write_json("broken.json", images.broken)
+        say(f"  {len(images.broken)} broken pictures left out, listed in {run.path / 'broken.json'}", markup=False)
+
+
+# Training ----------------------------------------------------------------------------------------------------------
+
+
+def fit(
+    engine: Fabric, session: Session, plan: Plan, method_class: type[Method], images: Images, run: RunDirectory
+) -> RunDirectory:
+    """Train to the end and leave the weights, the status and the report in the run."""
+    sampler = Sampler(len(images), plan.batch_size, plan.seed)
+    method = build_method(plan, method_class, images, sampler.steps_per_epoch, engine.world_size)
+    method.to(engine.device, memory_format=torch.channels_last)
+    optimizer = optimisers.build(method.parameter_groups(), plan.optimisation)
+    clock = Clock(plan.epochs, plan.minutes, sampler.steps_per_epoch)
+    checkpoint = checkpoints.latest(run.checkpoints) if session.resume else None
+    if checkpoint is not None:
+        state = checkpoints.load(checkpoint)
+        method.load_state_dict(state["method"])
+        optimizer.load_state_dict(state["optimizer"])
+        clock.step, clock.minutes_used = state["progress"]["step"], state["progress"]["minutes"]
+    if session.resume and engine.is_global_zero:
+        run.cut_metrics(clock.step)
+    loop = Loop(
+        fabric=engine,
+        method=method,
+        optimizer=optimizer,
+        loader=Loader(images, sampler, device=engine.device, rank=engine.global_rank, world=engine.world_size),
+        plan=plan,
+        run=run,
+        loggers=open_loggers(session.loggers, run.path, record(plan), clock.step) if engine.is_global_zero else [],
+        health=Health(
+            choices=getattr(plan.settings, "queue_size", 0),
+            classes=len(images.class_names or ()),
+            settings={**dataclasses.asdict(plan.settings), **dataclasses.asdict(plan.optimisation)},
+        ),
+        clock=clock,
+        checkpoint_minutes=session.checkpoint_minutes,
+        keep=session.keep_checkpoints,
+        quiet=session.quiet,
+    )
+    try:
+        number = loop.fit()
+    except TrainingStopped as stopped:
+        _end(engine, run, "stopped", clock, method, reason=str(stopped))
+        raise
+    _end(engine, run, "finished" if number is None else "interrupted", clock, method)
+    if number is not None:
+        raise Interrupted(number, run.path)
+    if session.report and engine.is_global_zero:
+        picture(run, method.encoders()["student"], images, engine.device)
+    engine.barrier()
+    return run
+
+
+def build_method(
+    plan: Plan, method_class: type[Method], images: Images, steps_per_epoch: int, processes: int
+) -> Method:
+    """The method with all its parts, drawn from the seed, ready to train."""
+    encoder = build(plan.encoder, seed=plan.seed)
+    facts = Facts(
+        images=len(images),
+        batch_size=plan.batch_size // plan.accumulate,
+        image_size=plan.encoder.image_size,
+        classes=len(images.class_names or ()),
+        steps_per_epoch=steps_per_epoch,
+        mean=plan.encoder.mean,
+        std=plan.encoder.std,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(derived_seed(plan.seed, "method"))
+        method = method_class(encoder, plan.settings, facts)  # type: ignore[call-arg]
+    if processes > 1 and plan.sync_batch_norm:
+        norms.convert(method, sync=True)
+    if plan.compile:
+        for module in method.modules():
+            if isinstance(module, Encoder):
+                module.compile()
+    return method.train()
+
+
+def _end(engine: Fabric, run: RunDirectory, status: Ending, clock: Clock, method: Method, **fields: Any) -> None:
+    """Write weights and status; a stopped run keeps its weights for looking at what went wrong."""
+    if engine.is_global_zero:
+        run.save_encoders(method.encoders(), {"deploy": method.card.deploy})
+        run.end(status, minutes=clock.minutes_used, steps=clock.step, **fields)
+
+
+def picture(run: RunDirectory, encoder: nn.Module, images: Images, device: torch.device) -> None:
+    """Write the report, with neighbours and map of an even sample of the pictures."""
+    index = np.unique(np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(np.int64))
+    shown = images.subset(index)
+    write_report(run.path, images=shown, features=extract(cast("Encoder", encoder), shown, device=device))

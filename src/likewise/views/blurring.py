@@ -1,6 +1,10 @@
 """Gaussian blur with a deviation of its own for every picture, one axis after the other.
 
-The kernel reaches to three deviations and beyond the border the outermost pixels go on, as in Pillow.
+As in Pillow, which the recipes of the papers call, the Gaussian is three box filters in a row. A box of l pixels on
+each side of the middle, with a last pixel of weight a < 1 beyond them, has any variance that is asked for (Gwosdek et
+al., "Theoretical foundations of Gaussian convolution by extended box filtering", SSVM 2011), so small deviations blur
+as much as they say; a Gaussian merely sampled at whole pixels does nothing below a third of a pixel. Beyond the border
+the outermost pixels go on.
 """
 
 from __future__ import annotations
@@ -9,9 +13,14 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-_REACH = 3.0
-"""Half width of the kernel in deviations: 99.7 % of the Gaussian."""
+from likewise.views.devices import onto
+
+_PASSES = 3
+"""Box filters in a row."""
+_NOTHING = 1e-6
+"""Weights up to this are rounding errors of the transform, or too small to see."""
 _MATRIX_LIMIT = 96
 """Sides in pixels up to which a processor blurs by matrix products: beyond, these are mostly zeros."""
 
@@ -23,15 +32,40 @@ def blur(image_BCHW: Tensor, sigma_B: Tensor) -> Tensor:
     """
     if image_BCHW.device.type != "cpu" or max(image_BCHW.shape[2:]) <= _MATRIX_LIMIT:
         return _blur_by_matrices(image_BCHW, sigma_B)
-    blurred = [_blur_by_shifts(image, sigma) for image, sigma in zip(image_BCHW, sigma_B.tolist(), strict=True)]
-    return torch.stack(blurred)
+    taps = [tap_D[tap_D > 0].tolist() for tap_D in kernels(sigma_B)]
+    return torch.stack([_blur_by_shifts(image, weights) for image, weights in zip(image_BCHW, taps, strict=True)])
 
 
-def blur_matrices(sigma_B: Tensor, side: int) -> Tensor:
-    """Matrices that blur one axis of `side` pixels: (B, side, side), rows sum to 1."""
-    reach = max(side, math.ceil(_REACH * float(sigma_B.max())) + 1)
-    tap_BD = kernel(sigma_B, reach)
-    pixel_N = torch.arange(side, device=sigma_B.device)
+def kernels(sigma_B: Tensor) -> Tensor:
+    """One half of each kernel: (B, D) weights by distance in pixels, 0 beyond its end; both halves together sum to 1.
+
+    With s = sigma^2 / 3 the variance of one box, l is the widest plain box within it and a makes up what is missing.
+    The three boxes are joined in the Fourier domain, where this is a cube.
+    """
+    variance_B1 = sigma_B.to(torch.float32).square().unsqueeze(1) / _PASSES
+    side_B1 = ((torch.sqrt(12.0 * variance_B1 + 1.0) - 1.0) / 2.0).floor_()
+    missing_B1 = variance_B1 - side_B1 * (side_B1 + 1.0) / 3.0
+    last_B1 = (2.0 * side_B1 + 1.0) * missing_B1 / (2.0 * ((side_B1 + 1.0).square() - variance_B1))
+    count = _PASSES * (int(side_B1.max()) + 1) + 1
+    distance_D = torch.arange(count, dtype=torch.float32, device=sigma_B.device)
+    box_BD = torch.where(distance_D <= side_B1, 1.0, torch.where(distance_D == side_B1 + 1.0, last_B1, 0.0))
+    box_BD = _summing_to_one(box_BD)
+    frequency_F = torch.arange(2 * count, dtype=torch.float32, device=sigma_B.device) * (math.pi / count)
+    wave_FD = torch.outer(frequency_F, distance_D).cos_()
+    spectrum_BF = 2.0 * (box_BD @ wave_FD.T) - box_BD[:, :1]
+    weight_BD = spectrum_BF.pow_(_PASSES) @ wave_FD
+    return _summing_to_one(torch.where(weight_BD > _NOTHING, weight_BD, 0.0))
+
+
+def _summing_to_one(half_BD: Tensor) -> Tensor:
+    """Halves of symmetric kernels, scaled so that both halves together sum to 1."""
+    return half_BD / (2.0 * half_BD.sum(dim=1, keepdim=True) - half_BD[:, :1])
+
+
+def blur_matrices(tap_BD: Tensor, side: int) -> Tensor:
+    """Matrices that blur one axis of `side` pixels with the given kernels: (B, side, side), rows sum to 1."""
+    tap_BD = functional.pad(tap_BD, (0, max(0, side - tap_BD.shape[1])))
+    pixel_N = torch.arange(side, device=tap_BD.device)
     distance_X = (pixel_N.unsqueeze(1) - pixel_N).abs_().flatten()
     weight_BNN = tap_BD.index_select(1, distance_X).view(-1, side, side)
     beyond_BN = (tap_BD.sum(dim=1, keepdim=True) - tap_BD.cumsum(dim=1))[:, :side]  # falls outside: the border has it
@@ -40,29 +74,20 @@ def blur_matrices(sigma_B: Tensor, side: int) -> Tensor:
     return weight_BNN
 
 
-def kernel(sigma_B: Tensor, count: int) -> Tensor:
-    """One half of each kernel: (B, `count`) weights by distance in pixels. Both halves together sum to 1."""
-    sigma_B1 = sigma_B.to(torch.float32).unsqueeze(1)
-    distance_1D = torch.arange(count, device=sigma_B.device, dtype=torch.float32).unsqueeze(0)
-    weight_BD = torch.exp(-0.5 * (distance_1D / sigma_B1) ** 2) * (distance_1D <= torch.ceil(_REACH * sigma_B1))
-    return weight_BD / (2.0 * weight_BD.sum(dim=1, keepdim=True) - weight_BD[:, :1])
-
-
 def _blur_by_matrices(image_BCHW: Tensor, sigma_B: Tensor) -> Tensor:
     """Two batched products for all pictures at once."""
     batch, channels, height, width = image_BCHW.shape
-    sigma_B = sigma_B.to(image_BCHW.device)
-    down_BHH = blur_matrices(sigma_B, height)
-    across_BWW = down_BHH if height == width else blur_matrices(sigma_B, width)
+    tap_BD = onto(kernels(sigma_B), image_BCHW.device)
+    down_BHH = blur_matrices(tap_BD, height)
+    across_BWW = down_BHH if height == width else blur_matrices(tap_BD, width)
     rows_BXW = image_BCHW.reshape(batch, channels * height, width)
     smooth_BCHW = torch.bmm(rows_BXW, across_BWW.transpose(1, 2)).view_as(image_BCHW)
     return torch.matmul(down_BHH.unsqueeze(1), smooth_BCHW)
 
 
-def _blur_by_shifts(image_CHW: Tensor, sigma: float) -> Tensor:
+def _blur_by_shifts(image_CHW: Tensor, taps: list[float]) -> Tensor:
     """One picture as a weighted sum of shifted copies: the work grows with the kernel, not with the picture's side."""
-    radius = math.ceil(_REACH * sigma)
-    taps = kernel(torch.tensor([sigma]), radius + 1)[0].tolist()
+    radius = len(taps) - 1
     for axis in (1, 2):
         side = image_CHW.shape[axis]
         wide = _extended(image_CHW, axis, radius)

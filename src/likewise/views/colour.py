@@ -26,6 +26,7 @@ import math
 import torch
 from torch import Tensor
 
+from likewise.views.devices import onto
 from likewise.views.drawing import Look
 
 GREY = (0.299, 0.587, 0.114)
@@ -69,7 +70,7 @@ def adjust_colour(image_B3HW: Tensor, matrix_B33: Tensor, lift_B: Tensor) -> Ten
 
     All on one device. Returns a new (B, 3, H, W) tensor.
     """
-    weights_3 = torch.tensor(GREY, device=image_B3HW.device)
+    weights_3 = onto(torch.tensor(GREY), image_B3HW.device)
     grey_B = image_B3HW.mean(dim=(2, 3)) @ weights_3
     offset_B31 = (lift_B * grey_B).view(-1, 1, 1).expand(-1, 3, 1)
     adjusted_B3N = torch.baddbmm(offset_B31, matrix_B33, image_B3HW.flatten(2))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError
+from likewise.views.devices import onto
 from likewise.views.drawing import Draw, draw
 from likewise.views.per_sample import per_sample_views
 from likewise.views.photometry import Finisher
@@ -49,7 +50,7 @@ def make_views(
             views[role] = View(image)
         else:
             geometry = draws[role].geometry
-            box_B4, flip_B = (part.to(pixels_BHWC.device) for part in (geometry.fractions(), geometry.flip))
+            box_B4, flip_B = (onto(part, pixels_BHWC.device) for part in (geometry.fractions(), geometry.flip))
             views[role] = View(images[role], box=box_B4, flip=flip_B)
     return views
 
@@ -59,7 +60,12 @@ def _rendered(policies: Mapping[str, ViewPolicy], draws: Mapping[str, Draw], pix
     batch, height, width, channels = pixels_BHWC.shape
     device = pixels_BHWC.device
     images = {
-        role: torch.empty(batch, 3, policy.size, policy.size, device=device, memory_format=torch.channels_last)
+        role: torch.empty(
+            (batch, 3, policy.size, policy.size),
+            dtype=torch.float32,
+            device=device,
+            memory_format=torch.channels_last,
+        )
         for role, policy in policies.items()
     }
     if not policies:

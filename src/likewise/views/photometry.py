@@ -7,6 +7,7 @@ from torch import Tensor
 
 from likewise.views.blurring import blur
 from likewise.views.colour import adjust_colour, colour_matrices
+from likewise.views.devices import onto
 from likewise.views.drawing import Look
 from likewise.views.policy import ViewPolicy
 from likewise.views.spatial import row_chunks
@@ -37,9 +38,9 @@ class Finisher:
         self._colours: tuple[Tensor, Tensor] | None = None
         if policy.colour is not None or policy.grey > 0:
             matrix_B33, lift_B = colour_matrices(look)
-            self._colours = matrix_B33.to(device), lift_B.to(device)
-        self._mean_311 = torch.tensor(policy.mean, device=device).view(3, 1, 1)
-        self._std_311 = torch.tensor(policy.std, device=device).view(3, 1, 1)
+            self._colours = onto(matrix_B33, device), onto(lift_B, device)
+        self._mean_311 = onto(torch.tensor(policy.mean), device).view(3, 1, 1)
+        self._std_311 = onto(torch.tensor(policy.std), device).view(3, 1, 1)
 
     def write(self, image_N3HW: Tensor, rows: slice, out_B3HW: Tensor) -> None:
         """Finish the pictures `rows` of the batch into `out_B3HW[rows]`.
@@ -63,13 +64,13 @@ def _blur_some_(image_B3HW: Tensor, sigma_B: Tensor) -> Tensor:
         return blur(image_B3HW, sigma_B)
     if len(chosen_N) == 0:
         return image_B3HW
-    rows_N = chosen_N.to(image_B3HW.device)
+    rows_N = onto(chosen_N, image_B3HW.device)
     return image_B3HW.index_copy_(0, rows_N, blur(image_B3HW.index_select(0, rows_N), sigma_B[chosen_N]))
 
 
 def _solarise_some_(image_B3HW: Tensor, chosen_B: Tensor, threshold: float) -> Tensor:
     """Invert values at or above the threshold in the chosen pictures."""
-    rows_N = chosen_B.nonzero().squeeze(1).to(image_B3HW.device)
+    rows_N = onto(chosen_B.nonzero().squeeze(1), image_B3HW.device)
     if len(rows_N) == 0:
         return image_B3HW
     chosen_N3HW = image_B3HW.index_select(0, rows_N)

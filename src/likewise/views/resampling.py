@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from likewise.views.devices import onto
 from likewise.views.drawing import Geometry
 from likewise.views.policy import Filter
 
@@ -64,8 +65,8 @@ def by_matrices(
     Returns (B, C, size, size) float32.
     """
     batch, channels, height, width = pixels_BCHW.shape
-    top_B, left_B, h_B, w_B = geometry.box.to(pixels_BCHW.device).unbind(1)
-    flip_B = geometry.flip.to(pixels_BCHW.device)
+    top_B, left_B, h_B, w_B = onto(geometry.box, pixels_BCHW.device).unbind(1)
+    flip_B = onto(geometry.flip, pixels_BCHW.device)
     across_BSW = axis_weights(left_B, w_B, width, size, mirror_B=flip_B, interpolation=interpolation)
     down_BSH = axis_weights(top_B, h_B, height, size, interpolation=interpolation)
     if scale != 1.0:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from likewise.views.devices import onto
 from likewise.views.drawing import Geometry
 from likewise.views.policy import Filter
 from likewise.views.resampling import by_matrices, by_pictures
@@ -76,7 +77,7 @@ def crop_and_flip(pixels_BHWC: Tensor, geometry: Geometry, size: int, *, interpo
     large uint8 pictures are rounded to 8 bits after resizing, as Pillow does.
     """
     batch, height, width, channels = pixels_BHWC.shape
-    out_BCSS = torch.empty(batch, channels, size, size, device=pixels_BHWC.device)
+    out_BCSS = torch.empty((batch, channels, size, size), dtype=torch.float32, device=pixels_BHWC.device)
     values_each = channels * working_pixels(height, width, [size])
     with torch.autocast(pixels_BHWC.device.type, enabled=False):
         for rows in row_chunks(batch, values_each, pixels_BHWC.device):
@@ -103,4 +104,4 @@ def crop_and_flip_flow(flow_B2HW: Tensor, geometry: Geometry, size: int) -> Tens
     view_B2SS = crop_and_flip(flow_B2HW.permute(0, 2, 3, 1).to(torch.float32), geometry, size)
     _, _, height_B, width_B = geometry.box.unbind(1)
     stretch_B2 = torch.stack([torch.where(geometry.flip, -size, size) / width_B, size / height_B], dim=1)
-    return view_B2SS.mul_(stretch_B2.to(view_B2SS).view(-1, 2, 1, 1))
+    return view_B2SS.mul_(onto(stretch_B2, view_B2SS.device).view(-1, 2, 1, 1))

@@ -1,0 +1,174 @@
+"""What each verb takes. The flags, their help and their checks all come from these dataclasses and those they hold."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from likewise.errors import InputError, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Arguments of `likewise evaluate`."""
+
+    run: Positional[str]
+    """Run directory, or a .safetensors file that knows what it is."""
+    data: Positional[str | None] = None
+    """Pictures with labels; by default those that the run was trained on."""
+    probe: tuple[Literal["knn", "linear"], ...] = ("knn", "linear")
+    """What to score by."""
+    which: Literal["student", "teacher"] | None = None
+    """Which encoder of the run; by default the student."""
+    labels: str | None = None
+    """Label column, or `folders` where sub-folders are the classes."""
+    untrained: bool = False
+    """Also score the same encoder before any training, as a baseline."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Methods:
+    """Arguments of `likewise methods`."""
+
+    json: bool = False
+    """Print one JSON array."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Arguments of `likewise export`."""
+
+    run: Positional[str]
+    """Run directory, or a .safetensors file that knows what it is."""
+    format: Literal["safetensors", "onnx"]
+    """safetensors: plain timm keys. onnx: checked against the encoder with onnxruntime."""
+    out: str
+    """File to write."""
+    which: Literal["student", "teacher"] | None = None
+    """Which encoder of the run; by default the one that its method deploys."""
+    overwrite: bool = False
+    """Replace `out` where it exists."""
+
+
+def train_arguments(method: str, variant: str | None) -> type[Any]:
+    """Arguments of `likewise train` with the settings of `method`, whose defaults are those of `variant`.
+
+    Raises InputError for a method or variant that does not exist.
+    """
+    asked, session, settings = _shapes(method, variant)
+    fields: list[tuple[str, Any, Any]] = [
+        ("data", Positional[str], dataclasses.field()),
+        ("run", OmitArgPrefixes[type(session)], dataclasses.field(default=session)),  # type: ignore[misc]
+        ("choice", OmitArgPrefixes[type(asked)], dataclasses.field(default=asked)),  # type: ignore[misc]
+        (method, OmitArgPrefixes[type(settings)], dataclasses.field(default=settings)),  # type: ignore[misc]
+    ]
+    return dataclasses.make_dataclass("Train", fields, frozen=True, kw_only=True)
+
+
+def doctor_arguments(method: str, variant: str | None) -> type[Any]:
+    """Arguments of `likewise doctor`: those that decide what would be chosen for a training run."""
+    asked, _, settings = _shapes(method, variant)
+    fields: list[tuple[str, Any, Any]] = [
+        ("data", Positional[str], dataclasses.field()),
+        ("json", bool, dataclasses.field(default=False)),
+        ("choice", OmitArgPrefixes[type(asked)], dataclasses.field(default=asked)),  # type: ignore[misc]
+        (method, OmitArgPrefixes[type(settings)], dataclasses.field(default=settings)),  # type: ignore[misc]
+    ]
+    return dataclasses.make_dataclass("Doctor", fields, frozen=True, kw_only=True)
+
+
+def _shapes(method: str, variant: str | None) -> tuple[Any, Any, Any]:
+    from likewise.methods import find
+    from likewise.training.resolve import Asked, Session, preset_of
+
+    name, preset = preset_of(find(method), variant)
+    return Asked(method=method, variant=name), Session(), preset.settings
+
+
+def explicit(parsed: Any, words: Sequence[str]) -> dict[str, Any]:
+    """Values of the flags that stand in `words`, by name: what was asked for, as opposed to what is a default."""
+    values = dict(_leaves(parsed))
+    named = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
+    return {
+        name: value for name, value in values.items() if name in named or f"no_{name}" in named
+    }
+
+
+def parse(shape: type[T], words: Sequence[str], program: str, description: str) -> T:
+    """Parse `words` into `shape`. Raises InputError with one line for an unknown flag or a value that cannot be."""
+    if not {"-h", "--help"} & set(words):
+        _check_flags(shape, words)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(shape, args=list(words), prog=program, description=description)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise InputError(_one_line(complaint.getvalue())) from None
+
+
+def value_of(words: Sequence[str], flag: str, default: T) -> str | T:
+    """The value that `--flag` has in `words`; needed before parsing, where it decides what the other flags are."""
+    for here, following in zip(words, [*words[1:], ""], strict=True):
+        if here == f"--{flag}":
+            return following
+        if here.startswith(f"--{flag}="):
+            return here.partition("=")[2]
+    return default
+
+
+def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(value):
+        held = getattr(value, field.name)
+        if dataclasses.is_dataclass(held):
+            yield from _leaves(held)
+        else:
+            yield field.name, held
+
+
+def _names(shape: Any) -> Iterator[str]:
+    for field in dataclasses.fields(shape):
+        if dataclasses.is_dataclass(field.default):
+            yield from _names(field.default)
+        else:
+            yield field.name
+
+
+def _check_flags(shape: Any, words: Sequence[str]) -> None:
+    """Name the first unknown flag with its nearest spelling, before the parser would, in one line."""
+    names = {name.replace("_", "-") for name in _names(shape)}
+    allowed = {f"--{name}" for name in names}
+    for word in words:
+        flag = word.partition("=")[0].replace("_", "-")
+        known = flag in allowed or f"--{flag.removeprefix('--no-')}" in allowed
+        if flag.startswith("--") and not known:
+            raise unknown("option", flag, allowed)
+
+
+def _one_line(complaint: str) -> str:
+    """The first paragraph of the parser's boxed message, as one line."""
+    lines = [re.sub(r"^[│╭╰ ]+|[│╮╯ ]+$", "", line) for line in complaint.splitlines()]
+    told: list[str] = []
+    for line in lines[1:]:
+        if not line or line.startswith(("─", "Got errors")):
+            if told:
+                break
+            continue
+        told.append(line)
+    return " ".join(told) or "the arguments could not be understood"
+
+

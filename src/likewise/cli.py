@@ -1,0 +1,149 @@
+"""The command line: one verb per step of an encoder's life.
+
+Nothing heavy is imported until a verb needs it, so that `likewise --help` answers at once. Flags come from the same
+dataclasses as the Python API (`likewise.arguments`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from likewise import __version__
+from likewise.errors import LikewiseError, unknown
+
+HELP = """\
+usage: likewise VERB ...
+
+Learn what images have in common, without labels or with few.
+
+  train DATA       learn an encoder from a folder, list, Parquet or NumPy file of pictures
+  evaluate RUN     score a trained encoder: nearest neighbours, linear probe
+  methods          what can be learned by, with papers
+  doctor DATA      what is in this data, what would be chosen, how fast it will be
+  export RUN       the encoder as safetensors in timm keys, or as ONNX
+
+likewise VERB --help explains a verb; likewise train --method isd --help shows that method's own settings.
+A first run:  likewise train photos/ --minutes 10
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns the exit status: 0 done, 2 bad input, 3 stopped by health or a non-finite loss."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except LikewiseError as error:
+        print(f"likewise: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("likewise: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output, such as head, has seen enough; nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(HELP, end="")
+        return 0
+    if words[0] in {"-V", "--version"}:
+        print(f"likewise {__version__}")
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        raise unknown("verb", verb, VERBS)
+    VERBS[verb](rest)
+    return 0
+
+
+def _train(words: list[str]) -> None:
+    from likewise.arguments import explicit, parse, train_arguments, value_of
+
+    shape = train_arguments(value_of(words, "method", "isd"), value_of(words, "variant", None))
+    parsed = parse(shape, words, "likewise train", "Learn an encoder from pictures without labels.")
+    asked = explicit(parsed, words)
+    from likewise.training.run import command_line
+    from likewise.training.train import train
+
+    asked.pop("data", None)
+    run = train(parsed.data, command=command_line(["likewise", "train", *words]), **asked)
+    print(f"run     {run.path}")
+    print(f"report  {run.report_file}")
+    _next(f"likewise evaluate {run.path} {parsed.data}")
+
+
+def _evaluate(words: list[str]) -> None:
+    from likewise.arguments import Evaluate, parse
+
+    parsed = parse(Evaluate, words, "likewise evaluate", "Score a trained encoder on pictures with labels.")
+    from likewise.evaluation import evaluate
+
+    result = evaluate(
+        parsed.run,
+        parsed.data,
+        probe=parsed.probe,
+        which=parsed.which,
+        labels=parsed.labels,
+        untrained=parsed.untrained,
+    )
+    if parsed.json:
+        print(json.dumps(result.to_json(), indent=2))
+        return
+    for score in result.scores:
+        probe = score.name if score.k is None else f"{score.name} k={score.k}"
+        print(f"{score.which:<10} {probe:<12} {score.value:>7.2%}  of {score.n:,}  {score.protocol}")
+    for note in result.notes:
+        print(f"note: {note}")
+    _next(f"likewise export {parsed.run} --format safetensors --out encoder.safetensors")
+
+
+def _methods(words: list[str]) -> None:
+    from likewise.arguments import Methods, parse
+
+    parsed = parse(Methods, words, "likewise methods", "What an encoder can be learned by.")
+    from likewise.methods.listing import as_json, as_text
+
+    print(json.dumps(as_json(), indent=2) if parsed.json else as_text())
+    if not parsed.json:
+        _next("likewise train photos/ --method isd --help")
+
+
+def _doctor(words: list[str]) -> None:
+    from likewise.arguments import doctor_arguments, explicit, parse, value_of
+
+    shape = doctor_arguments(value_of(words, "method", "isd"), value_of(words, "variant", None))
+    parsed = parse(shape, words, "likewise doctor", "What is in this data, what would be chosen, how fast it will be.")
+    from likewise.doctor import doctor
+
+    asked = {name: value for name, value in explicit(parsed, words).items() if name not in {"data", "json"}}
+    findings = doctor(parsed.data, **asked)
+    print(json.dumps(findings.to_json(), indent=2) if parsed.json else findings.to_text())
+    if not parsed.json:
+        _next(f"likewise train {parsed.data}")
+
+
+def _export(words: list[str]) -> None:
+    from likewise.arguments import Export, parse
+
+    parsed = parse(Export, words, "likewise export", "Write a trained encoder for use elsewhere.")
+    from likewise.export import export
+
+    print(export(parsed.run, format=parsed.format, out=parsed.out, which=parsed.which, overwrite=parsed.overwrite))
+
+
+def _next(command: str) -> None:
+    print(f"next    {command}")
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "methods": _methods,
+    "doctor": _doctor,
+    "export": _export,
+}

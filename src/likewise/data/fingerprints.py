@@ -1,0 +1,61 @@
+"""Short names for data that change when the data change."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BYTES = 16
+
+
+class FileFacts(NamedTuple):
+    """What a file is known by without reading it."""
+
+    name: str
+    """As the data names it, relative to its root, so that a moved folder is still the same data."""
+    size: int
+    """Bytes; -1 where the file does not exist."""
+    modified: int
+    """Time of the last change in nanoseconds; -1 where the file does not exist."""
+
+
+def digest(*parts: object) -> str:
+    """32 hexadecimal digits that depend on each of `parts` (by its text) and on their order."""
+    state = hashlib.blake2b(digest_size=_BYTES)
+    for part in parts:
+        text = str(part).encode("utf-8", "surrogateescape")
+        state.update(len(text).to_bytes(8, "little"))
+        state.update(text)
+    return state.hexdigest()
+
+
+def digest_array(array: NDArray[Any]) -> str:
+    """The same for the type, the shape and the contents of an array."""
+    state = hashlib.blake2b(f"{array.dtype.str}{array.shape}".encode(), digest_size=_BYTES)
+    # By stretches along the first axis: a transposed array must be copied to be hashed, but not all of it at once.
+    rows = max(1, (64 << 20) // max(1, array[:1].nbytes)) if array.ndim else 1
+    for start in range(0, len(array) if array.ndim else 0, rows):
+        state.update(np.ascontiguousarray(array[start : start + rows]).view(np.uint8).data)
+    return state.hexdigest()
+
+
+def digest_files(files: Iterable[FileFacts]) -> str:
+    """The same for files, by their names, sizes and times."""
+    state = hashlib.blake2b(digest_size=_BYTES)
+    for file in files:
+        state.update(f"{file.name}\0{file.size}\0{file.modified}\n".encode("utf-8", "surrogateescape"))
+    return state.hexdigest()
+
+
+def file_facts(path: Path, name: str | None = None) -> FileFacts:
+    """The facts of one file; -1 for both numbers where it cannot be found."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
+        return FileFacts(name or path.name, -1, -1)
+    return FileFacts(name or path.name, found.st_size, found.st_mtime_ns)

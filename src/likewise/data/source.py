@@ -1,0 +1,180 @@
+"""What a source of pictures is: it knows all of them at once and decodes them one at a time."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.data.fingerprints import digest, digest_array
+from likewise.errors import LikewiseError
+
+Pixels = NDArray[np.uint8]
+"""One decoded picture, (H, W, 3) uint8 RGB."""
+
+
+class BrokenImage(LikewiseError):
+    """One picture cannot be read. Its text says why, in one line, for people."""
+
+    @property
+    def reason(self) -> str:
+        """The line."""
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A picture that was left out."""
+
+    name: str
+    """As in `Source.names`."""
+    reason: str
+    """Why, in one line."""
+
+
+class Look(NamedTuple):
+    """What one picture turns out to be, for `describe`."""
+
+    height: int
+    """Rows of pixels, upright."""
+    width: int
+    """Columns of pixels, upright."""
+    grey: bool
+    """Red, green and blue are equal everywhere."""
+    stored_as: str
+    """File format in Pillow's spelling, or `array`, or `PIL`."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Source(ABC):
+    """Where pictures come from. Everything but the pixels is known when it is opened; opening decodes nothing.
+
+    A source of one's own is a subclass with `read`; `open_source` hands such an object back as it is.
+    """
+
+    name: str
+    """Short, for run names: `cifar10`, `photos`."""
+    fingerprint: str
+    """Hexadecimal; another one when the data change (paths, sizes and times of files, contents of arrays)."""
+    names: Sequence[str]
+    """One per picture, for people: relative path, `image.path`, or row number."""
+    labels: NDArray[np.int64] | None = None
+    """(N,) class of each picture, -1 where unknown; None where the data has no labels or none were asked for."""
+    class_names: tuple[str, ...] | None = None
+    """Name of each class where the data names them."""
+    splits: tuple[str, ...] = ()
+    """All splits of the data that this source was opened from, whichever of them it holds."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def read(self, position: int, short_side: int | None = None) -> Pixels:
+        """Decode one picture to (H, W, 3) uint8 RGB.
+
+        With `short_side` the source may return fewer pixels than it has, as long as the short side keeps at least
+        that many: JPEG files are then decoded at a fraction of their size. May be called from several threads.
+        Raises BrokenImage.
+        """
+
+    def look(self, position: int) -> Look:
+        """Size, colour and format of one picture. Raises BrokenImage."""
+        pixels = self.read(position)
+        return Look(pixels.shape[0], pixels.shape[1], is_grey(pixels), "array")
+
+    def sample(self, count: int) -> Source:
+        """At most `count` of the pictures, evenly spread over all of them."""
+        return self if count >= len(self) else Part.of(self, spread(len(self), count))
+
+
+@dataclass(kw_only=True, eq=False)
+class Part(Source):
+    """Some pictures of another source."""
+
+    whole: Source
+    """The other source."""
+    index: NDArray[np.int64]
+    """(N,) positions in it."""
+
+    @classmethod
+    def of(cls, whole: Source, index: NDArray[np.int64]) -> Part:
+        """The pictures `index` of `whole`."""
+        return cls(
+            name=whole.name,
+            fingerprint=digest(whole.fingerprint, digest_array(index)),
+            names=[whole.names[position] for position in index],
+            labels=None if whole.labels is None else whole.labels[index],
+            class_names=whole.class_names,
+            splits=whole.splits,
+            whole=whole,
+            index=index,
+        )
+
+    def read(self, position: int, short_side: int | None = None) -> Pixels:
+        """As the other source reads it."""
+        return self.whole.read(int(self.index[position]), short_side)
+
+    def look(self, position: int) -> Look:
+        """As the other source sees it."""
+        return self.whole.look(int(self.index[position]))
+
+
+@dataclass(kw_only=True, eq=False)
+class Joined(Source):
+    """Several sources, one after the other, as one."""
+
+    parts: tuple[Source, ...]
+    """The sources."""
+
+    @classmethod
+    def of(cls, parts: Sequence[Source]) -> Joined:
+        """The pictures of all `parts`. Labels are kept where every part has them."""
+        labels = [part.labels for part in parts if part.labels is not None]
+        return cls(
+            name=parts[0].name,
+            fingerprint=digest(*(part.fingerprint for part in parts)),
+            names=[name for part in parts for name in part.names],
+            labels=np.concatenate(labels) if len(labels) == len(parts) else None,
+            class_names=parts[0].class_names,
+            splits=parts[0].splits,
+            parts=tuple(parts),
+        )
+
+    def __post_init__(self) -> None:
+        self._ends = np.cumsum([len(part) for part in self.parts])
+
+    def _place(self, position: int) -> tuple[Source, int]:
+        number = int(np.searchsorted(self._ends, position, side="right"))
+        return self.parts[number], position - int(self._ends[number]) + len(self.parts[number])
+
+    def read(self, position: int, short_side: int | None = None) -> Pixels:
+        """As the part that holds it reads it."""
+        part, inside = self._place(position)
+        return part.read(inside, short_side)
+
+    def look(self, position: int) -> Look:
+        """As the part that holds it sees it."""
+        part, inside = self._place(position)
+        return part.look(inside)
+
+
+def spread(count: int, wanted: int) -> NDArray[np.int64]:
+    """At most `wanted` different positions among `count`, evenly spread, in order."""
+    return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(np.int64))
+
+
+def is_grey(pixels: Pixels) -> bool:
+    """Whether the three channels of (H, W, 3) pixels are equal."""
+    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
+
+
+def write_broken(path: Path, broken: Iterable[Broken]) -> None:
+    """Write the pictures that were left out as a JSON list of {name, reason}."""
+    text = json.dumps([asdict(entry) for entry in broken], indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,215 @@
+"""Pictures in NumPy arrays: .npz and .npy files, arrays and tensors in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.data.decode import one_line
+from likewise.data.fingerprints import digest, digest_array, digest_files, file_facts
+from likewise.data.labels import NONE, as_labels
+from likewise.data.pixels import Range, from_array, value_range
+from likewise.data.sources.files import short_name
+from likewise.data.source import Joined, Pixels, Source, spread
+from likewise.data.splits import KNOWN, check_split, in_order
+from likewise.errors import InputError, unknown
+
+IMAGE_KEYS = ("images", "image", "x", "data", "imgs", "pixels")
+LABEL_KEYS = ("labels", "label", "y", "targets", "target")
+_BEFORE = re.compile(r"^([a-z]+)_(.+)$")
+_AFTER = re.compile(r"^(.+)_([a-z]+)$")
+_RANGE_SAMPLE = 4096
+
+Layout = Literal["grey", "channels last", "channels first"]
+
+
+@dataclass(kw_only=True, eq=False)
+class ArraySource(Source):
+    """Pictures in one array."""
+
+    array: NDArray[Any]
+    """(N, H, W), (N, H, W, 1|3|4) or (N, 1|3|4, H, W), any numeric type."""
+    layout: Layout
+    """Which of the three."""
+    span: Range
+    """The values that become 0 and 255, one range for all pictures."""
+
+    def read(self, position: int, short_side: int | None = None) -> Pixels:
+        """Convert one picture."""
+        values = np.asarray(self.array[position])
+        return from_array(values.transpose(1, 2, 0) if self.layout == "channels first" else values, self.span)
+
+
+class SplitArrays(NamedTuple):
+    """The arrays of one split."""
+
+    images: NDArray[Any]
+    labels: NDArray[Any] | None
+
+
+def layout_of(array: NDArray[Any], what: str) -> Layout:
+    """How pictures lie in an array. Raises InputError for other shapes."""
+    if array.dtype.kind in "biuf" and array.size:
+        if array.ndim == 4 and array.shape[3] in {1, 3, 4}:
+            return "channels last"
+        if array.ndim == 4 and array.shape[1] in {1, 3, 4}:
+            return "channels first"
+        if array.ndim == 3 and array.shape[2] not in {3, 4}:
+            return "grey"
+        if array.ndim == 3:
+            raise InputError(f"{what} of shape {array.shape} looks like one picture: give (N, H, W, {array.shape[2]})")
+    raise InputError(
+        f"{what} of shape {array.shape} and type {array.dtype} holds no pictures: numbers of shape (N, H, W), "
+        "(N, H, W, 3) or (N, 3, H, W) are wanted"
+    )
+
+
+def common_range(arrays: list[NDArray[Any]]) -> Range:
+    """One range of values for all splits, from an even sample of their pictures."""
+    lows, highs = [], []
+    for array in arrays:
+        if array.dtype == np.uint8:
+            return Range(0.0, 255.0)
+        seen = array if array.dtype.kind != "f" and len(array) <= _RANGE_SAMPLE else array[spread(len(array), _RANGE_SAMPLE)]
+        if seen.dtype.kind == "f":
+            seen = seen[np.isfinite(seen)]
+        if seen.size:
+            lows.append(float(seen.min()))
+            highs.append(float(seen.max()))
+    return value_range(arrays[0].dtype.kind, min(lows, default=0.0), max(highs, default=0.0))
+
+
+# Finding arrays ----------------------------------------------------------------------------------------------------
+
+
+def load_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
+    """The arrays of a .npz file, by name, read when asked for; that of a .npy file, memory-mapped, as `images`.
+
+    Raises InputError where the file is damaged or holds Python objects.
+    """
+    try:
+        if path.suffix.lower() == ".npy":
+            return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} cannot be read as NumPy arrays: {one_line(error)}") from error
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        raise InputError(f"{path} is no .npz file")
+    return loaded
+
+
+def array_splits(keys: list[str]) -> tuple[str, ...]:
+    """Splits that the names of arrays speak of: `train_images`, `x_test`."""
+    return in_order(split for key in keys if (split := _split_and_rest(key)[0]))
+
+
+def _split_and_rest(key: str) -> tuple[str, str]:
+    """`train_images` -> train, images; `x_train` -> train, x; `images` -> nothing, images."""
+    lower = key.lower()
+    if (match := _BEFORE.match(lower)) and match.group(1) in KNOWN:
+        return match.group(1), match.group(2)
+    if (match := _AFTER.match(lower)) and match.group(2) in KNOWN:
+        return match.group(2), match.group(1)
+    return "", lower
+
+
+def _get(arrays: Mapping[str, NDArray[Any]], key: str, what: str) -> NDArray[Any]:
+    try:
+        return arrays[key]
+    except (OSError, ValueError, EOFError) as error:  # a damaged member, or Python objects
+        raise InputError(f"array {key!r} of {what} cannot be read: {one_line(error)}") from error
+
+
+def _split_arrays(
+    arrays: Mapping[str, NDArray[Any]], split: str, labels: str | None, what: str
+) -> SplitArrays:
+    """The pictures and labels of one split, or of data without splits where `split` is empty. Raises InputError."""
+    keys = {rest: key for key in arrays if (rest := _split_and_rest(key)[1]) and _split_and_rest(key)[0] == split}
+    place = f"{split!r} of {what}" if split else what
+    images = next((keys[name] for name in IMAGE_KEYS if name in keys), None)
+    if images is None:
+        many = [key for key in keys.values() if _get(arrays, key, what).ndim >= 3]
+        if len(many) != 1:
+            raise InputError(f"no array of pictures in {place}: call it 'images'; found {', '.join(arrays)}")
+        images = many[0]
+    pixels = _get(arrays, images, what)
+    others = {rest: key for rest, key in keys.items() if key != images}
+    if labels is not None and labels not in others and labels not in others.values():
+        raise unknown(f"array of labels in {place}", labels, others)
+    wanted = labels if labels is None else others.get(labels, labels)
+    key = wanted or next((others[name] for name in LABEL_KEYS if name in others), None)
+    if key is None and list(arrays) == ["arr_0", "arr_1"]:  # np.savez(file, pictures, labels)
+        key = "arr_1"
+    if key is None:
+        return SplitArrays(pixels, None)
+    found = _get(arrays, key, what)
+    if wanted is None and (found.ndim > 2 or (found.ndim == 2 and found.shape[1] != 1)):
+        return SplitArrays(pixels, None)  # several labels a picture: of no use here, and not asked for
+    if len(found) != len(pixels):
+        raise InputError(f"{len(found)} labels for {len(pixels)} pictures in {place}")
+    return SplitArrays(pixels, found)
+
+
+# Opening -----------------------------------------------------------------------------------------------------------
+
+
+def open_arrays(
+    arrays: Mapping[str, NDArray[Any]],
+    *,
+    name: str,
+    fingerprint: str | None = None,
+    split: str | None = None,
+    labels: str | None = None,
+) -> Source:
+    """The pictures in named arrays: `train_images`, `train_labels`, ...; `images`, `labels`; `x`, `y`; or one array.
+
+    All splits one after the other where `split` is None. `fingerprint` of the file that they are from; without one it
+    is made from the contents. Raises InputError where no pictures are found, or no such split or array of labels.
+    """
+    splits = array_splits(list(arrays))
+    check_split(split, splits, name)
+    wanted = None if labels == NONE else labels
+    parts = {part: _split_arrays(arrays, part, wanted, name) for part in splits or ("",)}
+    known = [part.labels for part in parts.values() if part.labels is not None]
+    found = as_labels(np.concatenate([_flat(part) for part in known]), f"labels of {name}") if known else None
+    keep_labels = found is not None and len(known) == len(parts) and labels != NONE
+    starts = np.cumsum([0, *(len(part.images) for part in parts.values())])
+    span = common_range([part.images for part in parts.values()])
+    sources = []
+    for number, (part, (images, _)) in enumerate(parts.items()):
+        if split not in {None, part}:
+            continue
+        values = found.values[starts[number] : starts[number + 1]] if found is not None and keep_labels else None
+        sources.append(
+            ArraySource(
+                name=name,
+                fingerprint=digest(fingerprint, part) if fingerprint else digest(digest_array(images), span),
+                names=[f"{part or 'picture'} {position}" for position in range(len(images))],
+                labels=values,
+                class_names=found.names if found is not None and keep_labels else None,
+                splits=splits,
+                array=images,
+                layout=layout_of(images, f"array {part or 'images'!r} of {name}"),
+                span=span,
+            )
+        )
+    return sources[0] if len(sources) == 1 else Joined.of(sources)
+
+
+def _flat(labels: NDArray[Any]) -> NDArray[Any]:
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def open_array_file(path: Path, *, split: str | None = None, labels: str | None = None) -> Source:
+    """The pictures in a .npz or .npy file. Raises InputError as `open_arrays` does, and for damaged files."""
+    fingerprint = digest("arrays", digest_files([file_facts(path)]))
+    arrays = load_arrays(path)
+    if path.suffix.lower() == ".npz":  # a member is unpacked each time it is asked for
+        arrays = {key: _get(arrays, key, str(path)) for key in arrays}
+    return open_arrays(arrays, name=short_name(path), fingerprint=fingerprint, split=split, labels=labels)

@@ -1,0 +1,135 @@
+"""From whatever a person gives as data to a source of pictures."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from likewise.data.decode import EXTENSIONS
+from likewise.data.labels import NONE
+from likewise.data.sources import arrays, files, lists, named, parquet, sequences
+from likewise.data.source import Source
+from likewise.data.splits import check_split
+from likewise.errors import InputError
+
+_ARRAYS = frozenset({".npz", ".npy"})
+_PARQUET = ".parquet"
+
+
+def open_source(data: Any, *, split: str | None = None, labels: str | None = None) -> Source:
+    """Find the pictures in `data`. Nothing is decoded yet (entries of a Python sequence are read through once).
+
+    `data` is one of
+    - a folder of pictures, searched with its sub-folders; or of Parquet files;
+    - a text file with a path a line, or a CSV, TSV or Parquet file with a column of paths, relative to that file;
+    - a Parquet file with the pictures inside, as Hugging Face writes them;
+    - a .npz or .npy file, an array or tensor, or a mapping of arrays like that of a .npz file;
+    - a name: `digits`, or one of torchvision's (`cifar10`, `flowers102`, ...), which is downloaded; where a file or
+      folder has the same name, write `torchvision:cifar10`;
+    - a sequence of pictures, arrays or paths, alone or in pairs with labels; or a map-style torch Dataset;
+    - a Source, which comes back as it is.
+
+    `split` takes one split of data that has them (see `split_names`), None all of it. `labels` is the column or array
+    that holds the labels, where it should not be found by itself; "folders" makes the first level of sub-folders the
+    classes; "none" leaves labels out.
+
+    Raises InputError where there are no pictures, and for splits and labels that do not exist.
+    """
+    if isinstance(data, Source):
+        check_split(split, (), data.name)
+        return data
+    if isinstance(data, str | PathLike):
+        return _open_text(fspath(data), split, labels)
+    if isinstance(data, torch.Tensor):
+        data = data.detach().cpu().numpy()
+    if isinstance(data, np.ndarray) and data.dtype.kind in "biuf":
+        data = {"images": data}
+    if isinstance(data, Mapping):
+        return arrays.open_arrays(data, name="arrays", split=split, labels=labels)
+    check_split(split, (), "a Python sequence")
+    return sequences.open_sequence(data, labels=labels)
+
+
+def split_names(data: Any) -> tuple[str, ...]:
+    """Splits of `data`, train first; empty where it has none. Raises InputError as `open_source` does."""
+    if isinstance(data, Source):
+        return data.splits
+    if isinstance(data, Mapping):
+        return arrays.array_splits(list(data))
+    if not isinstance(data, str | PathLike):
+        return ()
+    text = fspath(data)
+    path = Path(text).expanduser()
+    if not path.exists():
+        name = named.plain_name(text)
+        return named.named_splits(name) if name else _open_text(text, None, None).splits
+    if path.is_dir():
+        splits = files.folder_splits(path)
+        return splits or _open_text(text, None, NONE).splits if _has_shards(path) else splits
+    ending = path.suffix.lower()
+    if ending in _ARRAYS:
+        return arrays.array_splits(list(arrays.load_arrays(path)))
+    if ending in lists.TEXT | lists.SEPARATED:
+        return lists.list_splits(lists.read_list(path))
+    if ending == _PARQUET:
+        shards = parquet.Shards([path])
+        return parquet.parquet_splits(shards)
+    return _open_text(text, None, None).splits
+
+
+def _has_shards(folder: Path) -> bool:
+    return any(True for _ in folder.rglob(f"*{_PARQUET}"))
+
+
+def _open_text(text: str, split: str | None, labels: str | None) -> Source:
+    """The source behind a path or a name."""
+    path = Path(text).expanduser()
+    if not path.exists():
+        name = named.plain_name(text)
+        if name is None:
+            raise _nowhere(text)
+        return named.open_named(name, split=split, labels=labels)
+    if path.is_dir():
+        return _open_folder(path, split, labels)
+    ending = path.suffix.lower()
+    if labels == files.FOLDERS:
+        raise InputError(f"labels='folders' needs a folder with sub-folders, and {path} is a file")
+    if ending in EXTENSIONS:
+        return files.open_file(path, split=split, labels=labels)
+    if ending in lists.TEXT | lists.SEPARATED:
+        return lists.open_list(path, lists.read_list(path), split=split, labels=labels)
+    if ending in _ARRAYS:
+        return arrays.open_array_file(path, split=split, labels=labels)
+    if ending == _PARQUET:
+        return _open_parquet(path, [path], split, labels)
+    raise InputError(
+        f"{path} is no data that can be read: a folder, a picture, .parquet, .csv, .tsv, .txt, .npz and .npy are"
+    )
+
+
+def _open_folder(path: Path, split: str | None, labels: str | None) -> Source:
+    tree = files.walk(path)
+    if tree.tables and not tree.pictures:
+        return _open_parquet(path, [path / file.name for file in tree.tables], split, labels)
+    return files.open_folder(path, tree, split=split, labels=labels)
+
+
+def _open_parquet(root: Path, paths: list[Path], split: str | None, labels: str | None) -> Source:
+    shards = parquet.Shards(paths)
+    table = parquet.table_of(shards)
+    if table is not None:
+        return lists.open_list(paths[0], table, split=split, labels=labels)
+    return parquet.open_parquet(root, shards, split=split, labels=labels)
+
+
+def _nowhere(text: str) -> InputError:
+    """The error for a path that does not exist, with the known name that is nearest to it."""
+    near = difflib.get_close_matches(text.lower(), [*named.NAMED, *named.DIGITS], n=1, cutoff=0.6)
+    hint = f"did you mean the data set {near[0]!r}?" if near else "give a folder, a file, or a name such as 'digits'"
+    return InputError(f"there is no file or folder {text!r}: {hint}")

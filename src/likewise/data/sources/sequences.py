@@ -1,0 +1,184 @@
+"""Pictures given in Python: a list of images, arrays or paths, or a map-style Dataset."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence, Sized
+from contextlib import nullcontext
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from likewise.data.decode import decode, from_pil, look_at, one_line
+from likewise.data.fingerprints import digest, digest_array, file_facts
+from likewise.data.labels import NONE, Labels, as_labels
+from likewise.data.pixels import from_array
+from likewise.data.sources.files import printable, read_bytes
+from likewise.data.source import BrokenImage, Look, Pixels, Source, is_grey
+from likewise.errors import InputError
+
+IMAGE_KEYS = ("image", "img", "pixel_values", "x", "picture")
+LABEL_KEYS = ("label", "labels", "fine_label", "target", "y")
+_LOG = logging.getLogger(__name__)
+
+
+class Item(NamedTuple):
+    """One entry, taken apart."""
+
+    picture: Any
+    """A Pillow image, array, tensor, path, or encoded bytes."""
+    label: Any = None
+    """Whole number, word, or None."""
+
+
+def take_apart(entry: Any, labels: str | None = None) -> Item:
+    """A picture alone, (picture, label, ...), or a mapping with both. `labels` names the label in a mapping."""
+    if isinstance(entry, Mapping):
+        image = next((key for key in IMAGE_KEYS if key in entry), None)
+        if image is None:
+            raise BrokenImage(f"no picture among {', '.join(map(str, entry))}")
+        wanted = (labels,) if labels else LABEL_KEYS
+        return Item(entry[image], next((entry[key] for key in wanted if key in entry), None))
+    if isinstance(entry, tuple | list) and entry and not isinstance(entry[0], int | float):
+        return Item(entry[0], entry[1] if len(entry) > 1 else None)
+    return Item(entry)
+
+
+def to_pixels(picture: Any, short_side: int | None = None) -> Pixels:
+    """Whatever an entry may hold as (H, W, 3) uint8 RGB. Raises BrokenImage."""
+    if isinstance(picture, Image.Image):
+        return from_pil(picture)
+    if isinstance(picture, torch.Tensor):
+        picture = picture.detach().cpu().numpy()
+    if isinstance(picture, np.ndarray):
+        return from_array(picture)
+    if isinstance(picture, str | PathLike):
+        return decode(read_bytes(fspath(picture)), short_side)
+    if isinstance(picture, bytes | bytearray):
+        return decode(bytes(picture), short_side)
+    raise BrokenImage(f"{type(picture).__name__} is no picture: a Pillow image, an array, a tensor or a path is")
+
+
+@dataclass(kw_only=True, eq=False)
+class SequenceSource(Source):
+    """Pictures behind `data[position]`."""
+
+    data: Any
+    """The sequence or Dataset."""
+
+    def __post_init__(self) -> None:
+        # Reading a list is safe from several threads; what a Dataset does (one file handle, one decoder) need not be.
+        self._reading = nullcontext() if isinstance(self.data, Sequence) else threading.Lock()
+
+    def _picture(self, position: int) -> Any:
+        with self._reading:
+            return entry_at(self.data, position).picture
+
+    def read(self, position: int, short_side: int | None = None) -> Pixels:
+        """Convert one entry."""
+        return to_pixels(self._picture(position), short_side)
+
+    def look(self, position: int) -> Look:
+        """What one entry holds."""
+        picture = self._picture(position)
+        if isinstance(picture, str | PathLike):
+            return look_at(read_bytes(fspath(picture)))
+        pixels = to_pixels(picture)
+        kind = (picture.format or "PIL") if isinstance(picture, Image.Image) else "array"
+        return Look(pixels.shape[0], pixels.shape[1], is_grey(pixels), kind)
+
+
+def entry_at(data: Any, position: int, labels: str | None = None) -> Item:
+    """`data[position]`, taken apart. Raises BrokenImage for whatever goes wrong in code that is not ours."""
+    try:
+        return take_apart(data[position], labels)
+    except BrokenImage:
+        raise
+    except Exception as error:
+        raise BrokenImage(f"{type(error).__name__}: {one_line(error)}") from error
+
+
+def open_sequence(data: Any, *, labels: str | None = None) -> SequenceSource:
+    """The pictures of a sequence or map-style Dataset, whose entries `take_apart` understands.
+
+    Everything is read through once, to know the labels and whether anything changed since the cache was made; files
+    given by their path are only looked at from outside. Raises InputError where there is nothing in it, where it has no
+    length, or where an entry is another one each time it is read.
+    """
+    if not isinstance(data, Sized) or not hasattr(data, "__getitem__"):
+        raise InputError(
+            f"{type(data).__name__} cannot be used as data: a path, a name, an array, or a sequence or Dataset with a "
+            "length and entries by number can"
+        )
+    column = None if labels == NONE else labels
+    name = "data" if isinstance(data, list | tuple | np.ndarray) else type(data).__name__.lower()
+    if len(data) == 0:
+        raise InputError(f"{name} holds no pictures")
+    if _print(data, 0, column)[0] != _print(data, 0, column)[0]:
+        raise InputError(f"{name} gives another picture each time its first entry is read: leave random transforms out")
+    if not isinstance(data, Sequence):
+        _LOG.info("reading through the %d entries of %s", len(data), name)
+    prints, marks, names = zip(*(_print(data, position, column) for position in range(len(data))), strict=True)
+    found = None if labels == NONE else _labels(data, marks, column, name)
+    return SequenceSource(
+        name=name,
+        fingerprint=digest("sequence", *prints),
+        names=names,
+        labels=found.values if found else None,
+        class_names=found.names if found else None,
+        data=data,
+    )
+
+
+def _print(data: Any, position: int, labels: str | None) -> tuple[str, Any, str]:
+    """Fingerprint, label and name of one entry."""
+    name = f"entry {position}"
+    label = None
+    try:
+        picture, label = entry_at(data, position, labels)
+        if isinstance(picture, str | PathLike):
+            path = fspath(picture)
+            return digest(*file_facts(Path(path), path)), label, printable(path)
+        return digest_array(to_pixels(picture)), label, name
+    except BrokenImage as broken:
+        return digest(broken.reason), label, name
+
+
+def _labels(data: Any, marks: Sequence[Any], wanted: str | None, name: str) -> Labels | None:
+    """Labels of the entries, with the names that torchvision or Hugging Face data sets give them."""
+    known = [_plain(mark) for mark in marks]
+    if all(mark is None for mark in known):
+        if wanted is not None:
+            raise InputError(f"labels={wanted!r}: the entries of {name} have no such label")
+        return None
+    if not all(mark is None or isinstance(mark, int | float | str) for mark in known):
+        return None  # boxes, masks, captions: targets, but no classes
+    names = class_names(data, wanted)
+    if names and max((mark for mark in known if isinstance(mark, int)), default=-1) >= len(names):
+        names = None
+    return as_labels(known, f"labels of {name}", names)
+
+
+def _plain(mark: Any) -> Any:
+    """Scalars of NumPy and torch as Python's own."""
+    if isinstance(mark, torch.Tensor):
+        mark = mark.detach().cpu().numpy()
+    return mark.item() if isinstance(mark, np.ndarray | np.generic) and mark.size == 1 else mark
+
+
+def class_names(data: Any, column: str | None = None) -> tuple[str, ...] | None:
+    """Names of the classes where a Dataset gives them, as `classes` or in the feature of its label column."""
+    names = getattr(data, "classes", None)
+    features = getattr(data, "features", None)
+    if names is None and isinstance(features, Mapping):
+        wanted = (column,) if column else LABEL_KEYS
+        names = next((getattr(features[key], "names", None) for key in wanted if key in features), None)
+    if not isinstance(names, list | tuple) or not names:
+        return None
+    return tuple(" or ".join(map(str, name)) if isinstance(name, tuple | list) else str(name) for name in names)

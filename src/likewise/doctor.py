@@ -1,0 +1,140 @@
+"""`likewise doctor`: what is in this data, what would be chosen, how fast it will be, and what holds it up."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from likewise import methods
+from likewise.data import Description, Images, Loader, Sampler, cached_side, describe, open_source, prepare
+from likewise.methods.method import Batch, Progress
+from likewise.training import optimisers
+from likewise.training.machine import detect, fabric
+from likewise.training.resolve import Plan, image_size, is_own_recipe, precision_for, preset_of, resolve
+from likewise.training.run import plain
+from likewise.training.train import build_method, data_facts, sort_asked, training_split
+from likewise.views import make_views
+
+SAMPLE = 1024
+"""Pictures that the timing decodes; the whole data set is only described."""
+TIMED_STEPS = 5
+WARM_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the doctor found."""
+
+    data: Description
+    plan: Plan
+    seconds: dict[str, float]
+    """Seconds per step by part: data, views, model."""
+    decode_per_second: float
+    """Pictures decoded per second when the cache is made, once."""
+
+    @property
+    def images_per_second(self) -> float:
+        """To expect while training: data is fetched beside the other work, so it counts only where it is slower."""
+        busy = self.seconds["views"] + self.seconds["model"]
+        return self.plan.batch_size / max(busy, self.seconds["data"])
+
+    @property
+    def bottleneck(self) -> str:
+        """The part that a step waits for most."""
+        return max(self.seconds, key=lambda part: self.seconds[part])
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as one JSON object."""
+        return {
+            "data": plain(self.data),
+            "resolved": [plain(choice._asdict()) for choice in self.plan.choices],
+            "encoder": plain(self.plan.encoder),
+            "settings": plain(self.plan.settings),
+            "images_per_second": round(self.images_per_second, 1),
+            "decode_per_second": round(self.decode_per_second, 1),
+            "minutes_per_epoch": round(self.data.count / self.images_per_second / 60, 2),
+            "seconds_per_step": plain(self.seconds),
+            "bottleneck": self.bottleneck,
+        }
+
+    def to_text(self) -> str:
+        """The same for a person."""
+        total = sum(self.seconds.values())
+        shares = "  ".join(f"{part} {seconds / total:.0%}" for part, seconds in self.seconds.items())
+        minutes = self.data.count / self.images_per_second / 60
+        lines = [
+            str(self.data),
+            "",
+            f"would train {self.plan.encoder.name} by {self.plan.method} ({self.plan.variant}):",
+            *(f"  {choice.setting} = {choice.value}: {choice.reason}" for choice in self.plan.choices),
+            "",
+            f"expect {self.images_per_second:,.0f} images/s, {minutes:.1f} minutes an epoch; "
+            f"decoding once before that, {self.decode_per_second:,.0f} images/s",
+            f"time of a step: {shares}; bottleneck: {self.bottleneck}",
+        ]
+        return "\n".join(lines)
+
+
+def doctor(data: Any, **asked: Any) -> Findings:
+    """Look at `data` and time a few steps of the training run that `likewise.train(data, **asked)` would be.
+
+    Nothing is kept: the sample is decoded into a temporary cache. Raises InputError as `train` does.
+    """
+    session, wanted, given = sort_asked(asked)
+    source = open_source(data, split=training_split(data, session.split), labels=session.labels)
+    described = describe(source)
+    method = methods.find(wanted.method)
+    machine = detect(wanted.device)
+    side = round(described.side)
+    sized = image_size(wanted, side, machine.device)
+    with TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        images = prepare(source.sample(SAMPLE), short_side=cached_side(sized.value), cache_dir=Path(folder))
+        decode = len(images) / (time.perf_counter() - began)
+        facts = data_facts(images, side)._replace(images=described.count, classes=len(described.classes or ()))
+        plan = resolve(wanted, given, method, facts, machine, sized)
+        return Findings(described, plan, _time_steps(plan, images), decode)
+
+
+def _time_steps(plan: Plan, images: Images) -> dict[str, float]:
+    """Median seconds of each part of a training step."""
+    variant, _ = preset_of(methods.find(plan.method), plan.variant)
+    assert variant == plan.variant
+    engine = fabric(detect(plan.device), plan.precision)
+    batch_size = min(plan.batch_size, len(images))
+    sampler = Sampler(len(images), batch_size, plan.seed)
+    method = build_method(plan, methods.find(plan.method), images, sampler.steps_per_epoch, 1)
+    method.to(engine.device, memory_format=torch.channels_last)
+    wrapped, optimizer = engine.setup(method, optimisers.build(method.parameter_groups(), plan.optimisation))
+    spans: dict[str, list[float]] = {"data": [], "views": [], "model": []}
+    batches = Loader(images, sampler, device=engine.device).batches(0)
+    for step in range(WARM_STEPS + TIMED_STEPS):
+        marks = [time.perf_counter()]
+        loaded = next(batches)
+        marks.append(_now(engine.device))
+        views = make_views(method.views, loaded.pixels, loaded.sizes, seed=plan.seed, step=step)
+        marks.append(_now(engine.device))
+        method.before_step(Progress(step, 0.0, 0))
+        terms = wrapped(views, Batch(loaded.index, loaded.labels))
+        engine.backward(terms.loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        marks.append(_now(engine.device))
+        if step >= WARM_STEPS:
+            for part, before, after in zip(spans, marks, marks[1:], strict=False):
+                spans[part].append(after - before)
+    batches.close()
+    return {part: statistics.median(values) * plan.batch_size / batch_size for part, values in spans.items()}
+
+
+def _now(device: torch.device) -> float:
+    """The time once the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,163 @@
+"""A trained encoder for other programs: safetensors for timm, ONNX for everything else, checked before it is kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from likewise.encoders import Encoder, load_encoder
+from likewise.encoders.build import rebuild
+from likewise.encoders.store import as_text, description, read_description, serialised
+from likewise.errors import InputError, LikewiseError, unknown
+from likewise.training.files import write_aside
+
+Format = Literal["safetensors", "onnx"]
+Which = Literal["student", "teacher"]
+Features = Callable[[Tensor], Tensor]
+"""(B, 3, H, W) -> (B, F)."""
+
+LARGEST_ERROR = 1e-3
+"""An ONNX file whose features are off by more than this is not kept."""
+_BATCHES = (1, 5)
+"""Batch sizes that an ONNX file is checked with; it is traced with 2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What was written, and how it was checked."""
+
+    path: Path
+    """The file."""
+    format: Format
+    """What it is."""
+    source: Path
+    """The weights it was made of."""
+    bytes: int
+    """Its size."""
+    max_error: float
+    """Largest difference from the encoder's features, over random inputs; 0 means equal in every bit."""
+    batches: tuple[int, ...]
+    """Batch sizes of those inputs."""
+    metadata: Mapping[str, Any]
+    """What the file says of itself: encoder, input size, and the mean and deviation its input is normalised with."""
+
+
+def export(
+    run: str | Path, *, format: Format, out: str | Path, which: Which | None = None, overwrite: bool = False
+) -> ExportReport:
+    """Write the encoder of `run`, a run directory or a .safetensors file, to `out`.
+
+    `safetensors` holds plain timm keys: `timm.create_model(name, num_classes=0)` loads them (after its first layers
+    were changed, where width or stem are not the usual ones). `onnx` maps `pixels` (batch, 3, H, W), RGB in 0..1 less
+    the mean and divided by the deviation, to `features` (batch, F), for any batch size. Normalising is left to the
+    caller; mean and deviation stand in the metadata of either file. The file is read back and compared with the
+    encoder on random inputs. `which` chooses the weights of a run directory, by default the student's.
+
+    Raises `InputError` for a run, role or format that does not exist, a missing `onnx` extra, and an `out` that exists
+    unless `overwrite`; `LikewiseError` where the file is off by more than 1e-3, and none is left behind.
+    """
+    if format not in get_args(Format):
+        raise unknown("format", format, get_args(Format))
+    source, out = weights_of(Path(run), which), Path(out)
+    if out.is_dir():
+        raise InputError(f"{out} is a directory: name a file, such as {out / f'encoder.{format}'}")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists: choose another file, or allow it to be overwritten")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"there is no directory {out.parent} to write to")
+    encoder = load_encoder(source)
+    metadata = {"which": which or "student", **read_description(source), **description(encoder)}
+    metadata["input"] = "(RGB in 0..1 - mean) / std"
+    metadata.pop("weights", None)  # names of the run's files, which this one is not among
+    content, features = (_safetensors if format == "safetensors" else _onnx)(encoder, metadata)
+    error = _largest_error(encoder, features)
+    if not error <= LARGEST_ERROR:
+        raise LikewiseError(f"the {format} file gives features that are off by {error:.1e}: nothing was written")
+    with write_aside(out) as file:
+        file.write(content)
+    return ExportReport(
+        path=out,
+        format=format,
+        source=source,
+        bytes=len(content),
+        max_error=error,
+        batches=_BATCHES,
+        metadata=metadata,
+    )
+
+
+def weights_of(run: Path, which: Which | None) -> Path:
+    """The weights file of a run directory, or `run` itself if it is one. Raises `InputError` where there is none."""
+    if which is not None and which not in get_args(Which):
+        raise unknown("weights", which, get_args(Which))
+    if run.is_file():
+        if which is not None:
+            raise InputError(f"{run} is a weights file: only a run directory holds a {which}")
+        return run
+    files = {"student": run / "encoder.safetensors", "teacher": run / "teacher.safetensors"}
+    present = [role for role, path in files.items() if path.is_file()]
+    if not present:
+        what = "holds no trained encoder" if run.is_dir() else "does not exist"
+        raise InputError(f"{run} {what}: name a run directory or a .safetensors file")
+    if (which or "student") not in present:
+        raise InputError(f"{run} holds no {which or 'student'}, only the {present[0]}")
+    return files[which or "student"]
+
+
+def _safetensors(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Features]:
+    """The file, and the features that an encoder filled from it gives."""
+    content = serialised(encoder, metadata)
+    again = rebuild(encoder.spec).eval()
+    again.backbone.load_state_dict(safetensors.torch.load(content))
+    return content, again
+
+
+def _onnx(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Features]:
+    """The file, and the features that onnxruntime computes with it."""
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  (torch.onnx needs it and would say so in other words)
+    except ImportError as error:
+        raise InputError(f"ONNX needs the package {error.name}: pip install 'likewise[onnx]'") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's exporter uses what torch itself deprecates
+        program = torch.onnx.export(
+            encoder,
+            (_pixels(encoder, 2),),
+            dynamo=True,
+            input_names=["pixels"],
+            output_names=["features"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
+    if program is None:
+        raise LikewiseError("torch.onnx returned no model")
+    model = program.model_proto
+    onnx.helper.set_model_props(model, as_text(metadata))
+    content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return content, lambda x: torch.from_numpy(session.run(["features"], {"pixels": x.numpy()})[0])
+
+
+def _largest_error(encoder: Encoder, features: Features) -> float:
+    """Largest difference between the features of `encoder` and those given, over random inputs."""
+    errors = []
+    with torch.inference_mode():
+        for batch in _BATCHES:
+            pixels = _pixels(encoder, batch)
+            errors.append((features(pixels) - encoder(pixels)).abs().max())
+    return float(torch.stack(errors).max())
+
+
+def _pixels(encoder: Encoder, batch: int) -> Tensor:
+    """Random normalised input, the same every time."""
+    size = encoder.spec.image_size
+    return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(batch))

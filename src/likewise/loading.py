@@ -1,0 +1,24 @@
+"""`likewise.load`: a trained encoder, ready to be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from likewise.encoders import load_encoder
+from likewise.exporting import weights_of
+
+if TYPE_CHECKING:
+    from likewise.encoders import Encoder
+    from likewise.training.run import RunDirectory
+
+
+def load(run: str | Path | RunDirectory, *, which: Literal["student", "teacher"] | None = None) -> Encoder:
+    """The encoder of `run` (what `train` returned, a run directory, or a .safetensors file), in eval mode.
+
+    It maps (B, 3, H, W) to (B, F); `encoder.spec` says the size of its input and the mean and deviation to normalise
+    with. `which` chooses the weights of a run directory, by default the student's. Raises `InputError` for a run or
+    role that does not exist; a file that lacks a key of the encoder is an error too, never a random weight.
+    """
+    path = Path(run) if isinstance(run, str | Path) else run.path
+    return load_encoder(weights_of(path, which))

@@ -1,0 +1,81 @@
+"""What every method is run on: a tiny encoder, tiny pictures, and a handful of steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likewise import methods
+from likewise.encoders import Encoder, EncoderSpec, build
+from likewise.methods.method import Batch, Facts, Method, Progress, Terms, Views
+from likewise.views import make_views
+
+SIDE, BATCH, PICTURES, CLASSES = 16, 8, 96, 3
+SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=SIDE)
+ALL = methods.names()
+
+
+def small_settings(method: type[Method], **changes: Any) -> Any:
+    """The first preset of a method, fitted to the tiny data set."""
+    settings = next(iter(method.presets.values())).settings
+    if hasattr(settings, "queue_size"):
+        changes = {"queue_size": 32, **changes}
+    return dataclasses.replace(settings, **changes)
+
+
+def make(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **changes: Any) -> Method:
+    """A method on the tiny encoder, with everything drawn from `seed`."""
+    method = methods.find(name)
+    torch.manual_seed(seed)
+    facts = Facts(images=PICTURES, batch_size=BATCH, image_size=SIDE, classes=CLASSES, steps_per_epoch=12)
+    made = method(build(SPEC, seed=seed), small_settings(method, **changes), facts)  # type: ignore[call-arg]
+    return made.to(dtype).train()
+
+
+def pictures() -> tuple[Tensor, Tensor]:
+    """(96, 20, 20, 3) uint8 pictures of three textures, and their labels."""
+    generator = torch.Generator().manual_seed(5)
+    labels = torch.arange(PICTURES) % CLASSES
+    grid = torch.arange(20.0)
+    waves = torch.stack([torch.sin(grid * (0.4 + 0.5 * c)) for c in range(CLASSES)])
+    base = waves[labels].unsqueeze(1) * waves[labels].unsqueeze(2)  # (N, 20, 20)
+    noise = torch.randn(PICTURES, 20, 20, 3, generator=generator)
+    return ((base.unsqueeze(3) + 0.5 * noise) * 50 + 128).clamp(0, 255).to(torch.uint8), labels
+
+
+def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, world: int = 1) -> tuple[Views, Batch]:
+    """The views of one step, or this process's share of them."""
+    pixels, labels = pictures()
+    index = (torch.arange(size) + step * size)[rank::world] % PICTURES
+    sizes = torch.full((len(index), 2), 20)
+    views = make_views(method.views, pixels[index], sizes, seed=3, step=step, rank=rank, world=world)
+    dtype = next(method.parameters()).dtype
+    views = {role: view._replace(image=view.image.to(dtype)) for role, view in views.items()}
+    return views, Batch(index, labels[index])
+
+
+def optimizer_of(method: Method) -> torch.optim.Optimizer:
+    return torch.optim.SGD(list(method.parameter_groups()), lr=0.05, momentum=0.9)
+
+
+def one_step(method: Method, optimizer: torch.optim.Optimizer, step: int, **share: int) -> Terms:
+    """One optimiser step in the order of the training loop."""
+    progress = Progress(step, step / 10, 0)
+    method.before_step(progress)
+    views, batch = batch_at(method, step, **share)
+    terms: Terms = method(views, batch)
+    optimizer.zero_grad()
+    terms.loss.backward()
+    method.after_backward(progress)
+    optimizer.step()
+    method.after_step(progress)
+    return terms
+
+
+def student_of(method: Method) -> Encoder:
+    student = method.encoders()["student"]
+    assert isinstance(student, Encoder)
+    return student

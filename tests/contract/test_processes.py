@@ -1,0 +1,85 @@
+"""Two gloo processes compute what one does: the same losses, weights and memories."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from tests.contract.gauntlet import ALL, make, one_step, optimizer_of
+from torch.nn.parallel import DistributedDataParallel
+
+from likewise.encoders import norms
+
+STEPS = 3
+
+
+def run(name: str, rank: int, world: int) -> dict[str, Any]:
+    """A few steps in float64; losses and final state."""
+    method = make(name, dtype=torch.float64)
+    if world > 1:
+        norms.convert(method, sync=True)
+    optimizer = optimizer_of(method)
+    wrapped = DistributedDataParallel(method, broadcast_buffers=False) if world > 1 else method
+    losses = []
+    for step in range(STEPS):
+        losses.append(distributed_step(method, wrapped, optimizer, step, rank, world))
+    return {"losses": torch.stack(losses), "state": {k: v.clone() for k, v in method.state_dict().items()}}
+
+
+def distributed_step(
+    method: Any, wrapped: Any, optimizer: torch.optim.Optimizer, step: int, rank: int, world: int
+) -> torch.Tensor:
+    """`one_step` through the distributed wrapper; the loss is the mean over processes."""
+    original, method.forward = method.forward, method.forward
+    if world == 1:
+        return one_step(method, optimizer, step).loss.detach()
+    from tests.contract.gauntlet import batch_at
+
+    from likewise.methods.method import Progress
+
+    progress = Progress(step, step / 10, 0)
+    method.before_step(progress)
+    terms = wrapped(*batch_at(method, step, rank=rank, world=world))
+    optimizer.zero_grad()
+    terms.loss.backward()
+    method.after_backward(progress)
+    optimizer.step()
+    method.after_step(progress)
+    loss = terms.loss.detach()
+    dist.all_reduce(loss)
+    return loss / world
+
+
+def worker(rank: int, world: int, port: int, out: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=world)
+    results = {name: run(name, rank, world) for name in ALL}
+    torch.save(results, Path(out) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Results of both processes, run once for all methods."""
+    folder = tmp_path_factory.mktemp("gloo")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(worker, args=(2, port, str(folder)), nprocs=2, join=True)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_two_processes_compute_what_one_does(name: str, two: list[dict[str, Any]]) -> None:
+    one = run(name, 0, 1)
+    for each in two:
+        torch.testing.assert_close(each[name]["losses"], one["losses"], rtol=1e-7, atol=1e-9)
+        for key, expected in one["state"].items():
+            torch.testing.assert_close(each[name]["state"][key], expected, rtol=1e-5, atol=1e-7, msg=key)
