@@ -1,5 +1,5 @@
 # Everything runs in one environment, .venv, made on the first call and reused by every later one.
-# Nothing is written outside this folder but pip's own cache.
+# Nothing is written outside this folder but pip's own cache: decoded pictures go to .likewise, runs to runs/.
 #
 #   make PYTHON=python3.12 test     another interpreter (3.11 or newer)
 #   make DATA=photos/ demo          the demo on your own pictures
@@ -18,6 +18,8 @@ BENCH_READY := .venv/bench-$(KEY)
 LOWEST_READY := .venv-lowest/ready-$(KEY)
 BIN := .venv/bin/python
 PIP := $(BIN) -m pip install --disable-pip-version-check --no-input --progress-bar off -c constraints.txt
+
+export LIKEWISE_CACHE ?= $(CURDIR)/.likewise
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-lowest lint format bench docs clean

@@ -68,7 +68,7 @@ def test_the_chosen_weights_of_a_run(run: Path, tmp_path: Path) -> None:
     assert student.metadata["method"] == "isd"
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("name", ["resnet18", "test_vit"])
 def test_onnx_gives_the_same_features_for_any_batch(name: str, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     encoder = build(EncoderSpec(name=name, stem="small", image_size=16, width=8 if name == "resnet18" else 64)).eval()

@@ -32,8 +32,8 @@ def _missing_operator() -> str | None:
 def declare_missing_operators() -> None:
     """Declare what a torchvision without its compiled part asks for; nothing where it is complete."""
     while (name := _missing_operator()) is not None:
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define(_SCHEMAS[name])
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        library.define(_SCHEMAS[name])  # type: ignore[no-untyped-call]
         _declared.append(library)  # a collected library would withdraw its operators
 
 

@@ -102,9 +102,7 @@ def explicit(parsed: Any, words: Sequence[str]) -> dict[str, Any]:
     """Values of the flags that stand in `words`, by name: what was asked for, as opposed to what is a default."""
     values = dict(_leaves(parsed))
     named = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
-    return {
-        name: value for name, value in values.items() if name in named or f"no_{name}" in named
-    }
+    return {name: value for name, value in values.items() if name in named or f"no_{name}" in named}
 
 
 def parse(shape: type[T], words: Sequence[str], program: str, description: str) -> T:
@@ -170,5 +168,3 @@ def _one_line(complaint: str) -> str:
             continue
         told.append(line)
     return " ".join(told) or "the arguments could not be understood"
-
-

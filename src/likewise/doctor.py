@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from likewise import methods
-from likewise.data import Description, Images, Loader, Sampler, cached_side, describe, open_source, prepare
+from likewise.data import Description, Images, Loader, Sampler, cached_side, describe, open_source, prepare, split_names, training_split
 from likewise.methods.method import Batch, Progress
 from likewise.training import optimisers
 from likewise.training.machine import detect, fabric
-from likewise.training.resolve import Plan, image_size, is_own_recipe, precision_for, preset_of, resolve
+from likewise.training.resolve import Plan, image_size, resolve
 from likewise.training.run import plain
-from likewise.training.train import build_method, data_facts, sort_asked, training_split
+from likewise.training.train import build_method, data_facts, sort_asked
 from likewise.views import make_views
 
 SAMPLE = 1024
@@ -45,6 +45,11 @@ class Findings:
         return self.plan.batch_size / max(busy, self.seconds["data"])
 
     @property
+    def minutes_per_epoch(self) -> float:
+        """Time of one pass over the data."""
+        return self.data.count / self.images_per_second / 60
+
+    @property
     def bottleneck(self) -> str:
         """The part that a step waits for most."""
         return max(self.seconds, key=lambda part: self.seconds[part])
@@ -58,7 +63,7 @@ class Findings:
             "settings": plain(self.plan.settings),
             "images_per_second": round(self.images_per_second, 1),
             "decode_per_second": round(self.decode_per_second, 1),
-            "minutes_per_epoch": round(self.data.count / self.images_per_second / 60, 2),
+            "minutes_per_epoch": round(self.minutes_per_epoch, 2),
             "seconds_per_step": plain(self.seconds),
             "bottleneck": self.bottleneck,
         }
@@ -67,14 +72,13 @@ class Findings:
         """The same for a person."""
         total = sum(self.seconds.values())
         shares = "  ".join(f"{part} {seconds / total:.0%}" for part, seconds in self.seconds.items())
-        minutes = self.data.count / self.images_per_second / 60
         lines = [
             str(self.data),
             "",
             f"would train {self.plan.encoder.name} by {self.plan.method} ({self.plan.variant}):",
             *(f"  {choice.setting} = {choice.value}: {choice.reason}" for choice in self.plan.choices),
             "",
-            f"expect {self.images_per_second:,.0f} images/s, {minutes:.1f} minutes an epoch; "
+            f"expect {self.images_per_second:,.0f} images/s, {self.minutes_per_epoch:.1f} minutes an epoch; "
             f"decoding once before that, {self.decode_per_second:,.0f} images/s",
             f"time of a step: {shares}; bottleneck: {self.bottleneck}",
         ]
@@ -87,7 +91,7 @@ def doctor(data: Any, **asked: Any) -> Findings:
     Nothing is kept: the sample is decoded into a temporary cache. Raises InputError as `train` does.
     """
     session, wanted, given = sort_asked(asked)
-    source = open_source(data, split=training_split(data, session.split), labels=session.labels)
+    source = open_source(data, split=session.split or training_split(split_names(data)), labels=session.labels)
     described = describe(source)
     method = methods.find(wanted.method)
     machine = detect(wanted.device)
@@ -104,13 +108,10 @@ def doctor(data: Any, **asked: Any) -> Findings:
 
 def _time_steps(plan: Plan, images: Images) -> dict[str, float]:
     """Median seconds of each part of a training step."""
-    variant, _ = preset_of(methods.find(plan.method), plan.variant)
-    assert variant == plan.variant
     engine = fabric(detect(plan.device), plan.precision)
     batch_size = min(plan.batch_size, len(images))
     sampler = Sampler(len(images), batch_size, plan.seed)
     method = build_method(plan, methods.find(plan.method), images, sampler.steps_per_epoch, 1)
-    method.to(engine.device, memory_format=torch.channels_last)
     wrapped, optimizer = engine.setup(method, optimisers.build(method.parameter_groups(), plan.optimisation))
     spans: dict[str, list[float]] = {"data": [], "views": [], "model": []}
     batches = Loader(images, sampler, device=engine.device).batches(0)

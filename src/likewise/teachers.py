@@ -46,7 +46,8 @@ class Momentum(nn.Module):
         """Move every parameter a share 1 - `momentum` of the way to the student's."""
         if not 0.0 <= momentum <= 1.0:
             raise InputError(f"teacher momentum {momentum} is not between 0 (a copy) and 1 (frozen)")
-        own, other = list(self.network.parameters()), list(student.parameters())
+        own: list[Tensor] = list(self.network.parameters())
+        other: list[Tensor] = list(student.parameters())
         torch._foreach_lerp_(own, other, 1.0 - momentum)
         if self.buffers_from == "copied":
             for buffer, source in zip(self.network.buffers(), student.buffers(), strict=True):

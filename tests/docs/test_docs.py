@@ -37,6 +37,7 @@ def test_code_of_the_page_runs(path: Path, tmp_path: Path, monkeypatch: pytest.M
     text = path.read_text(encoding="utf-8")
     make_photos(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(likewise, "train", shrinking(likewise.train, budget(text)), raising=False)
     page = Page(ROOT, tmp_path, budget(text))

@@ -71,8 +71,18 @@ def test_channels_last_maps_are_turned() -> None:
     assert encoder.map(torch.zeros(1, 3, 56, 56)).shape == (1, 768, 2, 2)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet10t", "seresnet18", "resnext50_32x4d"])
-@pytest.mark.parametrize("width", [16, 32, 128])
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        ("resnet18", 16),
+        ("resnet18", 48),
+        ("resnet18", 128),
+        ("resnet50", 16),
+        ("resnet10t", 32),
+        ("seresnet18", 16),
+        ("resnext50_32x4d", 32),
+    ],
+)
 def test_width_scales_every_channel_count_and_nothing_else(name: str, width: int) -> None:
     usual, narrow = build(EncoderSpec(name=name)), build(EncoderSpec(name=name, width=width))
     shapes = {key: value.shape for key, value in usual.backbone.state_dict().items()}

@@ -135,7 +135,7 @@ def test_no_groups_are_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def given() -> dict[str, Any]:
+def job() -> dict[str, Any]:
     """A network, a batch far from zero mean, and weights that make a loss of the output."""
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -146,10 +146,10 @@ def given() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def of_two(given: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[dict[int, Any]]:
+def of_two(job: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[dict[int, Any]]:
     """What each of two processes made of its half of the batch, by number of groups."""
     folder = tmp_path_factory.mktemp("two")
-    torch.save(given, folder / "batch.pt")
+    torch.save(job, folder / "batch.pt")
     environment = {**os.environ, "PYTHONPATH": str(Path(norms.__file__).parents[2])}
     script = str(Path(__file__).with_name("one_of_two.py"))
     processes = [
@@ -169,11 +169,11 @@ def of_two(given: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> l
         pytest.param(16, id="16 do not divide 24, 12 do"),
     ],
 )
-def test_two_processes_are_one(splits: int, given: dict[str, Any], of_two: list[dict[int, Any]]) -> None:
-    network = norms.convert(copy.deepcopy(given["network"]), split=splits)
-    x = given["x"].clone().requires_grad_()
+def test_two_processes_are_one(splits: int, job: dict[str, Any], of_two: list[dict[int, Any]]) -> None:
+    network = norms.convert(copy.deepcopy(job["network"]), split=splits)
+    x = job["x"].clone().requires_grad_()
     y = network(x)
-    (y * given["weights"]).sum().backward()
+    (y * job["weights"]).sum().backward()
     assert x.grad is not None
     for rank in range(2):
         found = of_two[rank][splits]

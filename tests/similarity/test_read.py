@@ -25,8 +25,14 @@ sizes = st.integers(1, 40)
 
 
 @settings(max_examples=60, deadline=None)
-@given(batch=st.integers(1, 9), rows=sizes, dim=st.integers(1, 12), tile=sizes, seed=st.integers(0, 99),
-       temperature=st.sampled_from([0.01, 0.1, 1.0]))
+@given(
+    batch=st.integers(1, 9),
+    rows=sizes,
+    dim=st.integers(1, 12),
+    tile=sizes,
+    seed=st.integers(0, 99),
+    temperature=st.sampled_from([0.01, 0.1, 1.0]),
+)
 def test_equals_the_plain_formula(batch: int, rows: int, dim: int, tile: int, seed: int, temperature: float) -> None:
     torch.manual_seed(seed)
     query = unit(torch.randn(batch, dim, dtype=torch.float64))
@@ -120,7 +126,7 @@ def test_neighbours_equal_topk(tile: int | None) -> None:
     found = neighbours(query, memory, 7, tile=tile)
     values, index = (query @ memory.T).topk(7, dim=1)
     torch.testing.assert_close(found.similarity, values)
-    assert found.index.equal(index)
+    assert found.rows.equal(index)
 
 
 def test_too_many_neighbours_is_one_line() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -182,7 +184,7 @@ def test_state_survives_saving(kind: str) -> None:
 
     def fresh(value: Tensor) -> tuple[nn.Parameter, torch.optim.Optimizer]:
         parameter = nn.Parameter(value.clone())
-        return parameter, build([{"params": [parameter], "rate": 2.0}], optimisation, lars_form=form)
+        return parameter, build([{"params": [parameter], "rate": 2.0}], replace(optimisation, lars_form=form))
 
     whole, optimiser = fresh(start)
     train(optimiser, whole, gradients, [0.1] * 6)
@@ -296,6 +298,6 @@ def test_what_cannot_be_is_refused(groups: list[dict[str, Any]], optimisation: O
 def test_unknown_form_and_bad_trust_are_refused() -> None:
     parameter = nn.Parameter(torch.ones(1))
     with pytest.raises(InputError, match="unknown form of LARS"):
-        build([{"params": [parameter]}], lars(), lars_form="moby")  # type: ignore[arg-type]
+        build([{"params": [parameter]}], lars(lars_form="moby"))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="must be above 0"):
         LARS([parameter], lr=0.1, trust=0.0)

@@ -17,7 +17,11 @@ from likewise.data.pixels import as_rgb, channels_last, range_of, to_uint8
 from likewise.data.source import BrokenImage, Look, Pixels, is_grey
 
 EXTENSIONS = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .webp .tif .tiff .gif .bmp .dib .ppm .pgm .pbm .pnm .jp2 .avif".split()
+    f".{ending}"
+    for ending in (
+        *("png", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "gif", "bmp", "dib"),
+        *("ppm", "pgm", "pbm", "pnm", "jp2", "avif"),
+    )
 )
 """Endings of the files that a folder is searched for, in lower case."""
 LARGEST = 500_000_000
@@ -41,7 +45,7 @@ def decode(data: bytes, short_side: int | None = None) -> Pixels:
     with _reasons(data):
         image = _open(data)
         if short_side is not None:
-            image.draft(None, (2 * short_side, 2 * short_side))  # type: ignore[arg-type]  # None keeps the mode
+            image.draft(None, (2 * short_side, 2 * short_side))  # None keeps the mode
         return _pixels(image)
 
 

@@ -60,9 +60,12 @@ def to_uint8(values: NDArray[Any], span: Range) -> NDArray[np.uint8]:
     low, high = span
     scale = 255.0 / (high - low) if high > low else 0.0
     with np.errstate(invalid="ignore", over="ignore"):
-        scaled = (values.astype(np.float32 if values.itemsize <= 4 else np.float64) - low) * scale
+        scaled: NDArray[np.floating[Any]] = values.astype(np.float32 if values.itemsize <= 4 else np.float64)
+        scaled -= low
+        scaled *= scale
     np.nan_to_num(scaled, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
-    return np.clip(np.rint(scaled), 0.0, 255.0).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.clip(np.rint(scaled), 0.0, 255.0).astype(np.uint8)
+    return rounded
 
 
 def channels_last(values: NDArray[Any]) -> NDArray[Any]:

@@ -15,12 +15,12 @@ TEST = ("test", "testing")
 KNOWN = frozenset(TRAIN + VALIDATION + TEST)
 
 
-def train_split(splits: Iterable[str]) -> str | None:
+def training_split(splits: Iterable[str]) -> str | None:
     """The split to learn from, or None where none is called so."""
     return _first(splits, TRAIN)
 
 
-def test_split(splits: Iterable[str]) -> str | None:
+def held_out_split(splits: Iterable[str]) -> str | None:
     """The split to be judged on: test where there is one, else validation, else None."""
     return _first(splits, TEST + VALIDATION)
 

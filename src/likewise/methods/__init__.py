@@ -1,7 +1,7 @@
 """One file per paper. A method is found by the name of its file; other packages add theirs through an entry point.
 
-    [project.entry-points."likewise.methods"]
-    my_method = "my_package.my_module:MyMethod"
+[project.entry-points."likewise.methods"]
+my_method = "my_package.my_module:MyMethod"
 """
 
 from __future__ import annotations

@@ -17,35 +17,6 @@ from likewise.views import strong
 from likewise.views.pair import SMALL_PICTURE
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings of BYOL. The defaults are those of the small preset."""
-
-    symmetric: bool = False
-    """Sum of both directions (twice the cost); otherwise the student sees the first view, the teacher the second."""
-    momentum: float = 0.99
-    """tau: share of its old weights that the teacher keeps at each step; the first value where it rises."""
-    momentum_schedule: Literal["constant", "cosine"] = "constant"
-    """cosine: rises to 1 over the budget, tau_t = 1 - (1 - tau)(cos(pi t/T) + 1)/2."""
-    update: Literal["before", "after"] = "before"
-    """When the teacher moves: before the step (small-batch form) or after the optimiser's (official)."""
-    hidden: int = 512
-    """Width of the hidden layer of projector and predictor."""
-    embedding: int = 64
-    """Length D of the embedding."""
-    last_bias: bool = True
-    """Bias in the last layer of both heads; the official code has none."""
-    views: Literal["asymmetric", "same"] = "asymmetric"
-    """asymmetric: the official pair (above 64 px blur 1.0 / .1, solarise 0 / .2); same: the MoCo v2 policy twice."""
-    crop_scale: tuple[float, float] = (0.2, 1.0)
-    """Smallest and largest share of the picture that a crop covers."""
-
-    def __post_init__(self) -> None:
-        between("momentum", self.momentum, 0.0, 1.0)
-        at_least("hidden", self.hidden, 1)
-        at_least("embedding", self.embedding, 1)
-
-
 class BYOL(Method):
     """Bootstrap Your Own Latent.
 
@@ -67,7 +38,34 @@ class BYOL(Method):
         summary="The simplest strong baseline without negatives and without a memory.",
         status="verified",
     )
-    Settings = Settings
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of BYOL. The defaults are those of the small preset."""
+
+        symmetric: bool = False
+        """Sum of both directions (twice the cost); otherwise the student sees the first view, the teacher the second."""
+        momentum: float = 0.99
+        """tau: share of its old weights that the teacher keeps at each step; the first value where it rises."""
+        momentum_schedule: Literal["constant", "cosine"] = "constant"
+        """cosine: rises to 1 over the budget, tau_t = 1 - (1 - tau)(cos(pi t/T) + 1)/2."""
+        update: Literal["before", "after"] = "before"
+        """When the teacher moves: before the step (small-batch form) or after the optimiser's (official)."""
+        hidden: int = 512
+        """Width of the hidden layer of projector and predictor."""
+        embedding: int = 64
+        """Length D of the embedding."""
+        last_bias: bool = True
+        """Bias in the last layer of both heads; the official code has none."""
+        views: Literal["asymmetric", "same"] = "asymmetric"
+        """asymmetric: the official pair (above 64 px blur 1.0 / .1, solarise 0 / .2); same: the MoCo v2 policy twice."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+
+        def __post_init__(self) -> None:
+            between("momentum", self.momentum, 0.0, 1.0)
+            at_least("hidden", self.hidden, 1)
+            at_least("embedding", self.embedding, 1)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -130,9 +128,7 @@ class BYOL(Method):
         ),
         "asymmetric": Preset(
             settings=Settings(hidden=4096, embedding=512, views="same"),
-            optimisation=Optimisation(
-                learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200
-            ),
+            optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the small-batch baseline of ISD and MSF, ImageNet, ResNet-50",
         ),
         "imagenet": Preset(

@@ -17,37 +17,6 @@ from likewise.teachers import Momentum, with_statistics_of
 from likewise.views.pair import PairPolicy, teacher_student
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings of ISD. The defaults are those of the small preset."""
-
-    queue_size: int = 4096
-    """Rows of the memory, K. Smaller than the data set, so that no picture is in it twice."""
-    temperature_student: float = 0.1
-    """Ts: divides the student's similarities."""
-    temperature_teacher: float = 0.02
-    """Tt: divides the teacher's similarities. Sharper than the student's keeps only the nearest rows in the target."""
-    momentum: float = 0.99
-    """m: share of its old weights that the teacher keeps at each step."""
-    projector: bool = True
-    """A two-layer head F - 2F - D on both student and teacher. Without it the pooled features are compared (D = F)."""
-    embedding: int = 64
-    """D with a projector; 0 stands for a quarter of the encoder's features F."""
-    predictor: Literal["wide", "plain"] = "wide"
-    """Student only. wide: D - 2F - D with biases. plain: F - F - F, the first layer without bias."""
-    views: PairPolicy = "weak/strong"
-    """Teacher/student views."""
-    noise: Literal["rows", "columns"] = "rows"
-    """How the noise that first fills the memory is normalised. The official ResNet-18 code does it by columns."""
-
-    def __post_init__(self) -> None:
-        at_least("queue_size", self.queue_size, 1)
-        positive("temperature_student", self.temperature_student)
-        positive("temperature_teacher", self.temperature_teacher)
-        between("momentum", self.momentum, 0.0, 1.0)
-        at_least("embedding", self.embedding, 0)
-
-
 class ISD(Method):
     """Iterative Similarity Distillation.
 
@@ -76,7 +45,36 @@ class ISD(Method):
         memory="queue",
         status="verified",
     )
-    Settings = Settings
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of ISD. The defaults are those of the small preset."""
+
+        queue_size: int = 4096
+        """Rows of the memory, K. Smaller than the data set, so that no picture is in it twice."""
+        temperature_student: float = 0.1
+        """Ts: divides the student's similarities."""
+        temperature_teacher: float = 0.02
+        """Tt: divides the teacher's similarities. Sharper than the student's keeps only the nearest rows in the target."""
+        momentum: float = 0.99
+        """m: share of its old weights that the teacher keeps at each step."""
+        projector: bool = True
+        """A two-layer head F - 2F - D on both student and teacher. Without it the pooled features are compared (D = F)."""
+        embedding: int = 64
+        """D with a projector; 0 stands for a quarter of the encoder's features F."""
+        predictor: Literal["wide", "plain"] = "wide"
+        """Student only. wide: D - 2F - D with biases. plain: F - F - F, the first layer without bias."""
+        views: PairPolicy = "weak/strong"
+        """Teacher/student views."""
+        noise: Literal["rows", "columns"] = "rows"
+        """How the noise that first fills the memory is normalised. The official ResNet-18 code does it by columns."""
+
+        def __post_init__(self) -> None:
+            at_least("queue_size", self.queue_size, 1)
+            positive("temperature_student", self.temperature_student)
+            positive("temperature_teacher", self.temperature_teacher)
+            between("momentum", self.momentum, 0.0, 1.0)
+            at_least("embedding", self.embedding, 0)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -151,9 +149,7 @@ class ISD(Method):
         ),
         "plus": Preset(
             settings=Settings(queue_size=128_000, temperature_teacher=0.01, embedding=0),
-            optimisation=Optimisation(
-                learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200
-            ),
+            optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published ResNet-50 recipe, ImageNet",
         ),
     }

@@ -42,7 +42,7 @@ class Facts:
 class Batch(NamedTuple):
     """What is known about the pictures of a batch, beside their views."""
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # a picture's index, not tuple.index
     """(B,) int64: position of each picture in the data set."""
     labels: Tensor | None = None
     """(B,) int64, -1 where unknown; None where the data has no labels. Self-supervised methods only monitor them."""
@@ -84,6 +84,10 @@ class Optimisation:
     """Momentum of sgd and lars; first beta of adamw."""
     decay_norms_and_biases: bool = True
     """Whether one-dimensional parameters are decayed (and, for lars, scaled) as well."""
+    lars_form: Literal["byol", "swav", "paws"] = "byol"
+    """Which published form of lars; see `likewise.training.optimisers.LARS`."""
+    trust: float = 1e-3
+    """Trust coefficient of lars."""
     schedule: Literal["cosine", "cosine_epoch", "step", "constant"] = "cosine"
     """Shape of the learning rate: per step, once an epoch, or in steps at `milestones`."""
     milestones: tuple[float, ...] = ()

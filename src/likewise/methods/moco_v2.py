@@ -18,37 +18,6 @@ from likewise.views import strong
 from likewise.views.pair import SMALL_PICTURE
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings of MoCo v2. The defaults are those of the small preset."""
-
-    queue_size: int = 4096
-    """Negative keys, K."""
-    temperature: float = 0.1
-    """T: divides all similarities."""
-    momentum: float = 0.99
-    """m: share of its old weights that the key encoder keeps at each step."""
-    embedding: int = 128
-    """Length D of queries and keys."""
-    hidden: bool = True
-    """The v2 head F - F - D; without it one linear layer F - D as in v1 and in the official CIFAR-10 notebook."""
-    split_batch_norm: int = 8
-    """Groups that the encoder's batch statistics are computed in, so that they cannot tell a query its key; 1: off."""
-    shuffle: bool = False
-    """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
-    symmetric: bool = False
-    """Sum of the losses of both directions, with both views' keys entering the queue."""
-    crop_scale: tuple[float, float] = (0.2, 1.0)
-    """Smallest and largest share of the picture that a crop covers."""
-
-    def __post_init__(self) -> None:
-        at_least("queue_size", self.queue_size, 1)
-        positive("temperature", self.temperature)
-        between("momentum", self.momentum, 0.0, 1.0)
-        at_least("embedding", self.embedding, 1)
-        at_least("split_batch_norm", self.split_batch_norm, 1)
-
-
 class MoCoV2(Method):
     """Momentum Contrast, version 2.
 
@@ -71,7 +40,36 @@ class MoCoV2(Method):
         memory="queue",
         status="verified",
     )
-    Settings = Settings
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of MoCo v2. The defaults are those of the small preset."""
+
+        queue_size: int = 4096
+        """Negative keys, K."""
+        temperature: float = 0.1
+        """T: divides all similarities."""
+        momentum: float = 0.99
+        """m: share of its old weights that the key encoder keeps at each step."""
+        embedding: int = 128
+        """Length D of queries and keys."""
+        hidden: bool = True
+        """The v2 head F - F - D; without it one linear layer F - D as in v1 and in the official CIFAR-10 notebook."""
+        split_batch_norm: int = 8
+        """Groups that the encoder's batch statistics are computed in, so that they cannot tell a query its key; 1: off."""
+        shuffle: bool = False
+        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
+        symmetric: bool = False
+        """Sum of the losses of both directions, with both views' keys entering the queue."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+
+        def __post_init__(self) -> None:
+            at_least("queue_size", self.queue_size, 1)
+            positive("temperature", self.temperature)
+            between("momentum", self.momentum, 0.0, 1.0)
+            at_least("embedding", self.embedding, 1)
+            at_least("split_batch_norm", self.split_batch_norm, 1)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -124,12 +122,8 @@ class MoCoV2(Method):
             note="narrow encoders, pictures up to 64 px",
         ),
         "imagenet": Preset(
-            settings=Settings(
-                queue_size=65_536, temperature=0.2, momentum=0.999, split_batch_norm=1, shuffle=True
-            ),
-            optimisation=Optimisation(
-                learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200
-            ),
+            settings=Settings(queue_size=65_536, temperature=0.2, momentum=0.999, split_batch_norm=1, shuffle=True),
+            optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published recipe, ImageNet, ResNet-50",
         ),
         "cifar": Preset(

@@ -22,7 +22,7 @@ class MeanShift(NamedTuple):
 
     loss: Tensor
     """Scalar, mean over the batch."""
-    index: Tensor
+    rows: Tensor
     """(B, k) rows of the memory that the student was pulled to, nearest to the teacher's vector first."""
 
 
@@ -34,29 +34,7 @@ def mean_shift(student_BD: Tensor, teacher_BD: Tensor, memory_KD: Tensor, k: int
     vectors of this batch: the first neighbour is then the teacher's own vector, and k = 1 is BYOL.
     """
     found = neighbours(unit(teacher_BD), memory_KD, k)
-    return MeanShift(pull(student_BD, memory_KD[found.index].mean(1)), found.index)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings of MSF. The defaults are those of the small preset."""
-
-    queue_size: int = 4096
-    """Rows of the memory, K. Smaller than the data set."""
-    topk: int = 5
-    """k: neighbours that an embedding is pulled to, the teacher's own vector among them."""
-    momentum: float = 0.99
-    """m: share of its old weights that the teacher keeps at each step."""
-    embedding: int = 64
-    """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
-    views: PairPolicy = "weak/strong"
-    """Teacher/student views."""
-
-    def __post_init__(self) -> None:
-        at_least("queue_size", self.queue_size, 1)
-        between("topk", self.topk, 1, self.queue_size)
-        between("momentum", self.momentum, 0.0, 1.0)
-        at_least("embedding", self.embedding, 0)
+    return MeanShift(pull(student_BD, memory_KD[found.rows].mean(1)), found.rows)
 
 
 class MSF(Method):
@@ -81,7 +59,27 @@ class MSF(Method):
         memory="queue",
         status="verified",
     )
-    Settings = Settings
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of MSF. The defaults are those of the small preset."""
+
+        queue_size: int = 4096
+        """Rows of the memory, K. Smaller than the data set."""
+        topk: int = 5
+        """k: neighbours that an embedding is pulled to, the teacher's own vector among them."""
+        momentum: float = 0.99
+        """m: share of its old weights that the teacher keeps at each step."""
+        embedding: int = 64
+        """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
+        views: PairPolicy = "weak/strong"
+        """Teacher/student views."""
+
+        def __post_init__(self) -> None:
+            at_least("queue_size", self.queue_size, 1)
+            between("topk", self.topk, 1, self.queue_size)
+            between("momentum", self.momentum, 0.0, 1.0)
+            at_least("embedding", self.embedding, 0)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -107,7 +105,7 @@ class MSF(Method):
         shift = mean_shift(v_BD, u_BD, self.queue.rows, self.settings.topk)
         parts = {}
         if labels is not None:
-            parts["purity"] = purity(labels, self.queue.column("label")[shift.index])
+            parts["purity"] = purity(labels, self.queue.column("label")[shift.rows])
         return Terms(shift.loss, parts, v_BD.detach())
 
     def encoders(self) -> dict[str, nn.Module]:
@@ -123,9 +121,7 @@ class MSF(Method):
         ),
         "imagenet": Preset(
             settings=Settings(queue_size=128_000, embedding=0),
-            optimisation=Optimisation(
-                learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200
-            ),
+            optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published recipe, ImageNet, ResNet-50; the 72.4 % headline uses queue_size 1,024,000",
         ),
     }

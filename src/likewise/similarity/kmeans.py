@@ -61,7 +61,8 @@ def kmeans(
     metric form one of their own. The result depends on the points, the settings and the device alone. Works in float64
     for float64 points and in float32 for others.
 
-    k-means++: Arthur and Vassilvitskii, SODA 2007, greedy as in their section 5. Cosine (spherical) k-means: Dhillon and Modha, 2001.
+    k-means++: Arthur and Vassilvitskii, SODA 2007, in its greedy form. Cosine k-means: Dhillon and Modha, Machine
+    Learning 42, 2001.
     Raises `InputError` for an unknown metric, more clusters than points, and points that are not finite.
     """
     x_ND = _checked(x_ND, clusters, metric)
@@ -69,7 +70,7 @@ def kmeans(
     if metric == "euclidean":  # products of centred points lose fewer digits
         origin_1D = x_ND.mean(0, keepdim=True)
         x_ND = x_ND - origin_1D
-    size = 1.0 if metric == "cosine" else float(x_ND.square().sum(1).mean())
+    size = 1.0 if metric == "cosine" else float(torch.linalg.vector_norm(x_ND, dim=1).square().mean())
     same = (100 * torch.finfo(x_ND.dtype).eps) ** 2 * size  # squared distance that is rounding
     centroids = _drawn(x_ND, clusters, seed) if start is None else _like(x_ND, start, clusters, metric, origin_1D)
     for _ in range(iterations):
@@ -94,7 +95,7 @@ def _checked(x_ND: Tensor, clusters: int, metric: str) -> Tensor:
     if not 1 <= clusters <= len(x_ND):
         raise InputError(f"{clusters} clusters cannot be made of {len(x_ND)} points: allowed are 1 to {len(x_ND)}")
     x_ND = x_ND.detach().to(torch.float64 if x_ND.dtype == torch.float64 else torch.float32)
-    finite = x_ND.isfinite().all(1)
+    finite = torch.linalg.vector_norm(x_ND, ord=math.inf, dim=1).isfinite()
     if not finite.all():
         raise InputError(f"k-means needs finite points: row {int(finite.logical_not().nonzero()[0])} is not")
     return F.normalize(x_ND, dim=1) if metric == "cosine" else x_ND
@@ -116,22 +117,22 @@ def _drawn(x_ND: Tensor, clusters: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     candidates = 2 + int(math.log(clusters))
     chosen = torch.randint(len(x_ND), (1,), generator=generator).tolist()
-    near_N1 = _to_points(x_ND, x_ND[chosen])
+    norms_N1 = torch.linalg.vector_norm(x_ND, dim=1, keepdim=True).square()
+    near_N1 = _to_points(x_ND, norms_N1, chosen)
     while len(chosen) < clusters:
         running_N = near_N1.flatten().cpu().double().cumsum(0)
         tickets = torch.rand(candidates, generator=generator, dtype=torch.float64) * running_N[-1]
-        drawn = torch.searchsorted(running_N, tickets, right=True).clamp_(max=len(x_ND) - 1).to(x_ND.device)
-        near_NT = torch.minimum(near_N1, _to_points(x_ND, x_ND[drawn]))
+        drawn = torch.searchsorted(running_N, tickets, right=True).clamp_(max=len(x_ND) - 1).tolist()
+        near_NT = torch.minimum(near_N1, _to_points(x_ND, norms_N1, drawn))
         best = int(near_NT.sum(0).argmin())
-        chosen.append(int(drawn[best]))
+        chosen.append(drawn[best])
         near_N1 = near_NT[:, best : best + 1]
     return x_ND[chosen].clone()
 
 
-def _to_points(x_ND: Tensor, points_TD: Tensor) -> Tensor:
-    """Squared distances (N, T) to a few points, by products."""
-    norms_T = points_TD.square().sum(1)
-    return torch.addmm(norms_T, x_ND, points_TD.T, alpha=-2).add_(x_ND.square().sum(1)[:, None]).clamp_(min=0)
+def _to_points(x_ND: Tensor, norms_N1: Tensor, points: list[int]) -> Tensor:
+    """Squared distances (N, T) to T of the points, by products; `norms_N1` are the squared lengths of all."""
+    return torch.addmm(norms_N1[points].T, x_ND, x_ND[points].T, alpha=-2).add_(norms_N1).clamp_(min=0)
 
 
 def _to_point(x_ND: Tensor, point: int) -> Tensor:
@@ -141,8 +142,11 @@ def _to_point(x_ND: Tensor, point: int) -> Tensor:
 
 def _to_own(x_ND: Tensor, centroids_KD: Tensor, assignment_N: Tensor) -> Tensor:
     """Squared distances (N,) to the assigned centroids: of differences, so exactly 0 where a point is its centroid."""
-    tiles = zip(_tiles(x_ND, x_ND.shape[1]), _tiles(assignment_N, x_ND.shape[1]), strict=True)
-    return torch.cat([(tile_CD - centroids_KD[own_C]).square_().sum(1) for tile_CD, own_C in tiles])
+    distance_N = x_ND.new_empty(len(x_ND))  # made first: small results kept between tiles would pin freed memory
+    columns = x_ND.shape[1]
+    for out_C, tile_CD, own_C in zip(*(_tiles(x, columns) for x in (distance_N, x_ND, assignment_N)), strict=True):
+        out_C.copy_((tile_CD - centroids_KD[own_C]).square_().sum(1))
+    return distance_N
 
 
 def _tiles(x_N: Tensor, columns: int) -> tuple[Tensor, ...]:
@@ -154,17 +158,17 @@ def _assign(x_ND: Tensor, centroids_KD: Tensor) -> _Pass:
     """Send every point to its nearest centroid, and sum the points of each cluster, tile by tile."""
     half_norms_K = centroids_KD.square().sum(1) / 2
     sums, counts = torch.zeros_like(centroids_KD), torch.zeros_like(half_norms_K)
-    assignment = []
-    for tile_CD in _tiles(x_ND, max(centroids_KD.shape)):
-        nearest_C = torch.addmm(half_norms_K, tile_CD, centroids_KD.T, alpha=-1).argmin(1)
-        assignment.append(nearest_C)
+    assignment_N = torch.empty(len(x_ND), dtype=torch.int64, device=x_ND.device)
+    columns = max(centroids_KD.shape)
+    for nearest_C, tile_CD in zip(_tiles(assignment_N, columns), _tiles(x_ND, columns), strict=True):
+        nearest_C.copy_(torch.addmm(half_norms_K, tile_CD, centroids_KD.T, alpha=-1).argmin(1))
         counts += nearest_C.bincount(minlength=len(counts))
         if x_ND.device.type == "cpu":
             sums.index_add_(0, nearest_C, tile_CD)
         else:  # elsewhere scattered additions come in another order every time; products do not
             member_CK = tile_CD.new_zeros(len(tile_CD), len(sums)).scatter_(1, nearest_C[:, None], 1.0)
             sums += member_CK.T @ tile_CD
-    return _Pass(torch.cat(assignment), sums, counts)
+    return _Pass(assignment_N, sums, counts)
 
 
 def _moved(x_ND: Tensor, centroids_KD: Tensor, seen: _Pass, metric: Metric, same: float) -> tuple[Tensor, bool]:

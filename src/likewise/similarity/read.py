@@ -63,7 +63,7 @@ def read(
         raise InputError(f"top={top} neighbours asked of a memory of {len(memory_KD)} rows: allowed are 1 to that many")
     with torch.autocast(query_BD.device.type, enabled=False):
         query = _full(query_BD) / temperature
-        mean, log_sum_exp, values, index = _Stream.apply(query, _full(memory_KD), top, exclude, tile)
+        mean, log_sum_exp, values, index = _attend(query, _full(memory_KD), top, exclude, tile)
     if top is None:
         return Read(mean, log_sum_exp)
     return Read(mean, log_sum_exp, values * temperature, index)
@@ -74,8 +74,8 @@ class Neighbours(NamedTuple):
 
     similarity: Tensor
     """(B, k) query . row, nearest first."""
-    index: Tensor
-    """(B, k) int64."""
+    rows: Tensor
+    """(B, k) int64, which rows those are."""
 
 
 @torch.no_grad()
@@ -168,7 +168,10 @@ class _Stream(torch.autograd.Function):
         return mean_BD, log_sum_exp_B, values, index
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, _mean: Any, grad_B: Tensor, *_: Any) -> tuple[Tensor, None, None, None, None]:
         (mean_BD,) = ctx.saved_tensors
         return grad_B.unsqueeze(1) * mean_BD, None, None, None, None
+
+
+_attend: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = _Stream.apply

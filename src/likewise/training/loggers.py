@@ -173,8 +173,8 @@ LOGGERS: dict[str, Callable[[Path, Mapping[str, Any], int], Logger]] = {
 def open_loggers(names: Sequence[str], run: Path, config: Mapping[str, Any], first_step: int = 0) -> list[Logger]:
     """The loggers called for, by name, opened for the run directory `run`.
 
-    `config` holds the settings worth filtering runs by, nested or not; `first_step` is where a resumed run goes on, 0 for a new one.
-    Raises `InputError` for an unknown name or an extra that is not installed, leaving none open.
+    `config` holds the settings worth filtering runs by, nested or not; `first_step` is where a resumed run goes on, 0
+    for a new one. Raises `InputError` for an unknown name or an extra that is not installed, leaving none open.
     """
     for name in names:
         if name not in LOGGERS:

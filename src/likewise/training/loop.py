@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -38,6 +38,13 @@ SECONDS_BETWEEN_CHECKPOINTS = (10.0, 120.0)
 """Least time between two at the ends of epochs, most time between any two."""
 
 
+def largest(fabric: Fabric, value: float) -> float:
+    """The largest value that any process holds: what all of them then agree on."""
+    if fabric.world_size == 1:
+        return value
+    return float(cast("Tensor", fabric.all_reduce(torch.tensor(value, device=fabric.device), reduce_op="max")))
+
+
 @dataclass
 class Clock:
     """Where a run stands, and how much of its budget is used."""
@@ -54,8 +61,8 @@ class Clock:
         """Read the time. Processes agree on it, or their schedules, and so their teachers, would drift apart."""
         now = time.monotonic()
         self.minutes_used, self._last = self.minutes_used + (now - self._last) / 60.0, now
-        if fabric.world_size > 1 and self.minutes is not None:
-            self.minutes_used = float(fabric.all_reduce(torch.tensor(self.minutes_used), reduce_op="max"))
+        if self.minutes is not None:
+            self.minutes_used = largest(fabric, self.minutes_used)
 
     @property
     def total_steps(self) -> int | None:
@@ -112,14 +119,15 @@ class Averages:
     def add(self, terms: Terms) -> None:
         """Add the loss and the parts of one step."""
         for name, value in {"loss": terms.loss, **terms.parts}.items():
-            value = value.detach().float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            number = value.detach().float()
+            self._sums[name] = self._sums[name] + number if name in self._sums else number
             self._counts[name] += 1
 
     def take(self) -> dict[str, float]:
         """The means, and start again."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self.__init__()  # type: ignore[misc]
+        self._sums.clear()
+        self._counts.clear()
         return means
 
 
@@ -176,14 +184,14 @@ class Loop:
                 self.watch.leave()
         finally:
             batches.close()
+            for logger in self.loggers:
+                logger.close()
         self.checkpoint()
         return interruption.signal
 
     def _agreed(self, here: bool) -> bool:
         """Whether any process wants this, so that all of them leave the loop at the same step."""
-        if self.fabric.world_size == 1:
-            return here
-        return bool(self.fabric.all_reduce(torch.tensor(float(here), device=self.fabric.device), reduce_op="max") > 0)
+        return largest(self.fabric, float(here)) > 0
 
     def _step(self, loaded: LoadedBatch) -> None:
         """One update of the weights."""
@@ -252,7 +260,8 @@ class Loop:
         if self.fabric.world_size == 1:
             return dict(means)
         names = sorted(means)
-        together = self.fabric.all_reduce(torch.tensor([means[name] for name in names], device=self.fabric.device))
+        together = torch.tensor([means[name] for name in names], device=self.fabric.device)
+        together = cast("Tensor", self.fabric.all_reduce(together))
         return dict(zip(names, together.tolist(), strict=True))
 
     def _announce(self, report: Report) -> None:

@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy, Strategy
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.strategy import Strategy
 
 from likewise.errors import InputError
 from likewise.training.resolve import Machine, Precision
@@ -30,8 +31,8 @@ def best_device() -> Device:
 def has_bf16(device: Device) -> bool:
     """Whether products of bfloat16 run in hardware, which makes them worth having."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return bool(torch.cuda.is_bf16_supported())
+    return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def detect(device: Device | None = None) -> Machine:

@@ -142,27 +142,24 @@ def _times(tensors: list[Tensor], factor_N: Tensor) -> list[Tensor]:
 def build(
     groups: Iterable[Mapping[str, Any]],
     optimisation: Optimisation,
-    *,
-    lars_form: LarsForm = "byol",
-    trust: float = 1e-3,
 ) -> Optimizer:
     """The optimiser of `method.parameter_groups()`.
 
     A group holds `params` and may hold `rate` (factor on the learning rate, kept in the group for `set_rate`) and
     `weight_decay` (instead of the optimisation's). With `decay_norms_and_biases=False` each group is cut in two: its
     parameters with one dimension or none get no decay and no LARS scaling. Telling them by their dimensions, not by
-    their names, also finds norms inside shortcuts. `lars_form` and `trust` are for `lars` alone.
+    their names, also finds norms inside shortcuts.
 
     Raises `InputError` for an unknown optimiser, an unknown key of a group, or when there is nothing to train.
     """
     if optimisation.optimiser not in OPTIMISERS:
         raise unknown("optimiser", optimisation.optimiser, OPTIMISERS)
-    if lars_form not in get_args(LarsForm):
-        raise unknown("form of LARS", lars_form, get_args(LarsForm))
+    if optimisation.lars_form not in get_args(LarsForm):
+        raise unknown("form of LARS", optimisation.lars_form, get_args(LarsForm))
     ready = [part for group in groups for part in _parts(group, optimisation)]
     if not ready:
         raise InputError("there is nothing to train: the method's parameter groups are empty")
-    optimiser = _create(ready, optimisation, lars_form, trust)
+    optimiser = _create(ready, optimisation)
     set_rate(optimiser, optimisation.learning_rate)
     return optimiser
 
@@ -190,13 +187,13 @@ def _parts(group: Mapping[str, Any], optimisation: Optimisation) -> list[dict[st
     return [part for part in parts if part["params"]]
 
 
-def _create(groups: list[dict[str, Any]], optimisation: Optimisation, lars_form: LarsForm, trust: float) -> Optimizer:
+def _create(groups: list[dict[str, Any]], optimisation: Optimisation) -> Optimizer:
     rate, momentum = optimisation.learning_rate, optimisation.momentum
     if optimisation.optimiser == "sgd":
         return SGD(groups, lr=rate, momentum=momentum, foreach=True)
     if optimisation.optimiser == "adamw":
         return AdamW(groups, lr=rate, betas=(momentum, 0.999), foreach=True)
-    return LARS(groups, lr=rate, momentum=momentum, form=lars_form, trust=trust)
+    return LARS(groups, lr=rate, momentum=momentum, form=optimisation.lars_form, trust=optimisation.trust)
 
 
 def set_rate(optimiser: Optimizer, learning_rate: float) -> None:

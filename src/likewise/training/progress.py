@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
@@ -203,3 +204,20 @@ class ProgressDisplay:
             self._bar.stop()
             self._bar = None
             self._enabled = False
+
+
+# Decoding ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def decoding(name: str, *, enabled: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A bar for the pictures that are decoded once before training; yields what to call with (done, total).
+
+    Nothing is shown where the pictures are decoded already, since then nothing is called.
+    """
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("[bold]decode {task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed:,}"))
+    bar = Progress(*columns, console=console, disable=not (enabled and console.is_terminal), transient=True)
+    with bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

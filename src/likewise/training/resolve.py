@@ -212,14 +212,19 @@ def _batch_size(asked: Asked, preset: Preset, data: DataFacts, machine: Machine,
         batch = max(8, 1 << max(0, (data.images // 4)).bit_length() - 1) if data.images >= 8 else data.images
         choices.append(Choice("batch_size", batch, f"{data.images:,} pictures: at least four steps an epoch"))
     if batch > data.images:
-        raise InputError(f"batch_size={batch} is larger than the data of {data.images} pictures: allowed are 2 to "
-                         f"{data.images}")
+        raise InputError(
+            f"batch_size={batch} is larger than the data of {data.images} pictures: allowed are 2 to {data.images}"
+        )
     if batch < 2:
-        raise InputError(f"batch_size={batch} is too small: methods compare pictures, so allowed is 2 or more "
-                         f"(the data has {data.images})")
+        raise InputError(
+            f"batch_size={batch} is too small: methods compare pictures, so allowed is 2 or more "
+            f"(the data has {data.images})"
+        )
     if batch % machine.processes:
-        raise InputError(f"batch_size={batch} cannot be shared by {machine.processes} processes: the nearest that can "
-                         f"is {max(1, batch // machine.processes) * machine.processes}")
+        raise InputError(
+            f"batch_size={batch} cannot be shared by {machine.processes} processes: the nearest that can "
+            f"is {max(1, batch // machine.processes) * machine.processes}"
+        )
     return batch
 
 
@@ -235,8 +240,10 @@ def _settings(
     if queue is None:
         return settings
     if "queue_size" in given and queue > data.images:
-        raise InputError(f"queue_size={queue} is longer than the data of {data.images} pictures: the memory would hold "
-                         f"the same picture twice; allowed are 1 to {data.images}")
+        raise InputError(
+            f"queue_size={queue} is longer than the data of {data.images} pictures: the memory would hold "
+            f"the same picture twice; allowed are 1 to {data.images}"
+        )
     limit = max(1, data.images // 2)
     if "queue_size" not in given and queue > limit:
         choices.append(Choice("queue_size", limit, f"half of {data.images:,} pictures, so that none is in it twice"))

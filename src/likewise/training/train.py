@@ -14,17 +14,16 @@ from rich.console import Console
 from torch import nn
 
 from likewise import methods
-from likewise.data import Images, Loader, Sampler, Source, cached_side, describe, open_source, prepare, split_names
+from likewise.data import Images, Loader, Sampler, Source, cached_side, describe, open_source, prepare, split_names, training_split
 from likewise.encoders import Encoder, build, norms
 from likewise.errors import InputError, TrainingStopped, unknown
-from likewise.evaluation import extract
 from likewise.methods.method import Facts, Method
-from likewise.report import write_report
 from likewise.training import checkpoints, optimisers
 from likewise.training.health import Health
 from likewise.training.loggers import open_loggers
 from likewise.training.loop import Clock, Loop
 from likewise.training.machine import detect, fabric
+from likewise.training.progress import decoding
 from likewise.training.resolve import (
     Asked,
     DataFacts,
@@ -65,7 +64,7 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     or the encoder has collapsed; Interrupted after SIGINT or SIGTERM, with a checkpoint written.
     """
     session, wanted, given = sort_asked(asked)
-    chosen = training_split(data, session.split)
+    chosen = session.split or training_split(split_names(data))
     source = open_source(data, split=chosen, labels=session.labels)
     run = resumable(session, source.name, wanted)
     stored = None if run is None else plan_of(run)
@@ -80,13 +79,23 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     engine = fabric(machine, precision)
     side = round(describe(source).side)
     sized = image_size(wanted, side, machine.device)
-    images = prepare_once(engine, source, stored.encoder.image_size if stored else sized.value)
+    size = stored.encoder.image_size if stored else sized.value
+    with decoding(source.name, enabled=engine.is_global_zero and not session.quiet) as progress:
+        images = prepare(source, short_side=cached_side(size), progress=progress)
     if run is not None:
         check_data(run, images)
     plan = stored or resolve(wanted, given, method, data_facts(images, side), machine, sized)
     run = run or new_run(engine, session, default_name(source.name, plan.method, plan.encoder.name))
     if engine.is_global_zero:
-        announce(session, command or command_line(), run, plan, images, path=data if isinstance(data, str | Path) else None, split=chosen)
+        announce(
+            session,
+            command or command_line(),
+            run,
+            plan,
+            images,
+            path=data if isinstance(data, str | Path) else None,
+            split=chosen,
+        )
     return fit(engine, session, plan, method, images, run)
 
 
@@ -110,11 +119,6 @@ def sort_asked(asked: dict[str, Any]) -> tuple[Session, Asked, dict[str, Any]]:
     return Session(**{name: value for name, value in asked.items() if name in session}), wanted, given
 
 
-def training_split(data: Any, split: str | None) -> str | None:
-    """The split to train on: as asked, or `train` where the data has one."""
-    return "train" if split is None and "train" in split_names(data) else split
-
-
 def resumable(session: Session, data_name: str, wanted: Asked) -> RunDirectory | None:
     """The run to continue, or None for a new one. Raises InputError where there is nothing to continue."""
     if not session.resume:
@@ -132,19 +136,10 @@ def check_data(run: RunDirectory, images: Images) -> None:
     """Refuse to continue a run on other pictures. Raises InputError."""
     before = run.read()["data"]["fingerprint"]
     if before != images.fingerprint:
-        raise InputError(f"{run.path} was trained on other data (fingerprint {before[:12]}, now "
-                         f"{images.fingerprint[:12]}): resume it with the same pictures")
-
-
-def prepare_once(engine: Fabric, source: Source, size: int) -> Images:
-    """The decoded pictures; with several processes the first decodes and the others find its cache."""
-    progress = decoding_progress(source.name) if engine.is_global_zero else None
-    if not engine.is_global_zero:
-        engine.barrier()
-    images = prepare(source, short_side=cached_side(size), progress=progress)
-    if engine.is_global_zero:
-        engine.barrier()
-    return images
+        raise InputError(
+            f"{run.path} was trained on other data (fingerprint {before[:12]}, now "
+            f"{images.fingerprint[:12]}): resume it with the same pictures"
+        )
 
 
 def data_facts(images: Images, side: int) -> DataFacts:
@@ -161,7 +156,14 @@ def new_run(engine: Fabric, session: Session, name: str) -> RunDirectory:
 
 
 def announce(
-    session: Session, command: str, run: RunDirectory, plan: Plan, images: Images, *, path: str | Path | None, split: str | None
+    session: Session,
+    command: str,
+    run: RunDirectory,
+    plan: Plan,
+    images: Images,
+    *,
+    path: str | Path | None,
+    split: str | None,
 ) -> None:
     """Write down what is about to happen, and say it."""
     say = Console(stderr=True, highlight=False, quiet=session.quiet).print
@@ -193,7 +195,6 @@ def fit(
     """Train to the end and leave the weights, the status and the report in the run."""
     sampler = Sampler(len(images), plan.batch_size, plan.seed)
     method = build_method(plan, method_class, images, sampler.steps_per_epoch, engine.world_size)
-    method.to(engine.device, memory_format=torch.channels_last)
     optimizer = optimisers.build(method.parameter_groups(), plan.optimisation)
     clock = Clock(plan.epochs, plan.minutes, sampler.steps_per_epoch)
     checkpoint = checkpoints.latest(run.checkpoints) if session.resume else None
@@ -215,7 +216,7 @@ def fit(
         health=Health(
             choices=getattr(plan.settings, "queue_size", 0),
             classes=len(images.class_names or ()),
-            settings={**dataclasses.asdict(plan.settings), **dataclasses.asdict(plan.optimisation)},
+            settings={**dataclasses.asdict(plan.optimisation), **dataclasses.asdict(plan.settings)},
         ),
         clock=clock,
         checkpoint_minutes=session.checkpoint_minutes,
@@ -252,14 +253,14 @@ def build_method(
     )
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(plan.seed, "method"))
-        method = method_class(encoder, plan.settings, facts)  # type: ignore[call-arg]
+        method = method_class(encoder, plan.settings, facts)
     if processes > 1 and plan.sync_batch_norm:
         norms.convert(method, sync=True)
     if plan.compile:
         for module in method.modules():
             if isinstance(module, Encoder):
                 module.compile()
-    return method.train()
+    return method.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _end(engine: Fabric, run: RunDirectory, status: Ending, clock: Clock, method: Method, **fields: Any) -> None:
@@ -271,6 +272,9 @@ def _end(engine: Fabric, run: RunDirectory, status: Ending, clock: Clock, method
 
 def picture(run: RunDirectory, encoder: nn.Module, images: Images, device: torch.device) -> None:
     """Write the report, with neighbours and map of an even sample of the pictures."""
+    from likewise.evaluation import extract
+    from likewise.report import write_report
+
     index = np.unique(np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(np.int64))
     shown = images.subset(index)
     write_report(run.path, images=shown, features=extract(cast("Encoder", encoder), shown, device=device))

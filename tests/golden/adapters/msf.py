@@ -33,8 +33,8 @@ def check_neighbours(v: Vectors) -> None:
     same(shift.loss, v["loss"])
     assert student.grad is not None
     same(student.grad, v["grad_student"])
-    assert shift.index.equal(v["neighbour_index"])
-    same(purity(v["labels"], queue.column("label")[shift.index]), v["purity"], 1e-6)
+    assert shift.rows.equal(v["neighbour_index"])
+    same(purity(v["labels"], queue.column("label")[shift.rows]), v["purity"], 1e-6)
 
 
 def check_one_neighbour_is_byol(v: Vectors) -> None:
@@ -44,4 +44,4 @@ def check_one_neighbour_is_byol(v: Vectors) -> None:
     same(shift.loss, v["loss_top1"])
     assert student.grad is not None
     same(student.grad, v["grad_student_top1"])
-    same(purity(v["labels"], queue.column("label")[shift.index]), v["purity_top1"], 1e-6)
+    same(purity(v["labels"], queue.column("label")[shift.rows]), v["purity_top1"], 1e-6)

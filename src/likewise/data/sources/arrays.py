@@ -15,8 +15,8 @@ from likewise.data.decode import one_line
 from likewise.data.fingerprints import digest, digest_array, digest_files, file_facts
 from likewise.data.labels import NONE, as_labels
 from likewise.data.pixels import Range, from_array, value_range
-from likewise.data.sources.files import short_name
 from likewise.data.source import Joined, Pixels, Source, spread
+from likewise.data.sources.files import short_name
 from likewise.data.splits import KNOWN, check_split, in_order
 from likewise.errors import InputError, unknown
 
@@ -76,7 +76,11 @@ def common_range(arrays: list[NDArray[Any]]) -> Range:
     for array in arrays:
         if array.dtype == np.uint8:
             return Range(0.0, 255.0)
-        seen = array if array.dtype.kind != "f" and len(array) <= _RANGE_SAMPLE else array[spread(len(array), _RANGE_SAMPLE)]
+        seen = (
+            array
+            if array.dtype.kind != "f" and len(array) <= _RANGE_SAMPLE
+            else array[spread(len(array), _RANGE_SAMPLE)]
+        )
         if seen.dtype.kind == "f":
             seen = seen[np.isfinite(seen)]
         if seen.size:
@@ -126,9 +130,7 @@ def _get(arrays: Mapping[str, NDArray[Any]], key: str, what: str) -> NDArray[Any
         raise InputError(f"array {key!r} of {what} cannot be read: {one_line(error)}") from error
 
 
-def _split_arrays(
-    arrays: Mapping[str, NDArray[Any]], split: str, labels: str | None, what: str
-) -> SplitArrays:
+def _split_arrays(arrays: Mapping[str, NDArray[Any]], split: str, labels: str | None, what: str) -> SplitArrays:
     """The pictures and labels of one split, or of data without splits where `split` is empty. Raises InputError."""
     keys = {rest: key for key in arrays if (rest := _split_and_rest(key)[1]) and _split_and_rest(key)[0] == split}
     place = f"{split!r} of {what}" if split else what

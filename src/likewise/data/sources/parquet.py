@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from likewise.data.decode import decode, look_at, one_line
 from likewise.data.fingerprints import digest, digest_files, file_facts
 from likewise.data.labels import LABEL_COLUMNS, NONE, Labels, as_labels, find_column
+from likewise.data.source import BrokenImage, Look, Pixels, Source
 from likewise.data.sources.files import printable, read_bytes, short_name
 from likewise.data.sources.lists import SPLIT_COLUMN, Columns, path_column
-from likewise.data.source import BrokenImage, Look, Pixels, Source
 from likewise.data.splits import KNOWN, in_order, rows_of
 from likewise.errors import InputError
 
@@ -55,7 +55,9 @@ class Shards:
                 raise InputError(f"{path} has no column {min(missing)}, which {self.paths[0].name} has")
         groups = [(file, group) for file, meta in enumerate(self.metadata) for group in range(meta.num_row_groups)]
         self._groups = groups
-        self._ends = np.cumsum([self.metadata[file].row_group(group).num_rows for file, group in groups], dtype=np.int64)
+        self._ends = np.cumsum(
+            [self.metadata[file].row_group(group).num_rows for file, group in groups], dtype=np.int64
+        )
         self._kept: OrderedDict[tuple[int, tuple[str, ...]], list[pa.ChunkedArray]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -85,7 +87,7 @@ class Shards:
         return [column[inside].as_py() for column in columns], self.paths[self._groups[number][0]]
 
     def _group(self, number: int, paths: tuple[str, ...]) -> list[pa.ChunkedArray]:
-        # Under the lock: the threads that decode work side by side on the same few groups, and each should be read once.
+        # Under the lock: threads that decode work side by side on the same few groups, and each should be read once.
         with self._lock:
             if (number, paths) in self._kept:
                 self._kept.move_to_end((number, paths))
@@ -203,7 +205,7 @@ def label_column(schema: pa.Schema, wanted: str | None, what: str) -> str | None
 
 
 def parquet_splits(shards: Shards) -> tuple[str, ...]:
-    """The splits that a column names, or the names of the shards (`train-00000-of-00002.parquet`)."""
+    """The splits that a column names, or the names of the shards (`train-00000-of-00002.parquet`, `test/0.parquet`)."""
     return in_order(_split_values(shards) or ())
 
 
@@ -214,11 +216,17 @@ def _split_values(shards: Shards) -> list[str] | None:
         names = class_columns(shards.schema).get(SPLIT_COLUMN)
         words = [names[value] if names and isinstance(value, int) else value for value in values]
         return ["" if word is None else str(word) for word in words]
-    found = [_SHARD.match(path.name) for path in shards.paths]
-    marks = [match.group(1).lower() if match else "" for match in found]
-    if len(marks) > 1 and all(mark in KNOWN for mark in marks):
+    marks = [_mark(path) for path in shards.paths]
+    if len(marks) > 1 and all(marks):
         return [marks[file] for file in shards.rows_by_file()]
     return None
+
+
+def _mark(path: Path) -> str:
+    """The split that the name of a shard, or of its folder, speaks of; empty where neither does."""
+    match = _SHARD.match(path.name)
+    words = (match.group(1) if match else "", path.parent.name)
+    return next((word.lower() for word in words if word.lower() in KNOWN), "")
 
 
 def table_of(shards: Shards) -> Columns | None:
@@ -228,7 +236,9 @@ def table_of(shards: Shards) -> Columns | None:
     """
     if image_column(shards.schema) is not None:
         return None
-    words = [field.name for field in shards.schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    words = [
+        field.name for field in shards.schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
     if path_column(words) is None:
         raise InputError(
             f"{shards.paths[0]} has no pictures: its columns are {', '.join(shards.schema.names)}; wanted is a struct "

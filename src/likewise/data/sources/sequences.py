@@ -19,8 +19,8 @@ from likewise.data.decode import decode, from_pil, look_at, one_line
 from likewise.data.fingerprints import digest, digest_array, file_facts
 from likewise.data.labels import NONE, Labels, as_labels
 from likewise.data.pixels import from_array
-from likewise.data.sources.files import printable, read_bytes
 from likewise.data.source import BrokenImage, Look, Pixels, Source, is_grey
+from likewise.data.sources.files import printable, read_bytes
 from likewise.errors import InputError
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "x", "picture")
@@ -71,13 +71,14 @@ class SequenceSource(Source):
 
     data: Any
     """The sequence or Dataset."""
+    alone: bool
+    """Whether entries are taken one at a time: what a Dataset does (one file handle, one decoder) may need that."""
 
     def __post_init__(self) -> None:
-        # Reading a list is safe from several threads; what a Dataset does (one file handle, one decoder) need not be.
-        self._reading = nullcontext() if isinstance(self.data, Sequence) else threading.Lock()
+        self._taking = threading.Lock() if self.alone else nullcontext()
 
     def _picture(self, position: int) -> Any:
-        with self._reading:
+        with self._taking:
             return entry_at(self.data, position).picture
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
@@ -133,6 +134,7 @@ def open_sequence(data: Any, *, labels: str | None = None) -> SequenceSource:
         labels=found.values if found else None,
         class_names=found.names if found else None,
         data=data,
+        alone=not isinstance(data, Sequence),
     )
 
 

@@ -1,0 +1,155 @@
+"""What is in a data set, before anything is done with it."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from likewise.data.source import Broken, BrokenImage, Look, Source, spread
+from likewise.errors import InputError
+
+_SHOWN = 3
+_WORKERS = 4
+
+
+class Span(NamedTuple):
+    """Smallest, median and largest value."""
+
+    smallest: int
+    median: float
+    largest: int
+
+    def __str__(self) -> str:
+        if self.smallest == self.largest:
+            return str(self.smallest)
+        return f"{self.smallest} to {self.largest}, median {self.median:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What is in a data set. Sizes, colours, formats and damage are those of a sample."""
+
+    name: str
+    """As the source is called."""
+    count: int
+    """Pictures in all."""
+    splits: tuple[str, ...]
+    """Splits of the data that the source was opened from."""
+    sample: int
+    """Pictures looked at, evenly spread."""
+    height: Span
+    """In pixels, upright."""
+    width: Span
+    """In pixels, upright."""
+    side: float
+    """Median of the short sides, in pixels."""
+    grey_share: float
+    """Share, 0 to 1, of pictures without colour."""
+    formats: dict[str, int]
+    """How the pictures are stored: number of pictures by format, the most frequent first."""
+    broken: tuple[Broken, ...]
+    """Pictures of the sample that cannot be read."""
+    classes: tuple[str, ...] | None
+    """Names of the classes, or their numbers; None without labels."""
+    class_counts: dict[str, int] | None
+    """Pictures of each class in all, the most frequent first; None without labels."""
+    unlabelled: int
+    """Pictures without a label in data that has labels."""
+    imbalance: float | None
+    """Most frequent class over the least frequent one that occurs; 1 where all are equal."""
+
+    def __str__(self) -> str:
+        """Some lines for a person."""
+        splits = f", splits {', '.join(self.splits)}" if self.splits else ""
+        formats = ", ".join(
+            f"{name} {count / max(1, self.sample - len(self.broken)):.0%}" for name, count in self.formats.items()
+        )
+        lines = [
+            f"{self.name}: {self.count:,} pictures{splits}; looked at {self.sample:,}",
+            f"  height  {self.height}",
+            f"  width   {self.width}",
+            f"  colour  {_share(1 - self.grey_share)} in colour, {_share(self.grey_share)} grey",
+            f"  format  {formats}",
+            f"  labels  {self._labels()}",
+            f"  broken  {_few([f'{entry.name} ({entry.reason})' for entry in self.broken])}",
+        ]
+        return "\n".join(lines)
+
+    def _labels(self) -> str:
+        if self.class_counts is None or self.imbalance is None:
+            return "none"
+        counts = [f"{name} {count:,}" for name, count in self.class_counts.items()]
+        shown = counts if len(counts) <= 2 * _SHOWN else [*counts[:_SHOWN], "...", *counts[-_SHOWN:]]
+        unknown = f"; {self.unlabelled:,} unknown" if self.unlabelled else ""
+        return f"{len(counts)} classes, imbalance {self.imbalance:.1f}: {', '.join(shown)}{unknown}"
+
+
+def describe(source: Source, sample: int = 64) -> Description:
+    """Look at `sample` pictures of a source and at all of its labels.
+
+    Raises InputError where none of the pictures looked at can be read.
+    """
+    positions = [int(position) for position in spread(len(source), sample)]
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        looks = list(pool.map(lambda position: _look(source, position), positions))
+    seen = [look for look in looks if isinstance(look, Look)]
+    broken = tuple(look for look in looks if isinstance(look, Broken))
+    if not seen:
+        what = f"{broken[0].name} ({broken[0].reason})" if broken else "there are none"
+        raise InputError(f"none of {len(positions)} pictures of {source.name} can be read: {what}")
+    counts = class_counts(source)
+    return Description(
+        name=source.name,
+        count=len(source),
+        splits=source.splits,
+        sample=len(positions),
+        height=_span([look.height for look in seen]),
+        width=_span([look.width for look in seen]),
+        side=float(statistics.median(min(look.height, look.width) for look in seen)),
+        grey_share=sum(look.grey for look in seen) / len(seen),
+        formats=dict(Counter(look.stored_as for look in seen).most_common()),
+        broken=broken,
+        classes=None if counts is None else source.class_names or tuple(sorted(counts, key=int)),
+        class_counts=counts,
+        unlabelled=0 if source.labels is None else int((source.labels < 0).sum()),
+        imbalance=None if not counts else max(counts.values()) / min(counts.values()),
+    )
+
+
+def class_counts(source: Source) -> dict[str, int] | None:
+    """Pictures of each class that occurs, the most frequent first; None without labels."""
+    if source.labels is None:
+        return None
+    numbers, counts = np.unique(source.labels[source.labels >= 0], return_counts=True)
+    names = source.class_names
+    order = np.argsort(-counts, kind="stable")
+    return {names[numbers[at]] if names else str(numbers[at]): int(counts[at]) for at in order}
+
+
+def _look(source: Source, position: int) -> Look | Broken:
+    try:
+        return source.look(position)
+    except BrokenImage as error:
+        return Broken(source.names[position], error.reason)
+
+
+def _span(values: Sequence[int]) -> Span:
+    return Span(min(values), float(statistics.median(values)), max(values))
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}"
+
+
+def _few(entries: Sequence[str]) -> str:
+    """The first of some entries, and how many more there are."""
+    if not entries:
+        return "none"
+    more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
+    return f"{len(entries)} looked at: {', '.join(entries[:_SHOWN])}{more}"

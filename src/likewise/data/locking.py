@@ -1,0 +1,56 @@
+"""One writer at a time, between processes. A lock ends with the process that holds it, however that ends."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+_LOG = logging.getLogger(__name__)
+_WAIT_SECONDS = 0.2
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[bool]:
+    """Hold the lock file at `path`, waiting for whoever holds it. `what` says in the log what is waited for.
+
+    Gives False where the file system has no locks (some network disks): the work must be safe without, too.
+    """
+    with path.open("ab") as file:
+        waited = False
+        try:
+            while not _take(file):
+                if not waited:
+                    _LOG.info("another process is busy with %s: waiting for it", what)
+                waited = True
+                time.sleep(_WAIT_SECONDS)
+        except OSError as error:
+            _LOG.info("no lock on %s (%s): going on without", path, error)
+            yield False
+            return
+        yield True  # closing the file gives the lock back
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(file: IO[bytes]) -> bool:
+        try:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _take(file: IO[bytes]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,196 @@
+"""Whole runs on tiny pictures: kill, resume, interrupt, stop, refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import likewise.methods
+from likewise.errors import InputError, TrainingStopped
+from likewise.methods.isd import ISD
+from likewise.methods.method import Terms
+from likewise.training.loop import Loop
+from likewise.training.train import Interrupted, train
+
+ALL = likewise.methods.names()
+EPOCHS, STEPS_PER_EPOCH = 2, 6
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """50 pictures of 16 px in two classes: six batches of eight, and two pictures left over."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(50) % 2
+    images = draw.integers(0, 128, (50, 16, 16, 3)) + 100 * labels[:, None, None, None]
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    np.savez(path, images=images.astype(np.uint8), labels=labels)
+    return path
+
+
+def options(out: Path, **more: Any) -> dict[str, Any]:
+    common = {"encoder": "resnet18", "width": 8, "batch_size": 8, "epochs": EPOCHS, "out": str(out), "quiet": True}
+    return {**common, "report": False, "loggers": (), "checkpoint_minutes": 0.0, **more}
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    found = {f"{name}:{key}": value for name in ("encoder", "teacher") if (run / f"{name}.safetensors").exists()
+             for key, value in load_file(run / f"{name}.safetensors").items()}
+    assert found
+    return found
+
+
+def killed(data: Path, out: Path, method: str, how: str) -> None:
+    """A run in another process that SIGKILL ends: `step`, in the middle of step 7; `write`, inside a checkpoint."""
+    program = f"""
+import io, os, signal, torch
+from likewise.training import loop
+from likewise.training.train import train
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+if {how!r} == "step":
+    whole = loop.Loop._step
+    def step(self, loaded):
+        if self.clock.step == 7: self.method.before_step(self.clock.progress()); die()
+        whole(self, loaded)
+    loop.Loop._step = step
+else:
+    whole, count = torch.save, [0]
+    def save(content, file):
+        count[0] += 1
+        if count[0] < 8: return whole(content, file)
+        buffer = io.BytesIO(); whole(content, buffer)
+        file.write(buffer.getvalue()[: len(buffer.getvalue()) // 2]); file.flush(); die()
+    torch.save = save
+train({str(data)!r}, method={method!r}, **{options(out)!r})
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert list((out / "checkpoints").glob("step-*.pt"))
+
+
+@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("how", ["step", "write"])
+def test_a_killed_run_resumes_bit_for_bit(method: str, how: str, data: Path, tmp_path: Path) -> None:
+    straight = train(data, method=method, **options(tmp_path / "straight"))
+    killed(data, tmp_path / "killed", method, how)
+    resumed = train(data, method=method, **options(tmp_path / "killed", resume=True))
+    expected, found = weights(straight.path), weights(resumed.path)
+    assert expected.keys() == found.keys()
+    assert all(expected[key].equal(found[key]) for key in expected)
+    timeless = [[(line["step"], line["loss"]) for line in run.metrics()] for run in (straight, resumed)]
+    assert [step for step, _ in timeless[0]] == [step for step, _ in timeless[1]]
+    assert timeless[0][-1] == timeless[1][-1]
+    assert resumed.read()["status"] == "finished"
+
+
+def test_a_signal_ends_the_run_with_a_checkpoint(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Loop._step
+
+    def step(self: Loop, loaded: Any) -> None:
+        whole(self, loaded)
+        if self.clock.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_step", step)
+        with pytest.raises(Interrupted, match="SIGTERM: continue with --out .* --resume") as caught:
+            train(data, **options(tmp_path / "run", checkpoint_minutes=60.0))
+    assert caught.value.exit_status == 128 + signal.SIGTERM
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert stored["status"] == "interrupted"
+    resumed = train(data, **options(tmp_path / "run", resume=True))
+    straight = train(data, **options(tmp_path / "straight"))
+    expected, found = weights(straight.path), weights(resumed.path)
+    assert all(expected[key].equal(found[key]) for key in expected)
+
+
+def test_a_loss_that_is_no_number_stops_before_the_update(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ISD.step
+
+    def step(self: ISD, views: Any, batch: Any) -> Terms:
+        terms = whole(self, views, batch)
+        return terms._replace(loss=terms.loss * float("nan")) if self.queue.position == 0 else terms
+
+    monkeypatch.setattr(ISD, "step", step)
+    with pytest.raises(TrainingStopped, match=r"loss of step \d+ is nan.*pictures of that batch"):
+        train(data, **options(tmp_path / "run", queue_size=24))
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert stored["status"] == "stopped"
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
+def test_a_minute_budget_ends_and_anneals(data: Path, tmp_path: Path) -> None:
+    run = train(data, **{**options(tmp_path / "run"), "epochs": None, "minutes": 0.03, "checkpoint_minutes": 60.0})
+    lines = run.metrics()
+    assert lines[-1]["fraction"] == 1.0
+    assert lines[-1]["learning_rate"] < 0.3 * lines[0]["learning_rate"]
+    assert run.read()["minutes"] == pytest.approx(0.03, abs=0.05)
+
+
+def test_accumulation_changes_only_how_a_batch_is_cut(data: Path, tmp_path: Path) -> None:
+    run = train(data, **options(tmp_path / "run", accumulate=2, method="byol"))
+    assert run.metrics()[-1]["step"] == EPOCHS * STEPS_PER_EPOCH
+    assert all(value.isfinite().all() for value in weights(run.path).values())
+
+
+def test_run_json_repeats_the_run(data: Path, tmp_path: Path) -> None:
+    run = train(data, **options(tmp_path / "run"))
+    stored = run.read()
+    assert stored["status"] == "finished"
+    assert stored["data"]["images"] == 50
+    assert stored["method"] == "isd"
+    assert stored["settings"]["queue_size"] == 25
+    assert any(choice["setting"] == "queue_size" for choice in stored["resolved"])
+    assert {"torch", "likewise", "timm"} <= stored["versions"].keys()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"batch_size": 51}, "batch_size=51 is larger than the data of 50"),
+        ({"queue_size": 51}, "queue_size=51 is longer than the data of 50"),
+        ({"method": "idd"}, "unknown method 'idd': did you mean 'isd'"),
+        ({"encoder": "resnet81"}, "unknown encoder 'resnet81': did you mean 'resnet"),
+        ({"queue_sise": 8}, "unknown setting of isd 'queue_sise': did you mean 'queue_size'"),
+        ({"variant": "pluss"}, "unknown variant 'pluss': did you mean 'plus'"),
+        ({"temperature_student": -1.0}, "temperature_student=-1.0 must be greater than 0"),
+        ({"momentum": 2.0}, "momentum=2.0 is out of range"),
+        ({"minutes": 1.0}, "give one budget"),
+        ({"accumulate": 3}, "accumulate=3 does not divide"),
+    ],
+)
+def test_what_cannot_be_is_one_line(more: dict[str, Any], message: str, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        train(data, **options(tmp_path / "run", **more))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_never_overwritten_nor_continued_differently(data: Path, tmp_path: Path) -> None:
+    train(data, **options(tmp_path / "run"))
+    with pytest.raises(InputError, match="already holds a run"):
+        train(data, **options(tmp_path / "run"))
+    with pytest.raises(InputError, match="started with batch_size=8, so it cannot be resumed with 4"):
+        train(data, **options(tmp_path / "run", resume=True, batch_size=4))
+    other = tmp_path / "other.npz"
+    np.savez(other, images=np.zeros((50, 16, 16, 3), np.uint8), labels=np.arange(50) % 2)
+    with pytest.raises(InputError, match="trained on other data"):
+        train(other, **options(tmp_path / "run", resume=True))
+    with pytest.raises(InputError, match="does not exist"):
+        train(data, **options(tmp_path / "nowhere", resume=True))
