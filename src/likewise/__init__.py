@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from likewise.doctor import doctor
+    from likewise.diagnosis import doctor
     from likewise.evaluation import evaluate
     from likewise.exporting import export
     from likewise.loading import load
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "doctor": "likewise.doctor",
+    "doctor": "likewise.diagnosis",
     "evaluate": "likewise.evaluation",
     "export": "likewise.exporting",
     "load": "likewise.loading",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -121,7 +121,7 @@ def parse(shape: type[T], words: Sequence[str], program: str, description: str) 
 
 def value_of(words: Sequence[str], flag: str, default: T) -> str | T:
     """The value that `--flag` has in `words`; needed before parsing, where it decides what the other flags are."""
-    for here, following in zip(words, [*words[1:], ""], strict=True):
+    for here, following in itertools.pairwise([*words, ""]):
         if here == f"--{flag}":
             return following
         if here.startswith(f"--{flag}="):

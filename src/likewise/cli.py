@@ -72,8 +72,11 @@ def _train(words: list[str]) -> None:
 
     asked.pop("data", None)
     run = train(parsed.data, command=command_line(["likewise", "train", *words]), **asked)
+    if os.environ.get("RANK", "0") != "0":  # one process of several speaks for all
+        return
     print(f"run     {run.path}")
-    print(f"report  {run.report_file}")
+    if run.report_file.exists():
+        print(f"report  {run.report_file}")
     _next(f"likewise evaluate {run.path} {parsed.data}")
 
 
@@ -118,7 +121,7 @@ def _doctor(words: list[str]) -> None:
 
     shape = doctor_arguments(value_of(words, "method", "isd"), value_of(words, "variant", None))
     parsed = parse(shape, words, "likewise doctor", "What is in this data, what would be chosen, how fast it will be.")
-    from likewise.doctor import doctor
+    from likewise.diagnosis import doctor
 
     asked = {name: value for name, value in explicit(parsed, words).items() if name not in {"data", "json"}}
     findings = doctor(parsed.data, **asked)
@@ -131,7 +134,7 @@ def _export(words: list[str]) -> None:
     from likewise.arguments import Export, parse
 
     parsed = parse(Export, words, "likewise export", "Write a trained encoder for use elsewhere.")
-    from likewise.export import export
+    from likewise.exporting import export
 
     print(export(parsed.run, format=parsed.format, out=parsed.out, which=parsed.which, overwrite=parsed.overwrite))
 

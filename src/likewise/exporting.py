@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -47,6 +47,20 @@ class ExportReport:
     """Batch sizes of those inputs."""
     metadata: Mapping[str, Any]
     """What the file says of itself: encoder, input size, and the mean and deviation its input is normalised with."""
+
+    def __str__(self) -> str:
+        """A few lines for people."""
+        about = self.metadata
+        made = f"{about['name']}, width {about['width']}, {about['stem']} stem, from {self.source}"
+        batches = " and ".join(map(str, self.batches))
+        return (
+            f"wrote   {self.path} ({self.format}, {self.bytes / 1e6:.1f} MB)\n"
+            f"model   {made}\n"
+            f"input   (batch, 3, {about['image_size']}, {about['image_size']}) RGB in 0..1, "
+            f"less mean {_numbers(about['mean'])}, divided by {_numbers(about['std'])}\n"
+            f"output  (batch, {about['features']})\n"
+            f"check   largest error {self.max_error:.1e} against the encoder, on batches of {batches}"
+        )
 
 
 def export(
@@ -145,6 +159,10 @@ def _onnx(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Feature
     content = model.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda x: torch.from_numpy(session.run(["features"], {"pixels": x.numpy()})[0])
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
 
 
 def _largest_error(encoder: Encoder, features: Features) -> float:

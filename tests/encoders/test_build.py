@@ -101,12 +101,14 @@ def test_a_narrow_resnet_has_no_needless_downsampling() -> None:
 
 
 @pytest.mark.parametrize("width", [16, 64])
-def test_convolutions_are_drawn_with_fan_out(width: int) -> None:
+def test_convolutions_are_drawn_with_fan_out_and_norms_start_at_one(width: int) -> None:
     encoder = build(small("resnet50", width=width))
     for name, layer in encoder.backbone.named_modules():
         if isinstance(layer, nn.Conv2d) and layer.weight.numel() > 2000:
             fan_out = layer.out_channels * layer.kernel_size[0] * layer.kernel_size[1] / layer.groups
             assert layer.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1), name
+        elif isinstance(layer, nn.BatchNorm2d):
+            assert (layer.weight == 1).all(), name
 
 
 def test_small_stem_of_full_width_loads_into_timm_with_another_first_convolution() -> None:
@@ -168,6 +170,10 @@ def test_normalisation_is_that_of_the_published_weights() -> None:
     ("values", "words"),
     [
         ({"name": "resnet19"}, "unknown encoder 'resnet19': did you mean 'resnet1"),
+        (
+            {"name": "resnet18.a1_in1", "image_size": 32},
+            "unknown weights of resnet18 'a1_in1': did you mean 'a1_in1k'?",
+        ),
         ({"name": "resnet18", "stem": "tiny"}, "unknown stem 'tiny'"),
         ({"name": "resnet18", "width": 0}, "width must be a whole number from 1"),
         ({"name": "resnet10t", "width": 20}, "width 20 does not divide the channels of 'resnet10t' evenly; 16 does"),

@@ -48,8 +48,12 @@ def options(out: Path, **more: Any) -> dict[str, Any]:
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    found = {f"{name}:{key}": value for name in ("encoder", "teacher") if (run / f"{name}.safetensors").exists()
-             for key, value in load_file(run / f"{name}.safetensors").items()}
+    found = {
+        f"{name}:{key}": value
+        for name in ("encoder", "teacher")
+        if (run / f"{name}.safetensors").exists()
+        for key, value in load_file(run / f"{name}.safetensors").items()
+    }
     assert found
     return found
 

@@ -61,7 +61,7 @@ def test_each_step_equals_torchvision(mild, factors, name):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-4)  # their weights of grey sum to 0.9999
 
 
-@pytest.mark.parametrize("order", itertools.permutations(STEPS))
+@pytest.mark.parametrize("order", list(itertools.permutations(STEPS)))
 def test_every_order_of_torchvision_gives_the_same_matrix(mild, factors, order):
     three = {"brightness": factors, "contrast": factors.flip(0), "saturation": factors.roll(50)}
     ours = applied(mild, **three)

@@ -9,6 +9,8 @@ import math
 import os
 import re
 import shutil
+import statistics
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +33,8 @@ CROP_MARGIN = 1.15
 _MOST_WORKERS = 16
 _TASK_BYTES = 8 << 20
 _TASK_PICTURES = 64
+_SHORT_SECONDS = 0.25e-3
+"""Pictures that are decoded faster than this spend most of it under Python's lock: threads would only slow it down."""
 _SPARE_BYTES = 64 << 20
 _NAMED = 3
 _LOG = logging.getLogger(__name__)
@@ -43,6 +47,8 @@ class Size(NamedTuple):
     """Pictures in the source."""
     bytes_each: float
     """Mean over a sample."""
+    seconds_each: float
+    """Time to decode one: median over the sample."""
 
     @property
     def total(self) -> int:
@@ -60,11 +66,16 @@ def cached_side(image_size: int) -> int:
 
 def estimate(source: Source, *, short_side: int | None, sample: int = 32) -> Size:
     """What the cache of `source` will take, from an even sample of its pictures."""
-    found = []
+    sizes: list[int] = []
+    times: list[float] = []
     for position in spread(len(source), sample):
+        began = time.perf_counter()
         with contextlib.suppress(BrokenImage):
-            found.append(fit(source.read(int(position), short_side), short_side).nbytes)
-    return Size(len(source), sum(found) / len(found) if found else 0.0)
+            sizes.append(fit(source.read(int(position), short_side), short_side).nbytes)
+            times.append(time.perf_counter() - began)
+    if not sizes:
+        return Size(len(source), 0.0, 0.0)
+    return Size(len(source), statistics.fmean(sizes), statistics.median(times))
 
 
 def prepare(
@@ -100,7 +111,7 @@ def prepare(
             if stored is None:
                 if alone:
                     store.remove_abandoned(folder)
-                _write(source, folder, short_side, max_broken, progress, workers or _processors())
+                _write(source, folder, short_side, max_broken, progress, workers)
                 stored = store.load(folder)
     if stored is None:
         raise InputError(f"the cache in {folder} vanished while it was read: another process removes it")
@@ -124,7 +135,12 @@ def prepare(
 
 
 def _write(
-    source: Source, folder: Path, short_side: int | None, max_broken: float, progress: Progress | None, workers: int
+    source: Source,
+    folder: Path,
+    short_side: int | None,
+    max_broken: float,
+    progress: Progress | None,
+    workers: int | None,
 ) -> None:
     size = estimate(source, short_side=short_side)
     free = shutil.disk_usage(folder.parent).free
@@ -135,6 +151,7 @@ def _write(
             f"{readable(free)} free in {place}; smaller pictures take less"
         )
     _LOG.info("decoding %d pictures of %s, about %s, into %s", *size[:1], source.name, readable(size.total), place)
+    workers = workers or (1 if size.seconds_each < _SHORT_SECONDS else _processors())
     each = min(_TASK_PICTURES, max(1, int(_TASK_BYTES / max(1.0, size.bytes_each))))
     done = 0
     with store.Writer(folder) as writer:

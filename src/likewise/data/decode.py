@@ -28,6 +28,7 @@ LARGEST = 500_000_000
 """Pixels of the largest picture that is decoded; beyond lies what is made to exhaust memory."""
 _LARGE = 50_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF")
+_REDUCED = ("JPEG", "MPO")  # formats that `decode` may read at a fraction of their size
 _ORIENTATION = 0x0112
 _EXIF_KEYS = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 _LOOK_SIDE = 128
@@ -53,11 +54,13 @@ def look_at(data: bytes) -> Look:
     """Size, colour and format of an encoded picture, decoding no more than shows whether it is whole."""
     with _reasons(data):
         image = _open(data)
-        stored_as = image.format or "unknown"
         width, height = image.size
         if _orientation(image) > 4:
             width, height = height, width
-    return Look(height, width, is_grey(decode(data, _LOOK_SIDE)), stored_as)
+    pixels = decode(data, _LOOK_SIDE)
+    if image.format not in _REDUCED:
+        height, width = pixels.shape[:2]
+    return Look(height, width, is_grey(pixels), image.format or "unknown")
 
 
 def from_pil(image: Image.Image) -> Pixels:

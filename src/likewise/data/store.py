@@ -11,6 +11,8 @@ import json
 import os
 import shutil
 import uuid
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -46,11 +48,11 @@ def load(folder: Path) -> Stored | None:
     """The cache in `folder`, or None where there is none, or only a damaged one."""
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        with np.load(folder / _INDEX, allow_pickle=False) as index:
+        with (folder / _INDEX).open("rb") as file, np.load(file, allow_pickle=False) as index:
             positions, offsets, sizes = index["positions"], index["offsets"], index["sizes"]
         whole = (folder / _PIXELS).stat().st_size == facts["bytes"] and facts["format"] == FORMAT
         broken = tuple((int(position), str(reason)) for position, reason in facts["broken"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
         return None
     return Stored(folder / _PIXELS, positions, offsets, sizes, broken) if whole else None
 

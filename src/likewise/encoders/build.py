@@ -25,7 +25,7 @@ from timm.models.resnet import ResNet
 from likewise.encoders.encoder import Encoder
 from likewise.encoders.resnet import USUAL_WIDTH, narrow, small_stem
 from likewise.encoders.spec import EncoderSpec
-from likewise.errors import InputError
+from likewise.errors import InputError, unknown
 
 _GRID = 8
 """Patches a side that a transformer with the small stem aims at: 4 px patches at 32 px, 8 px at 64 px."""
@@ -35,8 +35,8 @@ def build(spec: EncoderSpec, seed: int = 0) -> Encoder:
     """The encoder that `spec` describes, its random weights drawn from `seed` alone.
 
     The state of PyTorch's own generators is left as it was. Initialisation is timm's: for ResNets, He normal with
-    fan-out, and 1 for every norm (timm would start the last norm of each block at zero). Raises `InputError` for names timm does not know, and
-    for widths, stems, sizes or published weights that the model does not have.
+    fan-out, and 1 for every norm (timm would start the last norm of each block at zero). Raises `InputError` for
+    names timm does not know, and for widths, stems, sizes or published weights that the model does not have.
     """
     with _seeded(seed):
         return Encoder(spec, _backbone(spec))
@@ -74,8 +74,12 @@ def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, f
 
 
 def check_name(name: str) -> None:
-    """Raise `InputError` with the nearest spelling where timm has no model called `name`."""
-    if timm.is_model(name.partition(".")[0]):
+    """Raise `InputError` with the nearest spelling where timm has no model, or no weights of it, called `name`."""
+    model, _, tag = name.partition(".")
+    if timm.is_model(model):
+        tags = [known.partition(".")[2] for known in timm.list_models(f"{model}.*", pretrained=True)] if tag else []
+        if tag and tag not in tags:
+            raise unknown(f"weights of {model}", tag, tags)
         return
     known = timm.list_models()
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

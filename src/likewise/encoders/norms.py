@@ -159,7 +159,8 @@ class _Normalise(torch.autograd.Function):
         ctx.save_for_backward(x, weight, mean_PC1, rate_PC1, groups_P, count_S1)
         ctx.world = world
         ctx.mark_non_differentiable(mean_SC, var_SC, count_S1)
-        return y_MPCL.to(x.dtype).reshape(x.shape), mean_SC, var_SC, count_S1
+        # A view of y_MPCL could not be changed in place by the activation that follows; this also keeps x's layout.
+        return torch.empty_like(x).copy_(y_MPCL.reshape(x.shape)), mean_SC, var_SC, count_S1
 
     @staticmethod
     @once_differentiable

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from typing import Literal
 
 import torch
@@ -50,8 +52,10 @@ def fabric(machine: Machine, precision: Precision) -> Fabric:
     strategy: str | Strategy = "auto"
     if machine.processes > 1:
         # Running statistics and memories are equal on all processes by construction, so buffers need no broadcast.
+        warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")  # its successor is too new
         strategy = DDPStrategy(broadcast_buffers=False)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it says, the resolved choices say too
     made = Fabric(
         accelerator=machine.device,
         devices=local if machine.processes > 1 else 1,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -25,6 +28,8 @@ LABEL_KEYS = ("labels", "label", "y", "targets", "target")
 _BEFORE = re.compile(r"^([a-z]+)_(.+)$")
 _AFTER = re.compile(r"^(.+)_([a-z]+)$")
 _RANGE_SAMPLE = 4096
+_NARROW = 8
+_DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # ValueError: Python objects, too
 
 Layout = Literal["grey", "channels last", "channels first"]
 
@@ -60,7 +65,7 @@ def layout_of(array: NDArray[Any], what: str) -> Layout:
             return "channels last"
         if array.ndim == 4 and array.shape[1] in {1, 3, 4}:
             return "channels first"
-        if array.ndim == 3 and array.shape[2] not in {3, 4}:
+        if array.ndim == 3 and (array.shape[2] not in {3, 4} or array.shape[1] <= _NARROW):
             return "grey"
         if array.ndim == 3:
             raise InputError(f"{what} of shape {array.shape} looks like one picture: give (N, H, W, {array.shape[2]})")
@@ -92,20 +97,38 @@ def common_range(arrays: list[NDArray[Any]]) -> Range:
 # Finding arrays ----------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _archive(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """A .npz file, its arrays read when they are asked for. Raises InputError where it is damaged or no such file."""
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no .npz file")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            yield arrays
+    except _DAMAGE as error:
+        raise InputError(f"{path} cannot be read as NumPy arrays: {one_line(error)}") from error
+
+
 def load_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
-    """The arrays of a .npz file, by name, read when asked for; that of a .npy file, memory-mapped, as `images`.
+    """The arrays of a .npz file, by name; that of a .npy file, memory-mapped, as `images`.
 
     Raises InputError where the file is damaged or holds Python objects.
     """
+    if path.suffix.lower() != ".npy":
+        with _archive(path) as arrays:
+            return dict(arrays)
     try:
-        if path.suffix.lower() == ".npy":
-            return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
+    except _DAMAGE as error:
         raise InputError(f"{path} cannot be read as NumPy arrays: {one_line(error)}") from error
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        raise InputError(f"{path} is no .npz file")
-    return loaded
+
+
+def array_names(path: Path) -> list[str]:
+    """The names of the same arrays, without reading them. Raises InputError where the file is damaged."""
+    if path.suffix.lower() == ".npy":
+        return ["images"]
+    with _archive(path) as arrays:
+        return list(arrays)
 
 
 def array_splits(keys: list[str]) -> tuple[str, ...]:
@@ -123,24 +146,17 @@ def _split_and_rest(key: str) -> tuple[str, str]:
     return "", lower
 
 
-def _get(arrays: Mapping[str, NDArray[Any]], key: str, what: str) -> NDArray[Any]:
-    try:
-        return arrays[key]
-    except (OSError, ValueError, EOFError) as error:  # a damaged member, or Python objects
-        raise InputError(f"array {key!r} of {what} cannot be read: {one_line(error)}") from error
-
-
 def _split_arrays(arrays: Mapping[str, NDArray[Any]], split: str, labels: str | None, what: str) -> SplitArrays:
     """The pictures and labels of one split, or of data without splits where `split` is empty. Raises InputError."""
     keys = {rest: key for key in arrays if (rest := _split_and_rest(key)[1]) and _split_and_rest(key)[0] == split}
     place = f"{split!r} of {what}" if split else what
     images = next((keys[name] for name in IMAGE_KEYS if name in keys), None)
     if images is None:
-        many = [key for key in keys.values() if _get(arrays, key, what).ndim >= 3]
+        many = [key for key in keys.values() if arrays[key].ndim >= 3]
         if len(many) != 1:
             raise InputError(f"no array of pictures in {place}: call it 'images'; found {', '.join(arrays)}")
         images = many[0]
-    pixels = _get(arrays, images, what)
+    pixels = arrays[images]
     others = {rest: key for rest, key in keys.items() if key != images}
     if labels is not None and labels not in others and labels not in others.values():
         raise unknown(f"array of labels in {place}", labels, others)
@@ -150,7 +166,7 @@ def _split_arrays(arrays: Mapping[str, NDArray[Any]], split: str, labels: str | 
         key = "arr_1"
     if key is None:
         return SplitArrays(pixels, None)
-    found = _get(arrays, key, what)
+    found = arrays[key]
     if wanted is None and (found.ndim > 2 or (found.ndim == 2 and found.shape[1] != 1)):
         return SplitArrays(pixels, None)  # several labels a picture: of no use here, and not asked for
     if len(found) != len(pixels):
@@ -211,7 +227,4 @@ def _flat(labels: NDArray[Any]) -> NDArray[Any]:
 def open_array_file(path: Path, *, split: str | None = None, labels: str | None = None) -> Source:
     """The pictures in a .npz or .npy file. Raises InputError as `open_arrays` does, and for damaged files."""
     fingerprint = digest("arrays", digest_files([file_facts(path)]))
-    arrays = load_arrays(path)
-    if path.suffix.lower() == ".npz":  # a member is unpacked each time it is asked for
-        arrays = {key: _get(arrays, key, str(path)) for key in arrays}
-    return open_arrays(arrays, name=short_name(path), fingerprint=fingerprint, split=split, labels=labels)
+    return open_arrays(load_arrays(path), name=short_name(path), fingerprint=fingerprint, split=split, labels=labels)

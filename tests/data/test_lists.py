@@ -1,0 +1,122 @@
+"""Text, CSV and Parquet files that list pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from likewise.data import open_source, prepare, split_names
+from likewise.data.source import BrokenImage
+from likewise.errors import InputError
+from tests.data.pictures import flat, save
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pictures, one of them in a sub-folder."""
+    for number, name in enumerate(("a.png", "sub dir/b.png", "c.png")):
+        save(tmp_path / "list" / name, flat((number, number, number)))
+    return tmp_path / "list"
+
+
+def first_pixels(path: Path, **options: str) -> list[int]:
+    source = open_source(path, **options)
+    return [int(source.read(position)[0, 0, 0]) for position in range(len(source))]
+
+
+def test_text_has_a_path_a_line_relative_to_itself(folder: Path) -> None:
+    listed = folder / "list.txt"
+    listed.write_text(f"c.png\n\n  sub dir/b.png\n{folder / 'a.png'}\n")
+    assert first_pixels(listed) == [2, 1, 0]
+    assert open_source(listed).labels is None
+
+
+def test_csv_with_labels_and_splits(folder: Path) -> None:
+    listed = folder / "list.csv"
+    listed.write_text("file_name,label,split\na.png,cat,train\nsub dir/b.png,dog,test\nc.png,,train\n")
+    assert split_names(listed) == ("train", "test")
+    source = open_source(listed, split="train")
+    assert list(source.names) == ["a.png", "c.png"]
+    assert source.class_names == ("cat", "dog")
+    assert source.labels is not None
+    assert source.labels.tolist() == [0, -1]
+    assert source.splits == ("train", "test")
+    assert first_pixels(listed, split="test") == [1]
+    assert len(open_source(listed)) == 3
+
+
+def test_csv_of_other_makes(folder: Path) -> None:
+    cases = {
+        "semicolon.csv": "path;class\na.png;1\nc.png;0\n",
+        "tabs.tsv": "Path\tTarget\na.png\t1\nc.png\t0\n",
+        "quoted.csv": '\ufeff"path","label"\r\n"a.png","1"\r\n"c.png","0"\r\n',
+        "bare.csv": "a.png,1\nc.png,0\n",
+    }
+    for name, text in cases.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="")
+        assert first_pixels(folder / name) == [0, 2], name
+        labels = open_source(folder / name).labels
+        assert labels is not None, name
+        assert labels.tolist() == [1, 0], name
+
+
+def test_label_column_by_name(folder: Path) -> None:
+    listed = folder / "list.csv"
+    listed.write_text("path,label,habitat\na.png,0,sea\nc.png,1,land\n")
+    assert open_source(listed, labels="habitat").class_names == ("land", "sea")
+    assert open_source(listed, labels="none").labels is None
+    with pytest.raises(InputError, match="did you mean 'habitat'"):
+        open_source(listed, labels="habitats")
+
+
+def test_parquet_with_a_column_of_paths(folder: Path) -> None:
+    table = pa.table({"image_path": ["c.png", "a.png"], "label": [7, 3], "split": ["train", "test"]})
+    pq.write_table(table, folder / "list.parquet")
+    assert split_names(folder / "list.parquet") == ("train", "test")
+    assert first_pixels(folder / "list.parquet") == [2, 0]
+    labels = open_source(folder / "list.parquet", split="test").labels
+    assert labels is not None
+    assert labels.tolist() == [3]
+
+
+def test_missing_files_are_broken_pictures(folder: Path) -> None:
+    listed = folder / "list.txt"
+    listed.write_text("a.png\nmissing.png\n\0\n")
+    source = open_source(listed)
+    for position in (1, 2):
+        with pytest.raises(BrokenImage, match="cannot be opened"):
+            source.read(position)
+    images = prepare(source, short_side=None, max_broken=0.9)
+    assert [entry.name for entry in images.broken] == ["missing.png", "\0"]
+
+
+def test_fingerprint_follows_the_listed_files(folder: Path) -> None:
+    listed = folder / "list.txt"
+    listed.write_text("a.png\n")
+    before = open_source(listed).fingerprint
+    save(folder / "a.png", flat((9, 9, 9), 20, 20))
+    assert open_source(listed).fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("x.csv", b"id,label\n1,2\n", "no column of paths: its columns are id, label"),
+        ("x.csv", b"", "is empty"),
+        ("x.csv", b"path,label\na.png\n", "row 2 has 1 cells"),
+        ("x.csv", b"path\n", "lists no pictures"),
+        ("x.txt", b"\n\n", "lists no pictures"),
+        ("x.txt", b"\xff\xfe\x00a", "no UTF-8 text"),
+        ("x.csv", b"path,label\na.png,0.5x\n,\n", None),
+    ],
+)
+def test_lists_that_are_none_are_refused(folder: Path, name: str, data: bytes, message: str | None) -> None:
+    (folder / name).write_bytes(data)
+    if message is None:
+        assert len(open_source(folder / name)) == 1
+        return
+    with pytest.raises(InputError, match=message):
+        open_source(folder / name)

@@ -1,0 +1,74 @@
+"""What is opened as what, and how refusals read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from likewise.data import Source, open_source, split_names
+from likewise.data.source import Pixels
+from likewise.errors import InputError
+from tests.data.pictures import flat, noise, save
+
+
+def test_a_source_of_ones_own_comes_back() -> None:
+    class Mine(Source):
+        def read(self, position: int, short_side: int | None = None) -> Pixels:
+            return flat((position, 0, 0))
+
+    mine = Mine(name="mine", fingerprint="00", names=[str(number) for number in range(100)], splits=("a",))
+    assert open_source(mine) is mine
+    assert split_names(mine) == ("a",)
+    assert mine.look(3)[:2] == (8, 10)
+    part = mine.sample(11)
+    assert len(part) == 11
+    assert [int(part.read(position)[0, 0, 0]) for position in (0, 5, 10)] == [0, 50, 99]
+    assert part.names[5] == "50"
+    assert part.fingerprint != mine.fingerprint
+    assert mine.sample(1000) is mine
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no/such/folder", "there is no file or folder 'no/such/folder': give a folder"),
+        ("cifar1", "did you mean the data set 'cifar10'?"),
+        ("digit", "did you mean the data set 'digits'?"),
+        ("", "there is no file or folder ''"),
+    ],
+)
+def test_missing_paths_are_one_clear_line(text: str, message: str) -> None:
+    for call in (open_source, split_names):
+        with pytest.raises(InputError) as caught:
+            call(text)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_unsupported_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"0")
+    for call in (open_source, split_names):
+        with pytest.raises(InputError, match=r"film.mp4 is no data that can be read: a folder, a picture, .parquet"):
+            call(tmp_path / "film.mp4")
+
+
+def test_folders_as_labels_need_a_folder(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 4, 4), np.uint8))
+    with pytest.raises(InputError, match="needs a folder"):
+        open_source(tmp_path / "a.npy", labels="folders")
+
+
+def test_a_path_is_meant_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "digits" / "1.png", noise())
+    monkeypatch.chdir(tmp_path)
+    assert list(open_source("digits").names) == ["1.png"]
+    assert split_names("digits") == ()
+    assert open_source(".").name == tmp_path.name
+
+
+def test_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "pictures" / "1.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_source("~/pictures").name == "pictures"

@@ -1,0 +1,174 @@
+"""The command line as a person and as a script meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from likewise.cli import HELP, main
+
+TINY = ["--encoder", "resnet18", "--width", "8", "--batch-size", "8", "--epochs", "1", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def labelled(path: Path, count: int = 40) -> Path:
+    """Pictures of two brightnesses in two folders."""
+    draw = np.random.default_rng(1)
+    for number in range(count):
+        folder = path / ("dark" if number % 2 else "light")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 100, (20, 20, 3)) + (0 if number % 2 else 150)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return path
+
+
+def failed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Standard error of a call that must end with status 2 and one line."""
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert shown.err.startswith("likewise: ")
+    return shown.err
+
+
+def test_help_answers_without_torch() -> None:
+    program = "import sys; from likewise.cli import main; main(['--help']); assert 'torch' not in sys.modules"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert shown.stdout == HELP
+
+
+def test_train_help_shows_the_methods_own_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--method", "msf", "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--topk" in shown
+    assert "--minutes" in shown
+    assert "neighbours that an embedding is pulled to" in " ".join(shown.replace("│", " ").split())
+
+
+def test_from_folder_to_scores_to_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = labelled(tmp_path / "photos")
+    assert main(["train", str(photos), *TINY, "--out", "runs/a", "--labels", "folders"]) == 0
+    shown = capsys.readouterr().out
+    assert "next    likewise evaluate runs/a" in shown
+    assert (tmp_path / "runs/a/report.html").exists()
+
+    assert main(["evaluate", "runs/a", str(photos), "--labels", "folders", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["scores"]
+    for score in told["scores"]:
+        assert set(score) >= {"name", "k", "value", "protocol", "split", "n", "which"}
+        assert 0.0 <= score["value"] <= 1.0
+    assert {score["name"] for score in told["scores"]} == {"knn", "linear"}
+
+    assert main(["export", "runs/a", "--format", "safetensors", "--out", "e.safetensors"]) == 0
+    assert main(["export", "runs/a", "--format", "onnx", "--out", "e.onnx"]) == 0
+    assert "max" in capsys.readouterr().out
+    assert (tmp_path / "e.onnx").stat().st_size > 1000
+
+
+def test_methods_and_doctor_speak_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "--json"]) == 0
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert {"isd", "moco_v2", "msf", "byol"} <= listed.keys()
+    assert set(listed["isd"]["presets"]) == {"small", "r18", "plus"}
+    photos = labelled(tmp_path / "photos")
+    assert main(["doctor", str(photos), "--json", "--width", "8", "--batch-size", "8"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["count"] == 40
+    assert found["images_per_second"] > 0
+    assert found["bottleneck"] in {"data", "views", "model"}
+
+
+def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = labelled(tmp_path / "photos")
+    for expected in ("photos-isd-resnet18", "photos-isd-resnet18-2"):
+        assert main(["train", str(photos), *TINY, "--no-report"]) == 0
+        assert expected in capsys.readouterr().out
+    assert "already holds a run" in failed(["train", str(photos), *TINY, "--out", "runs/photos-isd-resnet18"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian", "x"], "unknown verb 'trian': did you mean 'train'"),
+        (["train", "nowhere"], "nowhere"),
+        (["train", "empty"], "empty"),
+        (["train", "photos", "--method", "idd"], "unknown method 'idd': did you mean 'isd'"),
+        (["train", "photos", "--batch-siz", "8"], "unknown option '--batch-siz': did you mean '--batch-size'"),
+        (["train", "photos", "--batch-size", "many"], "--batch-size"),
+        (["train", "photos", "--batch-size", "4000"], "batch_size=4000 is larger than the data of 40"),
+        (["train", "photos", "--queue-size", "4000"], "queue_size=4000 is longer than the data of 40"),
+        (["train", "photos", "--device", "abacus"], "--device"),
+        (["train"], "data"),
+        (["train", "photos", "--topk", "3"], "unknown option '--topk'"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["export", "nowhere", "--format", "onnx", "--out", "x"], "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled(tmp_path / "photos")
+    (tmp_path / "empty").mkdir()
+    assert message in failed(arguments, capsys)
+
+
+def test_a_messy_folder_trains_and_the_broken_are_named(tmp_path: Path) -> None:
+    photos = labelled(tmp_path / "photos")
+    good = (photos / "dark" / "1.png").read_bytes()
+    (photos / "truncated.png").write_bytes(good[: len(good) // 2])
+    (photos / "empty.jpg").write_bytes(b"")
+    (photos / "text.jpg").write_text("not a picture")
+    draw = np.random.default_rng(2)
+    Image.fromarray(draw.integers(0, 65535, (30, 20), dtype=np.uint16)).save(photos / "sixteen.png")
+    Image.fromarray(draw.integers(0, 255, (20, 20, 4), dtype=np.uint8), "CMYK").save(photos / "cmyk.jpg")
+    Image.fromarray(draw.integers(0, 255, (20, 20, 3), dtype=np.uint8)).convert("P").save(photos / "palette.gif")
+    frames = [Image.fromarray(draw.integers(0, 255, (20, 20, 3), dtype=np.uint8)) for _ in range(3)]
+    frames[0].save(photos / "animated.gif", save_all=True, append_images=frames[1:])
+    Image.new("RGB", (1, 1), "red").save(photos / "point.png")
+    Image.new("RGB", (20_000, 60), "blue").save(photos / "panorama.jpg")
+    assert main(["train", str(photos), *TINY, "--out", "runs/messy"]) == 0
+    broken = {entry["name"]: entry["reason"] for entry in json.loads(Path("runs/messy/broken.json").read_text())}
+    assert set(broken) == {"truncated.png", "empty.jpg", "text.jpg"}
+    assert all(broken.values())
+    assert json.loads(Path("runs/messy/run.json").read_text())["data"]["images"] == 46
+
+
+def test_two_processes_leave_the_run_of_one(tmp_path: Path) -> None:
+    photos = labelled(tmp_path / "photos")
+    common = [str(photos), *TINY, "--no-report", "--precision", "float32", "--method", "isd"]
+    assert main(["train", *common, "--out", "runs/one"]) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launcher, "-m", "likewise", "train", *common, "--out", "runs/two"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (
+        [json.loads(line) for line in Path(f"runs/{name}/metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    assert [line["step"] for line in one] == [line["step"] for line in two]
+    assert done.stdout.count("run     runs/two") == 1
+    # In float32 rounding grows from step to step; tests/contract compares whole states in float64.
+    for left, right in zip(one[:3], two[:3], strict=True):
+        assert left["loss"] == pytest.approx(right["loss"], rel=1e-4)

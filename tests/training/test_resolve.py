@@ -1,0 +1,89 @@
+"""What is chosen from which facts, and why: a pure function, so a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from likewise.errors import InputError
+from likewise.methods.byol import BYOL
+from likewise.methods.isd import ISD
+from likewise.training.resolve import Asked, DataFacts, Machine, Plan, image_size, resolve
+
+CIFAR = DataFacts(images=50_000, side=32, classes=10, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+LAPTOP, SERVER = Machine("cpu", bf16=True), Machine("cuda", bf16=True, processes=4)
+
+
+def planned(data: DataFacts = CIFAR, machine: Machine = LAPTOP, given: Any = None, **asked: Any) -> Plan:
+    wanted = Asked(**asked)
+    return resolve(wanted, given or {}, ISD, data, machine, image_size(wanted, data.side, machine.device))
+
+
+@pytest.mark.parametrize(
+    ("side", "device", "size"),
+    [
+        (28, "cpu", 28),
+        (32, "cpu", 32),
+        (64, "cuda", 64),
+        (12, "cpu", 16),
+        (112, "cpu", 96),
+        (500, "cpu", 128),
+        (500, "cuda", 224),
+    ],
+)
+def test_image_size(side: int, device: str, size: int) -> None:
+    assert image_size(Asked(), side, device).value == size
+
+
+def test_small_pictures_on_a_laptop() -> None:
+    plan = planned()
+    assert (plan.encoder.width, plan.encoder.stem, plan.precision) == (16, "small", "bf16")
+    assert plan.encoder.mean == CIFAR.mean
+    assert {choice.setting for choice in plan.choices} >= {"width", "stem", "precision", "normalisation"}
+    assert all(choice.reason for choice in plan.choices)
+
+
+def test_a_published_recipe_keeps_its_numbers() -> None:
+    plan = planned(DataFacts(1_281_167, 400, 1000, CIFAR.mean, CIFAR.std), SERVER, variant="plus")
+    assert plan.precision == "float32"
+    assert plan.encoder.width == 64
+    assert plan.encoder.mean == (0.485, 0.456, 0.406)
+    assert plan.settings.queue_size == 128_000
+    assert plan.optimisation.learning_rate == 0.05
+
+
+def test_few_pictures_get_a_small_batch_and_queue() -> None:
+    plan = planned(CIFAR._replace(images=100))
+    assert plan.batch_size <= 25
+    assert plan.settings.queue_size == 50
+
+
+def test_learning_rate_follows_the_batch_and_says_so() -> None:
+    preset = ISD.presets["small"].optimisation
+    plan = planned(batch_size=2 * preset.batch_size)
+    assert plan.optimisation.learning_rate == pytest.approx(2 * preset.learning_rate)
+    assert any(choice.setting == "learning_rate" for choice in plan.choices)
+    assert planned(batch_size=2 * preset.batch_size, learning_rate=0.1).optimisation.learning_rate == 0.1
+
+
+def test_what_is_asked_is_kept() -> None:
+    plan = planned(width=32, stem="imagenet", precision="float32", minutes=3.0, given={"momentum": 0.5})
+    assert (plan.encoder.width, plan.encoder.stem, plan.precision, plan.minutes) == (32, "imagenet", "float32", 3.0)
+    assert plan.settings.momentum == 0.5
+    assert plan.epochs is None
+
+
+def test_an_encoder_without_widths_keeps_its_own() -> None:
+    assert planned(encoder="mobilenetv3_small_050").encoder.width == 64
+
+
+def test_batches_are_shared_evenly() -> None:
+    with pytest.raises(InputError, match="batch_size=30 cannot be shared by 4 processes: the nearest that can is 28"):
+        planned(machine=SERVER, batch_size=30)
+
+
+def test_methods_without_a_queue_need_no_queue_size() -> None:
+    wanted = Asked(method="byol")
+    plan = resolve(wanted, {}, BYOL, CIFAR, LAPTOP, image_size(wanted, 32, "cpu"))
+    assert not any(choice.setting == "queue_size" for choice in plan.choices)
