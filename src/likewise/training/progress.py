@@ -210,13 +210,13 @@ class ProgressDisplay:
 
 
 @contextlib.contextmanager
-def decoding(name: str, *, enabled: bool = True) -> Iterator[Callable[[int, int], None]]:
+def decoding(name: str, *, enabled: bool = True, verb: str = "decode") -> Iterator[Callable[[int, int], None]]:
     """A bar for the pictures that are decoded once before training; yields what to call with (done, total).
 
     Nothing is shown where the pictures are decoded already, since then nothing is called.
     """
     console = Console(stderr=True, highlight=False)
-    columns = (TextColumn("[bold]decode {task.description}"), BarColumn(bar_width=24), TextColumn("{task.completed:,}"))
+    columns = (TextColumn(f"[bold]{verb}[/] {{task.description}}"), BarColumn(bar_width=24), TextColumn("{task.completed:,}"))
     bar = Progress(*columns, console=console, disable=not (enabled and console.is_terminal), transient=True)
     with bar:
         task = bar.add_task(name, total=None)
