@@ -143,16 +143,28 @@ def _scores(
         near = knn.neighbours(query_QF, bank_NF, min(WEIGHTED_K, len(bank_NF)))
         for k in MAJORITY_K:
             used = min(k, len(bank_NF))
-            add("knn", used, knn.majority(near, bank_labels, used),
-                "majority vote, cosine, ties by the nearest (ISD); float32 features")
+            add(
+                "knn",
+                used,
+                knn.majority(near, bank_labels, used),
+                "majority vote, cosine, ties by the nearest (ISD); float32 features",
+            )
         used = min(WEIGHTED_K, len(bank_NF))
-        add("knn", used, knn.weighted(near, bank_labels, used, WEIGHTED_TEMPERATURE),
-            f"votes weighted by exp(cosine / {WEIGHTED_TEMPERATURE}) (InstDisc, MoCo); float32 features")
+        add(
+            "knn",
+            used,
+            knn.weighted(near, bank_labels, used, WEIGHTED_TEMPERATURE),
+            f"votes weighted by exp(cosine / {WEIGHTED_TEMPERATURE}) (InstDisc, MoCo); float32 features",
+        )
     if "linear" in probes:
         layer = fit_linear(bank_NF, bank_labels)
-        add("linear", None, layer.predict(query_QF),
+        add(
+            "linear",
+            None,
+            layer.predict(query_QF),
             "unit norm, fixed standardisation, one linear layer (ISD); L-BFGS, L2 penalty "
-            f"{layer.penalty:g} chosen on a tenth of train, no augmentation")
+            f"{layer.penalty:g} chosen on a tenth of train, no augmentation",
+        )
     return found
 
 

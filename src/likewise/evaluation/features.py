@@ -73,7 +73,7 @@ def cached_features(
     key = hashlib.sha256()
     for name, value in sorted(encoder.backbone.state_dict().items()):
         key.update(name.encode())
-        key.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.ndim else b"")
+        key.update(value.detach().cpu().numpy().tobytes())
     key.update(f"{images.fingerprint}|{len(images)}|{evaluation_view(encoder)}|float32".encode())
     key.update(images.sizes.tobytes())
     path = cache_root(cache_dir) / "features" / f"{key.hexdigest()[:32]}.npy"

@@ -57,12 +57,12 @@ def neighbours(
     with torch.autocast(query_QD.device.type, enabled=False):
         for start in range(0, len(bank_ND), tile_rows):
             rows_RD = unit(bank_ND[start : start + tile_rows]).to(dtype)
-            for number, part_CD in enumerate(query_QD.split(queries)):
+            for number, part_CD in enumerate(torch.split(query_QD, queries)):
                 similarity_CR = tile[: len(part_CD) * len(rows_RD)].view(len(part_CD), len(rows_RD))
                 torch.mm(unit(part_CD).to(dtype), rows_RD.T, out=similarity_CR)
                 best[number] = _better(best[number], similarity_CR, start, k)
-    found = [part for part in best if part is not None]
-    return Neighbours(torch.cat([part.similarity for part in found]), torch.cat([part.rows for part in found]))
+    parts = [part for part in best if part is not None]
+    return Neighbours(torch.cat([part.similarity for part in parts]), torch.cat([part.rows for part in parts]))
 
 
 def majority(found: Neighbours, labels_N: Tensor, k: int) -> Tensor:
@@ -162,7 +162,7 @@ def _maxima(values_CR: Tensor) -> Tensor:
     """(C, groups) maxima of groups of `_GROUP` columns; columns at the end that fill no group are left out."""
     groups = values_CR.shape[1] // _GROUP
     # Group g is the columns g, g + groups, g + 2 groups, ..: so maxima run along memory.
-    return values_CR[:, : groups * _GROUP].unflatten(1, (_GROUP, groups)).amax(1)
+    return values_CR[:, : groups * _GROUP].reshape(-1, _GROUP, groups).amax(1)
 
 
 def _in_order(values_CK: Tensor, rows_CK: Tensor) -> Neighbours:

@@ -52,8 +52,9 @@ def fit_linear(features_NF: Tensor, labels_N: Tensor, *, seed: int = 0) -> Linea
     check_features("train", features_NF)
     known = labels_N >= 0
     features_NF, labels_N = features_NF[known], labels_N[known]
-    if len(labels_N.unique()) < 2:
-        raise InputError(f"a linear probe needs two classes or more, found {len(labels_N.unique())}")
+    found = len(torch.unique(labels_N))
+    if found < 2:
+        raise InputError(f"a linear probe needs two classes or more, found {found}")
     normal_NF = unit(features_NF)
     mean_F = normal_NF.mean(0)
     scale_F = (normal_NF.var(0) + 1e-5).sqrt()
@@ -82,7 +83,11 @@ def _solve(x_NF: Tensor, labels_N: Tensor, penalty: float, start: Tensor) -> Ten
     """(C, F + 1) weights and bias that minimise cross-entropy plus penalty/2 |weights|^2, from `start`."""
     layer = start.clone().requires_grad_(True)
     optimiser = torch.optim.LBFGS(
-        [layer], max_iter=ITERATIONS, history_size=10, tolerance_grad=1e-5, tolerance_change=1e-7,
+        [layer],
+        max_iter=ITERATIONS,
+        history_size=10,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-7,
         line_search_fn="strong_wolfe",
     )
 
