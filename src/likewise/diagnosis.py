@@ -12,7 +12,18 @@ from typing import Any
 import torch
 
 from likewise import methods
-from likewise.data import Description, Images, Loader, Sampler, cached_side, describe, open_source, prepare, split_names, training_split
+from likewise.data import (
+    Description,
+    Images,
+    Loader,
+    Sampler,
+    cached_side,
+    describe,
+    open_source,
+    prepare,
+    split_names,
+    training_split,
+)
 from likewise.methods.method import Batch, Progress
 from likewise.training import optimisers
 from likewise.training.machine import detect, fabric
@@ -78,8 +89,8 @@ class Findings:
             f"would train {self.plan.encoder.name} by {self.plan.method} ({self.plan.variant}):",
             *(f"  {choice.setting} = {choice.value}: {choice.reason}" for choice in self.plan.choices),
             "",
-            f"expect {self.images_per_second:,.0f} images/s, {self.minutes_per_epoch:.1f} minutes an epoch; "
-            f"decoding once before that, {self.decode_per_second:,.0f} images/s",
+            f"expect {self.images_per_second:,.0f} images/s, {self.minutes_per_epoch:.1f} minutes an epoch",
+            f"decoding, once before that: {self.decode_per_second:,.0f} images/s",
             f"time of a step: {shares}; bottleneck: {self.bottleneck}",
         ]
         return "\n".join(lines)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from likewise import methods
 from likewise.encoders import Encoder, EncoderSpec, build
@@ -61,12 +62,19 @@ def optimizer_of(method: Method) -> torch.optim.Optimizer:
     return torch.optim.SGD(list(method.parameter_groups()), lr=0.05, momentum=0.9)
 
 
-def one_step(method: Method, optimizer: torch.optim.Optimizer, step: int, **share: int) -> Terms:
-    """One optimiser step in the order of the training loop."""
+def one_step(
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    wrapped: Module | None = None,
+    rank: int = 0,
+    world: int = 1,
+) -> Terms:
+    """One optimiser step in the order of the training loop, through a distributed wrapper where there is one."""
     progress = Progress(step, step / 10, 0)
     method.before_step(progress)
-    views, batch = batch_at(method, step, **share)
-    terms: Terms = method(views, batch)
+    views, batch = batch_at(method, step, rank=rank, world=world)
+    terms: Terms = (wrapped or method)(views, batch)
     optimizer.zero_grad()
     terms.loss.backward()
     method.after_backward(progress)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.contract.gauntlet import ALL, BATCH, batch_at, make, one_step, optimizer_of, student_of
 
 from likewise import methods
 from likewise.encoders import Encoder, load_encoder
@@ -16,6 +15,7 @@ from likewise.methods.method import Progress
 from likewise.teachers import Frozen, Momentum
 from likewise.training.health import Health
 from likewise.training.run import RunDirectory
+from tests.contract.gauntlet import ALL, BATCH, batch_at, make, one_step, optimizer_of, student_of
 
 each_method = pytest.mark.parametrize("name", ALL)
 

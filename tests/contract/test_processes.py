@@ -11,49 +11,25 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from tests.contract.gauntlet import ALL, make, one_step, optimizer_of
 from torch.nn.parallel import DistributedDataParallel
 
 from likewise.encoders import norms
+from tests.contract.gauntlet import ALL, make, one_step, optimizer_of
 
 STEPS = 3
 
 
 def run(name: str, rank: int, world: int) -> dict[str, Any]:
-    """A few steps in float64; losses and final state."""
+    """A few steps in float64; mean losses over processes, and final state."""
     method = make(name, dtype=torch.float64)
     if world > 1:
         norms.convert(method, sync=True)
     optimizer = optimizer_of(method)
     wrapped = DistributedDataParallel(method, broadcast_buffers=False) if world > 1 else method
-    losses = []
-    for step in range(STEPS):
-        losses.append(distributed_step(method, wrapped, optimizer, step, rank, world))
-    return {"losses": torch.stack(losses), "state": {k: v.clone() for k, v in method.state_dict().items()}}
-
-
-def distributed_step(
-    method: Any, wrapped: Any, optimizer: torch.optim.Optimizer, step: int, rank: int, world: int
-) -> torch.Tensor:
-    """`one_step` through the distributed wrapper; the loss is the mean over processes."""
-    original, method.forward = method.forward, method.forward
-    if world == 1:
-        return one_step(method, optimizer, step).loss.detach()
-    from tests.contract.gauntlet import batch_at
-
-    from likewise.methods.method import Progress
-
-    progress = Progress(step, step / 10, 0)
-    method.before_step(progress)
-    terms = wrapped(*batch_at(method, step, rank=rank, world=world))
-    optimizer.zero_grad()
-    terms.loss.backward()
-    method.after_backward(progress)
-    optimizer.step()
-    method.after_step(progress)
-    loss = terms.loss.detach()
-    dist.all_reduce(loss)
-    return loss / world
+    losses = torch.stack([one_step(method, optimizer, s, wrapped, rank, world).loss.detach() for s in range(STEPS)])
+    if world > 1:
+        dist.all_reduce(losses)
+    return {"losses": losses / world, "state": {k: v.clone() for k, v in method.state_dict().items()}}
 
 
 def worker(rank: int, world: int, port: int, out: str) -> None:

@@ -60,7 +60,7 @@ def budget(markdown: str) -> dict[str, str]:
     """
     found = {"epochs": "1", "width": "8"}
     for comment in _BUDGET.finditer(markdown):
-        found |= dict(pair.split("=", 1) for pair in comment["pairs"].split())
+        found |= dict(pair.split("=", 1) for pair in comment["pairs"].split() if "=" in pair)
     return {name: value for name, value in found.items() if value}
 
 

@@ -47,7 +47,8 @@ def test_train_to_test_where_there_are_splits(split_data: Path) -> None:
     ]
     for score in result.scores:
         assert (score.split, score.n, score.which) == ("train -> test", 30, "student")
-        assert score.value > 0.8  # bright against dark is seen by any network
+        if score.k != 60:  # where everybody votes, nothing is told apart
+            assert score.value > 0.8  # bright against dark is seen by any network
         assert score.protocol
 
 

@@ -1,19 +1,16 @@
-"""How good is it: features extracted once, and probes on them."""
+"""How good an encoder is: features once, many probes, and with every score the protocol by which it was got.
+
+result = evaluate("runs/photos-isd-resnet18", "photos/", labels="folders")
+for score in result:
+    print(score.name, score.k, score.value, score.protocol)
+"""
 
 from __future__ import annotations
 
-from likewise.evaluation.evaluate import evaluate
-from likewise.evaluation.features import cached_features, evaluation_view, extract
-from likewise.evaluation.linear import Linear, fit_linear
+from likewise.evaluation import knn, linear
+from likewise.evaluation.features import cached_features, extract
+from likewise.evaluation.online import online_knn
 from likewise.evaluation.scores import Evaluation, Score
+from likewise.evaluation.scoring import evaluate
 
-__all__ = [
-    "Evaluation",
-    "Linear",
-    "Score",
-    "cached_features",
-    "evaluate",
-    "evaluation_view",
-    "extract",
-    "fit_linear",
-]
+__all__ = ["Evaluation", "Score", "cached_features", "evaluate", "extract", "knn", "linear", "online_knn"]

@@ -1,85 +1,201 @@
-"""Features of all pictures, extracted once and kept."""
+"""Features of pictures: computed once, in eval mode, of the centre of each picture, and kept.
+
+Shapes: N pictures, F features, B pictures in a batch.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from likewise.data import Images
+from likewise.data.fingerprints import digest, digest_array
 from likewise.data.places import cache_root
 from likewise.encoders import Encoder
+from likewise.errors import InputError, unknown
 from likewise.training.files import write_aside
 from likewise.views import ViewPolicy, centre, make_views
 
-SMALL_PICTURE = 64
-"""Up to this side the whole picture is looked at, above it the usual 7/8 of the short side about the centre."""
-BATCH = 256
-Report = Callable[[int, int], None]
+Precision = Literal["float32", "bf16"]
+Channels = tuple[float, float, float]
+Progress = Callable[[int, int], None]
+"""Called with the number of pictures done and the number of all."""
+
+WHOLE_UP_TO = 64
+"""Up to this side in pixels the whole middle square is looked at, above it a share of `FRACTION` (256 -> 224)."""
+FRACTION = 0.875
+CACHE_BYTES = 4 * 2**30
+"""Kept features take at most this much; those not used for longest go first."""
+_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
-def evaluation_view(encoder: Encoder) -> ViewPolicy:
-    """What the encoder sees of a picture when it is judged: its centre, nothing random.
-
-    Resize-256-then-crop-224 of ISD's protocol is the centre of 7/8 of the short side.
-    """
-    spec = encoder.spec
-    fraction = 1.0 if spec.image_size <= SMALL_PICTURE else 0.875
-    return centre(spec.image_size, mean=spec.mean, std=spec.std, fraction=fraction)
-
-
-@torch.inference_mode()
 def extract(
     encoder: Encoder,
     images: Images,
     *,
-    device: torch.device | str = "cpu",
-    batch_size: int = BATCH,
-    progress: Report | None = None,
+    image_size: int | None = None,
+    mean: Channels | None = None,
+    std: Channels | None = None,
+    device: torch.device | str | None = None,
+    batch_size: int = 256,
+    precision: Precision = "float32",
+    progress: Progress | None = None,
 ) -> Tensor:
-    """(N, F) float32 pooled features of all pictures, on the CPU.
+    """Features of all pictures, (N, F) float32 on the CPU, in their order.
 
-    The encoder works in eval mode and in float32, whatever it was trained in: scores then do not depend on the
-    machine. Its mode is put back afterwards.
+    Each picture is seen once, by its centre (`evaluation_view`). Size and normalisation are the encoder's own unless
+    given. The encoder is moved to `device` if one is given and is in the mode it was in when this returns. With
+    `precision="bf16"` products are computed in bfloat16: on processors that have it about 1.7 times as fast, but a
+    tenth of the nearest neighbours of an untrained encoder change, so scores are made in float32.
+
+    Raises InputError for no pictures, and for a precision that does not exist.
     """
-    was_training = encoder.training
-    encoder.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    policy = evaluation_view(encoder)
-    features_NF = torch.empty(len(images), encoder.features)
-    for start in range(0, len(images), batch_size):
-        index = np.arange(start, min(start + batch_size, len(images)))
-        pixels, sizes = images.gather(index)
-        view = make_views({"centre": policy}, pixels.to(device), sizes.to(device), seed=0, step=0)["centre"]
-        features_NF[start : start + len(index)] = encoder(view.image).float().cpu()
-        if progress is not None:
-            progress(start + len(index), len(images))
-    encoder.train(was_training)
+    if precision not in _DTYPES:
+        raise unknown("precision", precision, _DTYPES)
+    if not len(images):
+        raise InputError(f"{images.name} holds no pictures to compute features of")
+    view = evaluation_view(encoder, image_size=image_size, mean=mean, std=std)
+    if device is not None:
+        encoder.to(device)
+    where = next(encoder.parameters()).device
+    batch_size = _batch_for(view.size, batch_size, where)
+    features_NF: Tensor | None = None
+    with _evaluating(encoder), torch.inference_mode():
+        for start, (pixels, sizes) in _batches(images, batch_size):
+            image = make_views({"centre": view}, pixels.to(where), sizes, seed=0, step=0)["centre"].image
+            with torch.autocast(where.type, _DTYPES[precision], enabled=precision != "float32"):
+                rows_BF = encoder(image)
+            if features_NF is None:
+                with torch.inference_mode(False):  # what comes of it may be trained on
+                    features_NF = torch.empty(len(images), rows_BF.shape[1])
+            features_NF[start : start + len(rows_BF)] = rows_BF.float().cpu()
+            if progress is not None:
+                progress(start + len(rows_BF), len(images))
+    assert features_NF is not None
     return features_NF
+
+
+def evaluation_view(
+    encoder: Encoder, *, image_size: int | None = None, mean: Channels | None = None, std: Channels | None = None
+) -> ViewPolicy:
+    """How pictures are shown to `encoder` when it is not trained: the middle square, resized, normalised."""
+    size = image_size or encoder.spec.image_size
+    return centre(size, mean=mean or encoder.spec.mean, std=std or encoder.spec.std, fraction=view_fraction(size))
+
+
+def view_fraction(image_size: int) -> float:
+    """Share of the short side that the middle square takes."""
+    return 1.0 if image_size <= WHOLE_UP_TO else FRACTION
 
 
 def cached_features(
     encoder: Encoder,
     images: Images,
     *,
-    device: torch.device | str = "cpu",
     cache_dir: Path | None = None,
-    progress: Report | None = None,
+    device: torch.device | str | None = None,
+    batch_size: int = 256,
+    precision: Precision = "float32",
+    progress: Progress | None = None,
 ) -> Tensor:
-    """`extract`, kept on disk under a key of the weights, the pictures and the view; memory-mapped when found again."""
-    key = hashlib.sha256()
-    for name, value in sorted(encoder.backbone.state_dict().items()):
-        key.update(name.encode())
-        key.update(value.detach().cpu().numpy().tobytes())
-    key.update(f"{images.fingerprint}|{len(images)}|{evaluation_view(encoder)}|float32".encode())
-    key.update(images.sizes.tobytes())
-    path = cache_root(cache_dir) / "features" / f"{key.hexdigest()[:32]}.npy"
-    if not path.exists():
+    """`extract` with the encoder's own view, or what it gave before: (N, F) float32, memory-mapped.
+
+    Kept under the cache directory (see `likewise.data`), keyed by the weights themselves, the pictures, the view and
+    the precision. A file appears there only when it is whole; a damaged one is made again. Changes to the tensor that
+    is returned do not reach the file.
+    """
+    view = evaluation_view(encoder)
+    key = digest(weights_key(encoder), images.fingerprint, view, precision)
+    path = cache_root(cache_dir) / "features" / f"{key}.npy"
+    kept = _load(path, len(images))
+    if kept is not None:
+        if progress is not None:
+            progress(len(images), len(images))
+        return kept
+    found = extract(encoder, images, device=device, batch_size=batch_size, precision=precision, progress=progress)
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        features_NF = extract(encoder, images, device=device, progress=progress)
         with write_aside(path) as file:
-            np.save(file, features_NF.numpy())
-    return torch.from_numpy(np.load(path, mmap_mode="c"))
+            np.save(file, found.numpy())
+        _forget(path.parent, CACHE_BYTES)
+    except OSError as error:
+        reason = error.strerror or error
+        warnings.warn(f"features are not kept in {path.parent}, so they will be computed again: {reason}", stacklevel=2)
+    return found
+
+
+def weights_key(encoder: Encoder) -> str:
+    """Hexadecimal name of the encoder: its description and every value of its weights, wherever they lie."""
+    state = encoder.backbone.state_dict()
+    values = (digest_array(state[name].detach().cpu().contiguous().view(-1).numpy()) for name in sorted(state))
+    return digest(sorted(asdict(encoder.spec).items()), *sorted(state), *values)
+
+
+def _load(path: Path, count: int) -> Tensor | None:
+    """The features in `path`, or None where there are none or only damaged ones."""
+    try:
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+        path.touch()  # used now
+    except (OSError, ValueError, EOFError):
+        return None
+    if array.ndim != 2 or len(array) != count or array.dtype != np.float32:
+        return None
+    return torch.from_numpy(array)
+
+
+def _forget(folder: Path, most: int) -> None:
+    """Remove the features that were not used for longest until the rest takes at most `most` bytes."""
+    files = []
+    for path in folder.glob("*.npy"):
+        with contextlib.suppress(FileNotFoundError):  # another process forgets too
+            facts = path.stat()
+            files.append((facts.st_mtime, facts.st_size, path))
+    total = 0
+    for place, (_, size, path) in enumerate(sorted(files, reverse=True)):
+        total += size
+        if total > most and place:
+            path.unlink(missing_ok=True)
+
+
+def _batch_for(image_size: int, batch_size: int, device: torch.device) -> int:
+    """Pictures that go through the encoder together: on a processor fewer large ones, so that memory stays small."""
+    if device.type != "cpu" or image_size <= WHOLE_UP_TO:
+        return batch_size
+    return max(1, min(batch_size, max(8, batch_size * WHOLE_UP_TO**2 // image_size**2)))
+
+
+def _batches(images: Images, batch_size: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+    """First position, and pixels with sizes, of each batch; the next is fetched while one is used."""
+    starts = range(0, len(images), batch_size)
+    with ThreadPoolExecutor(1, thread_name_prefix="likewise-gather") as pool:
+
+        def fetch(start: int) -> tuple[Tensor, Tensor]:
+            return images.gather(np.arange(start, min(start + batch_size, len(images))))
+
+        waiting = pool.submit(fetch, 0)
+        for start in starts:
+            ready = waiting.result()
+            if start + batch_size < len(images):
+                waiting = pool.submit(fetch, start + batch_size)
+            yield start, ready
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards every part is in the mode it was in, which need not be the same for all."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode

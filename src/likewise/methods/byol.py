@@ -44,7 +44,7 @@ class BYOL(Method):
         """Settings of BYOL. The defaults are those of the small preset."""
 
         symmetric: bool = False
-        """Sum of both directions (twice the cost); otherwise the student sees the first view, the teacher the second."""
+        """Sum of both directions, at twice the cost; otherwise the student sees the first view only."""
         momentum: float = 0.99
         """tau: share of its old weights that the teacher keeps at each step; the first value where it rises."""
         momentum_schedule: Literal["constant", "cosine"] = "constant"
@@ -58,7 +58,7 @@ class BYOL(Method):
         last_bias: bool = True
         """Bias in the last layer of both heads; the official code has none."""
         views: Literal["asymmetric", "same"] = "asymmetric"
-        """asymmetric: the official pair (above 64 px blur 1.0 / .1, solarise 0 / .2); same: the MoCo v2 policy twice."""
+        """asymmetric: the official pair (blur 1.0 / .1 above 64 px, solarise 0 / .2); same: the MoCo v2 policy."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
         """Smallest and largest share of the picture that a crop covers."""
 

@@ -55,11 +55,11 @@ class ISD(Method):
         temperature_student: float = 0.1
         """Ts: divides the student's similarities."""
         temperature_teacher: float = 0.02
-        """Tt: divides the teacher's similarities. Sharper than the student's keeps only the nearest rows in the target."""
+        """Tt: divides the teacher's similarities. Sharper than Ts, only the nearest rows stay in the target."""
         momentum: float = 0.99
         """m: share of its old weights that the teacher keeps at each step."""
         projector: bool = True
-        """A two-layer head F - 2F - D on both student and teacher. Without it the pooled features are compared (D = F)."""
+        """A two-layer head F - 2F - D on student and teacher. Without it the pooled features are compared (D = F)."""
         embedding: int = 64
         """D with a projector; 0 stands for a quarter of the encoder's features F."""
         predictor: Literal["wide", "plain"] = "wide"

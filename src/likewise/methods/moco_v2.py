@@ -56,7 +56,7 @@ class MoCoV2(Method):
         hidden: bool = True
         """The v2 head F - F - D; without it one linear layer F - D as in v1 and in the official CIFAR-10 notebook."""
         split_batch_norm: int = 8
-        """Groups that the encoder's batch statistics are computed in, so that they cannot tell a query its key; 1: off."""
+        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
         shuffle: bool = False
         """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
         symmetric: bool = False

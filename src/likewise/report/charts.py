@@ -125,17 +125,19 @@ def line_chart(line: Line) -> str:
     points = json.dumps([[round(frame.across(a), 1), round(frame.down(b), 1)] for a, b in zip(x, strong, strict=True)])
     said = json.dumps([f"{line.unit_x} {shown(a)}: {shown(b)}" for a, b in zip(x, strong, strict=True)])
     last = frame.across(float(x[-1])), frame.down(float(strong[-1]))
-    return "".join((
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(line.title)}" '
-        f'data-points="{escape(points)}" data-said="{escape(said)}">',
-        _axes(frame, line.unit_x),
-        _reference(frame, line.reference),
-        _path(frame, x, y, "raw") if noisy else "",
-        _path(frame, x, strong, "line"),
-        f'<circle class="dot" cx="{last[0]:.1f}" cy="{last[1]:.1f}" r="3"/>',
-        f'<g class="probe" visibility="hidden"><line y1="{TOP}" y2="{HEIGHT - BOTTOM}"/><circle r="3.5"/></g>',
-        "</svg>",
-    ))
+    return "".join(
+        (
+            f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(line.title)}" '
+            f'data-points="{escape(points)}" data-said="{escape(said)}">',
+            _axes(frame, line.unit_x),
+            _reference(frame, line.reference),
+            _path(frame, x, y, "raw") if noisy else "",
+            _path(frame, x, strong, "line"),
+            f'<circle class="dot" cx="{last[0]:.1f}" cy="{last[1]:.1f}" r="3"/>',
+            f'<g class="probe" visibility="hidden"><line y1="{TOP}" y2="{HEIGHT - BOTTOM}"/><circle r="3.5"/></g>',
+            "</svg>",
+        )
+    )
 
 
 def _path(frame: Frame, x: Floats, y: Floats, kind: str) -> str:

@@ -173,7 +173,9 @@ def agreement(images: Images, unit_NF: Floats) -> dict[str, Any] | None:
     labels = images.labels[known]
     k = min(NEIGHBOURS, len(known) - 1)
     asked = np.unique(np.linspace(0, len(known) - 1, min(COUNTED, len(known))).astype(np.int64))
-    near_Qk = np.concatenate([nearest(unit_NF[known], part, k)[0] for part in np.array_split(asked, -(-len(asked) // 256))])
+    near_Qk = np.concatenate(
+        [nearest(unit_NF[known], part, k)[0] for part in np.array_split(asked, -(-len(asked) // 256))]
+    )
     same = float((labels[near_Qk] == labels[asked][:, None]).mean())
     counts = np.unique(labels, return_counts=True)[1].astype(np.float64)
     chance = float((counts * (counts - 1)).sum() / (len(known) * (len(known) - 1)))

@@ -216,7 +216,8 @@ def decoding(name: str, *, enabled: bool = True, verb: str = "decode") -> Iterat
     Nothing is shown where the pictures are decoded already, since then nothing is called.
     """
     console = Console(stderr=True, highlight=False)
-    columns = (TextColumn(f"[bold]{verb}[/] {{task.description}}"), BarColumn(bar_width=24), TextColumn("{task.completed:,}"))
+    words = TextColumn(f"[bold]{verb}[/] {{task.description}}")
+    columns = (words, BarColumn(bar_width=24), TextColumn("{task.completed:,}"))
     bar = Progress(*columns, console=console, disable=not (enabled and console.is_terminal), transient=True)
     with bar:
         task = bar.add_task(name, total=None)

@@ -14,7 +14,17 @@ from rich.console import Console
 from torch import nn
 
 from likewise import methods
-from likewise.data import Images, Loader, Sampler, Source, cached_side, describe, open_source, prepare, split_names, training_split
+from likewise.data import (
+    Images,
+    Loader,
+    Sampler,
+    cached_side,
+    describe,
+    open_source,
+    prepare,
+    split_names,
+    training_split,
+)
 from likewise.encoders import Encoder, build, norms
 from likewise.errors import InputError, TrainingStopped, unknown
 from likewise.methods.method import Facts, Method

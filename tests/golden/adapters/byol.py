@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from adapters import Vectors, same
 
+from adapters import Vectors, same
 from likewise.similarity import pull, unit
 from likewise.training import schedules
 

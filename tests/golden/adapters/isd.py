@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from adapters import Vectors, same
 from torch import Tensor, nn
 
+from adapters import Vectors, same
 from likewise.encoders import heads
 from likewise.memory import LABEL, Queue
 from likewise.methods.isd import ISD

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from adapters import Vectors, same
 
+from adapters import Vectors, same
 from likewise.encoders.norms import SplitBatchNorm2d
 from likewise.evaluation import knn
 from likewise.memory import Queue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from adapters import Vectors, same
-
 from likewise.memory import LABEL, Queue
 from likewise.methods.msf import mean_shift
 from likewise.similarity import purity, unit
