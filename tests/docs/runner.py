@@ -69,6 +69,8 @@ class Page:
     def command(self, line: str) -> None:
         """Run a `likewise` command for real, check that what other commands ask for exists, refuse the rest."""
         words = shlex.split(line, comments=True)
+        if words[0] in {"srun", "torchrun"}:
+            words = words[words.index("likewise") :]  # what they start, as the only process
         if words[0] == "likewise":
             self.likewise(shrunk(words[1:], self.budget))
         elif words[0] == "make":
@@ -110,7 +112,7 @@ class Page:
 
 def shrunk(arguments: list[str], budget: Mapping[str, str]) -> list[str]:
     """The same command with the small budget of the test in place of its own; commands that do not train stay."""
-    if arguments[0] != "train" or {"--help", "-h", "--resume"} & set(arguments):
+    if arguments[0] != "train" or {"--help", "-h"} & set(arguments):
         return arguments
     flags = {f"--{name.replace('_', '-')}": value for name, value in budget.items()}
     kept, rest = [], iter(arguments)

@@ -49,10 +49,7 @@ def evaluate(
 
     Raises InputError for a run, role, probe, split or labels that do not exist, and for features that are not finite.
     """
-    probes = tuple(dict.fromkeys([probe] if isinstance(probe, str) else probe))
-    for name in probes:
-        if name not in PROBES:
-            raise unknown("probe", name, PROBES)
+    probes = _checked([probe] if isinstance(probe, str) else probe)
     subject = open_subject(run, which)
     data = subject.default_data() if data is None else data
     where = torch.device(device) if device is not None else _best_device()
@@ -78,6 +75,16 @@ def evaluate(
     if subject.run is not None and shown is not None:
         _record(subject, result, rows, shown)
     return result
+
+
+def _checked(probes: Sequence[str]) -> tuple[str, ...]:
+    """The probes, each once. Raises InputError for none, and for one that does not exist."""
+    if not probes:
+        raise InputError(f"no probe was asked for: allowed are {', '.join(sorted(PROBES))}")
+    for name in probes:
+        if name not in PROBES:
+            raise unknown("probe", name, PROBES)
+    return tuple(dict.fromkeys(probes))
 
 
 def _features(
@@ -139,9 +146,3 @@ def _best_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def check_probes(found: Sequence[Score]) -> None:
-    """Raise InputError where there is no score at all."""
-    if not found:
-        raise InputError("no probe was asked for: allowed are knn and linear")

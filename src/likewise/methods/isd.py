@@ -123,7 +123,7 @@ class ISD(Method):
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=256, epochs=30),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=128, epochs=30),
             note="tuned for pictures up to 64 px and minutes of training; see docs/performance.md",
         ),
         "r18": Preset(

@@ -1,7 +1,7 @@
-"""One HTML file that shows how a run went and what its encoder finds alike; it opens offline."""
+"""What came of a run, as one page that people would rather look at than read: `write_report`."""
 
 from __future__ import annotations
 
-from likewise.report.page import write_report
+from likewise.report.page import PICTURED, write_report
 
-__all__ = ["write_report"]
+__all__ = ["PICTURED", "write_report"]

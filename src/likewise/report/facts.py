@@ -1,112 +1,152 @@
-"""What a run directory says, read leniently: a report of half a run is better than none."""
+"""What a run directory says, read once, and the few numbers that are derived from it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from likewise import methods
-from likewise.errors import InputError
-from likewise.report import scoring
-from likewise.report.text import number
 from likewise.training.run import RunDirectory
 
-Tone = str
-"""`good`, `warn`, `bad` or `plain`: a class of the style sheet."""
-TONES: Mapping[str, Tone] = {"healthy": "good", "at risk": "warn", "collapsed": "bad"}
+PARTS = ("data", "views", "model")
+"""What the time of a step is spent on."""
+
+
+class Curve(NamedTuple):
+    """One measured quantity over time."""
+
+    x: list[float]
+    """Minutes of training."""
+    y: list[float]
+    """Finite values."""
+
+
+class Gain(NamedTuple):
+    """A score before and after training, by the same protocol on the same pictures."""
+
+    before: float | None
+    after: float
+    what: str
+    """What was measured, in words."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything a section may show."""
+    """Everything that the report says about a run. Every field may lack what an unfinished run does not know yet."""
 
     path: Path
-    """The run directory, as the caller named it."""
+    """The run directory."""
     run: dict[str, Any]
     """run.json."""
-    metrics: Sequence[dict[str, Any]]
-    """Lines of metrics.jsonl."""
-    broken: Sequence[tuple[str, str]]
-    """(name, reason) of each picture that could not be read."""
-    pictures: dict[str, Any] | None
-    """What `likewise.report.pictures.show` made, now or earlier."""
+    metrics: list[dict[str, Any]]
+    """metrics.jsonl."""
+    broken: list[dict[str, Any]]
+    """broken.json: pictures that were left out, with reasons."""
+
+    @classmethod
+    def read(cls, path: Path) -> Facts:
+        """Read a run directory. Raises InputError where there is none, or run.json is damaged."""
+        directory = RunDirectory.open(path)
+        return cls(path, directory.read(), directory.metrics(), _list_in(path / "broken.json"))
 
     def part(self, name: str) -> dict[str, Any]:
-        """An object inside run.json; empty where it is missing."""
+        """An object of run.json, empty where there is none."""
         found = self.run.get(name)
         return found if isinstance(found, dict) else {}
 
-    def curve(self, name: str) -> tuple[list[float], list[float]]:
-        """Epochs and values of one measure, lines without a finite value left out."""
-        found = [(number(line.get("epoch")), number(line.get(name))) for line in self.metrics]
-        kept = [(epoch, value) for epoch, value in found if epoch is not None and value is not None]
-        return [epoch for epoch, _ in kept], [value for _, value in kept]
+    def curve(self, name: str) -> Curve:
+        """A column of the metrics over minutes (steps, where lines lack the time)."""
+        points = [
+            (float(line.get("minutes", line.get("step", number))), float(value))
+            for number, line in enumerate(self.metrics)
+            if isinstance(value := line.get(name), int | float) and math.isfinite(value)
+        ]
+        return Curve([x for x, _ in points], [y for _, y in points])
 
-    def typical(self, name: str) -> float | None:
-        """Mean over the second half of the run, where it has found its pace; None without values."""
-        values = self.curve(name)[1]
-        later = values[len(values) // 2 :]
-        return sum(later) / len(later) if later else None
+    def last(self, name: str) -> Any:
+        """The newest value of a column that is there, or None."""
+        return next((line[name] for line in reversed(self.metrics) if line.get(name) is not None), None)
 
-    @cached_property
-    def title(self) -> str:
-        """Full name of the method; its short one where the method is not installed here."""
-        name = str(self.run.get("method", "unknown method"))
-        try:
-            return methods.find(name).card.title
-        except InputError:
-            return name
+    def recent(self, name: str) -> float | None:
+        """Mean of the last twentieth of a column, or None where there is no number."""
+        values = self.curve(name).y
+        tail = values[-max(1, len(values) // 20) :]
+        return sum(tail) / len(tail) if tail else None
 
     @cached_property
-    def paper(self) -> str | None:
-        """Where the method was published."""
-        try:
-            return methods.find(str(self.run.get("method", ""))).card.paper
-        except InputError:
+    def minutes(self) -> float:
+        """Time of training so far."""
+        return float(self.run.get("minutes") or self.last("minutes") or 0.0)
+
+    @cached_property
+    def images_seen(self) -> int:
+        """Pictures that passed through the encoder, each pass counted."""
+        return int(self.last("images") or 0)
+
+    @cached_property
+    def images_per_second(self) -> float | None:
+        """Over the whole run."""
+        return self.images_seen / (60 * self.minutes) if self.minutes and self.images_seen else None
+
+    @cached_property
+    def queue(self) -> int | None:
+        """K, what the teacher's entropy is compared with."""
+        value = self.part("settings").get("queue_size")
+        return int(value) if isinstance(value, int | float) and value > 1 else None
+
+    @cached_property
+    def time_shares(self) -> dict[str, float] | None:
+        """Shares of the time that went to data, views, model and the rest; None where it was not measured."""
+        spent = dict.fromkeys(PARTS, 0.0)
+        total, before = 0.0, 0.0
+        for line in self.metrics:
+            now = float(line.get("minutes") or before)
+            shares = [line.get(f"share_{part}") for part in PARTS]
+            if all(isinstance(share, int | float) for share in shares):
+                lasted = max(now - before, 1e-9)
+                total += lasted
+                for part, share in zip(PARTS, shares, strict=True):
+                    spent[part] += lasted * float(share or 0.0)
+            before = now
+        if not total:
             return None
+        shares_of = {part: value / total for part, value in spent.items()}
+        return {**shares_of, "rest": max(0.0, 1.0 - sum(shares_of.values()))}
 
     @cached_property
-    def health(self) -> str | None:
-        """Last verdict, None before the first."""
-        verdicts = [line["health"] for line in self.metrics if isinstance(line.get("health"), str)]
-        return verdicts[-1] if verdicts else None
-
-    @cached_property
-    def minutes(self) -> float | None:
-        """Training time."""
-        noted = number(self.run.get("minutes"))
-        return noted if noted is not None else number(self.metrics[-1].get("minutes")) if self.metrics else None
-
-    @cached_property
-    def comparisons(self) -> list[scoring.Comparison]:
-        """Scores that may be compared side by side."""
-        scores = self.run.get("scores")
-        return scoring.comparisons(score for score in scores if isinstance(score, dict)) if scores else []
-
-    @cached_property
-    def encoder(self) -> str:
-        """`resnet18, width 16`."""
-        spec = self.part("encoder")
-        name, width = str(spec.get("name", "encoder")), spec.get("width")
-        return f"{name}, width {width}" if width not in {None, 64} else name
-
-
-def gather(path: Path, shown: dict[str, Any] | None) -> Facts:
-    """Read a run. Raises InputError where `path` holds none, or its run.json is damaged."""
-    directory = RunDirectory.open(path)
-    return Facts(path, directory.read(), directory.metrics(), _broken(path / "broken.json"), shown)
+    def gain(self) -> Gain | None:
+        """What training brought, by 20 nearest neighbours where that was measured; None where nothing was."""
+        scores = [score for score in self.run.get("scores") or [] if isinstance(score, dict)]
+        order = {("knn", 20): 0, ("knn", 1): 1, ("knn", 200): 2, ("linear", None): 3}
+        trained = [score for score in scores if score.get("which") != "untrained"]
+        trained.sort(key=lambda score: (score.get("which") != "student", order.get((score["name"], score["k"]), 9)))
+        if trained:
+            best = trained[0]
+            same = ("name", "k", "split", "data")
+            before = next(
+                (
+                    score["value"]
+                    for score in scores
+                    if score.get("which") == "untrained" and all(score.get(key) == best.get(key) for key in same)
+                ),
+                None,
+            )
+            probe = "linear probe" if best["name"] == "linear" else f"{best['k']}-nearest-neighbour"
+            return Gain(before, best["value"], f"{probe} accuracy on {best['n']:,} {best['split']} pictures")
+        values = self.curve("knn").y
+        if not values:
+            return None
+        before = values[0] if len(values) > 1 else None
+        return Gain(before, values[-1], "nearest-neighbour accuracy while training, on a fixed sample")
 
 
-def _broken(path: Path) -> list[tuple[str, str]]:
-    if not path.is_file():
-        return []
+def _list_in(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON list; none where the file is not there or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-    except ValueError:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return []
-    entries = found if isinstance(found, list) else []
-    return [(str(entry.get("name", "")), str(entry.get("reason", ""))) for entry in entries if isinstance(entry, dict)]
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []

@@ -78,7 +78,7 @@ def grid_for(total: int) -> Grid:
 
 def snap(places_N2: Floats, grid: Grid) -> Cells:
     """Cells (N, 2), column and row, each used once, that move the pictures least (sum of squares)."""
-    from scipy.optimize import linear_sum_assignment
+    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
     column, row = np.meshgrid(np.arange(grid.columns), np.arange(grid.rows))
     cells_C2 = np.stack([column.ravel(), row.ravel()], axis=1)

@@ -1,72 +1,92 @@
-"""`write_report`: from a run directory to one HTML file."""
+"""The page: all sections in order, one file, nothing fetched from anywhere."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import likewise
-from likewise.report import pictures, recipe, sections, style, training
-from likewise.report.facts import Facts, gather
-from likewise.report.text import escape
+import torch
+from torch import Tensor
+
+from likewise.data import Images
+from likewise.data.source import spread
+from likewise.errors import InputError
+from likewise.report import map2d, neighbours, sections
+from likewise.report.facts import Facts
+from likewise.report.markup import section, tag, text
+from likewise.report.script import SCRIPT
+from likewise.report.style import STYLE
 from likewise.training.files import write_aside
-from likewise.training.run import RunDirectory
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from likewise.data import Images
+PICTURED = 1500
+"""Pictures that the map and the neighbours are made of at most."""
 
 
-def write_report(run: Path, *, images: Images | None = None, features: Tensor | None = None) -> Path:
-    """Write RUN/report.html, one file that loads nothing else, and return its path.
+def write_report(
+    run: Path, *, images: Images | None = None, features: Tensor | None = None, which: str = "student"
+) -> Path:
+    """Write report.html into the run directory `run`, and return its path.
 
-    `images` are the N pictures to show and `features` (N, F) what the encoder makes of them; with both the report
-    shows nearest neighbours and a map. These are kept in RUN/pictures.json.gz, so that a report written later without
-    pictures, when there are scores say, shows them still. What is missing in the run directory is left out.
-
-    Raises InputError where `run` is no run directory, and ValueError where there is not one row of features a picture.
+    With `images` and their `features` (N, F), of the encoder `which`, it shows neighbours and a map of at most
+    `PICTURED` of them; both are left out where the features are not finite, as of a run that diverged. The page is one
+    file that opens offline. Raises InputError where there is no run, and where pictures and features do not fit.
     """
-    if images is not None and features is not None and (features.ndim != 2 or len(features) != len(images)):
-        raise ValueError(f"features {tuple(features.shape)} do not fit {len(images)} pictures: one row each is needed")
-    directory = RunDirectory.open(run)
-    if images is not None and len(images):
-        pictures.keep(directory.path, pictures.show(images, features))
-    facts = gather(directory.path, pictures.kept(directory.path))
-    with write_aside(directory.report_file) as file:
-        file.write(page(facts).encode("utf-8", errors="replace"))
-    return directory.report_file
-
-
-def page(facts: Facts) -> str:
-    """The whole document."""
+    facts = Facts.read(Path(run))
+    pictures, said = "", ""
+    if images is not None and features is not None:
+        if len(images) != len(features):
+            raise InputError(f"the report got {len(images)} pictures and features of {len(features)}: one row each")
+        images, features = _sample(images, features.detach().float().cpu())
+        if bool(torch.isfinite(features).all()):
+            pictures = _pictures(images, features, which)
+        else:
+            said = tag("p", "No neighbours and no map: the encoder's features are not finite numbers.", class_="note")
     body = "".join(
-        (
-            sections.header(facts),
-            sections.tiles(facts),
-            sections.neighbours(facts),
-            sections.picture_map(facts),
+        [
+            sections.masthead(facts),
+            said,
+            pictures,
             sections.scores(facts),
-            training.curves(facts),
-            training.health_and_time(facts),
-            recipe.classes(facts),
-            recipe.broken(facts),
-            recipe.settings(facts),
-            recipe.commands(facts),
-            _footer(facts),
-        )
+            sections.training(facts),
+            sections.time_spent(facts),
+            sections.data(facts, images),
+            sections.settings(facts),
+            sections.repeat(facts),
+        ]
     )
-    title = f"{facts.title} on {facts.part('data').get('name', 'pictures')}"
+    path = Path(run) / "report.html"
+    with write_aside(path) as file:
+        file.write(_document(facts, body).encode())
+    return path
+
+
+def _sample(images: Images, features_NF: Tensor) -> tuple[Images, Tensor]:
+    if len(images) <= PICTURED:
+        return images, features_NF
+    index = spread(len(images), PICTURED)
+    return images.subset(index), features_NF[torch.from_numpy(index)]
+
+
+def _pictures(images: Images, features_NF: Tensor, which: str) -> str:
+    grid = neighbours.grid(images, features_NF)
+    alike = neighbours.lead(images, features_NF) if grid else ""
+    return section("neighbours", "What it finds alike", alike, grid) + section(
+        "map",
+        "The collection at a glance",
+        f"Pictures close together are close for the {which}.",
+        map2d.picture_map(images, features_NF),
+    )
+
+
+def _document(facts: Facts, body: str) -> str:
+    title = f"{facts.path.name}, likewise"
+    bar = tag(
+        "nav",
+        tag("span", "likewise", class_="mark"),
+        tag("button", "dark", type="button", class_="theme", aria_label="switch between light and dark"),
+    )
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{style.CSS}</style>\n</head>\n"
-        f'<body>\n<main>{body}</main>\n<div id="tip" role="status"></div>\n<script>{style.SCRIPT}</script>\n</body>\n</html>\n'
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>"
+        f"{bar}{tag('main', body)}{sections.footer(facts)}<script>{SCRIPT}</script></body></html>\n"
     )
-
-
-def _footer(facts: Facts) -> str:
-    paper = f"{escape(facts.paper)}<br>" if facts.paper else ""
-    version = escape(facts.run.get("likewise", likewise.__version__))
-    return f"<footer>{paper}Made with likewise {version}. This file loads nothing from elsewhere.</footer>"

@@ -16,22 +16,32 @@ MOST_CLASSES, MOST_BROKEN = 60, 100
 
 def classes(facts: Facts) -> str:
     """How many pictures each class has; nothing without labels."""
-    shown_pictures = facts.pictures or {}
-    rows = [(str(name), int(amount)) for name, amount in shown_pictures.get("classes") or []]
+    rows, of_what = _counted(facts)
     if len(rows) < 2:
         return ""
-    total, of = shown_pictures["shown"], facts.part("data").get("images")
-    sample = (
-        f"Among {total:,} pictures taken evenly from {of:,}"
-        if isinstance(of, int) and of > total
-        else f"{total:,} pictures"
-    )
     most, least = max(amount for _, amount in rows), min(amount for _, amount in rows)
-    about = f"{sample}, {count(len(rows), 'class', 'classes')}; the largest has {most / least:.1f} times as many as the smallest."
+    times = f"; the largest has {most / least:.1f} times as many as the smallest" if least else ""
+    about = f"{count(sum(amount for _, amount in rows), 'picture')}{escape(of_what)}, {len(rows)} classes{times}."
     if len(rows) > MOST_CLASSES:
         rows = sorted(rows, key=lambda row: -row[1])[:MOST_CLASSES]
         about += f" The {MOST_CLASSES} largest are shown."
     return section("Class balance", about, charts.bars(rows), "classes")
+
+
+def _counted(facts: Facts) -> tuple[list[tuple[str, int]], str]:
+    """(class, pictures), and of what they are: all that were evaluated if known, else those on this page."""
+    counts = facts.part("classes")
+    bank = counts.get("bank")
+    if isinstance(bank, list) and bank:
+        names = counts.get("names") or []
+        named = [str(names[place]) if place < len(names) else str(place) for place in range(len(bank))]
+        return list(
+            zip(named, map(int, bank), strict=True)
+        ), f" of {counts.get('data', 'the data')} that kNN votes with"
+    shown = facts.pictures or {}
+    return [
+        (str(name), int(amount)) for name, amount in shown.get("classes") or []
+    ], " of those that this page is made of"
 
 
 def broken(facts: Facts) -> str:
@@ -43,7 +53,8 @@ def broken(facts: Facts) -> str:
     more = len(facts.broken) - len(entries)
     rest = f'<p class="about">and {more:,} more in broken.json</p>' if more else ""
     table = f'<div class="scroll"><table class="settings"><tbody>{body}</tbody></table></div>{rest}'
-    about = f"{count(len(facts.broken), 'picture')} could not be read and {'was' if len(facts.broken) == 1 else 'were'} left out."
+    were = "was" if len(facts.broken) == 1 else "were"
+    about = f"{count(len(facts.broken), 'picture')} could not be read and {were} left out."
     return section("Broken pictures", about, table, "broken")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,8 +57,8 @@ def comparisons(scores: Iterable[Mapping[str, Any]]) -> list[Comparison]:
             continue
         name, k, data = str(score.get("name", "")), score.get("k"), str(score.get("data", ""))
         protocol, split = str(score.get("protocol", "")), str(score.get("split", ""))
-        # What follows the semicolon is what the probe chose for itself, such as its penalty.
-        key = name, k, data, split, protocol.split(";")[0]
+        # Numbers inside a protocol may be what the probe chose for itself, such as its penalty.
+        key = name, k, data, split, re.sub(r"[\d.e+-]+", "", protocol)
         row = found.setdefault(key, Comparison(name, k, protocol, split, score.get("n"), data))
         role = str(score.get("which", "student"))
         if role != "untrained":

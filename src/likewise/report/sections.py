@@ -1,219 +1,295 @@
-"""The upper part of the page: the result in words, the numbers, what the encoder finds alike, the scores."""
+"""The parts of the report below its pictures: scores, curves, time, data, settings, commands."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from likewise.report import charts, scoring
-from likewise.report.facts import TONES, Facts
-from likewise.report.scoring import Comparison
-from likewise.report.text import count, duration, escape, number, percent, shown
+import numpy as np
 
-STATUSES = {
-    "finished": ("good", "finished"),
-    "running": ("plain", "not finished"),
-    "interrupted": ("warn", "interrupted"),
-    "stopped": ("bad", "stopped"),
-}
+from likewise.data import Images
+from likewise.report import charts
+from likewise.report.facts import Facts
+from likewise.report.markup import command, details, section, table, tag, text
+from likewise.report.numbers import count, minutes, percent, plain, short
+from likewise.report.words import headline, next_commands, status_words, time_words, verdict
 
-
-def section(title: str, about: str, body: str, name: str) -> str:
-    """A titled part of the page; `about` and `body` are HTML."""
-    told = f'<p class="about">{about}</p>' if about else ""
-    return f'<section id="{name}"><h2>{escape(title)}</h2>{told}{body}</section>'
+BARS = 24
+"""Classes that are shown by name; more are shown as a profile."""
+BROKEN_SHOWN = 200
 
 
-# The result --------------------------------------------------------------------------------------------------------
+def masthead(facts: Facts) -> str:
+    """Who, what, from how much, and the gain."""
+    gain = facts.gain
+    numbers = ""
+    if gain is not None:
+        before = (
+            tag("span", percent(gain.before), class_="before") + tag("span", "\u2192", class_="arrow")
+            if (gain.before is not None)
+            else ""
+        )
+        numbers = tag(
+            "div",
+            tag("p", before, tag("strong", percent(gain.after)), class_="gain"),
+            tag(
+                "p",
+                text(gain.what + (", before and after training" if gain.before is not None else "")),
+                class_="small",
+            ),
+            class_="figure",
+        )
+    elif facts.images_seen:
+        numbers = tag(
+            "div",
+            tag("p", tag("strong", count(facts.images_seen)), class_="gain"),
+            tag("p", "pictures seen", class_="small"),
+            class_="figure",
+        )
+    title = tag("div", tag("h1", text(facts.path.name)), tag("p", text(headline(facts)), class_="headline"))
+    return tag("header", tag("div", title, numbers, class_="hero"), _facts_list(facts))
 
 
-def header(facts: Facts) -> str:
-    """What was trained on what for how long, and what came of it."""
-    tone, status = STATUSES.get(str(facts.run.get("status")), ("plain", str(facts.run.get("status", "unknown"))))
-    started = str(facts.run.get("started") or "")[:10]
-    about = [
-        f"<b>{escape(facts.path.resolve().name)}</b>",
-        escape(facts.encoder),
-        escape(facts.part("data").get("name", "")),
-        escape(duration(facts.minutes)) if facts.minutes is not None else "",
-        escape(started),
+def _facts_list(facts: Facts) -> str:
+    encoder, data = facts.part("encoder"), facts.part("data")
+    name = str(encoder.get("name", "-"))
+    width = f", width {encoder['width']}" if encoder.get("width", 64) != 64 else ""
+    size = encoder.get("image_size") or data.get("image_size")
+    speed = facts.images_per_second
+    word = verdict(facts)
+    entries = [
+        ("method", f"{facts.run.get('method', '-')}{f', {v}' if (v := facts.run.get('variant')) else ''}"),
+        ("encoder", f"{name}{width}{f', {size} px' if size else ''}"),
+        ("data", f"{data.get('name', '-')}{f', {count(n)} pictures' if (n := data.get('images')) else ''}"),
+        ("time", f"{minutes(facts.minutes)} on {facts.run.get('device', '-')}" if facts.minutes else "-"),
+        ("speed", f"{count(speed)} pictures/s" if speed else "-"),
+        ("status", status_words(facts.run)),
     ]
-    spans = "".join(f"<span>{part}</span>" for part in about if part)
-    return (
-        f'<header><div class="eyebrow">{spans}<span class="pill {tone}">{escape(status)}</span></div>'
-        f'<h1>{escape(facts.title)}</h1><p class="lead">{_lead(facts)}</p></header>'
-    )
-
-
-def _lead(facts: Facts) -> str:
-    data = facts.part("data")
-    images = data.get("images")
-    of = count(images, "picture") if isinstance(images, int) else "the pictures"
-    time = f" in {duration(facts.minutes)}" if facts.minutes is not None else ""
-    told = [
-        f"{escape(facts.encoder)} looked at {escape(of)} of {escape(data.get('name', 'the data'))}{escape(time)}, "
-        "without labels."
-    ]
-    best = scoring.headline(facts.comparisons)
-    if best is not None:
-        told.append(
-            f"<strong>Its {best.k} nearest neighbours name the right class for {percent(best.after)}</strong> of "
-            f"{escape(count(best.n, 'picture') if best.n else 'the pictures')} held out"
-            + (f"; before training it was {percent(best.before)}." if best.before is not None else ".")
-        )
-    if facts.run.get("status") == "stopped" and facts.run.get("reason"):
-        told.append(f"<strong>{escape(_sentence(str(facts.run['reason'])))}</strong>")
-    return " ".join(told)
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-
-
-# Numbers -----------------------------------------------------------------------------------------------------------
-
-
-def tiles(facts: Facts) -> str:
-    """Four numbers: kNN, linear probe, pace, health."""
-    verdict = facts.health
-    spread, rank = _last(facts, "spread"), _last(facts, "effective_rank")
-    seen = _last(facts, "images")
-    pace = facts.typical("images_per_second")
-    state = f"spread {shown(spread)}, effective rank {shown(rank)}" if spread is not None or rank is not None else ""
-    return (
-        '<div class="tiles">'
-        + _score_tile("Nearest neighbours", scoring.headline(facts.comparisons))
-        + _score_tile("Linear probe", scoring.linear(facts.comparisons))
-        + _tile("Pace", f"{shown(pace)} <small>images/s</small>", f"{shown(seen)} looked at" if seen else "")
-        + _tile("Health", escape(verdict or "unknown"), escape(state), TONES.get(verdict or "", ""))
-        + "</div>"
-    )
-
-
-def _tile(what: str, value: str, note: str, tone: str = "") -> str:
-    return (
-        f'<div class="tile"><div class="what">{escape(what)}</div><div class="value {tone}">{value}</div>'
-        f'<div class="note">{note}</div></div>'
-    )
-
-
-def _score_tile(what: str, row: Comparison | None) -> str:
-    if row is None:
-        return _tile(what, "<small>not scored yet</small>", "see the next commands below")
-    what = f"{what}, k = {row.k}" if row.k is not None else what
-    before = f"untrained {percent(row.before)}" if row.before is not None else escape(row.split)
-    return _tile(what, percent(row.after), charts.dumbbell(row.before, row.after) + before)
-
-
-def _last(facts: Facts, name: str) -> float | None:
-    values = facts.curve(name)[1]
-    return values[-1] if values else None
-
-
-# Pictures ----------------------------------------------------------------------------------------------------------
-
-
-def neighbours(facts: Facts) -> str:
-    """Query pictures, each with what the encoder finds most similar."""
-    shown_pictures = facts.pictures or {}
-    rows = shown_pictures.get("rows") or []
-    if not rows:
-        return ""
-    about = (
-        f"On the left a picture, beside it the {count(len(rows[0]['near']), 'most similar one', 'most similar ones')} among "
-        f"{shown_pictures['shown']:,} of the training set, with the cosine of their features. "
-        "The pictures on the left are spread evenly over the data, not chosen by result."
-    )
-    agreement = shown_pictures.get("agreement")
-    key = ""
-    if agreement:
-        about += (
-            f" Over all {agreement['of']:,}, {percent(agreement['share'], 0)} of the {agreement['k']} nearest share the "
-            f"class; chance would be {percent(agreement['chance'], 0)}."
-        )
-        key = (
-            '<div class="key"><span><i class="back-good"></i>same class</span>'
-            '<span><i class="back-bad"></i>another class, named below</span></div>'
-        )
-    return section("What it finds alike", about, f'{key}<div class="alike">{"".join(map(_row, rows))}</div>', "alike")
-
-
-def _row(row: dict[str, Any]) -> str:
-    query = row["query"]
-    name = query["label"] or str(query["name"]).rsplit("/", 1)[-1]
-    first = f'<figure class="query">{_image(query)}<figcaption>{escape(name)}</figcaption></figure>'
-    return f'<div class="one">{first}{"".join(map(_neighbour, row["near"]))}</div>'
-
-
-def _neighbour(card: dict[str, Any]) -> str:
-    agrees = card["agrees"]
-    kind = {True: " agrees", False: " differs", None: ""}[agrees]
-    other = f" <b>{escape(card['label'])}</b>" if agrees is False else ""
-    similarity = number(card["similarity"])
-    said = f"{similarity:.2f}" if similarity is not None else ""
-    return f'<figure class="near{kind}">{_image(card)}<figcaption>{said}{other}</figcaption></figure>'
-
-
-def _image(card: dict[str, Any]) -> str:
-    about = escape(" · ".join(part for part in (card["label"], card["name"]) if part))
-    return f'<img src="{escape(card["src"])}" alt="{about}" title="{about}" loading="lazy">'
-
-
-def picture_map(facts: Facts) -> str:
-    """Where the pictures lie to one another."""
-    found = (facts.pictures or {}).get("map")
-    if not found:
-        return ""
-    legend = "".join(
-        f'<span><i style="background:{escape(colour)}"></i>{escape(name)}</span>' for name, colour in found["legend"]
-    )
-    about = (
-        f"{count(found['pictures'], 'picture')} by their features: close together means alike to the encoder (t-SNE of 30 "
-        "principal components, moved onto a grid so that none hides another; distances between far groups mean little)."
-        + (" Frames show the class, which training never saw." if legend else "")
-    )
-    body = (
-        f'<div class="map"><img src="{escape(found["src"])}" width="{found["width"]}" height="{found["height"]}" '
-        f'alt="Map of {found["pictures"]} pictures by similarity" data-columns="{found["columns"]}" '
-        f'data-rows="{found["rows"]}" data-cells="{escape(json.dumps(found["cells"]))}">'
-        + (f'<div class="key">{legend}</div>' if legend else "")
-        + "</div>"
-    )
-    return section("The map", about, body, "map")
-
-
-# Scores ------------------------------------------------------------------------------------------------------------
+    cells = [tag("div", tag("dt", text(key)), tag("dd", text(value))) for key, value in entries]
+    health = tag("i", class_=f"lamp {word.word.replace(' ', '-')}") + text(word.title)
+    cells.insert(5, tag("div", tag("dt", "health"), tag("dd", health)))
+    return tag("dl", *cells, class_="facts")
 
 
 def scores(facts: Facts) -> str:
-    """Every score with its protocol, the untrained encoder beside the trained one."""
-    rows = facts.comparisons
-    if not rows:
+    """Every score with its protocol, the untrained encoder beside it."""
+    found = [score for score in facts.run.get("scores") or [] if isinstance(score, dict)]
+    if not found:
         return ""
-    roles = [role for role in scoring.ROLES if any(role in row.values for row in rows)]
-    head = "".join(f'<th class="figure">{escape(role)}</th>' for role in roles)
-    body = "".join(_score_row(row, roles) for row in rows)
-    table = (
-        f'<div class="scroll"><table><thead><tr><th>Probe</th>{head}<th>Protocol</th><th>Data</th>'
-        f'<th class="figure">Pictures</th></tr></thead><tbody>{body}</tbody></table></div>'
+    groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for score in found:
+        key = (score.get("data"), score.get("split"), score.get("name"), score.get("k"))
+        groups.setdefault(key, {})[str(score.get("which"))] = score
+    roles = [role for role in ("untrained", "student", "teacher") if any(role in group for group in groups.values())]
+    rows = [_score_row(key, group, roles) for key, group in groups.items()]
+    marked = ", the untrained marked" if "untrained" in roles else ""
+    head = ["probe", *(text(role) for role in roles), f"of all pictures{marked}", "on"]
+    listing = "".join(
+        tag("li", tag("b", text(_probe(key[2], key[3]))), " ", text(next(iter(group.values())).get("protocol", "")))
+        for key, group in groups.items()
     )
-    about = "Top-1 accuracy with frozen features. Only numbers of the same row may be compared with one another."
-    if "untrained" in roles:
-        about += " Untrained is the same encoder with the weights it started from."
-    return section("Scores", about, table, "scores")
+    notes = "".join(tag("p", text(note), class_="note") for note in facts.run.get("notes") or [])
+    content = (
+        table(head, rows, "scores") + notes + details("How each score was got", tag("ul", listing, class_="protocols"))
+    )
+    lead = "The frozen encoder, judged by pictures whose labels it never learned from."
+    return section("scores", "How good it is", lead, content)
 
 
-def _score_row(row: Comparison, roles: list[str]) -> str:
-    best = max(row.values.values())
-    cells = "".join(
-        f'<td class="figure{" best" if row.values.get(role) == best and len(row.values) > 1 else ""}">'
-        f"{percent(row.values.get(role), 2)}</td>"
+def _score_row(key: tuple[Any, ...], group: dict[str, dict[str, Any]], roles: Sequence[str]) -> list[str]:
+    values = {role: float(score["value"]) for role, score in group.items()}
+    best = max(values.values())
+    cells = [
+        (tag("b", percent(values[role])) if values[role] == best else percent(values[role])) if role in values else "-"
         for role in roles
+    ]
+    after = max((value for role, value in values.items() if role != "untrained"), default=best)
+    before = values.get("untrained")
+    marks = f'<b style="width:{100 * after:.2f}%"></b>'
+    if before is not None:
+        marks += f'<u style="left:{100 * before:.2f}%"></u>'
+    where = next(iter(group.values()))
+    on = f"{count(where.get('n', 0))} {where.get('split', '')} pictures"
+    return [text(_probe(key[2], key[3])), *cells, tag("i", marks, class_="gauge"), text(on)]
+
+
+def _probe(name: Any, k: Any) -> str:
+    if name == "linear":
+        return "linear probe"
+    return f"{k} nearest, weighted" if k == 200 else f"{k} nearest" if k != 1 else "nearest neighbour"
+
+
+def training(facts: Facts) -> str:
+    """The verdict on health and the curves."""
+    word = verdict(facts)
+    banner = tag(
+        "div",
+        tag("i", class_=f"lamp {word.word.replace(' ', '-')}"),
+        tag("div", tag("h3", text(word.title)), tag("p", text(word.sentence))),
+        _timeline(facts),
+        class_="verdict",
     )
-    where = " · ".join(part for part in (row.data, row.split) if part)
-    amount = f"{row.n:,}" if isinstance(row.n, int) else ""
-    return (
-        f'<tr><td class="name">{escape(row.title)}</td>{cells}<td class="dim">{escape(row.protocol)}</td>'
-        f'<td class="dim">{escape(where)}</td><td class="figure dim">{amount}</td></tr>'
+    cards = "".join(_curves(facts))
+    if not cards and not facts.metrics:
+        return section("training", "How it went", "", banner)
+    return section(
+        "training", "How it went", "Over the minutes of training.", banner, tag("div", cards, class_="charts")
     )
+
+
+def _timeline(facts: Facts) -> str:
+    """The verdict over time, as a strip."""
+    words = [str(line["health"]) for line in facts.metrics if line.get("health")]
+    if len(words) < 2:
+        return ""
+    runs: list[list[Any]] = []
+    for word in words:
+        if runs and runs[-1][0] == word:
+            runs[-1][1] += 1
+        else:
+            runs.append([word, 1])
+    strip = "".join(
+        tag("i", class_=word.replace(" ", "-"), style=f"flex-grow:{length}", title=word) for word, length in runs
+    )
+    shares = {word: sum(length for other, length in runs if other == word) / len(words) for word, _ in runs}
+    said = "Over time: " + ", ".join(f"{word} {percent(share, 0)}" for word, share in shares.items())
+    return tag("div", strip, class_="timeline", role="img", aria_label=said) + tag("p", text(said), class_="small")
+
+
+def _curves(facts: Facts) -> list[str]:
+    def curve(name: str, title: str, **options: Any) -> str:
+        x, y = facts.curve(name)
+        return charts.line_chart(title, x, y, **options)
+
+    highest = charts.Reference(math.log(facts.queue), f"ln K = {math.log(facts.queue):.2f}") if facts.queue else None
+    whole = {"form": lambda value: percent(value, 0)}
+    return [
+        curve("loss", "Loss", smooth=True, note="What is minimised. Its level alone says little about the features."),
+        curve("knn", "Nearest neighbours", note="Accuracy on a fixed sample while training.", **whole),
+        curve(
+            "purity",
+            "Purity",
+            smooth=True,
+            note="Share of memory neighbours of the same class. Rises when it learns.",
+            **whole,
+        ),
+        curve(
+            "teacher_entropy",
+            "Teacher entropy",
+            smooth=True,
+            floor=0.0,
+            reference=highest,
+            note="Nats. At ln K the teacher cannot decide; at 0 it sees one neighbour.",
+        ),
+        curve("spread", "Spread", floor=0.0, ceiling=1.0, note="1: embeddings fill the sphere. 0: all the same."),
+        curve("effective_rank", "Effective rank", floor=0.0, note="Directions that the embeddings really use."),
+        curve("learning_rate", "Learning rate", floor=0.0, note="Follows the share of the budget that is used."),
+        curve("images_per_second", "Pictures per second", smooth=True, floor=0.0, note="End to end."),
+    ]
+
+
+def time_spent(facts: Facts) -> str:
+    """Where the time went."""
+    shares = facts.time_shares
+    if shares is None:
+        return ""
+    parts = [
+        charts.Part(
+            {"rest": "logging, saving"}.get(name, name),
+            share,
+            f"{percent(share, 0)}, {minutes(share * facts.minutes)}" if facts.minutes else percent(share, 0),
+        )
+        for name, share in shares.items()
+    ]
+    return section("time", "Where the time went", time_words(shares), charts.stacked_bar(parts))
+
+
+def data(facts: Facts, images: Images | None) -> str:
+    """How the classes are balanced, and which pictures could not be read."""
+    content = _balance(facts, images)
+    if facts.broken:
+        rows = [
+            [tag("code", text(entry.get("name", ""))), text(entry.get("reason", ""))]
+            for entry in facts.broken[:BROKEN_SHOWN]
+        ]
+        more = len(facts.broken) - BROKEN_SHOWN
+        tail = tag("p", text(f"and {more:,} more, in broken.json"), class_="small") if more > 0 else ""
+        title = f"{count(len(facts.broken))} {'picture' if len(facts.broken) == 1 else 'pictures'} could not be read"
+        content += tag("h3", text(title)) + table(["picture", "why it was left out"], rows, "broken") + tail
+    return section("data", "What it learned from", "", content)
+
+
+def _balance(facts: Facts, images: Images | None) -> str:
+    """Pictures of each class: of the training data where that was counted, else of those shown here."""
+    counted = facts.part("data").get("class_counts") or facts.part("classes").get("bank")
+    names = facts.part("data").get("class_names") or facts.part("classes").get("names")
+    where = "in the data"
+    if not counted and images is not None and images.labels is not None and (images.labels >= 0).any():
+        counted = np.bincount(images.labels[images.labels >= 0]).tolist()
+        names, where = images.class_names, f"among the {len(images):,} pictures of this report"
+    if not counted or len(counted) < 2:
+        return ""
+    named = [str(names[value]) if names and value < len(names) else f"class {value}" for value in range(len(counted))]
+    present = [value for value in counted if value > 0]
+    ratio = max(present) / min(present)
+    words = f"{len(present)} classes {where}, " + (
+        f"the largest {ratio:.3g} times the smallest." if ratio > 1.05 else "all of about the same size."
+    )
+    if len(counted) <= BARS:
+        order = sorted(range(len(counted)), key=lambda value: -counted[value])
+        chart = charts.bars([named[value] for value in order], [counted[value] for value in order], count)
+    else:
+        chart = charts.profile(counted, words)
+    return tag("h3", "Classes") + tag("p", text(words), class_="small") + chart
+
+
+def settings(facts: Facts) -> str:
+    """What was settled without being asked for, with the reason; and all settings."""
+    rows = [
+        [tag("code", text(entry.get("setting", ""))), text(_value(entry.get("value"))), text(entry.get("reason", ""))]
+        for entry in facts.run.get("resolved") or []
+        if isinstance(entry, dict)
+    ]
+    content = table(["setting", "value", "because"], rows, "settings") if rows else ""
+    groups = [
+        ("settings", "Settings of the method"),
+        ("optimisation", "Optimisation"),
+        ("encoder", "Encoder"),
+        ("budget", "Budget"),
+        ("versions", "Versions"),
+    ]
+    for key, title in groups:
+        values = facts.part(key)
+        if values:
+            listed = [[tag("code", text(name)), text(_value(value))] for name, value in values.items()]
+            content += details(title, table(["setting", "value"], listed, "settings"))
+    lead = "What was not asked for was chosen from the data and the machine." if rows else ""
+    return section("settings", "How it was set", lead, content)
+
+
+def repeat(facts: Facts) -> str:
+    """The command that repeats the run, and the next ones."""
+    line = facts.run.get("command")
+    content = ""
+    if line:
+        seed = facts.run.get("seed")
+        note = "Same data, same settings" + (f", seed {seed}." if seed is not None else ".")
+        content += tag("h3", "Repeat it") + command(str(line)) + tag("p", text(note), class_="small")
+    following = "".join(tag("li", tag("span", text(why)), command(what)) for why, what in next_commands(facts))
+    return section("next", "Again, and onwards", "", content, tag("h3", "Next"), tag("ul", following, class_="next"))
+
+
+def footer(facts: Facts) -> str:
+    """Which version wrote this, of which data."""
+    data = facts.part("data")
+    fingerprint = f", data {str(data['fingerprint'])[:12]}" if data.get("fingerprint") else ""
+    return tag("footer", text(f"likewise {facts.run.get('likewise', '')}{fingerprint}, {facts.path}"))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | dict):
+        written = plain(value)
+        return written if len(written) <= 80 else json.dumps(value)[:80] + "\u2026"
+    return short(value) if isinstance(value, float) and abs(value) < 1e-3 else plain(value)

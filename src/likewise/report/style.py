@@ -1,207 +1,177 @@
-"""How the page looks and how its charts answer the pointer. System fonts, two colour schemes, nothing loaded."""
+"""How the page looks: one palette for light, one for dark, and room to breathe. No fonts are fetched."""
 
 from __future__ import annotations
 
-CSS = """
-:root {
-  color-scheme: light dark;
-  --paper: #f8f9fb; --card: #ffffff; --ink: #14181f; --soft: #596373; --faint: #8b95a3; --rule: #e2e6ec;
-  --accent: #2f54c8; --accent-2: #7d97e4; --accent-3: #b9c7f1; --rest: #d5dae2; --wash: #eef1f7;
-  --good: #1c8459; --warn: #a86a08; --bad: #c2402c; --good-wash: #e2f3ea; --warn-wash: #fbf0da; --bad-wash: #fbe6e2;
-  --mono: ui-monospace, "SF Mono", "Cascadia Code", Menlo, Consolas, "DejaVu Sans Mono", monospace;
+_CLASS_COLOURS = (
+    "#4c78a8 #e07b39 #3f9a76 #c4504f #8a6bb1 #97694f #d678a6 #b9a13a #2f9bb3 #7c8c2d #5b63b7 #b05fa0 #8b8b86"
+).split()
+
+STYLE = """
+:root{color-scheme:light;--paper:#faf8f4;--surface:#fff;--ink:#1f1d1a;--soft:#6a655c;--faint:#a8a296;--line:#e7e2d8;
+--accent:#0d6b62;--wash:#0d6b6214;--warm:#b2532b;--good:#2c8a5a;--bad:#c4443a;--part0:#c9873f;--part1:#7c9ca8;--part2:#0d6b62;
+--part3:#cfc8ba;--shadow:0 1px 2px #1f1d1a0d,0 6px 24px #1f1d1a0a}
+:root[data-theme=dark]{color-scheme:dark;--paper:#151412;--surface:#1d1c19;--ink:#ece8df;--soft:#a39d91;--faint:#6e695f;
+--line:#302e29;--accent:#6ccabb;--wash:#6ccabb1a;--warm:#e8925f;--good:#55b985;--bad:#ea7568;--part0:#d59b58;--part1:#7fa3b1;
+--part2:#57b3a5;--part3:#4a463e;--shadow:0 1px 2px #0006}
+@media(prefers-color-scheme:dark){:root:not([data-theme=light]){color-scheme:dark;--paper:#151412;--surface:#1d1c19;
+--ink:#ece8df;--soft:#a39d91;--faint:#6e695f;--line:#302e29;--accent:#6ccabb;--wash:#6ccabb1a;--warm:#e8925f;--good:#55b985;
+--bad:#ea7568;--part0:#d59b58;--part1:#7fa3b1;--part2:#57b3a5;--part3:#4a463e;--shadow:0 1px 2px #0006}}
+*{box-sizing:border-box}
+html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",
+Arial,sans-serif;font-variant-numeric:tabular-nums;-webkit-font-smoothing:antialiased}
+h1,h2,.headline,.gain,.mark{font-family:"Iowan Old Style","Palatino Linotype",Palatino,"Book Antiqua",P052,Georgia,
+"Times New Roman",serif;font-weight:500;text-wrap:balance}
+h1,h2,h3,p,figure,ul,ol,dl,dd{margin:0;padding:0}
+ul,ol{list-style:none}
+nav,main,footer{max-width:1120px;margin:0 auto;padding:0 32px}
+nav{display:flex;justify-content:space-between;align-items:center;padding-top:22px}
+.mark{font-size:19px;font-style:italic;letter-spacing:.01em;color:var(--accent)}
+button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer}
+.theme{font-size:13px;color:var(--soft);padding:4px 10px;border:1px solid var(--line);border-radius:99px}
+button:focus-visible,summary:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
+header{padding:46px 0 8px}
+.hero{display:flex;gap:56px;align-items:flex-end;justify-content:space-between}
+h1{font:500 14px/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:var(--soft);margin-bottom:14px;
+overflow-wrap:anywhere}
+.headline{font-size:clamp(27px,3.5vw,42px);line-height:1.16;letter-spacing:-.012em;max-width:19em}
+.figure{flex:none;text-align:right;max-width:330px}
+.gain{font-size:27px;line-height:1;white-space:nowrap;color:var(--soft)}
+.gain strong{font-weight:500;font-size:66px;letter-spacing:-.03em;color:var(--accent)}
+.gain .arrow{margin:0 .35em;color:var(--faint);font-family:system-ui,sans-serif}
+.small{font-size:13.5px;color:var(--soft);margin-top:8px;text-wrap:pretty}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:20px 24px;margin-top:44px;padding:20px 0;
+border-top:1px solid var(--line);border-bottom:1px solid var(--line)}
+dt{font-size:12.5px;color:var(--soft);margin-bottom:2px}
+dd{font-size:14.5px;line-height:1.4;overflow-wrap:anywhere}
+section{padding:62px 0 0}
+.head{margin-bottom:24px}
+h2{font-size:29px;line-height:1.2;letter-spacing:-.01em}
+.lead{color:var(--soft);max-width:68ch;margin-top:6px;text-wrap:pretty}
+h3{font-size:15px;font-weight:600;line-height:1.4}
+.lamp{display:inline-block;width:9px;height:9px;border-radius:50%;background:var(--faint);margin-right:8px}
+.healthy{background:var(--good)}.at-risk{background:#d79a28}.collapsed{background:var(--bad)}.unknown{background:var(--faint)}
+.note{background:var(--wash);border-radius:8px;padding:10px 14px;font-size:14.5px;margin-top:14px}
+/* neighbours */
+.neighbours{display:grid;grid-template-columns:1fr 1fr;gap:26px 44px}
+.neighbours li{display:grid;grid-template-columns:88px 1fr;gap:16px;align-items:start}
+.neighbours img{display:block;width:100%;height:auto;aspect-ratio:1;border-radius:5px;background:var(--line)}
+.query figcaption{font-size:13px;line-height:1.3;margin-top:5px;max-height:2.6em;overflow:hidden;
+overflow-wrap:anywhere;hyphens:auto}
+.query .file{font-size:11px;color:var(--soft);white-space:nowrap;text-overflow:ellipsis}
+.others{display:grid;grid-template-columns:repeat(6,1fr);gap:7px}
+.others img{border-radius:4px}
+.others figure{min-width:0}
+.others figcaption{font-size:11px;line-height:1.2;color:var(--soft);text-align:center;margin-top:5px}
+.others .same img,.others .differs img{outline:2px solid var(--good);outline-offset:-2px}
+.others .differs img{outline:2px dashed var(--bad)}
+/* map */
+.chips{display:flex;flex-wrap:wrap;gap:6px;margin-bottom:14px}
+.chips button{font-size:13px;line-height:1;padding:6px 11px 6px 9px;border-radius:99px;border:1px solid var(--line);
+background:var(--surface);display:flex;align-items:center;gap:7px}
+.chips button.on{border-color:var(--accent);box-shadow:inset 0 0 0 1px var(--accent)}
+.chips .switch{margin-left:auto;padding-left:11px;color:var(--accent)}
+.swatch{display:inline-block;width:10px;height:10px;border-radius:3px;flex:none}
+.map-frame{overflow-x:auto;border-radius:12px;background:var(--surface);border:1px solid var(--line);padding:14px}
+.map{position:relative;min-width:720px;aspect-ratio:calc(var(--columns)/var(--rows))}
+.map i{position:absolute;width:calc(100%/var(--columns) - 1px);height:calc(100%/var(--rows) - 1px);
+left:calc(100%*var(--c)/var(--columns));top:calc(100%*var(--r)/var(--rows));background-image:var(--sheet);border-radius:2px;
+background-size:calc(100%*var(--across)) calc(100%*var(--down));
+background-position:calc(100%*var(--x)/max(1,var(--across) - 1)) calc(100%*var(--y)/max(1,var(--down) - 1));
+transition:opacity .15s}
+.map[data-only] i:not(.lit){opacity:.1}
+.map.classes i{background-image:none;background-color:var(--k)}
+.tip{position:fixed;z-index:9;pointer-events:none;background:var(--surface);color:var(--ink);border:1px solid var(--line);
+border-radius:8px;box-shadow:0 6px 24px #0003;padding:8px;font-size:12.5px;line-height:1.35;max-width:190px;
+overflow-wrap:anywhere}
+.tip b{display:block;width:112px;height:112px;border-radius:5px;margin-bottom:6px;background-repeat:no-repeat}
+/* tables */
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:14.5px}
+th{font-weight:500;font-size:12.5px;color:var(--soft);text-align:left;padding:0 18px 8px 0;white-space:nowrap}
+td{padding:9px 18px 9px 0;border-top:1px solid var(--line);vertical-align:top}
+td:last-child,th:last-child{padding-right:0}
+.scores td{white-space:nowrap;vertical-align:middle}
+.scores td:nth-last-child(2){width:38%;min-width:150px}
+.settings td:first-child,.broken td:first-child{white-space:nowrap;width:1%;padding-right:28px}
+.settings td:nth-child(2){overflow-wrap:anywhere;width:34%;min-width:110px}
+.settings td:nth-child(3){color:var(--soft)}
+.gauge{display:block;position:relative;height:8px;border-radius:99px;background:var(--line)}
+.gauge b{position:absolute;inset:0 auto 0 0;border-radius:99px;background:var(--accent)}
+.gauge u{position:absolute;top:-4px;bottom:-4px;width:2px;margin-left:-1px;background:var(--ink);border-radius:1px;
+box-shadow:0 0 0 2px var(--paper)}
+.protocols li{padding:7px 0;font-size:14px;color:var(--soft);max-width:92ch}
+.protocols b{color:var(--ink);font-weight:600}
+code{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+details{margin-top:8px}
+table+details,.scroll+details{margin-top:18px}
+summary{cursor:pointer;font-size:14.5px;color:var(--accent);padding:4px 0}
+details[open] summary{margin-bottom:10px}
+/* charts */
+.verdict{display:grid;grid-template-columns:auto 1fr;gap:2px 6px;background:var(--surface);border:1px solid var(--line);
+border-radius:12px;padding:18px 22px;margin-bottom:22px}
+.verdict .lamp{width:11px;height:11px;margin-top:6px}
+.verdict p{color:var(--soft);font-size:15px;max-width:88ch}
+.timeline{grid-column:1/-1;display:flex;gap:2px;height:5px;margin-top:14px}
+.verdict>.small{grid-column:1/-1;font-size:12.5px;margin-top:5px}
+.timeline i{border-radius:99px}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(310px,1fr));gap:18px}
+.chart{background:var(--surface);border:1px solid var(--line);border-radius:12px;padding:15px 16px 13px}
+.chart-head{display:flex;justify-content:space-between;align-items:baseline;gap:12px;margin-bottom:6px}
+.chart .value{font-size:15px;color:var(--accent)}
+.chart svg{display:block;width:100%;height:auto;overflow:visible;touch-action:pan-y}
+.chart figcaption{font-size:12.5px;line-height:1.4;color:var(--soft);margin-top:8px}
+.grid{stroke:var(--line);stroke-width:1}
+.tick{font-size:10.5px;fill:var(--soft)}
+.strong{fill:var(--warm)}
+.line{fill:none;stroke:var(--accent);stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
+.raw{fill:none;stroke:var(--accent);stroke-width:1;opacity:.28}
+.area{fill:var(--wash)}
+.dot,.cursor circle{fill:var(--accent)}
+.reference{stroke:var(--warm);stroke-width:1.2;stroke-dasharray:4 4}
+.cursor[hidden]{display:none}
+.cursor line{stroke:var(--faint);stroke-width:1}
+.stack{display:flex;gap:2px;height:26px;border-radius:7px;overflow:hidden}
+.stack i{min-width:2px;flex-basis:0}
+.part-0{background:var(--part0)}.part-1{background:var(--part1)}.part-2{background:var(--part2)}.part-3{background:var(--part3)}
+.legend{display:flex;flex-wrap:wrap;gap:8px 30px;margin-top:14px;font-size:14px}
+.legend li{display:flex;align-items:baseline;gap:8px}
+.legend b{font-weight:600}.legend span{color:var(--soft)}
+#data h3:not(:first-of-type){margin:34px 0 12px}
+#data h3+.small{margin:2px 0 14px}
+.bars{columns:2;column-gap:56px}
+.bars li{display:grid;grid-template-columns:minmax(70px,130px) 1fr 58px;gap:12px;align-items:center;font-size:14px;padding:3px 0;
+break-inside:avoid}
+.bars .name{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.bars i{height:10px}.bars i b{display:block;height:100%;border-radius:2px 5px 5px 2px;background:var(--accent);opacity:.8}
+.bars .number{text-align:right;color:var(--soft)}
+.profile{width:100%;height:auto;fill:var(--accent);opacity:.8}
+.command{display:flex;align-items:flex-start;gap:14px;background:var(--surface);border:1px solid var(--line);border-radius:9px;
+padding:11px 14px;margin-top:8px}
+.command code{flex:1;white-space:pre-wrap;overflow-wrap:anywhere}
+.copy{font-size:12.5px;color:var(--accent);flex:none;line-height:1.6}
+#next h3{margin-top:26px}#next h3:first-of-type{margin-top:0}
+.next li{margin-top:14px}.next span{font-size:14px;color:var(--soft)}.next .command{margin-top:4px}
+footer{padding-top:64px;padding-bottom:44px;font-size:12.5px;color:var(--soft);overflow-wrap:anywhere}
+@media(max-width:980px){.neighbours{grid-template-columns:1fr}}
+@media(max-width:720px){
+nav,main,footer{padding-left:18px;padding-right:18px}
+header{padding-top:30px}
+.hero{flex-direction:column;align-items:flex-start;gap:26px}
+.figure{text-align:left}
+.facts{grid-template-columns:1fr 1fr;margin-top:30px}
+section{padding-top:48px}
+.neighbours li{grid-template-columns:70px 1fr;gap:12px}
+.others{grid-template-columns:repeat(4,1fr)}
+.others figure:nth-child(n+5){display:none}
+.bars{columns:1}
+.charts{grid-template-columns:1fr}
+.chips .switch{margin-left:0}
+.scores td:nth-last-child(2){min-width:90px}
 }
-@media (prefers-color-scheme: dark) {
-  :root {
-    --paper: #0f1217; --card: #161a21; --ink: #e9ecf1; --soft: #a0a9b7; --faint: #727c8b; --rule: #272d37;
-    --accent: #93abff; --accent-2: #5d78d6; --accent-3: #3a4f97; --rest: #353c48; --wash: #1b2029;
-    --good: #5cc894; --warn: #e0aa4e; --bad: #f08472; --good-wash: #14301f; --warn-wash: #33270f; --bad-wash: #3a1a15;
-  }
-}
-* { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; }
-body {
-  margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", sans-serif;
-  font-variant-numeric: tabular-nums;
-}
-main { max-width: 1120px; margin: 0 auto; padding: 0 24px 72px; overflow-wrap: anywhere; }
-p { margin: 0 0 .7em; max-width: 68ch; }
-a { color: inherit; }
-header { padding: 56px 0 0; }
-.eyebrow { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: center; color: var(--soft); font-size: .9rem; }
-.eyebrow b { color: var(--ink); font-weight: 620; }
-h1 {
-  font-size: clamp(1.95rem, 4.6vw, 3.1rem); line-height: 1.1; letter-spacing: -.024em; font-weight: 660;
-  margin: 14px 0 18px; max-width: 24ch; text-wrap: balance;
-}
-.lead { font-size: clamp(1.05rem, 1.8vw, 1.22rem); line-height: 1.5; color: var(--soft); max-width: 62ch; text-wrap: pretty; }
-.lead strong { color: var(--ink); font-weight: 600; }
-.pill { display: inline-block; border-radius: 99px; padding: 1px 11px; font-size: .82rem; font-weight: 600; }
-.pill.good { background: var(--good-wash); color: var(--good); }
-.pill.warn { background: var(--warn-wash); color: var(--warn); }
-.pill.bad { background: var(--bad-wash); color: var(--bad); }
-.pill.plain { background: var(--wash); color: var(--soft); }
-
-.tiles { display: grid; grid-template-columns: repeat(4, 1fr); margin: 34px 0 0; border-top: 1px solid var(--rule);
-  border-bottom: 1px solid var(--rule); }
-.tile { padding: 18px 22px 18px; border-left: 1px solid var(--rule); min-width: 0; }
-.tile:first-child { padding-left: 0; border-left: 0; }
-.tile .what { color: var(--soft); font-size: .86rem; }
-.tile .value { font-size: 1.95rem; line-height: 1.25; letter-spacing: -.02em; font-weight: 620; }
-.tile .value small { font-size: .95rem; font-weight: 500; letter-spacing: 0; color: var(--soft); }
-.tile .value.good { color: var(--good); } .tile .value.warn { color: var(--warn); } .tile .value.bad { color: var(--bad); }
-.tile .note { color: var(--soft); font-size: .86rem; line-height: 1.4; }
-.dumbbell { display: block; width: 100%; height: 12px; margin: 5px 0 6px; }
-.dumbbell .track { stroke: var(--rule); stroke-width: 2; }
-.dumbbell .way { stroke: var(--accent-3); stroke-width: 4; }
-.dumbbell .before, .dumbbell .after { stroke-width: 3.5; vector-effect: non-scaling-stroke; }
-.dumbbell .before { stroke: var(--faint); } .dumbbell .after { stroke: var(--accent); }
-
-section { margin-top: 60px; }
-h2 { font-size: 1.42rem; line-height: 1.25; letter-spacing: -.015em; font-weight: 640; margin: 0 0 4px; }
-h3 { font-size: 1rem; font-weight: 620; margin: 0 0 8px; }
-.about { color: var(--soft); margin-bottom: 20px; text-wrap: pretty; }
-.two { display: grid; grid-template-columns: 1fr 1fr; gap: 44px; }
-.two > div { min-width: 0; }
-section.two { margin-top: 60px; }
-
-.alike { display: grid; gap: 12px; }
-.alike .one { display: grid; grid-template-columns: 1.16fr repeat(8, 1fr); gap: 10px; align-items: end; }
-figure { margin: 0; min-width: 0; }
-.alike img { display: block; width: 100%; aspect-ratio: 1; border-radius: 5px; object-fit: cover; background: var(--wash); }
-.alike .near img { outline: 2.5px solid transparent; outline-offset: -2.5px; }
-.alike .agrees img { outline-color: var(--good); }
-.alike .differs img { outline-color: var(--bad); }
-.alike .query { padding-right: 12px; border-right: 1px solid var(--rule); }
-figcaption { font-size: .76rem; line-height: 1.3; color: var(--soft); margin-top: 5px; white-space: nowrap; overflow: hidden;
-  text-overflow: ellipsis; }
-.query figcaption { color: var(--ink); font-weight: 600; font-size: .82rem; }
-.differs figcaption b { color: var(--bad); font-weight: 550; }
-.key { display: flex; flex-wrap: wrap; gap: 4px 18px; color: var(--soft); font-size: .86rem; margin: 0 0 16px; }
-.key i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 7px; }
-
-.map { background: #14171c; border-radius: 10px; padding: 14px; }
-.map img { display: block; width: 100%; height: auto; cursor: crosshair; }
-.map .key { color: #aab2be; margin: 12px 4px 0; }
-
-.curves { display: grid; grid-template-columns: repeat(3, 1fr); gap: 30px 34px; }
-.curve .head { display: flex; justify-content: space-between; align-items: baseline; gap: 10px; }
-.curve .head span { font-weight: 600; font-size: .93rem; } .curve .head b { font-weight: 550; color: var(--accent); }
-.curve .says { color: var(--soft); font-size: .83rem; line-height: 1.35; margin: 0 0 4px; min-height: 2.7em; }
-.chart { display: block; width: 100%; height: auto; overflow: visible; touch-action: pan-y; }
-.chart text { font: 10.5px system-ui, sans-serif; fill: var(--faint); }
-.chart .named { fill: var(--soft); }
-.chart .grid { stroke: var(--rule); stroke-width: 1; }
-.chart .line { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
-.chart .raw { fill: none; stroke: var(--accent-3); stroke-width: 1; stroke-linejoin: round; opacity: .8; }
-.chart .dot, .chart .probe circle { fill: var(--accent); stroke: var(--paper); stroke-width: 1.5; }
-.chart .probe line { stroke: var(--faint); stroke-width: 1; }
-.chart .reference { stroke: var(--faint); stroke-width: 1.2; stroke-dasharray: 4 4; }
-.stack { display: block; width: 100%; height: 26px; border-radius: 5px; overflow: hidden; }
-.strip { display: block; width: 100%; height: 7px; border-radius: 4px; overflow: hidden; margin: 12px 0 6px; }
-.fill-1 { fill: var(--accent); } .fill-2 { fill: var(--accent-2); } .fill-3 { fill: var(--accent-3); } .fill-4 { fill: var(--rest); }
-.back-1 { background: var(--accent); } .back-2 { background: var(--accent-2); } .back-3 { background: var(--accent-3); }
-.back-4 { background: var(--rest); } .back-good { background: var(--good); } .back-bad { background: var(--bad); }
-.fill-good { fill: var(--good); } .fill-warn { fill: var(--warn); } .fill-bad { fill: var(--bad); }
-.verdict { font-size: 1.15rem; font-weight: 600; margin-bottom: 6px; }
-.verdict.good { color: var(--good); } .verdict.warn { color: var(--warn); } .verdict.bad { color: var(--bad); }
-
-.bars { list-style: none; margin: 0; padding: 0; columns: 2; column-gap: 44px; font-size: .9rem; }
-.bars li { display: grid; grid-template-columns: minmax(5em, 9em) 1fr auto; gap: 12px; align-items: center; padding: 3px 0;
-  break-inside: avoid; }
-.bars .bar { background: var(--wash); border-radius: 3px; height: 10px; }
-.bars .bar span { display: block; height: 10px; border-radius: 3px; background: var(--accent-2); min-width: 2px; }
-.bars .amount { color: var(--soft); min-width: 3.4em; text-align: right; }
-
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th, td { text-align: left; vertical-align: top; padding: 9px 18px 9px 0; border-bottom: 1px solid var(--rule); }
-th { font-weight: 550; color: var(--soft); font-size: .84rem; white-space: nowrap; }
-td.figure, th.figure { text-align: right; white-space: nowrap; }
-td:last-child, th:last-child { padding-right: 0; }
-td.best { font-weight: 650; color: var(--accent); }
-td.name { white-space: nowrap; font-weight: 550; }
-td.dim { color: var(--soft); }
-table.settings td:first-child { font-family: var(--mono); font-size: .84rem; white-space: nowrap; }
-table.settings td { padding-top: 6px; padding-bottom: 6px; }
-
-pre { margin: 0 0 10px; padding: 13px 16px; border-radius: 7px; background: var(--wash); overflow-x: auto;
-  font: .87rem/1.5 var(--mono); white-space: pre-wrap; user-select: all; -webkit-user-select: all; }
-.step { color: var(--soft); font-size: .88rem; margin: 16px 0 5px; }
-details { border-bottom: 1px solid var(--rule); }
-details > summary { cursor: pointer; padding: 11px 0; font-weight: 560; }
-details > summary:hover { color: var(--accent); }
-summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: 3px; }
-details[open] { padding-bottom: 18px; }
-details td { font-size: .88rem; }
-.columns { columns: 2; column-gap: 44px; }
-footer { margin-top: 68px; padding-top: 16px; border-top: 1px solid var(--rule); color: var(--faint); font-size: .84rem; }
-#tip { position: fixed; z-index: 9; pointer-events: none; max-width: 320px; padding: 4px 9px; border-radius: 6px;
-  background: var(--ink); color: var(--paper); font-size: .8rem; line-height: 1.35; opacity: 0; overflow-wrap: anywhere; }
-#tip.on { opacity: 1; }
-
-@media (max-width: 820px) {
-  main { padding: 0 18px 48px; }
-  header { padding-top: 34px; }
-  .tiles { grid-template-columns: 1fr 1fr; }
-  .tile { padding: 15px 14px 15px 16px; }
-  .tile:nth-child(odd) { padding-left: 0; border-left: 0; }
-  .tile:nth-child(n + 3) { border-top: 1px solid var(--rule); }
-  section, section.two { margin-top: 46px; }
-  .two { grid-template-columns: 1fr; gap: 46px; }
-  .curves { grid-template-columns: 1fr; gap: 26px; }
-  .curve .says { min-height: 0; }
-  .bars, .columns { columns: 1; }
-  .alike { gap: 22px; }
-  .alike .one { grid-template-columns: 1.75fr repeat(4, 1fr); gap: 7px; align-items: start; }
-  .alike .query { grid-row: span 2; padding-right: 8px; border-right: 0; }
-  figcaption { font-size: .69rem; }
-  .map { padding: 7px; margin: 0 -10px; }
-}
-@media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
-@media print { section { break-inside: avoid; } pre { white-space: pre-wrap; } }
-"""
-
-SCRIPT = """
-(() => {
-  const tip = document.getElementById("tip");
-  const say = (event, text) => {
-    tip.textContent = text;
-    tip.className = "on";
-    const x = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8);
-    const above = event.clientY - tip.offsetHeight - 12;
-    tip.style.left = Math.max(8, x) + "px";
-    tip.style.top = (above > 4 ? above : event.clientY + 18) + "px";
-  };
-  const hush = () => { tip.className = ""; };
-  addEventListener("scroll", hush, { passive: true });
-  for (const chart of document.querySelectorAll("svg.chart")) {
-    const points = JSON.parse(chart.dataset.points), said = JSON.parse(chart.dataset.said);
-    const probe = chart.querySelector(".probe"), line = probe.querySelector("line"), dot = probe.querySelector("circle");
-    chart.addEventListener("pointermove", (event) => {
-      const box = chart.getBoundingClientRect();
-      const x = (event.clientX - box.left) / box.width * chart.viewBox.baseVal.width;
-      let best = 0;
-      points.forEach((point, i) => { if (Math.abs(point[0] - x) < Math.abs(points[best][0] - x)) best = i; });
-      const [px, py] = points[best];
-      line.setAttribute("x1", px); line.setAttribute("x2", px);
-      dot.setAttribute("cx", px); dot.setAttribute("cy", py);
-      probe.setAttribute("visibility", "visible");
-      say(event, said[best]);
-    });
-    chart.addEventListener("pointerleave", () => { probe.setAttribute("visibility", "hidden"); hush(); });
-  }
-  for (const map of document.querySelectorAll("img[data-cells]")) {
-    const columns = +map.dataset.columns, rows = +map.dataset.rows, names = new Map();
-    for (const [column, row, name] of JSON.parse(map.dataset.cells)) names.set(row * columns + column, name);
-    map.addEventListener("pointermove", (event) => {
-      const box = map.getBoundingClientRect();
-      const column = Math.floor((event.clientX - box.left) / box.width * columns);
-      const row = Math.floor((event.clientY - box.top) / box.height * rows);
-      const name = names.get(row * columns + column);
-      if (name === undefined) hush(); else say(event, name);
-    });
-    map.addEventListener("pointerleave", hush);
-  }
-})();
-"""
+@media print{.theme,.copy{display:none}section{break-inside:avoid}}
+""" + "".join(
+    f".k{number}{{--k:{colour}}}.swatch.k{number}{{background:var(--k)}}\n"
+    for number, colour in enumerate(_CLASS_COLOURS)
+)
+"""The content of the style element."""

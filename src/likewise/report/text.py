@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 """What stands where there is no number."""
 
 

@@ -119,8 +119,8 @@ def _health(facts: Facts) -> str:
         told.append(f"All {len(verdicts)} checks were healthy.")
     if verdicts[-1] != "healthy":
         told.append(
-            "The usual causes are a learning rate that is too high, a momentum that is too low, or temperatures that are too "
-            "far apart or too close."
+            "The usual causes are a learning rate that is too high, a momentum that is too low, or temperatures that "
+            "are too far apart or too close."
         )
     band = charts.strip(verdicts, lambda verdict: f"fill-{TONES.get(verdict, 'warn')}", "Health over the run")
     return (
@@ -147,8 +147,9 @@ def _measured(facts: Facts) -> list[str]:
     rows = facts.part("settings").get("queue_size")
     if entropy and isinstance(rows, int) and rows > 1:
         told.append(
-            f"The teacher's targets hold {percent(entropy[-1] / math.log(rows), 0)} of the entropy that targets without "
-            f"any preference would, as if spread over {count(round(math.exp(min(entropy[-1], 30))), 'row')} of {rows:,}."
+            f"The teacher's targets hold {percent(entropy[-1] / math.log(rows), 0)} of the entropy that targets "
+            f"without any preference would, as if spread over {count(round(math.exp(min(entropy[-1], 30))), 'row')} "
+            f"of the memory's {rows:,}."
         )
     return told
 
@@ -167,7 +168,7 @@ def _time(facts: Facts) -> str:
         for name, share, kind in parts
     )
     return (
-        f'<h2>Where the time went</h2><p class="about">{_bottleneck(dict((name, share) for name, share, _ in parts))}</p>'
+        f'<h2>Where the time went</h2><p class="about">{_bottleneck({name: share for name, share, _ in parts})}</p>'
         f'{charts.stacked_bar(parts, "Shares of training time")}<div class="key" style="margin-top:12px">{key}</div>'
     )
 
