@@ -14,7 +14,6 @@ PYTEST_ARGS ?=
 # changed pyproject.toml or a moved folder installs again, and anything else costs only the look at a file name.
 KEY := $(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | tr ' ' '-')
 READY := .venv/ready-$(KEY)
-BENCH_READY := .venv/bench-$(KEY)
 LOWEST_READY := .venv-lowest/ready-$(KEY)
 BIN := .venv/bin/python
 PIP := $(BIN) -m pip install --disable-pip-version-check --no-input --progress-bar off -c constraints.txt
@@ -22,7 +21,7 @@ PIP := $(BIN) -m pip install --disable-pip-version-check --no-input --progress-b
 export LIKEWISE_CACHE ?= $(CURDIR)/.likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-lowest lint format bench docs clean
+.PHONY: help env demo test test-lowest lint format docs clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,11 +35,7 @@ $(READY):
 	@echo "Installing into .venv; this happens once."
 	$(PIP) torch torchvision
 	$(PIP) -e '.[dev,onnx,demo]'
-	@rm -f .venv/ready-* .venv/bench-*; touch $@
-
-$(BENCH_READY): $(READY)
-	$(PIP) -e '.[bench]'
-	@touch $@
+	@rm -f .venv/ready-*; touch $@
 
 demo: $(READY)  ## train ISD for about two minutes and show what it learned; DATA=photos/ for your own pictures
 	@$(BIN) -m likewise.demo $(if $(DATA),--data '$(DATA)')
@@ -66,9 +61,6 @@ lint: $(READY)  ## lint, layout and types only
 format: $(READY)  ## put the code into its layout and mend what can be mended automatically
 	$(BIN) -m ruff check --fix
 	$(BIN) -m ruff format
-
-bench: $(BENCH_READY)  ## measure speed, memory and accuracy beside other tools; writes benchmarks/RESULTS.md
-	$(BIN) -m benchmarks
 
 docs: $(READY)  ## write docs/methods again from the methods' cards
 	$(BIN) -m likewise.methods.pages docs/methods

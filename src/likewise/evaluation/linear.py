@@ -71,7 +71,7 @@ def fit(features_NF: Tensor, labels_N: Tensor, *, decays: Sequence[float] = DECA
     check_features("training", features_NF)
     known_N = labels_N >= 0
     features_NF, labels_N = features_NF[known_N], labels_N[known_N].long()
-    present = labels_N.unique()
+    present = torch.unique(labels_N)
     if len(present) < 2:
         found = "one class" if len(present) else "no labels"
         raise InputError(f"a linear probe needs at least two classes, and the training pictures have {found}")
@@ -155,7 +155,7 @@ class _Problem:
             tolerance_change=1e-7,
             line_search_fn="strong_wolfe",
         )
-        solver.step(closure)
+        solver.step(closure)  # type: ignore[no-untyped-call]
         return free_CF.detach() * scale_F, free_C.detach() * scale
 
     def _loss(self, weight_CF: Tensor, bias_C: Tensor, decay: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,7 +163,7 @@ class _Problem:
         total = self.x_NF.new_zeros((), dtype=torch.float64)
         slope_CF, slope_C = torch.zeros_like(weight_CF), torch.zeros_like(bias_C)
         size = max(256, _CHUNK_VALUES // self.classes)
-        for x_RF, labels_R in zip(self.x_NF.split(size), self.labels_N.split(size), strict=True):
+        for x_RF, labels_R in zip(torch.split(self.x_NF, size), torch.split(self.labels_N, size), strict=True):
             logits_RC = torch.addmm(bias_C, x_RF, weight_CF.T)
             normal_R1 = logits_RC.logsumexp(1, keepdim=True)
             own_R1 = labels_R.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Which pictures an encoder is judged by: those that are classified, and those with known labels they are compared with."""
+"""Which pictures an encoder is judged by: those that are classified, and those whose labels the probe knows."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def _held_out(images: Images, split: str | None, seed: int) -> Rows:
         )
     bank, query = images.subset(bank_rows), images.subset(query_rows)
     protocol = (
-        f"a stratified {HELD_OUT:.0%} held out of {split or 'all pictures'} (seed {seed}): from {len(bank):,} pictures to "
-        f"{len(query):,}, which the encoder may have seen in training, without labels"
+        f"a stratified {HELD_OUT:.0%} held out of {split or 'all pictures'} (seed {seed}): from {len(bank):,} pictures "
+        f"to {len(query):,}, which the encoder may have seen in training, without labels"
     )
     return Rows(bank, query, "held out", protocol, (*left_out, *_strangers(bank, query)))
 
@@ -140,10 +140,11 @@ def _strangers(bank: Images, query: Images) -> list[str]:
     names = [query.class_names[value] if query.class_names else str(value) for value in missing[:_NAMED]]
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     lost = int(np.isin(query.labels, missing).sum())
-    return [
+    told = (
         f"classes {', '.join(names)}{more} are not in the bank, so their {lost:,} pictures count as wrong: "
         "give a bank that has them"
-    ]
+    )
+    return [told]
 
 
 def _unlabelled(name: str, data: Any, labels: str | None) -> InputError:

@@ -106,7 +106,7 @@ def _features(
                 encoder, images, cache_dir=cache_dir, device=device, precision=precision, progress=progress
             )
 
-    encoder.to(memory_format=torch.channels_last)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = encoder.spec.image_size
     view = f"{view_fraction(size):.3g} of the short side" if view_fraction(size) < 1 else "whole short side"
     return Features(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from likewise.report.markup import tag, text
@@ -113,7 +113,7 @@ class _Scale(NamedTuple):
 
 
 def _bulk(y: Sequence[float]) -> Sequence[float]:
-    """The values that an axis must show: of long curves without the most extreme one in a hundred, such as the start."""
+    """The values that an axis must show: of long curves without the most extreme hundredth, such as the start."""
     if len(y) < SMOOTHED_FROM:
         return y
     ordered = sorted(y)
@@ -158,7 +158,7 @@ def thinned(x: Sequence[float], y: Sequence[float], most: int) -> tuple[list[flo
     if len(x) <= most:
         return list(x), list(y)
     edges = [round(number * len(x) / most) for number in range(most + 1)]
-    spans = list(zip(edges[:-1], edges[1:], strict=True))
+    spans = list(pairwise(edges))
     return [sum(x[a:b]) / (b - a) for a, b in spans], [sum(y[a:b]) / (b - a) for a, b in spans]
 
 

@@ -47,7 +47,7 @@ def find(features_NF: Tensor, query_Q: npt.NDArray[np.int64], k: int) -> Found:
 
 
 def agreement(images: Images, features_NF: Tensor, k: int = NEIGHBOURS) -> tuple[float, float] | None:
-    """Mean share of the `k` nearest others with the picture's own class, and what chance would give; None unlabelled."""
+    """Mean share of the `k` nearest others with the picture's class, and what chance would give; None unlabelled."""
     if images.labels is None or (images.labels >= 0).sum() < 2:
         return None
     known = np.flatnonzero(images.labels >= 0)
@@ -63,14 +63,13 @@ def choose(images: Images, count: int = QUERIES) -> npt.NDArray[np.int64]:
     """Pictures to show neighbours of, not picked by hand: one of each class in turn, or an even sample of all."""
     if images.labels is None or not (images.labels >= 0).any():
         return spread(len(images), count)
-    generator = np.random.default_rng(0)
-    values = generator.permutation(np.unique(images.labels[images.labels >= 0]))
-    queues = [list(generator.permutation(np.flatnonzero(images.labels == value))) for value in values]
+    generator, labels = np.random.default_rng(0), images.labels
+    values = generator.permutation(np.unique(labels[labels >= 0]))
+    queues = [list(generator.permutation(np.flatnonzero(labels == value))) for value in values]
     chosen: list[int] = []
     while len(chosen) < count and any(queues):
         chosen += [int(queue.pop()) for queue in queues if queue][: count - len(chosen)]
-    chosen.sort(key=lambda position: (int(images.labels[position]), position) if images.labels is not None else (0, 0))
-    return np.array(chosen, dtype=np.int64)
+    return np.array(sorted(chosen, key=lambda position: (labels[position], position)), dtype=np.int64)
 
 
 def grid(images: Images, features_NF: Tensor) -> str:
@@ -97,8 +96,8 @@ def lead(images: Images, features_NF: Tensor) -> str:
         return words
     share, chance = agreed
     return (
-        f"{words} Green shares its class, dashed red does not. Of the {NEIGHBOURS} nearest of every picture "
-        f"{percent(share, 0)} do; chance would give {percent(chance, 0)}."
+        f"{words} Green shares its class, dashed red is of the class named below. Of the {NEIGHBOURS} nearest of every "
+        f"picture {percent(share, 0)} share its class; chance would give {percent(chance, 0)}."
     )
 
 
@@ -120,9 +119,11 @@ def _caption(images: Images, position: int) -> str:
 def _neighbour(images: Images, query: int, position: int, similarity: float) -> str:
     own, other = label(images, query), label(images, position)
     kind = None if not own or not other else "same" if own == other else "differs"
-    caption = f"{similarity:.2f}"
+    strange = tag("b", text(other)) if kind == "differs" else ""
     hint = f"{other + ', ' if other else ''}{images.names[position]}, similarity {similarity:.3f}"
-    return tag("figure", _image(images, position), tag("figcaption", caption), class_=kind, title=hint)
+    return tag(
+        "figure", _image(images, position), tag("figcaption", f"{similarity:.2f}", strange), class_=kind, title=hint
+    )
 
 
 def _image(images: Images, position: int) -> str:

@@ -43,10 +43,8 @@ def minutes(value: float) -> str:
 
 def plain(value: Any) -> str:
     """A setting's value, as one would type it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):

@@ -27,18 +27,23 @@ def write_report(
     """Write report.html into the run directory `run`, and return its path.
 
     With `images` and their `features` (N, F), of the encoder `which`, it shows neighbours and a map of at most
-    `PICTURED` of them; both are left out where the features are not finite, as of a run that diverged. The page is one
-    file that opens offline. Raises InputError where there is no run, and where pictures and features do not fit.
+    `PICTURED` of them; both are left out where the features are not finite, as of a run that diverged. They are kept
+    in the run (pictures.html), and shown again by a report that is written without. The page is one file that opens
+    offline. Raises InputError where there is no run, and where pictures and features do not fit.
     """
     facts = Facts.read(Path(run))
-    pictures, said = "", ""
+    kept = Path(run) / "pictures.html"
+    pictures, said = kept.read_text(encoding="utf-8") if images is None and kept.exists() else "", ""
     if images is not None and features is not None:
         if len(images) != len(features):
             raise InputError(f"the report got {len(images)} pictures and features of {len(features)}: one row each")
         images, features = _sample(images, features.detach().float().cpu())
         if bool(torch.isfinite(features).all()):
             pictures = _pictures(images, features, which)
+            with write_aside(kept) as file:
+                file.write(pictures.encode())
         else:
+            kept.unlink(missing_ok=True)
             said = tag("p", "No neighbours and no map: the encoder's features are not finite numbers.", class_="note")
     body = "".join(
         [

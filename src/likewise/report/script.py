@@ -5,7 +5,8 @@ from __future__ import annotations
 SCRIPT = r"""
 (() => {
   const root = document.documentElement, all = (query, at = document) => [...at.querySelectorAll(query)];
-  const dark = () => root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme:dark)').matches;
+  const system = matchMedia('(prefers-color-scheme:dark)');
+  const dark = () => root.dataset.theme ? root.dataset.theme === 'dark' : system.matches;
   const theme = document.querySelector('.theme');
   const named = () => { theme.textContent = dark() ? 'light' : 'dark'; };
   theme.onclick = () => { root.dataset.theme = dark() ? 'light' : 'dark'; named(); };
@@ -27,7 +28,8 @@ SCRIPT = r"""
       const [x, y, ...words] = item.split(',');
       return {x: +x, y: +y, words: words.join(',')};
     });
-    const cursor = svg.querySelector('.cursor'), line = cursor.querySelector('line'), dot = cursor.querySelector('circle');
+    const cursor = svg.querySelector('.cursor');
+    const line = cursor.querySelector('line'), dot = cursor.querySelector('circle');
     svg.onpointermove = event => {
       const box = svg.getBoundingClientRect(), at = (event.clientX - box.left) / box.width * svg.viewBox.baseVal.width;
       const near = points.reduce((a, b) => Math.abs(b.x - at) < Math.abs(a.x - at) ? b : a);
@@ -56,7 +58,9 @@ SCRIPT = r"""
       for (const cell of map.children) cell.classList.toggle('lit', kind !== null && cell.classList.contains(kind));
       for (const chip of chips) chip.classList.toggle('on', chip.dataset.kind === kind);
     };
-    for (const chip of chips) chip.onclick = () => only(map.dataset.only === chip.dataset.kind ? null : chip.dataset.kind);
+    for (const chip of chips) {
+      chip.onclick = () => only(map.dataset.only === chip.dataset.kind ? null : chip.dataset.kind);
+    }
     const other = document.querySelector('.chips [data-map]');
     if (other) other.onclick = () => {
       map.classList.toggle('classes');

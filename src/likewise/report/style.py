@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 _CLASS_COLOURS = (
-    "#4c78a8 #e07b39 #3f9a76 #c4504f #8a6bb1 #97694f #d678a6 #b9a13a #2f9bb3 #7c8c2d #5b63b7 #b05fa0 #8b8b86"
-).split()
+    "#4c78a8",
+    "#e07b39",
+    "#3f9a76",
+    "#c4504f",
+    "#8a6bb1",
+    "#97694f",
+    "#d678a6",
+    "#b9a13a",
+    "#2f9bb3",
+    "#7c8c2d",
+    "#5b63b7",
+    "#b05fa0",
+    "#8b8b86",
+)
+"""Of the classes on the map; the last is that of all further ones."""
 
 STYLE = """
 :root{color-scheme:light;--paper:#faf8f4;--surface:#fff;--ink:#1f1d1a;--soft:#6a655c;--faint:#a8a296;--line:#e7e2d8;
@@ -18,8 +31,8 @@ STYLE = """
 --bad:#ea7568;--part0:#d59b58;--part1:#7fa3b1;--part2:#57b3a5;--part3:#4a463e;--shadow:0 1px 2px #0006}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",
-Arial,sans-serif;font-variant-numeric:tabular-nums;-webkit-font-smoothing:antialiased}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,
+"Helvetica Neue",Arial,sans-serif;font-variant-numeric:tabular-nums;-webkit-font-smoothing:antialiased}
 h1,h2,.headline,.gain,.mark{font-family:"Iowan Old Style","Palatino Linotype",Palatino,"Book Antiqua",P052,Georgia,
 "Times New Roman",serif;font-weight:500;text-wrap:balance}
 h1,h2,h3,p,figure,ul,ol,dl,dd{margin:0;padding:0}
@@ -40,8 +53,8 @@ overflow-wrap:anywhere}
 .gain strong{font-weight:500;font-size:66px;letter-spacing:-.03em;color:var(--accent)}
 .gain .arrow{margin:0 .35em;color:var(--faint);font-family:system-ui,sans-serif}
 .small{font-size:13.5px;color:var(--soft);margin-top:8px;text-wrap:pretty}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:20px 24px;margin-top:44px;padding:20px 0;
-border-top:1px solid var(--line);border-bottom:1px solid var(--line)}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:20px 24px;margin-top:44px;
+padding:20px 0;border-top:1px solid var(--line);border-bottom:1px solid var(--line)}
 dt{font-size:12.5px;color:var(--soft);margin-bottom:2px}
 dd{font-size:14.5px;line-height:1.4;overflow-wrap:anywhere}
 section{padding:62px 0 0}
@@ -63,6 +76,8 @@ overflow-wrap:anywhere;hyphens:auto}
 .others img{border-radius:4px}
 .others figure{min-width:0}
 .others figcaption{font-size:11px;line-height:1.2;color:var(--soft);text-align:center;margin-top:5px}
+.others figcaption b{display:block;font-weight:500;color:var(--bad);white-space:nowrap;overflow:hidden;
+text-overflow:ellipsis}
 .others .same img,.others .differs img{outline:2px solid var(--good);outline-offset:-2px}
 .others .differs img{outline:2px dashed var(--bad)}
 /* map */
@@ -81,8 +96,9 @@ background-position:calc(100%*var(--x)/max(1,var(--across) - 1)) calc(100%*var(-
 transition:opacity .15s}
 .map[data-only] i:not(.lit){opacity:.1}
 .map.classes i{background-image:none;background-color:var(--k)}
-.tip{position:fixed;z-index:9;pointer-events:none;background:var(--surface);color:var(--ink);border:1px solid var(--line);
-border-radius:8px;box-shadow:0 6px 24px #0003;padding:8px;font-size:12.5px;line-height:1.35;max-width:190px;
+.tip{position:fixed;z-index:9;pointer-events:none;background:var(--surface);color:var(--ink);
+border:1px solid var(--line);border-radius:8px;box-shadow:0 6px 24px #0003;padding:8px;
+font-size:12.5px;line-height:1.35;max-width:190px;
 overflow-wrap:anywhere}
 .tip b{display:block;width:112px;height:112px;border-radius:5px;margin-bottom:6px;background-repeat:no-repeat}
 /* tables */
@@ -140,14 +156,15 @@ border-radius:12px;padding:18px 22px;margin-bottom:22px}
 #data h3:not(:first-of-type){margin:34px 0 12px}
 #data h3+.small{margin:2px 0 14px}
 .bars{columns:2;column-gap:56px}
-.bars li{display:grid;grid-template-columns:minmax(70px,130px) 1fr 58px;gap:12px;align-items:center;font-size:14px;padding:3px 0;
-break-inside:avoid}
+.bars li{display:grid;grid-template-columns:minmax(70px,130px) 1fr 58px;gap:12px;align-items:center;font-size:14px;
+padding:3px 0;break-inside:avoid}
 .bars .name{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
-.bars i{height:10px}.bars i b{display:block;height:100%;border-radius:2px 5px 5px 2px;background:var(--accent);opacity:.8}
+.bars i{height:10px}
+.bars i b{display:block;height:100%;border-radius:2px 5px 5px 2px;background:var(--accent);opacity:.8}
 .bars .number{text-align:right;color:var(--soft)}
 .profile{width:100%;height:auto;fill:var(--accent);opacity:.8}
-.command{display:flex;align-items:flex-start;gap:14px;background:var(--surface);border:1px solid var(--line);border-radius:9px;
-padding:11px 14px;margin-top:8px}
+.command{display:flex;align-items:flex-start;gap:14px;background:var(--surface);border:1px solid var(--line);
+border-radius:9px;padding:11px 14px;margin-top:8px}
 .command code{flex:1;white-space:pre-wrap;overflow-wrap:anywhere}
 .copy{font-size:12.5px;color:var(--accent);flex:none;line-height:1.6}
 #next h3{margin-top:26px}#next h3:first-of-type{margin-top:0}

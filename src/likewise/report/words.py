@@ -87,15 +87,12 @@ def _symptom(facts: Facts) -> tuple[str, str]:
         return "spread", f"Different pictures get almost the same embedding (spread {spread:.3f}, where 1 is best)."
     if rank is not None and rank < LOW_RANK:
         return "rank", f"The embeddings use hardly more than one direction (effective rank {rank:.1f})."
-    if entropy is not None:
-        if facts.queue and entropy > UNIFORM_ENTROPY * math.log(facts.queue):
-            return (
-                "uniform",
-                f"The teacher finds everything equally similar (entropy {entropy:.2f} of at most "
-                f"{math.log(facts.queue):.2f}).",
-            )
-        if entropy < ONE_HOT_ENTROPY:
-            return "one-hot", f"The teacher sees a single neighbour (entropy {entropy:.3f})."
+    most = math.log(facts.queue) if facts.queue else math.inf
+    if entropy is not None and entropy > UNIFORM_ENTROPY * most:
+        words = f"The teacher finds everything equally similar (entropy {entropy:.2f} of at most {most:.2f})."
+        return "uniform", words
+    if entropy is not None and entropy < ONE_HOT_ENTROPY:
+        return "one-hot", f"The teacher sees a single neighbour (entropy {entropy:.3f})."
     return "spread", "The numbers of the last check were out of bounds."
 
 
