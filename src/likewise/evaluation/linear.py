@@ -63,8 +63,8 @@ def fit(features_NF: Tensor, labels_N: Tensor, *, decays: Sequence[float] = DECA
     """The probe of rows with labels 0 to C - 1; rows labelled -1 are left out.
 
     The decay is chosen by accuracy on a stratified tenth of the rows (the stronger of two equals), with the solutions
-    warm-started from strong to weak; then everything is fitted on all rows. Where no row can be spared (fewer than ten
-    of each class), the middle decay is taken. Deterministic in `seed`.
+    warm-started from strong to weak; then everything is fitted on all rows. Where no class is large enough to spare a
+    row, the middle decay is taken. Deterministic in `seed`.
 
     Raises InputError for features that are not finite, and where fewer than two classes are known.
     """

@@ -117,12 +117,20 @@ class Facts:
         return {**shares_of, "rest": max(0.0, 1.0 - sum(shares_of.values()))}
 
     @cached_property
+    def scores(self) -> list[dict[str, Any]]:
+        """Those of run.json that are whole."""
+        needed = ("name", "k", "value", "protocol", "split", "n", "which")
+        found = self.run.get("scores")
+        scores = found if isinstance(found, list) else []
+        return [score for score in scores if isinstance(score, dict) and all(key in score for key in needed)]
+
+    @cached_property
     def gain(self) -> Gain | None:
         """What training brought, by 20 nearest neighbours where that was measured; None where nothing was."""
-        scores = [score for score in self.run.get("scores") or [] if isinstance(score, dict)]
-        order = {("knn", 20): 0, ("knn", 1): 1, ("knn", 200): 2, ("linear", None): 3}
+        scores = self.scores
+        order: dict[tuple[Any, Any], int] = {("knn", 20): 0, ("knn", 1): 1, ("knn", 200): 2, ("linear", None): 3}
         trained = [score for score in scores if score.get("which") != "untrained"]
-        trained.sort(key=lambda score: (score.get("which") != "student", order.get((score["name"], score["k"]), 9)))
+        trained.sort(key=lambda score: (score.get("which") != "student", order.get((score.get("name"), score.get("k")), 9)))
         if trained:
             best = trained[0]
             same = ("name", "k", "split", "data")

@@ -32,8 +32,8 @@ def write_report(
     offline. Raises InputError where there is no run, and where pictures and features do not fit.
     """
     facts = Facts.read(Path(run))
-    kept = Path(run) / "pictures.html"
-    pictures, said = kept.read_text(encoding="utf-8") if images is None and kept.exists() else "", ""
+    kept, given = Path(run) / "pictures.html", images is not None and features is not None
+    pictures, said = kept.read_text(encoding="utf-8") if not given and kept.exists() else "", ""
     if images is not None and features is not None:
         if len(images) != len(features):
             raise InputError(f"the report got {len(images)} pictures and features of {len(features)}: one row each")
@@ -41,7 +41,7 @@ def write_report(
         if bool(torch.isfinite(features).all()):
             pictures = _pictures(images, features, which)
             with write_aside(kept) as file:
-                file.write(pictures.encode())
+                file.write(_encoded(pictures))
         else:
             kept.unlink(missing_ok=True)
             said = tag("p", "No neighbours and no map: the encoder's features are not finite numbers.", class_="note")
@@ -60,8 +60,13 @@ def write_report(
     )
     path = Path(run) / "report.html"
     with write_aside(path) as file:
-        file.write(_document(facts, body).encode())
+        file.write(_encoded(_document(facts, body)))
     return path
+
+
+def _encoded(page: str) -> bytes:
+    """UTF-8. Names of files need not be text; what is not becomes a question mark."""
+    return page.encode("utf-8", errors="replace")
 
 
 def _sample(images: Images, features_NF: Tensor) -> tuple[Images, Tensor]:

@@ -75,7 +75,7 @@ def _facts_list(facts: Facts) -> str:
 
 def scores(facts: Facts) -> str:
     """Every score with its protocol, the untrained encoder beside it."""
-    found = [score for score in facts.run.get("scores") or [] if isinstance(score, dict)]
+    found = facts.scores
     if not found:
         return ""
     groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
