@@ -93,9 +93,7 @@ def test_a_changed_tensor_does_not_change_the_file(encoder: Encoder, make_images
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"no array at all"])
-def test_a_damaged_file_is_made_again(
-    tmp_path: Path, encoder: Encoder, make_images: MakeImages, damage: bytes
-) -> None:
+def test_a_damaged_file_is_made_again(tmp_path: Path, encoder: Encoder, make_images: MakeImages, damage: bytes) -> None:
     images = make_images()
     first = cached_features(encoder, images).clone()
     (file,) = kept(tmp_path)
@@ -114,9 +112,7 @@ def test_what_was_not_used_for_longest_is_forgotten(tmp_path: Path) -> None:
     assert [path.stem for path in tmp_path.glob("*.npy")] == ["new"]
 
 
-def test_where_nothing_can_be_kept_one_is_told(
-    tmp_path: Path, encoder: Encoder, make_images: MakeImages
-) -> None:
+def test_where_nothing_can_be_kept_one_is_told(tmp_path: Path, encoder: Encoder, make_images: MakeImages) -> None:
     images = make_images()
     (tmp_path / "file").write_text("in the way")
     with pytest.warns(UserWarning, match="features are not kept"):

@@ -130,7 +130,9 @@ class Facts:
         scores = self.scores
         order: dict[tuple[Any, Any], int] = {("knn", 20): 0, ("knn", 1): 1, ("knn", 200): 2, ("linear", None): 3}
         trained = [score for score in scores if score.get("which") != "untrained"]
-        trained.sort(key=lambda score: (score.get("which") != "student", order.get((score.get("name"), score.get("k")), 9)))
+        trained.sort(
+            key=lambda score: (score.get("which") != "student", order.get((score.get("name"), score.get("k")), 9))
+        )
         if trained:
             best = trained[0]
             same = ("name", "k", "split", "data")
