@@ -114,7 +114,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["train", "photos", "--batch-size", "4000"], "batch_size=4000 is larger than the data of 40"),
         (["train", "photos", "--queue-size", "4000"], "queue_size=4000 is longer than the data of 40"),
         (["train", "photos", "--device", "abacus"], "--device"),
-        (["train"], "data"),
+        (["train"], "DATA"),
         (["train", "photos", "--topk", "3"], "unknown option '--topk'"),
         (["evaluate", "nowhere"], "nowhere"),
         (["export", "nowhere", "--format", "onnx", "--out", "x"], "nowhere"),

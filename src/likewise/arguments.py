@@ -9,7 +9,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
@@ -17,6 +17,10 @@ from tyro.conf import OmitArgPrefixes, Positional
 from likewise.errors import InputError, unknown
 
 T = TypeVar("T")
+Data = Annotated[
+    str,
+    tyro.conf.arg(metavar="DATA", help="A folder, a list, a CSV, Parquet or NumPy file, or a name such as cifar10."),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +74,9 @@ def train_arguments(method: str, variant: str | None) -> type[Any]:
     """
     asked, session, settings = _shapes(method, variant)
     fields: list[tuple[str, Any, Any]] = [
-        ("data", Positional[str], dataclasses.field()),
+        ("data", Positional[Data], dataclasses.field()),
         ("run", OmitArgPrefixes[type(session)], dataclasses.field(default=session)),  # type: ignore[misc]
-        ("choice", OmitArgPrefixes[type(asked)], dataclasses.field(default=asked)),  # type: ignore[misc]
+        ("training", OmitArgPrefixes[type(asked)], dataclasses.field(default=asked)),  # type: ignore[misc]
         (method, OmitArgPrefixes[type(settings)], dataclasses.field(default=settings)),  # type: ignore[misc]
     ]
     return dataclasses.make_dataclass("Train", fields, frozen=True, kw_only=True)
@@ -82,9 +86,9 @@ def doctor_arguments(method: str, variant: str | None) -> type[Any]:
     """Arguments of `likewise doctor`: those that decide what would be chosen for a training run."""
     asked, _, settings = _shapes(method, variant)
     fields: list[tuple[str, Any, Any]] = [
-        ("data", Positional[str], dataclasses.field()),
+        ("data", Positional[Data], dataclasses.field()),
         ("json", bool, dataclasses.field(default=False)),
-        ("choice", OmitArgPrefixes[type(asked)], dataclasses.field(default=asked)),  # type: ignore[misc]
+        ("training", OmitArgPrefixes[type(asked)], dataclasses.field(default=asked)),  # type: ignore[misc]
         (method, OmitArgPrefixes[type(settings)], dataclasses.field(default=settings)),  # type: ignore[misc]
     ]
     return dataclasses.make_dataclass("Doctor", fields, frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ def test_ticks_are_few_even_and_hold_the_span(low: float, span: float, about: in
     assert 2 <= len(marks) <= about + 2
     assert marks[0] <= low + 1e-6 * step + 1e-9 * abs(low)
     assert marks[-1] >= high - 1e-6 * step - 1e-9 * abs(high)
-    for first, second in zip(marks[:-1], marks[1:], strict=True):
+    for first, second in pairwise(marks):
         assert second - first == pytest.approx(step, rel=1e-3)
 
 

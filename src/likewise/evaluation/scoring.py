@@ -45,7 +45,8 @@ def evaluate(
     its training split to its test split, or from four fifths to a stratified fifth that is held out with `seed`.
     `which` weights: the student's unless `teacher`. `untrained` scores the encoder as it was before training as well,
     as the baseline. `labels` is passed on to `open_source`: a column, or `folders`. Features are computed once and
-    kept (`cached_features`); an encoder in memory is moved to `device`. Scores are added to the run's run.json, and its report is written again.
+    kept (`cached_features`); an encoder in memory is moved to `device`. Scores are added to the run's run.json, and
+    its report is written again.
 
     Raises InputError for a run, role, probe, split or labels that do not exist, and for features that are not finite.
     """

@@ -53,9 +53,9 @@ def positions(features_NF: Tensor) -> Points:
     """
     x_NF = unit(features_NF).double().numpy()
     count = len(x_NF)
+    # Without it copies of one picture, as a collapsed encoder sees them all, would be divided by nothing.
+    x_NF = x_NF + 1e-7 * np.random.default_rng(0).standard_normal(x_NF.shape)
     flat = PCA(n_components=min(SOLVER_DIMENSIONS, *x_NF.shape), random_state=0).fit_transform(x_NF)
-    # Copies of one picture would divide by nothing inside t-SNE's start.
-    flat += 1e-7 * np.random.default_rng(0).standard_normal(flat.shape)
     if count >= LEAST_FOR_TSNE and flat.shape[1] >= 2:
         perplexity = min(30.0, (count - 1) / 3)
         solver = TSNE(perplexity=perplexity, init="pca", angle=0.8, max_iter=600, random_state=0)
