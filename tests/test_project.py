@@ -160,3 +160,10 @@ def test_everything_imported_is_declared() -> None:
     declared = {re.split(r"[\[<>=~! ]", need)[0].lower() for need in required}
     others = imported_packages() - set(sys.stdlib_module_names) - {"likewise"}
     assert {name for name in others if DISTRIBUTIONS.get(name, name).lower() not in declared} == set()
+
+
+def test_every_dependency_says_why_it_is_there() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    core = [re.split(r"[\[<>=~! ]", need)[0] for need in PYPROJECT["project"]["dependencies"]]
+    assert [name for name in core if f"\n| {name} | " not in page] == []
+    assert [extra for extra in EXTRAS if f"`{extra}`" not in page] == []

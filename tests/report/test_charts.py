@@ -30,6 +30,15 @@ def test_ticks_are_few_even_and_hold_the_span(low: float, span: float, about: in
 
 @given(y=st.lists(values, min_size=2, max_size=400))
 def test_curves_stay_inside_the_drawing(y: list[float]) -> None:
+    check_inside(y)
+
+
+def test_an_extreme_start_neither_flattens_the_rest_nor_leaves_the_drawing() -> None:
+    check_inside([1e5, *([1.0, 2.0] * 60)])
+    assert ">2<" in charts.line_chart("a", list(map(float, range(121))), [1e5, *([1.0, 2.0] * 60)])
+
+
+def check_inside(y: list[float]) -> None:
     drawing = charts.line_chart("a", [float(n) for n in range(len(y))], y, smooth=True)
     for path in re.findall(r'class="(?:line|raw|area)" d="M([^"Z]*)Z?"', drawing):
         for point in path.split("L"):
