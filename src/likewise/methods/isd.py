@@ -66,6 +66,8 @@ class ISD(Method):
         """Student only. wide: D - 2F - D with biases. plain: F - F - F, the first layer without bias."""
         views: PairPolicy = "weak/strong"
         """Teacher/student views."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
         noise: Literal["rows", "columns"] = "rows"
         """How the noise that first fills the memory is normalised. The official ResNet-18 code does it by columns."""
 
@@ -90,7 +92,9 @@ class ISD(Method):
         )
         self.teacher = Momentum(self.student)
         self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL}, noise=settings.noise)
-        self.views = teacher_student(settings.views, facts.image_size, mean=facts.mean, std=facts.std)
+        self.views = teacher_student(
+            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
+        )
 
     def before_step(self, progress: Progress) -> None:
         """Move the teacher towards the student as it was before this step's update."""

@@ -74,6 +74,8 @@ class MSF(Method):
         """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
         views: PairPolicy = "weak/strong"
         """Teacher/student views."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
 
         def __post_init__(self) -> None:
             at_least("queue_size", self.queue_size, 1)
@@ -90,7 +92,9 @@ class MSF(Method):
         self.predictor = heads.mlp([dim, 2 * features, dim])
         self.teacher = Momentum(self.student)
         self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
-        self.views = teacher_student(settings.views, facts.image_size, mean=facts.mean, std=facts.std)
+        self.views = teacher_student(
+            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
+        )
 
     def before_step(self, progress: Progress) -> None:
         """Move the teacher towards the student as it was before this step's update."""
