@@ -52,7 +52,7 @@ def test_safetensors_are_plain_timm_weights_with_a_header(tmp_path: Path) -> Non
     assert torch.equal(plain(x), encoder(x))
     assert report.max_error == 0
     assert report.bytes == report.path.stat().st_size
-    assert "largest error 0.0e+00" in str(report)
+    assert "max error 0.0e+00" in str(report)
     assert "(batch, 3, 64, 64) RGB in 0..1, less mean 0.485 0.456 0.406" in str(report)
     with safe_open(report.path, framework="pt") as file:
         header = file.metadata()

@@ -59,7 +59,7 @@ class ExportReport:
             f"input   (batch, 3, {about['image_size']}, {about['image_size']}) RGB in 0..1, "
             f"less mean {_numbers(about['mean'])}, divided by {_numbers(about['std'])}\n"
             f"output  (batch, {about['features']})\n"
-            f"check   largest error {self.max_error:.1e} against the encoder, on batches of {batches}"
+            f"check   max error {self.max_error:.1e} against the encoder, on batches of {batches}"
         )
 
 
