@@ -140,11 +140,11 @@ def test_a_loss_that_is_no_number_stops_before_the_update(
 
 
 def test_a_minute_budget_ends_and_anneals(data: Path, tmp_path: Path) -> None:
-    run = train(data, **{**options(tmp_path / "run"), "epochs": None, "minutes": 0.03, "checkpoint_minutes": 60.0})
+    run = train(data, **{**options(tmp_path / "run"), "epochs": None, "minutes": 0.1, "checkpoint_minutes": 60.0})
     lines = run.metrics()
     assert lines[-1]["fraction"] == 1.0
     assert lines[-1]["learning_rate"] < 0.3 * lines[0]["learning_rate"]
-    assert run.read()["minutes"] == pytest.approx(0.03, abs=0.05)
+    assert run.read()["minutes"] == pytest.approx(0.1, abs=0.1)
 
 
 def test_accumulation_changes_only_how_a_batch_is_cut(data: Path, tmp_path: Path) -> None:
