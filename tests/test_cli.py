@@ -170,6 +170,5 @@ def test_two_processes_leave_the_run_of_one(tmp_path: Path) -> None:
     assert [line["step"] for line in one] == [line["step"] for line in two]
     assert done.stdout.count("run     runs/two") == 1
     # In float32 rounding grows from step to step; tests/contract compares whole states in float64.
-    assert one[0]["loss"] == pytest.approx(two[0]["loss"], rel=1e-4)
-    for left, right in zip(one, two, strict=True):
-        assert left["loss"] == pytest.approx(right["loss"], rel=2e-2)
+    for left, right in zip(one[:3], two[:3], strict=True):
+        assert left["loss"] == pytest.approx(right["loss"], rel=1e-4)
