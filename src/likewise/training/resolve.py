@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
 from likewise.methods.method import Method, Optimisation, Preset
+from likewise.views import IMAGENET_MEAN, IMAGENET_STD
+from likewise.views.pair import SMALL_PICTURE
 
 Precision = Literal["float32", "bf16", "fp16"]
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SMALL_PICTURE = 64  # pixels; up to here an encoder gets the small stem and the picture is used at its own size
 
 
 @dataclass(frozen=True, kw_only=True)
