@@ -6,6 +6,9 @@ interleaves: the result has the row order that a single process would have seen.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -29,6 +32,39 @@ def gather(x_B: Tensor) -> Tensor:
     shares = [torch.empty_like(x_B, memory_format=torch.contiguous_format) for _ in range(world())]
     dist.all_gather(shares, x_B.contiguous())
     return torch.stack(shares, dim=1).flatten(0, 1)
+
+
+class _Gather(torch.autograd.Function):
+    """The gather whose backward adds up what the losses of all processes want of this process's rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x_B: Tensor) -> Tensor:
+        return gather(x_B)
+
+    @staticmethod
+    def backward(ctx: Any, grad_N: Tensor) -> Tensor:
+        total_N = grad_N.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total_N)
+        return total_N[rank() :: world()]
+
+
+_gathered: Callable[[Tensor], Tensor] = _Gather.apply
+
+
+def gather_with_gradient(x_B: Tensor) -> Tensor:
+    """`gather` for losses that compare the pictures of a batch: gradient flows back to every process's rows.
+
+    Each process takes the mean loss of its own rows against all rows, or the same loss of all rows; the gradients of
+    a process's rows are summed over the processes here and averaged by the distributed wrapper afterwards, which
+    gives in both cases the gradient of the mean over the global batch. Without the sum a negative would only be
+    pushed away by the queries of its own process.
+    """
+    return x_B if world() == 1 else _gathered(x_B)
+
+
+def positions(x_B: Tensor) -> Tensor:
+    """(B,) int64: where the rows of this process stand in the gathered batch."""
+    return torch.arange(len(x_B), device=x_B.device) * world() + rank()
 
 
 @torch.no_grad()

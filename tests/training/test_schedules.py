@@ -186,3 +186,10 @@ def test_dropout_repeats_at_the_same_step_and_differs_elsewhere() -> None:
     assert torch.equal(dropped(3, 0), dropped(3, 0))
     assert not torch.equal(dropped(3, 0), dropped(4, 0))
     assert not torch.equal(dropped(3, 0), dropped(3, 1))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "cosine_epoch"])
+def test_cosines_end_at_the_share_that_is_to_be_left(schedule: str) -> None:
+    optimisation = Optimisation(schedule=schedule, learning_rate=0.4, warmup=0.1, final=0.25)  # type: ignore[arg-type]
+    assert schedules.learning_rate(optimisation, at(0.1, epoch=2), 20) == pytest.approx(0.4)
+    assert schedules.learning_rate(optimisation, at(1.0, epoch=20), 20) == pytest.approx(0.1)

@@ -96,6 +96,8 @@ class Optimisation:
     """For `step`: the factor at each milestone."""
     warmup: float = 0.0
     """Share of the budget with a linearly rising rate."""
+    final: float = 0.0
+    """For the cosines: share of the learning rate that is left at the end."""
     batch_size: int = 256
     """Pictures per optimiser step over all processes."""
     epochs: float = 30.0

@@ -1,5 +1,6 @@
 """The heart: how a picture relates to a memory of other pictures."""
 
+from likewise.similarity.batch import contrast_in_batch, nt_xent, own_columns
 from likewise.similarity.losses import Distillation, contrast, cross_entropy, distill, pull
 from likewise.similarity.read import Exclude, Neighbours, Read, neighbours, purity, read, similarities, unit
 
@@ -9,9 +10,12 @@ __all__ = [
     "Neighbours",
     "Read",
     "contrast",
+    "contrast_in_batch",
     "cross_entropy",
     "distill",
     "neighbours",
+    "nt_xent",
+    "own_columns",
     "pull",
     "purity",
     "read",

@@ -78,15 +78,16 @@ def learning_rate(optimisation: Optimisation, progress: Progress, epochs: float 
     schedule that does not exist.
     """
     base, warmup, fraction = optimisation.learning_rate, optimisation.warmup, progress.fraction
+    final = base * optimisation.final
     if optimisation.schedule not in SCHEDULES:
         raise unknown("schedule", optimisation.schedule, SCHEDULES)
     if fraction < warmup:
         return linear(0.0, base, fraction / warmup)
     if optimisation.schedule == "cosine":
-        return warmup_cosine(base, fraction, warmup)
+        return warmup_cosine(base, fraction, warmup, final=final)
     if optimisation.schedule == "cosine_epoch":
         began = fraction if epochs is None else max(progress.epoch / epochs, warmup)
-        return warmup_cosine(base, began, warmup)
+        return warmup_cosine(base, began, warmup, final=final)
     if optimisation.schedule == "step":
         return step(base, fraction, optimisation.milestones, optimisation.step_factor)
     return base
