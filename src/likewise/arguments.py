@@ -39,6 +39,8 @@ class Evaluate:
     """Label column, or `folders` where sub-folders are the classes."""
     untrained: bool = False
     """Also score the same encoder before any training, as a baseline."""
+    per_class: bool = False
+    """Figures by class and by many-, medium- and few-shot classes, also where classes are not skewed."""
     json: bool = False
     """Print one JSON object."""
 

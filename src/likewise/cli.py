@@ -93,13 +93,15 @@ def _evaluate(words: list[str]) -> None:
         which=parsed.which,
         labels=parsed.labels,
         untrained=parsed.untrained,
+        per_class=parsed.per_class or None,
     )
     if parsed.json:
         print(json.dumps(result.to_json(), indent=2))
         return
     for score in result.scores:
-        probe = score.name if score.k is None else f"{score.name} k={score.k}"
-        print(f"{score.which:<10} {probe:<12} {score.value:>7.2%}  of {score.n:,}  {score.protocol}")
+        print(f"{score.which:<10} {score.label():<12} {score.figure():>24}  of {score.n:,}  {score.protocol}")
+        for group, told in (score.groups or {}).items():
+            print(f"{'':<10} {group:>12} {told.value:>7.2%}  mean of {told.classes:,} classes, {told.n:,} pictures")
     for note in result.notes:
         print(f"note: {note}")
     _next(f"likewise export {parsed.run} --format safetensors --out encoder.safetensors")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from likewise.evaluation import knn, linear
+from likewise.evaluation import classwise, knn, linear
 from likewise.evaluation.scores import Score
 
 MAJORITY = (1, 20)
@@ -37,10 +40,54 @@ class Features:
     """How the features were made and which pictures they are of."""
     seed: int
     """What random choices follow from."""
+    class_names: Sequence[str] | None = None
+    """Name of each class, where the data has them."""
+    trained_C: NDArray[np.int64] | None = None
+    """Pictures of each class that the encoder was trained on, where that was a skewed draw; else the bank's count."""
+    groups: Mapping[str, Sequence[int]] | None = None
+    """Classes by the group that the draw put them into; else many-, medium- and few-shot classes."""
+    per_class: bool | None = None
+    """Whether to give figures by class; None: where classes are of very different frequency."""
 
-    def score(self, name: str, k: int | None, predicted_Q: Tensor, protocol: str) -> Score:
-        """The share of right predictions, with its protocol."""
-        value = knn.accuracy(predicted_Q, self.query_labels_Q)
+    @property
+    def frequency(self) -> NDArray[np.int64]:
+        """(C,) pictures of each class to learn from."""
+        if self.trained_C is not None:
+            return self.trained_C
+        return np.bincount(self.bank_labels_N.cpu().numpy())
+
+    def score(self, name: str, k: int | None, predicted_Q: Tensor, protocol: str, *, variant: str = "") -> Score:
+        """The share of right predictions, with interval, protocol and, where classes are skewed, figures by class."""
+        predicted, truth = predicted_Q.cpu().numpy(), self.query_labels_Q.cpu().numpy()
+        right = int((predicted == truth).sum())
+        low, high, how = classwise.wilson(right, len(truth))
+        frequency = self.frequency
+        by_class, groups = None, None
+        if classwise.is_skewed(frequency) if self.per_class is None else self.per_class:
+            by_class, counts = classwise.by_class(predicted, truth, frequency, self.class_names)
+            groups = classwise.by_group(*counts, self.groups or classwise.usual_groups(frequency))
+        return replace(
+            self.measured(name, k, right / len(truth), protocol, variant=variant),
+            low=low,
+            high=high,
+            interval=how,
+            per_class=by_class,
+            groups=groups,
+            predicted=predicted,
+        )
+
+    def measured(
+        self,
+        name: str,
+        k: int | None,
+        value: float,
+        protocol: str,
+        *,
+        measure: str = "accuracy",
+        variant: str = "",
+        unit: Literal["share", "number"] = "share",
+    ) -> Score:
+        """A number that is not a share of right predictions, with its protocol."""
         return Score(
             name=name,
             k=k,
@@ -49,6 +96,9 @@ class Features:
             split=self.split,
             n=len(self.query_labels_Q),
             which=self.which,
+            measure=measure,
+            variant=variant,
+            unit=unit,
         )
 
 
@@ -87,4 +137,4 @@ def on(device: torch.device, features: Features) -> Features:
     moved = {
         name: getattr(features, name).to(device) for name in ("bank_NF", "bank_labels_N", "query_QF", "query_labels_Q")
     }
-    return Features(**moved, split=features.split, which=features.which, protocol=features.protocol, seed=features.seed)
+    return replace(features, **moved)

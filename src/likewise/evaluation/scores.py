@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class ClassScore(NamedTuple):
+    """How one class fared."""
+
+    name: str
+    """As the data calls it, or its number."""
+    value: float
+    """Share of its pictures that were classified correctly."""
+    n: int
+    """Pictures of it that were classified."""
+    frequency: int
+    """Pictures of it to learn from: in the bank, or in the training data of the run where that was skewed."""
+
+
+class GroupScore(NamedTuple):
+    """How the classes of a group fared: the frequent ones, say."""
+
+    value: float
+    """Mean over the classes of the group of the share classified correctly."""
+    classes: int
+    """Classes in the group that were asked for."""
+    n: int
+    """Pictures of them."""
 
 
 @dataclass(frozen=True)
@@ -12,11 +39,11 @@ class Score:
     """One number and how it was got."""
 
     name: str
-    """`knn` or `linear`."""
+    """The probe: `knn`, `linear`, `fewshot`, ..."""
     k: int | None
-    """Neighbours asked for; None for `linear`."""
+    """Neighbours or shots asked for; None where there is no such number."""
     value: float
-    """Share of the pictures that were classified correctly, 0 to 1."""
+    """Share of the pictures that were classified correctly, 0 to 1, unless `measure` says otherwise."""
     protocol: str
     """Everything that another person needs to get the same number."""
     split: str
@@ -25,6 +52,48 @@ class Score:
     """How many they are."""
     which: str
     """Whose weights: `student`, `teacher`, or `untrained` for the encoder as it was before training."""
+    measure: str = "accuracy"
+    """What the value is: `accuracy`, `mean per-class accuracy`, `NMI`, `mAP`, ..."""
+    unit: Literal["share", "number"] = "share"
+    """A share of something, told in per cent, or another number, such as a rank."""
+    variant: str = ""
+    """What tells apart several scores of one probe and k: `5-way logistic`, `1% of the labels`, ..."""
+    low: float | None = None
+    """Lower end of the 95 % interval; None where there is none."""
+    high: float | None = None
+    """Upper end."""
+    interval: str = ""
+    """How the interval was got."""
+    per_class: tuple[ClassScore, ...] | None = None
+    """By class, the most frequent first; where the frequencies are skewed, or asked for."""
+    groups: Mapping[str, GroupScore] | None = None
+    """The same by group: `many`, `medium` and `few`, or the groups of the draw (`large`, `rare`)."""
+    predicted: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
+    """(n,) the class each picture was given, in the order of the queries; not saved with the score."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, without the predictions and without what is not known."""
+        found = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "predicted"}
+        optional = {"variant", "low", "high", "interval", "per_class", "groups"}
+        found = {key: value for key, value in found.items() if key not in optional or value not in {None, ""}}
+        if self.per_class is not None:
+            found["per_class"] = [entry._asdict() for entry in self.per_class]
+        if self.groups is not None:
+            found["groups"] = {name: entry._asdict() for name, entry in self.groups.items()}
+        return found
+
+    def label(self) -> str:
+        """The probe in a few words: `knn k=20`, `fewshot 5-way prototype k=1`, `clustering NMI`."""
+        words = [self.name, self.variant, "" if self.k is None else f"k={self.k}"]
+        words.append("" if self.measure == "accuracy" else self.measure)
+        return " ".join(word for word in words if word)
+
+    def figure(self) -> str:
+        """The value for people, with its interval: `81.20% (80.42 to 81.95)`."""
+        if self.unit == "number":
+            return f"{self.value:.4g}"
+        span = "" if self.low is None or self.high is None else f" ({100 * self.low:.2f} to {100 * self.high:.2f})"
+        return f"{self.value:.2%}{span}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +115,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """The same as one JSON object: `scores`, `run`, `data`, `notes`."""
         return {
-            "scores": [asdict(score) for score in self.scores],
+            "scores": [score.to_json() for score in self.scores],
             "run": self.run,
             "data": self.data,
             "notes": list(self.notes),
@@ -55,10 +124,11 @@ class Evaluation:
 
 def merged(before: list[dict[str, Any]], result: Evaluation) -> list[dict[str, Any]]:
     """The scores of a run with those of `result` added; a score of the same kind on the same data is replaced."""
-    new = [{**asdict(score), "data": result.data} for score in result.scores]
+    new = [{**score.to_json(), "data": result.data} for score in result.scores]
     replaced = {_kind(score) for score in new}
     return [score for score in before if _kind(score) not in replaced] + new
 
 
 def _kind(score: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(score.get(key) for key in ("name", "k", "which", "split", "data"))
+    told = {"measure": "accuracy", "variant": "", **score}  # runs of older versions do not say
+    return tuple(told.get(key) for key in ("name", "k", "measure", "variant", "which", "split", "data"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def evaluate(
     seed: int = 0,
     cache_dir: Path | None = None,
     quiet: bool = False,
+    per_class: bool | None = None,
 ) -> Evaluation:
     """Score the encoder of `run` (a run directory, a .safetensors file, or an Encoder) on labelled pictures.
 
@@ -45,8 +47,9 @@ def evaluate(
     its training split to its test split, or from four fifths to a stratified fifth that is held out with `seed`.
     `which` weights: the student's unless `teacher`. `untrained` scores the encoder as it was before training as well,
     as the baseline. `labels` is passed on to `open_source`: a column, or `folders`. Features are computed once and
-    kept (`cached_features`); an encoder in memory is moved to `device`. Scores are added to the run's run.json, and
-    its report is written again.
+    kept (`cached_features`); an encoder in memory is moved to `device`. `per_class` adds figures by class and by groups
+    of classes to accuracies, by default where the largest class has twice the pictures of the smallest or more. Scores
+    are added to the run's run.json, and its report is written again.
 
     Raises InputError for a run, role, probe, split or labels that do not exist, and for features that are not finite.
     """
@@ -70,6 +73,7 @@ def evaluate(
     for role, encoder in encoders.items():
         features = _features(encoder, role, rows, where, precision, seed=seed, cache_dir=cache_dir, quiet=quiet)
         shown = features.query_QF if shown is None else shown
+        features = replace(features, per_class=per_class, class_names=rows.bank.class_names)
         on_device = on(where if where.type == "cuda" else torch.device("cpu"), features)
         scores += [score for name in probes for score in PROBES[name](on_device)]
     result = Evaluation(scores, subject.path, _name_of(data, rows), list(rows.notes))

@@ -127,7 +127,7 @@ class Facts:
     @cached_property
     def gain(self) -> Gain | None:
         """What training brought, by 20 nearest neighbours where that was measured; None where nothing was."""
-        scores = self.scores
+        scores = [score for score in self.scores if score.get("measure", "accuracy") == "accuracy"]
         order: dict[tuple[Any, Any], int] = {("knn", 20): 0, ("knn", 1): 1, ("knn", 200): 2, ("linear", None): 3}
         trained = [score for score in scores if score.get("which") != "untrained"]
         trained.sort(

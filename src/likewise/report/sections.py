@@ -80,14 +80,15 @@ def scores(facts: Facts) -> str:
         return ""
     groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
     for score in found:
-        key = (score.get("data"), score.get("split"), score.get("name"), score.get("k"))
+        kind = (score.get("variant", ""), score.get("measure", "accuracy"))
+        key = (score.get("data"), score.get("split"), score.get("name"), score.get("k"), *kind)
         groups.setdefault(key, {})[str(score.get("which"))] = score
     roles = [role for role in ("untrained", "student", "teacher") if any(role in group for group in groups.values())]
     rows = [_score_row(key, group, roles) for key, group in groups.items()]
     marked = ", the untrained marked" if "untrained" in roles else ""
     head = ["probe", *(text(role) for role in roles), f"of all pictures{marked}", "on"]
     listing = "".join(
-        tag("li", tag("b", text(_probe(key[2], key[3]))), " ", text(next(iter(group.values())).get("protocol", "")))
+        tag("li", tag("b", text(_probe(*key[2:]))), " ", text(next(iter(group.values())).get("protocol", "")))
         for key, group in groups.items()
     )
     notes = "".join(tag("p", text(note), class_="note") for note in facts.run.get("notes") or [])
@@ -100,25 +101,30 @@ def scores(facts: Facts) -> str:
 
 def _score_row(key: tuple[Any, ...], group: dict[str, dict[str, Any]], roles: Sequence[str]) -> list[str]:
     values = {role: float(score["value"]) for role, score in group.items()}
-    best = max(values.values())
+    is_share = all(score.get("unit", "share") == "share" for score in group.values())
+    best = max(values.values()) if is_share else None
+    told = {role: percent(value) if is_share else f"{value:.4g}" for role, value in values.items()}
     cells = [
-        (tag("b", percent(values[role])) if values[role] == best else percent(values[role])) if role in values else "-"
+        (tag("b", text(told[role])) if values[role] == best else text(told[role])) if role in values else "-"
         for role in roles
     ]
-    after = max((value for role, value in values.items() if role != "untrained"), default=best)
+    after = max((value for role, value in values.items() if role != "untrained"), default=max(values.values()))
     before = values.get("untrained")
-    marks = f'<b style="width:{100 * after:.2f}%"></b>'
+    marks = f'<b style="width:{100 * max(0.0, after):.2f}%"></b>'
     if before is not None:
-        marks += f'<u style="left:{100 * before:.2f}%"></u>'
+        marks += f'<u style="left:{100 * max(0.0, before):.2f}%"></u>'
     where = next(iter(group.values()))
     on = f"{count(where.get('n', 0))} {where.get('split', '')} pictures"
-    return [text(_probe(key[2], key[3])), *cells, tag("i", marks, class_="gauge"), text(on)]
+    return [text(_probe(*key[2:])), *cells, tag("i", marks, class_="gauge") if is_share else "", text(on)]
 
 
-def _probe(name: Any, k: Any) -> str:
-    if name == "linear":
+def _probe(name: Any, k: Any, variant: str, measure: str) -> str:
+    if name == "linear" and not variant:
         return "linear probe"
-    return f"{k} nearest, weighted" if k == 200 else f"{k} nearest" if k != 1 else "nearest neighbour"
+    if name == "knn":
+        return f"{k} nearest, weighted" if k == 200 else f"{k} nearest" if k != 1 else "nearest neighbour"
+    words = [str(name), variant, "" if k is None else f"k={k}", "" if measure == "accuracy" else measure]
+    return " ".join(word for word in words if word)
 
 
 def training(facts: Facts) -> str:
