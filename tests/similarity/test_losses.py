@@ -44,6 +44,40 @@ def test_distill_reports_the_teachers_entropy() -> None:
     torch.testing.assert_close(distill(student, teacher, memory, 0.1, 0.1).teacher_entropy, entropy.detach())
 
 
+@pytest.mark.parametrize("two_memories", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+def test_distill_over_two_memories_and_a_row_of_ones_own(two_memories: bool, own: bool) -> None:
+    torch.manual_seed(3)
+    batch, rows, wide, narrow = 5, 70, 9, 4 if two_memories else 9
+    student = torch.randn(batch, narrow, dtype=torch.float64, requires_grad=True)
+    teacher, key = torch.randn(2, batch, wide, dtype=torch.float64)
+    student_key = torch.randn(batch, narrow, dtype=torch.float64) if two_memories else key
+    memory = unit(torch.randn(rows, wide, dtype=torch.float64))
+    student_memory = unit(torch.randn(rows, narrow, dtype=torch.float64)) if two_memories else memory
+    seen, told = unit(student) @ student_memory.T / 0.2, unit(teacher) @ memory.T / 0.05
+    if own:
+        seen = torch.cat([(unit(student) * unit(student_key)).sum(1, keepdim=True) / 0.2, seen], 1)
+        told = torch.cat([(unit(teacher) * unit(key)).sum(1, keepdim=True) / 0.05, told], 1)
+    target = told.softmax(1)
+    expected = functional.kl_div(seen.log_softmax(1), target, reduction="batchmean")
+    (gradient,) = torch.autograd.grad(expected, student)
+    found = distill(
+        student,
+        teacher,
+        memory,
+        0.2,
+        0.05,
+        student_memory_KD=student_memory if two_memories else None,
+        own_BE=key if own else None,
+        student_own_BD=student_key if own and two_memories else None,
+    )
+    found.loss.backward()
+    torch.testing.assert_close(found.loss, expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(student.grad, gradient, rtol=1e-9, atol=1e-12)
+    entropy = -(target * target.log()).sum(1).mean()
+    torch.testing.assert_close(found.cross_entropy, expected + entropy)
+
+
 def test_gradient_is_the_difference_of_two_reads() -> None:
     student, teacher, memory = pair(6, 40, 5)
     q = unit(student.detach()).requires_grad_(True)

@@ -48,6 +48,17 @@ def test_equals_the_plain_formula(batch: int, rows: int, dim: int, tile: int, se
     torch.testing.assert_close((query @ memory.T).gather(1, found.top_index), values)
 
 
+@pytest.mark.parametrize("tile", [1, 7, 50])
+def test_a_second_memory_is_carried_along_with_the_weights_of_the_first(tile: int) -> None:
+    torch.manual_seed(0)
+    query, memory, values = (torch.randn(n, d, dtype=torch.float64) for n, d in ((4, 5), (30, 5), (30, 8)))
+    found = read(query, memory, 0.3, values=values, tile=tile)
+    torch.testing.assert_close(found.carried, (query @ memory.T / 0.3).softmax(1) @ values)
+    assert read(query, memory, 0.3).carried is None
+    with pytest.raises(InputError, match="30 and 29 rows"):
+        read(query, memory, 0.3, values=values[1:])
+
+
 @settings(max_examples=30, deadline=None)
 @given(batch=st.integers(1, 6), rows=st.integers(2, 30), tile=sizes, seed=st.integers(0, 99))
 def test_excluded_rows_do_not_count(batch: int, rows: int, tile: int, seed: int) -> None:

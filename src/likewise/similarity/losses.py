@@ -22,16 +22,21 @@ class Distillation(NamedTuple):
     teacher_entropy: Tensor
     """Scalar: mean entropy of the teacher's distribution in nats; ln K means that it sees nothing."""
     neighbours: Tensor | None
-    """(B, top) rows nearest to the teacher's embedding, where asked for."""
+    """(B, top) rows of the memory nearest to the teacher's embedding, where asked for."""
+    cross_entropy: Tensor
+    """Scalar: loss plus the teacher's entropy. The same gradient; exact where a sharp teacher has huge logits."""
 
 
 def distill(
     student_BD: Tensor,
-    teacher_BD: Tensor,
-    memory_KD: Tensor,
+    teacher_BE: Tensor,
+    memory_KE: Tensor,
     temperature_student: float,
     temperature_teacher: float,
     *,
+    student_memory_KD: Tensor | None = None,
+    own_BE: Tensor | None = None,
+    student_own_BD: Tensor | None = None,
     top: int | None = None,
     exclude: Exclude | None = None,
 ) -> Distillation:
@@ -40,17 +45,34 @@ def distill(
     With p_s = softmax(M q / Ts), p_t = softmax(M k / Tt) and the reads (m, lse) of both,
     KL(p_t || p_s) = (k . m_t)/Tt - lse_t - (q . m_t)/Ts + lse_s, and its gradient in q is (m_s - m_t)/Ts.
     No gradient goes to the teacher or the memory.
+
+    With `student_memory_KD` the student looks at a memory of its own, of any width, whose row j is the same picture as
+    row j of the teacher's. With `own_BE` each picture has one row more, its own, which nobody else sees; the student's
+    side of it is `student_own_BD`, or the same. Both enter as one more logit of each read.
     """
     q_BD = unit(student_BD)
+    memory_KD = memory_KE if student_memory_KD is None else student_memory_KD
     with torch.no_grad():
-        k_BD = unit(teacher_BD)
-        target = read(k_BD, memory_KD, temperature_teacher, top=top, exclude=exclude)
+        k_BE = unit(teacher_BE)
+        target = read(k_BE, memory_KE, temperature_teacher, top=top, exclude=exclude, values=student_memory_KD)
+        lse_B, mean_BE = target.log_sum_exp, target.mean
+        carried_BD = mean_BE if target.carried is None else target.carried
+        own_BD: Tensor | None = None
+        if own_BE is not None:
+            row_BE = unit(own_BE)
+            own_BD = row_BE if student_own_BD is None else unit(student_own_BD)
+            logit_B = (k_BE * row_BE).sum(1) / temperature_teacher
+            lse_B = torch.logaddexp(target.log_sum_exp, logit_B)
+            share_B1 = (logit_B - lse_B).exp().unsqueeze(1)
+            mean_BE, carried_BD = mean_BE.lerp(row_BE, share_B1), carried_BD.lerp(own_BD, share_B1)
         # sum_j p_t log p_t, the negative entropy
-        certainty_B = (k_BD * target.mean).sum(1) / temperature_teacher - target.log_sum_exp
-    seen = read(q_BD, memory_KD, temperature_student, exclude=exclude)
-    agreement_B = (q_BD * target.mean).sum(1) / temperature_student
-    loss = (certainty_B - agreement_B + seen.log_sum_exp).mean()
-    return Distillation(loss, -certainty_B.mean(), target.top_index)
+        certainty_B = (k_BE * mean_BE).sum(1) / temperature_teacher - lse_B
+    seen_B = read(q_BD, memory_KD, temperature_student, exclude=exclude).log_sum_exp
+    if own_BD is not None:
+        seen_B = torch.logaddexp(seen_B, (q_BD * own_BD).sum(1) / temperature_student)
+    agreement_B = (q_BD * carried_BD).sum(1) / temperature_student
+    loss = (certainty_B - agreement_B + seen_B).mean()
+    return Distillation(loss, -certainty_B.mean(), target.top_index, (seen_B - agreement_B).mean())
 
 
 def contrast(

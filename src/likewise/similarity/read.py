@@ -37,6 +37,8 @@ class Read(NamedTuple):
     """(B, top) similarities query . row of the nearest rows, nearest first, without gradient."""
     top_index: Tensor | None = None
     """(B, top) int64, which rows those are."""
+    carried: Tensor | None = None
+    """(B, E) mean of the rows of `values` with the weights that the memory's rows have in `mean`, without gradient."""
 
 
 def unit(x_BD: Tensor) -> Tensor:
@@ -52,21 +54,24 @@ def read(
     top: int | None = None,
     exclude: Exclude | None = None,
     tile: int | None = None,
+    values: Tensor | None = None,
 ) -> Read:
     """Attend to `memory_KD` with `query_BD` (used as given: normalise first where unit vectors are meant).
 
     `temperature` is a number, or (B, 1) for one per query. `exclude` masks rows per query; a query with every row
-    masked gets a zero mean and a log-sum-exp of minus infinity. `tile` is the number of rows per tile.
-    Raises InputError where `top` asks for more rows than there are.
+    masked gets a zero mean and a log-sum-exp of minus infinity. `tile` is the number of rows per tile. `values` (K, E)
+    is a second memory whose row j belongs to the same picture as row j of the first: it is carried along.
+    Raises InputError where `top` asks for more rows than there are, and where the two memories differ in length.
     """
+    if values is not None and len(values) != len(memory_KD):
+        raise InputError(f"memories of {len(memory_KD)} and {len(values)} rows: row j of both has to be one picture")
     if top is not None and not 1 <= top <= len(memory_KD):
         raise InputError(f"top={top} neighbours asked of a memory of {len(memory_KD)} rows: allowed are 1 to that many")
     with torch.autocast(query_BD.device.type, enabled=False):
         query = _full(query_BD) / temperature
-        mean, log_sum_exp, values, index = _attend(query, _full(memory_KD), top, exclude, tile)
-    if top is None:
-        return Read(mean, log_sum_exp)
-    return Read(mean, log_sum_exp, values * temperature, index)
+        beside = None if values is None else _full(values)
+        mean, log_sum_exp, near, index, carried = _attend(query, _full(memory_KD), top, exclude, tile, beside)
+    return Read(mean, log_sum_exp, None if near is None else near * temperature, index, carried)
 
 
 class Neighbours(NamedTuple):
@@ -76,6 +81,11 @@ class Neighbours(NamedTuple):
     """(B, k) query . row, nearest first."""
     rows: Tensor
     """(B, k) int64, which rows those are."""
+
+    @property
+    def there(self) -> Tensor:
+        """(B, k) bool, False where a query had no further row left: what stands there is some excluded row."""
+        return self.similarity > -torch.inf
 
 
 @torch.no_grad()
@@ -103,9 +113,13 @@ def similarities(query_BD: Tensor, memory_KD: Tensor, temperature: float = 1.0) 
 
 
 @torch.no_grad()
-def purity(labels_B: Tensor, neighbour_labels_Bk: Tensor) -> Tensor:
-    """Mean share of the neighbours that carry the query's label, 0 to 1; the cheapest sign of life of a memory."""
-    return (neighbour_labels_Bk == labels_B.unsqueeze(1)).float().mean()
+def purity(labels_B: Tensor, neighbour_labels_Bk: Tensor, counted_Bk: Tensor | None = None) -> Tensor:
+    """Mean share of the neighbours that carry the query's label, 0 to 1; the cheapest sign of life of a memory.
+
+    With `counted_Bk`, of those neighbours alone for which it is True.
+    """
+    same_Bk = (neighbour_labels_Bk == labels_B.unsqueeze(1)).float()
+    return same_Bk.mean() if counted_Bk is None else (same_Bk * counted_Bk).sum() / counted_Bk.sum().clamp_min(1)
 
 
 def _full(x: Tensor) -> Tensor:
@@ -143,11 +157,18 @@ class _Stream(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query_BD: Tensor, memory_KD: Tensor, top: int | None, exclude: Exclude | None, tile: int | None
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        ctx: Any,
+        query_BD: Tensor,
+        memory_KD: Tensor,
+        top: int | None,
+        exclude: Exclude | None,
+        tile: int | None,
+        values_KE: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
         maximum_B = query_BD.new_full((len(query_BD),), -torch.inf)
         total_B = torch.zeros_like(maximum_B)
         weighted_BD = query_BD.new_zeros(len(query_BD), memory_KD.shape[1])
+        carried_BE = None if values_KE is None else query_BD.new_zeros(len(query_BD), values_KE.shape[1])
         best: tuple[Tensor, Tensor] | None = None
         for start, rows_CD, logits_BC in _tiles(query_BD, memory_KD, exclude, tile):
             if top is not None:
@@ -159,19 +180,24 @@ class _Stream(torch.autograd.Function):
             weights_BC = logits_BC.sub_(anchor_B.unsqueeze(1)).exp_()
             total_B = total_B.mul_(carry_B).add_(weights_BC.sum(1))
             weighted_BD = weighted_BD.mul_(carry_B.unsqueeze(1)).addmm_(weights_BC, rows_CD)
+            if carried_BE is not None and values_KE is not None:
+                carried_BE.mul_(carry_B.unsqueeze(1)).addmm_(weights_BC, values_KE[start : start + len(rows_CD)])
             maximum_B = higher_B
         log_sum_exp_B = maximum_B + total_B.log()
-        mean_BD = weighted_BD.div_(total_B.clamp_min(torch.finfo(total_B.dtype).tiny).unsqueeze(1))
+        total_B1 = total_B.clamp_min(torch.finfo(total_B.dtype).tiny).unsqueeze(1)
+        mean_BD = weighted_BD.div_(total_B1)
         ctx.save_for_backward(mean_BD)
-        values, index = best if best is not None else (None, None)
-        ctx.mark_non_differentiable(mean_BD, *(() if best is None else best))
-        return mean_BD, log_sum_exp_B, values, index
+        near, index = best if best is not None else (None, None)
+        if carried_BE is not None:
+            carried_BE.div_(total_B1)
+        ctx.mark_non_differentiable(*(each for each in (mean_BD, near, index, carried_BE) if each is not None))
+        return mean_BD, log_sum_exp_B, near, index, carried_BE
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, _mean: Any, grad_B: Tensor, *_: Any) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, _mean: Any, grad_B: Tensor, *_: Any) -> tuple[Tensor, None, None, None, None, None]:
         (mean_BD,) = ctx.saved_tensors
-        return grad_B.unsqueeze(1) * mean_BD, None, None, None, None
+        return grad_B.unsqueeze(1) * mean_BD, None, None, None, None, None
 
 
-_attend: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = _Stream.apply
+_attend: Callable[..., tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]] = _Stream.apply
