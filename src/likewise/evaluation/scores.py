@@ -75,7 +75,9 @@ class Score:
         """As plain values, without the predictions and without what is not known."""
         found = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "predicted"}
         optional = {"variant", "low", "high", "interval", "per_class", "groups"}
-        found = {key: value for key, value in found.items() if key not in optional or value not in {None, ""}}
+        found = {
+            key: value for key, value in found.items() if key not in optional or (value is not None and value != "")
+        }
         if self.per_class is not None:
             found["per_class"] = [entry._asdict() for entry in self.per_class]
         if self.groups is not None:
