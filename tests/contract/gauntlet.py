@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
 
 from likewise import methods
-from likewise.encoders import Encoder, EncoderSpec, build
+from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
 from likewise.methods.method import Batch, Facts, Method, Progress, Terms, Views
+from likewise.training.refresh import refresh
 from likewise.views import make_views
 
 SIDE, BATCH, PICTURES, CLASSES = 16, 8, 96, 3
@@ -19,11 +27,28 @@ SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=SIDE)
 ALL = methods.names()
 
 
+def needs(method: type[Method]) -> dict[str, Any]:
+    """Settings that the method cannot do without."""
+    known = {field.name for field in dataclasses.fields(method.Settings)}
+    return {"teacher": teacher()} if "teacher" in known else {}
+
+
+@functools.cache
+def teacher() -> str:
+    """A saved encoder that others learn from, once per process: wider, made for larger and otherwise scaled pictures."""
+    folder = Path(tempfile.mkdtemp(prefix="likewise-teacher-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    spec = dataclasses.replace(SPEC, width=12, image_size=20, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
+    save_encoder(build(spec, seed=7), folder / "encoder.safetensors")
+    return str(folder)
+
+
 def small_settings(method: type[Method], **changes: Any) -> Any:
     """The first preset of a method, fitted to the tiny data set."""
     settings = next(iter(method.presets.values())).settings
-    if hasattr(settings, "queue_size"):
+    if getattr(settings, "queue_size", 0):  # 0 stands for no queue where that is possible
         changes = {"queue_size": 32, **changes}
+    changes = {**needs(method), **changes}
     return dataclasses.replace(settings, **changes)
 
 
@@ -33,7 +58,9 @@ def make(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **chan
     torch.manual_seed(seed)
     facts = Facts(images=PICTURES, batch_size=BATCH, image_size=SIDE, classes=CLASSES, steps_per_epoch=12)
     made = method(build(SPEC, seed=seed), small_settings(method, **changes), facts)  # type: ignore[call-arg]
-    return made.to(dtype).train()
+    made.to(dtype).train()
+    refresh_before(made, Progress(0, 0.0, 0))
+    return made
 
 
 def pictures() -> tuple[Tensor, Tensor]:
@@ -45,6 +72,25 @@ def pictures() -> tuple[Tensor, Tensor]:
     base = waves[labels].unsqueeze(1) * waves[labels].unsqueeze(2)  # (N, 20, 20)
     noise = torch.randn(PICTURES, 20, 20, 3, generator=generator)
     return ((base.unsqueeze(3) + 0.5 * noise) * 50 + 128).clamp(0, 255).to(torch.uint8), labels
+
+
+class Data:
+    """The pictures, as the loop has them."""
+
+    def __init__(self) -> None:
+        self.pixels, _ = pictures()
+
+    def __len__(self) -> int:
+        return PICTURES
+
+    def gather(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        return self.pixels[index], torch.full((len(index), 2), 20)
+
+
+def refresh_before(method: Method, progress: Progress) -> None:
+    """Show a method that wants it the whole data set, as the loop does at the start of an epoch."""
+    if method.refresh_due(progress.epoch):
+        refresh(method, Data(), SPEC, progress)
 
 
 def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, world: int = 1) -> tuple[Views, Batch]:
@@ -70,8 +116,13 @@ def one_step(
     rank: int = 0,
     world: int = 1,
 ) -> Terms:
-    """One optimiser step in the order of the training loop, through a distributed wrapper where there is one."""
-    progress = Progress(step, step / 10, 0)
+    """One optimiser step in the order of the training loop, through a distributed wrapper where there is one.
+
+    Each step is an epoch of its own, so that what happens between epochs happens.
+    """
+    progress = Progress(step, step / 10, step)
+    if step:
+        refresh_before(method, progress)
     method.before_step(progress)
     views, batch = batch_at(method, step, rank=rank, world=world)
     terms: Terms = (wrapped or method)(views, batch)

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from likewise.data import Images
@@ -67,10 +68,10 @@ def extract(
     if device is not None:
         encoder.to(device)
     where = next(encoder.parameters()).device
-    batch_size = _batch_for(view.size, batch_size, where)
+    batch_size = batch_for(view.size, batch_size, where)
     features_NF: Tensor | None = None
-    with _evaluating(encoder), torch.inference_mode():
-        for start, (pixels, sizes) in _batches(images, batch_size):
+    with evaluating(encoder), torch.inference_mode():
+        for start, (pixels, sizes) in batches(images, np.arange(len(images)), batch_size):
             image = make_views({"centre": view}, pixels.to(where), sizes, seed=0, step=0)["centre"].image
             with torch.autocast(where.type, _DTYPES[precision], enabled=precision != "float32"):
                 rows_BF = encoder(image)
@@ -166,31 +167,45 @@ def _forget(folder: Path, most: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def _batch_for(image_size: int, batch_size: int, device: torch.device) -> int:
+def batch_for(image_size: int, batch_size: int, device: torch.device) -> int:
     """Pictures that go through the encoder together: on a processor fewer large ones, so that memory stays small."""
     if device.type != "cpu" or image_size <= WHOLE_UP_TO:
         return batch_size
     return max(1, min(batch_size, max(8, batch_size * WHOLE_UP_TO**2 // image_size**2)))
 
 
-def _batches(images: Images, batch_size: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-    """First position, and pixels with sizes, of each batch; the next is fetched while one is used."""
-    starts = range(0, len(images), batch_size)
+class Pictures(Protocol):
+    """Where pixels come from; `likewise.data.Images` is one."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
+
+    def gather(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Pixels (B, H, W, 3) and true sizes (B, 2) of the pictures at positions `index`."""
+        ...
+
+
+def batches(
+    images: Pictures, positions: NDArray[np.int64], batch_size: int
+) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+    """How many pictures came before, and pixels with sizes, of each batch; the next is fetched while one is used."""
+    starts = range(0, len(positions), batch_size)
     with ThreadPoolExecutor(1, thread_name_prefix="likewise-gather") as pool:
 
         def fetch(start: int) -> tuple[Tensor, Tensor]:
-            return images.gather(np.arange(start, min(start + batch_size, len(images))))
+            return images.gather(positions[start : start + batch_size])
 
         waiting = pool.submit(fetch, 0)
         for start in starts:
             ready = waiting.result()
-            if start + batch_size < len(images):
+            if start + batch_size < len(positions):
                 waiting = pool.submit(fetch, start + batch_size)
             yield start, ready
 
 
 @contextlib.contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode inside; afterwards every part is in the mode it was in, which need not be the same for all."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()

@@ -80,6 +80,8 @@ class Optimisation:
     """Peak learning rate at `batch_size`; not rescaled silently."""
     weight_decay: float = 5e-4
     """L2 decay (decoupled for adamw)."""
+    final_weight_decay: float | None = None
+    """Where the decay moves to along a cosine over the budget; None keeps it where it is."""
     momentum: float = 0.9
     """Momentum of sgd and lars; first beta of adamw."""
     decay_norms_and_biases: bool = True
@@ -96,6 +98,8 @@ class Optimisation:
     """For `step`: the factor at each milestone."""
     warmup: float = 0.0
     """Share of the budget with a linearly rising rate."""
+    warmup_from: float = 0.0
+    """Share of the learning rate that a warm-up starts from."""
     final: float = 0.0
     """For the cosines: share of the learning rate that is left at the end."""
     batch_size: int = 256
@@ -175,10 +179,23 @@ class Method(nn.Module):
     def after_step(self, progress: Progress) -> None:
         """Called after the optimiser step: averages of the new weights, normalised prototypes."""
 
-    def refresh(self, features: Tensor) -> None:
-        """Called after each epoch with (N, F) features of all pictures if `needs_refresh` is set: clusters."""
-
     needs_refresh: ClassVar[bool] = False
+    """Whether the method looks at the whole data set between epochs: clusters, a bank of all pictures."""
+
+    def refresh_due(self, epoch: int) -> bool:
+        """Whether `refresh` is wanted before epoch `epoch` (from 0) begins: by default before each, if at all."""
+        return self.needs_refresh
+
+    def refresh_with(self) -> nn.Module:
+        """The network whose embeddings of all pictures `refresh` is given; it is run in eval mode."""
+        raise NotImplementedError(f"{type(self).__name__} names no network to refresh with")
+
+    def refresh(self, features_ND: Tensor, progress: Progress) -> None:
+        """Called where `refresh_due`, with what `refresh_with` makes of the centre of each picture, in their order.
+
+        What is kept of it must lie in buffers: a run resumed in the middle of an epoch does not refresh again.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no refresh")
 
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
         """Optimiser groups; a group may carry `rate` (factor on the learning rate) and `weight_decay`."""

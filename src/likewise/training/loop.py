@@ -27,6 +27,7 @@ from likewise.training.health import FiniteGuard, Health, Report
 from likewise.training.loggers import Logger
 from likewise.training.optimisers import set_rate
 from likewise.training.progress import ProgressDisplay, Stopwatch
+from likewise.training.refresh import refresh
 from likewise.training.resolve import Plan
 from likewise.training.run import RunDirectory
 from likewise.training.seeding import seed_step
@@ -180,6 +181,7 @@ class Loop:
                     clock.tick(self.fabric)
                     self.display.advance(clock.step, clock.fraction())
                     self._log()
+                    self._maybe_refresh()
                     self._maybe_checkpoint()
                 self.watch.leave()
         finally:
@@ -199,6 +201,25 @@ class Loop:
         seed_step(self.plan.seed, progress.step, self.fabric.global_rank)
         set_rate(self.optimizer.optimizer, schedules.learning_rate(self.plan.optimisation, progress, self.plan.epochs))
         self.method.before_step(progress)
+    def _maybe_refresh(self) -> None:
+        """At the start of an epoch, show the method the whole data set if it wants to see it.
+
+        After the checkpoint of the epoch before, not in it: a run resumed from there refreshes as this one does.
+        """
+        progress = self.clock.progress()
+        if self.clock.step % self.clock.steps_per_epoch or not self.method.refresh_due(progress.epoch):
+            return
+        self.watch.enter("refresh")
+        seed_step(self.plan.seed, progress.step)  # not by process: all of them must draw the same
+        refresh(
+            self.method,
+            self.loader.images,
+            self.plan.encoder,
+            progress,
+            device=self.fabric.device,
+            autocast=self.fabric.autocast,
+        )
+
         for number in range(parts):
             self.watch.enter("views")
             share = slice(number, None, parts)  # strided, like the shares of processes

@@ -14,8 +14,11 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-Part = Literal["data", "views", "model"]
+Part = Literal["data", "views", "model", "refresh"]
 PARTS: tuple[Part, ...] = ("data", "views", "model")
+"""What every step consists of."""
+OCCASIONAL: tuple[Part, ...] = ("refresh",)
+"""What some methods do between epochs; not mentioned where it takes no time."""
 
 PLAIN_SECONDS = 10.0
 """Between two lines where the output is not a terminal."""
@@ -33,7 +36,7 @@ class _Span(NamedTuple):
 
 
 class Stopwatch:
-    """Accounts the time of each step to data, views and model; what is left is logging, checkpoints and the like.
+    """Accounts time to data, views, model and refresh; what is left is logging, checkpoints and the like.
 
     `enter(part)` ends the part before and begins the next. On a CUDA device the host only queues work, so its clock
     says nothing about who was waited for; there a mark is put into the device's queue at each change, and the marks
@@ -47,7 +50,7 @@ class Stopwatch:
         self._since = self._lap_began = time.perf_counter()
         self._mark: torch.cuda.Event | None = None
         self._spans: deque[_Span] = deque()
-        self._seconds = dict.fromkeys(PARTS, 0.0)
+        self._seconds = dict.fromkeys(PARTS + OCCASIONAL, 0.0)
 
     def enter(self, part: Part) -> None:
         """From here on the time belongs to `part`."""
@@ -80,15 +83,19 @@ class Stopwatch:
             self._seconds[span.part] += span.began.elapsed_time(span.ended) / 1000.0
 
     def lap(self) -> dict[str, float]:
-        """`share_data`, `share_views`, `share_model` of the wall time since the last lap, each 0 to 1."""
+        """`share_data`, `share_views`, `share_model` of the wall time since the last lap, each 0 to 1.
+
+        `share_refresh` is among them where there was a refresh.
+        """
         if self._cuda:
             self._collect()
         elif self._part is not None:
             self._close()
         now = time.perf_counter()
         elapsed = max(now - self._lap_began, sum(self._seconds.values()), 1e-9)
-        shares = {f"share_{part}": self._seconds[part] / elapsed for part in PARTS}
-        self._seconds = dict.fromkeys(PARTS, 0.0)
+        told = [part for part in PARTS + OCCASIONAL if part in PARTS or self._seconds[part] > 0]
+        shares = {f"share_{part}": self._seconds[part] / elapsed for part in told}
+        self._seconds = dict.fromkeys(PARTS + OCCASIONAL, 0.0)
         self._lap_began = now
         return shares
 
@@ -118,7 +125,7 @@ def describe(metrics: Mapping[str, Any]) -> str:
             words.append(form.format(value))
     if metrics.get("health"):
         words.append(str(metrics["health"]))
-    shares = [f"{part} {metrics[f'share_{part}']:.0%}" for part in PARTS if f"share_{part}" in metrics]
+    shares = [f"{part} {metrics[f'share_{part}']:.0%}" for part in PARTS + OCCASIONAL if f"share_{part}" in metrics]
     return "  ".join(words + ([" ".join(shares)] if shares else []))
 
 
