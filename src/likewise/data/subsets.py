@@ -1,0 +1,365 @@
+"""Draws from labelled data: skewed ones, few labels, some of the classes, tasks, wrong labels; above every source.
+
+Each draw is a pure function of the labels, its settings and a seed. As text, which is what `--subset` takes, with the
+draws from left to right and each made from what the one before left:
+
+    longtail:100          classes of exponentially falling size, the largest 100 times the smallest (Cui et al. 2019)
+    longtail:100/drawn    the same, which class is how large being drawn too
+    isd:2                 2 drawn classes whole, of all others a thirteenth of the largest class (ISD, arXiv 2012.09259)
+    isd:8/30              8 and 30 drawn classes, no others; isd:8/30/100 with 100 pictures of each of the 30
+    list:D1.txt           the pictures that a file lists, one path a line
+    perclass:10           10 pictures of each class
+    share:0.01            a hundredth of each class, at least one picture
+    base:0.5  novel:0.5   half of the classes, and the other half (or a number of classes: base:60)
+    task:2/5              the second of five disjoint parts of the classes
+    noise:0.4             of each class two fifths of the labels replaced by another class's; noise:0.4/next by the next
+
+Joined with `+`: `longtail:100+noise:0.2`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.data.fingerprints import digest, digest_array
+from likewise.data.source import Part, Source
+from likewise.errors import InputError, unknown
+
+Labels = NDArray[np.int64]
+Index = NDArray[np.int64]
+
+RARE = 13
+"""ISD's rare classes have a thirteenth of the pictures of a large one: about 100 where a class has 1,300."""
+_STREAM = 0x73756273  # keeps these draws apart from others made of the same seed
+
+
+def long_tail(labels: Labels, factor: float, seed: int, *, drawn: bool = False) -> Index:
+    """Positions, in rising order, such that the c-th of C classes keeps largest * factor^(-c / (C - 1)) pictures.
+
+    Classes are ordered by their number, or at random where `drawn`; a class that has fewer keeps all it has, and none
+    goes below one. Raises InputError for a factor below 1 and for fewer than two classes.
+    """
+    if not factor >= 1:
+        raise InputError(f"longtail:{factor:g}: the largest class over the smallest is at least 1, usual is 100")
+    classes, counts = _classes(labels, least=2)
+    order = _generator(seed, "order").permutation(len(classes)) if drawn else np.arange(len(classes))
+    share = factor ** (-order / (len(classes) - 1))
+    wanted = np.maximum(1, np.floor(counts.max() * share + 1e-9)).astype(np.int64)
+    return _taken(labels, dict(zip(classes.tolist(), wanted.tolist(), strict=True)), seed)
+
+
+def large_and_rare(
+    labels: Labels, large: int, rare: int | None, seed: int, *, each: int | None = None
+) -> tuple[Index, dict[str, list[int]]]:
+    """ISD's skewed draw: positions in rising order, and which classes are `large` and which `rare`.
+
+    `large` drawn classes keep all their pictures; `rare` others (all others where None) keep `each`, by default a
+    thirteenth of the largest class. Raises InputError where there are not that many classes.
+    """
+    classes, counts = _classes(labels, least=2)
+    rest = len(classes) - large
+    if large < 1 or rest < 1 or (rare is not None and not 1 <= rare <= rest):
+        raise InputError(
+            f"isd:{large}{'' if rare is None else f'/{rare}'} of {len(classes)} classes: too many, or none"
+        )
+    order = _generator(seed, "order").permutation(classes)
+    big, small = order[:large].tolist(), order[large : large + (rest if rare is None else rare)].tolist()
+    few = each if each is not None else max(1, round(int(counts.max()) / RARE))
+    index = _taken(labels, {**dict.fromkeys(big, len(labels)), **dict.fromkeys(small, few)}, seed)
+    return index, {"large": sorted(big), "rare": sorted(small)}
+
+
+def per_class(labels: Labels, count: int, seed: int) -> Index:
+    """Positions of `count` pictures of each class, or all of a smaller one, in rising order."""
+    if count < 1:
+        raise InputError(f"perclass:{count} must be at least 1 picture of each class")
+    classes, _ = _classes(labels)
+    return _taken(labels, dict.fromkeys(classes.tolist(), count), seed)
+
+
+def share_of(labels: Labels, share: float, seed: int) -> Index:
+    """Positions of about `share` of each class, at least one picture, in rising order."""
+    if not 0 < share <= 1:
+        raise InputError(f"share:{share:g} must be above 0 and at most 1, such as 0.01 for 1 %")
+    classes, counts = _classes(labels)
+    wanted = np.maximum(1, np.round(share * counts)).astype(np.int64)
+    return _taken(labels, dict(zip(classes.tolist(), wanted.tolist(), strict=True)), seed)
+
+
+def base_classes(labels: Labels, part: float, seed: int) -> tuple[list[int], list[int]]:
+    """The drawn `part` (a share below 1, or a number) of the classes, and the others; both in order, neither empty."""
+    classes, _ = _classes(labels, least=2)
+    count = round(part * len(classes)) if part < 1 else int(part)
+    if not 1 <= count < len(classes) or (part >= 1 and part != count):
+        raise InputError(
+            f"base or novel:{part:g} of {len(classes)} classes: allowed are 1 to {len(classes) - 1}, or a share"
+        )
+    order = _generator(seed, "order").permutation(classes)
+    return sorted(order[:count].tolist()), sorted(order[count:].tolist())
+
+
+def tasks(labels: Labels, count: int, seed: int) -> list[list[int]]:
+    """The classes in `count` disjoint parts, drawn, of equal size where that divides. Raises InputError."""
+    classes, _ = _classes(labels)
+    if not 1 <= count <= len(classes):
+        raise InputError(f"{count} tasks of {len(classes)} classes: allowed are 1 to {len(classes)}")
+    order = _generator(seed, "order").permutation(classes)
+    return [sorted(part.tolist()) for part in np.array_split(order, count)]
+
+
+def corrupted(labels: Labels, share: float, seed: int, *, to_next: bool = False) -> Labels:
+    """The labels with `share` of each class replaced: by any other class, or by the next one (pair flip).
+
+    Labels of -1 stay. Raises InputError for a share outside 0 to 1 and for fewer than two classes.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"noise:{share:g} must be a share from 0 to 1")
+    classes, _ = _classes(labels, least=2)
+    found = labels.copy()
+    generator = _generator(seed, "noise")
+    for place, value in enumerate(classes):
+        rows = generator.permutation(np.flatnonzero(labels == value))
+        rows = rows[: round(share * len(rows))]
+        step = np.ones(len(rows), np.int64) if to_next else generator.integers(1, len(classes), len(rows))
+        found[rows] = classes[(place + step) % len(classes)]
+    return found
+
+
+def listed(names: Sequence[str], path: Path) -> Index:
+    """Positions of the pictures that the file at `path` lists, one path a line, in the order of `names`.
+
+    Lines without a dot (titles, class names, as in ISD's D1 to D10) are passed over. A line means the picture whose
+    path ends like it, compared by the last two parts. Raises InputError where a listed picture is not in the data, or
+    its name could be two pictures.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the list {path}: {error}") from error
+    wanted = [line for line in lines if "." in line]
+    if not wanted:
+        raise InputError(f"{path} lists no pictures: one path a line is needed")
+    places: dict[str, int] = {}
+    for position, name in enumerate(names):
+        key = _ending(name)
+        places[key] = -1 if key in places else position
+    missing = [line for line in wanted if _ending(line) not in places]
+    if missing:
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        raise InputError(f"{path} lists {missing[0]}{more}, which the data does not have")
+    found = {places[_ending(line)] for line in wanted}
+    if -1 in found:
+        double = next(line for line in wanted if places[_ending(line)] == -1)
+        raise InputError(f"{path} lists {double}, and the data has two pictures called so")
+    return np.asarray(sorted(found), np.int64)
+
+
+# As text -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Some pictures of a source, and how they were drawn."""
+
+    source: Source
+    """The pictures, with the labels that the draw left them."""
+    text: str
+    """The draw as it was asked for."""
+    seed: int
+    """What it follows from."""
+    counts: tuple[int, ...]
+    """Pictures of each class, by its true label."""
+    classes: tuple[int, ...]
+    """The classes that are left."""
+    groups: dict[str, list[int]] | None
+    """Classes by group where the draw names groups (`large`, `rare`)."""
+    selects_classes: bool
+    """Whether the draw leaves classes out."""
+
+    @property
+    def protocol(self) -> str:
+        """The draw in words, for the protocol of a score."""
+        return f"the draw {self.text} (seed {self.seed}) of {len(self.source):,} pictures, {len(self.classes)} classes"
+
+    def record(self) -> dict[str, Any]:
+        """What a run keeps of it."""
+        kept = {name: getattr(self, name) for name in ("text", "seed", "counts", "classes", "groups")}
+        return {**kept, "images": len(self.source)}
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the draws so far have left."""
+
+    index: Index
+    labels: Labels
+    groups: dict[str, list[int]] | None = None
+
+    def keep(self, inside: Index) -> _State:
+        return replace(self, index=self.index[inside], labels=self.labels[inside])
+
+    def of_classes(self, classes: Sequence[int]) -> _State:
+        return self.keep(np.flatnonzero(np.isin(self.labels, classes)))
+
+
+def draw(source: Source, text: str, seed: int = 0) -> Drawn:
+    """The pictures of `source` that `text` asks for, a pure function of the labels, the text and the seed.
+
+    Raises InputError for a draw that does not exist or cannot be made of this data, and where labels are missing.
+    """
+    state = _State(np.arange(len(source)), np.full(len(source), -1) if source.labels is None else source.labels)
+    for part in text.split("+"):
+        name, _, argument = part.strip().partition(":")
+        if name not in _DRAWS:
+            raise unknown("draw", name, _DRAWS)
+        if name == "list":
+            state = state.keep(listed([source.names[at] for at in state.index], Path(argument).expanduser()))
+            continue
+        if not (state.labels >= 0).any():
+            raise InputError(f"the draw {part!r} goes by labels, and {source.name} has none: name them with labels")
+        state = _DRAWS[name](state, argument, seed)
+    true = np.full(len(source), -1) if source.labels is None else source.labels
+    kept = true[state.index]
+    counts = np.bincount(kept[kept >= 0], minlength=int(true.max(initial=-1)) + 1)
+    classes = tuple(int(value) for value in np.flatnonzero(counts))
+    return Drawn(
+        source=_part(source, state),
+        text=text,
+        seed=seed,
+        counts=tuple(int(count) for count in counts),
+        classes=classes,
+        groups=state.groups,
+        selects_classes=len(classes) < len(np.unique(true[true >= 0])),
+    )
+
+
+def _part(source: Source, state: _State) -> Part:
+    """The source with only these pictures; other labels are other data."""
+    part = Part.of(source, state.index)
+    if source.labels is not None and not np.array_equal(part.labels, state.labels):
+        part.labels = state.labels
+        part.fingerprint = digest(part.fingerprint, digest_array(state.labels))
+    return part
+
+
+def _long_tail(state: _State, argument: str, seed: int) -> _State:
+    factor, order = _values("longtail", argument, most=2)
+    if order not in {None, "drawn"}:
+        raise unknown("order of a long tail", str(order), ["drawn"])
+    return state.keep(long_tail(state.labels, _number("longtail", factor), seed, drawn=order == "drawn"))
+
+
+def _isd(state: _State, argument: str, seed: int) -> _State:
+    large, rare, each = (None if one is None else _whole("isd", one) for one in _values("isd", argument, most=3))
+    index, groups = large_and_rare(state.labels, large or 0, rare, seed, each=each)
+    return replace(state.keep(index), groups=groups)
+
+
+def _base(state: _State, argument: str, seed: int) -> _State:
+    return state.of_classes(base_classes(state.labels, _number("base", argument), seed)[0])
+
+
+def _novel(state: _State, argument: str, seed: int) -> _State:
+    return state.of_classes(base_classes(state.labels, _number("novel", argument), seed)[1])
+
+
+def _task(state: _State, argument: str, seed: int) -> _State:
+    number, of = _values("task", argument, most=2)
+    parts = tasks(state.labels, _whole("task", of or ""), seed)
+    if not 1 <= _whole("task", number) <= len(parts):
+        raise InputError(f"task:{argument}: tasks are counted from 1 to {len(parts)}")
+    return state.of_classes(parts[_whole("task", number) - 1])
+
+
+def _noise(state: _State, argument: str, seed: int) -> _State:
+    share, to = _values("noise", argument, most=2)
+    if to not in {None, "next"}:
+        raise unknown("kind of noise", str(to), ["next"])
+    return replace(state, labels=corrupted(state.labels, _number("noise", share), seed, to_next=to == "next"))
+
+
+_DRAWS: dict[str, Callable[[_State, str, int], _State]] = {
+    "longtail": _long_tail,
+    "isd": _isd,
+    "list": lambda state, argument, seed: state,
+    "perclass": lambda state, text, seed: state.keep(per_class(state.labels, _whole("perclass", text), seed)),
+    "share": lambda state, text, seed: state.keep(share_of(state.labels, _number("share", text), seed)),
+    "base": _base,
+    "novel": _novel,
+    "task": _task,
+    "noise": _noise,
+}
+
+
+# Parts -------------------------------------------------------------------------------------------------------------
+
+
+def _generator(seed: int, purpose: str) -> np.random.Generator:
+    return np.random.default_rng([_STREAM, seed, *purpose.encode()])
+
+
+def _classes(labels: Labels, *, least: int = 1) -> tuple[Labels, Labels]:
+    """Classes that occur, and how often. Raises InputError where there are too few."""
+    classes, counts = np.unique(labels[labels >= 0], return_counts=True)
+    if len(classes) < least:
+        raise InputError(f"this draw needs at least {least} classes, and the data has {len(classes)}")
+    return classes, counts
+
+
+def _taken(labels: Labels, wanted: dict[int, int], seed: int) -> Index:
+    """That many pictures of each class, in rising order; which ones depends on the class and the seed alone.
+
+    So a larger draw of the same seed holds the smaller one.
+    """
+    chosen = [
+        np.random.default_rng([_STREAM, seed, value]).permutation(np.flatnonzero(labels == value))[:count]
+        for value, count in wanted.items()
+    ]
+    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
+
+
+def _values(name: str, argument: str, *, most: int) -> list[Any]:
+    """The parts of `a/b/c`, filled up with None."""
+    parts = argument.split("/")
+    if not argument or len(parts) > most:
+        raise InputError(
+            f"the draw {name}:{argument} takes 1 to {most} values after the colon, such as {_EXAMPLES[name]}"
+        )
+    return [*parts, *[None] * (most - len(parts))]
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"the draw {name} takes a number, not {text!r}: such as {_EXAMPLES[name]}") from None
+
+
+def _whole(name: str, text: str) -> int:
+    value = _number(name, text)
+    if value != int(value):
+        raise InputError(f"the draw {name} takes a whole number, not {text!r}: such as {_EXAMPLES[name]}")
+    return int(value)
+
+
+_EXAMPLES = {
+    "longtail": "longtail:100",
+    "isd": "isd:2",
+    "perclass": "perclass:10",
+    "share": "share:0.01",
+    "base": "base:0.5",
+    "novel": "novel:0.5",
+    "task": "task:1/5",
+    "noise": "noise:0.4",
+}
+
+
+def _ending(name: str) -> str:
+    """The last two parts of a path, which are class and file in every usual layout."""
+    return "/".join(name.replace("\\", "/").strip("/").split("/")[-2:])

@@ -1,0 +1,138 @@
+"""Draws: sizes, seeds, what is refused, and that they are other data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from likewise.data import open_source, prepare, subsets
+from likewise.data.source import Source
+from likewise.errors import InputError
+
+CIFAR = np.repeat(np.arange(10), 5000)
+CIFAR100 = np.repeat(np.arange(100), 500)
+
+
+def source(labels: np.ndarray) -> Source:
+    pixels = np.arange(len(labels), dtype=np.uint8)[:, None, None, None].repeat(3, 3).repeat(2, 1).repeat(2, 2)
+    return open_source({"images": pixels, "labels": labels})
+
+
+def test_the_usual_long_tail_of_cifar() -> None:
+    counts = np.bincount(CIFAR[subsets.long_tail(CIFAR, 100, seed=0)])
+    assert counts.tolist() == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]  # as printed by Cui et al.'s code
+    drawn = np.bincount(CIFAR[subsets.long_tail(CIFAR, 100, seed=0, drawn=True)])
+    assert sorted(drawn) == sorted(counts)
+    assert drawn.tolist() != counts.tolist()
+
+
+def test_the_skewed_draw_of_isd() -> None:
+    index, groups = subsets.large_and_rare(CIFAR, 2, None, seed=3)
+    counts = np.bincount(CIFAR[index])
+    assert len(index) == 13_080
+    assert [counts[number] for number in groups["large"]] == [5000] * 2
+    assert [counts[number] for number in groups["rare"]] == [385] * 8
+    index, groups = subsets.large_and_rare(CIFAR100, 8, 30, seed=3)
+    counts = np.bincount(CIFAR100[index], minlength=100)
+    assert sorted(counts.tolist()) == [0] * 62 + [38] * 30 + [500] * 8
+    _, other = subsets.large_and_rare(CIFAR, 2, None, seed=4)
+    assert len({*other["large"], *groups["large"]}) > 2
+
+
+@given(
+    st.lists(st.integers(-1, 5), min_size=2, max_size=80),
+    st.integers(0, 5),
+    st.sampled_from(
+        ["longtail:7", "share:0.3", "perclass:3", "noise:0.5", "task:1/2", "base:0.5", "isd:1", "isd:1+share:0.5"]
+    ),
+)
+def test_draws_are_pure_and_never_repeat_a_picture(labels: list[int], seed: int, text: str) -> None:
+    if len({label for label in labels if label >= 0}) < 2:
+        return
+    whole = source(np.asarray(labels))
+    one, two = subsets.draw(whole, text, seed), subsets.draw(whole, text, seed)
+    assert one.source.fingerprint == two.source.fingerprint
+    assert list(one.source.names) == list(two.source.names)
+    assert len(set(one.source.names)) == len(one.source.names)
+    assert sum(one.counts) <= len(labels)
+    assert one.source.labels is not None
+    if "noise" not in text:
+        assert np.array_equal(np.bincount(one.source.labels, minlength=len(one.counts)), one.counts)
+
+
+def test_smaller_draws_lie_in_larger_ones() -> None:
+    few, more = subsets.per_class(CIFAR, 5, seed=1), subsets.share_of(CIFAR, 0.01, seed=1)
+    assert set(few) < set(more)
+    assert np.bincount(CIFAR[more]).tolist() == [50] * 10
+
+
+def test_base_and_novel_are_complements_and_tasks_a_partition() -> None:
+    base, novel = subsets.base_classes(CIFAR100, 0.6, seed=2)
+    assert (len(base), len(novel)) == (60, 40)
+    assert sorted(base + novel) == list(range(100))
+    parts = subsets.tasks(CIFAR100, 7, seed=2)
+    assert sorted(value for part in parts for value in part) == list(range(100))
+    assert {len(part) for part in parts} == {14, 15}
+
+
+def test_corrupted_labels_have_the_share_asked_for() -> None:
+    wrong = subsets.corrupted(CIFAR, 0.4, seed=0)
+    assert [(wrong[rows] != CIFAR[rows]).mean() for rows in np.split(np.arange(len(CIFAR)), 10)] == [0.4] * 10
+    assert len(np.unique(wrong[CIFAR == 3])) == 10
+    following = subsets.corrupted(CIFAR, 0.4, seed=0, to_next=True)
+    assert set(np.unique(following[CIFAR == 9])) == {9, 0}
+
+
+def test_lists_are_those_of_isd(tmp_path: Path) -> None:
+    text = "class names : \nn01\nn02\nTrain Images: \n/train/n01/n01_3.JPEG\n/train/n02/n02_1.JPEG\n"
+    (tmp_path / "D1.txt").write_text(text)
+    names = ["train/n01/n01_1.JPEG", "train/n02/n02_1.JPEG", "train/n01/n01_3.JPEG"]
+    assert subsets.listed(names, tmp_path / "D1.txt").tolist() == [1, 2]
+    with pytest.raises(InputError, match=r"lists /train/n02/n02_1.JPEG, which the data does not have"):
+        subsets.listed(names[:1] + names[2:], tmp_path / "D1.txt")
+    with pytest.raises(InputError, match="two pictures called so"):
+        subsets.listed([*names, "val/n01/n01_3.JPEG"], tmp_path / "D1.txt")
+
+
+def test_other_labels_and_other_pictures_are_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
+    whole = source(np.arange(20) % 4)
+    clean, noisy = subsets.draw(whole, "share:0.5"), subsets.draw(whole, "share:0.5+noise:0.5")
+    prints = {whole.fingerprint, clean.source.fingerprint, noisy.source.fingerprint}
+    assert len(prints) == 3
+    images = prepare(noisy.source, short_side=None)
+    assert images.labels is not None
+    assert not np.array_equal(images.labels, np.asarray(clean.source.labels))
+    assert np.array_equal(images.picture(1), prepare(clean.source, short_side=None).picture(1))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("longtale:3", "did you mean 'longtail'"),
+        ("longtail:0.5", "at least 1"),
+        ("longtail", "such as longtail:100"),
+        ("isd:9", "of 4 classes"),
+        ("share:2", "at most 1"),
+        ("perclass:x", "takes a number, not 'x'"),
+        ("perclass:1.5", "whole number"),
+        ("task:6/5", "tasks of 4 classes"),
+        ("task:3/2", "counted from 1 to 2"),
+        ("base:4", "of 4 classes"),
+        ("noise:0.1/last", "did you mean 'next'|allowed are next"),
+        ("list:nowhere.txt", "cannot read the list"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        subsets.draw(source(np.arange(20) % 4), text)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_labels_only_lists_can_be_drawn() -> None:
+    with pytest.raises(InputError, match="goes by labels"):
+        subsets.draw(open_source(np.zeros((5, 4, 4, 3), np.uint8)), "perclass:1")
