@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from likewise.errors import InputError
 from likewise.methods.method import Optimisation
-from likewise.training.optimisers import LARS, LarsForm, build, set_rate
+from likewise.training.optimisers import LARS, LarsForm, build, clip_each, set_decay, set_rate
 
 FORMS: list[LarsForm] = ["byol", "swav", "paws"]
 
@@ -300,3 +300,31 @@ def test_unknown_form_and_bad_trust_are_refused() -> None:
         build([{"params": [parameter]}], lars(lars_form="moby"))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="must be above 0"):
         LARS([parameter], lr=0.1, trust=0.0)
+
+
+# While training -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "lars"])
+def test_a_scheduled_decay_reaches_matrices_without_a_decay_of_their_own(kind: Any) -> None:
+    matrix, vector, own = (nn.Parameter(torch.ones(*shape)) for shape in ((2, 2), (2,), (3, 3)))
+    groups = [{"params": [matrix, vector]}, {"params": [own], "weight_decay": 0.7}]
+    optimiser = build(groups, Optimisation(optimiser=kind, weight_decay=0.04, decay_norms_and_biases=False))
+    set_decay(optimiser, 0.4)
+    found = decays(optimiser)
+    assert [found[id(p)] for p in (matrix, vector, own)] == [0.4, 0.0, 0.7]
+
+
+def test_each_gradient_is_clipped_for_itself() -> None:
+    parameters = [nn.Parameter(torch.zeros(3, 4)), nn.Parameter(torch.zeros(5)), nn.Parameter(torch.zeros(2).double())]
+    unused = nn.Parameter(torch.zeros(2))
+    for parameter, length in zip(parameters, (30.0, 0.5, 6.0), strict=True):
+        parameter.grad = torch.nn.functional.normalize(torch.randn_like(parameter).flatten(), dim=0).view_as(parameter)
+        parameter.grad *= length
+    before = [p.grad.clone() for p in parameters if p.grad is not None]
+    clip_each([*parameters, unused], 3.0)
+    after = [p.grad for p in parameters if p.grad is not None]
+    assert [float(grad.norm()) for grad in after] == pytest.approx([3.0, 0.5, 3.0], rel=1e-6)
+    for grad, old in zip(after, before, strict=True):
+        torch.testing.assert_close(grad / grad.norm(), old / old.norm())
+    assert unused.grad is None

@@ -193,3 +193,22 @@ def test_cosines_end_at_the_share_that_is_to_be_left(schedule: str) -> None:
     optimisation = Optimisation(schedule=schedule, learning_rate=0.4, warmup=0.1, final=0.25)  # type: ignore[arg-type]
     assert schedules.learning_rate(optimisation, at(0.1, epoch=2), 20) == pytest.approx(0.4)
     assert schedules.learning_rate(optimisation, at(1.0, epoch=20), 20) == pytest.approx(0.1)
+
+
+def test_a_warm_up_may_start_above_zero() -> None:
+    optimisation = Optimisation(learning_rate=4.8, warmup=0.1, warmup_from=0.0625)
+    assert schedules.learning_rate(optimisation, at(0.0), None) == pytest.approx(0.3)
+    assert schedules.learning_rate(optimisation, at(0.05), None) == pytest.approx((0.3 + 4.8) / 2)
+
+
+def test_the_weight_decay_follows_its_cosine_where_it_has_an_end() -> None:
+    moving = Optimisation(weight_decay=0.04, final_weight_decay=0.4)
+    assert [schedules.weight_decay(moving, at(f)) for f in (0.0, 0.5, 1.0)] == pytest.approx([0.04, 0.22, 0.4])
+    assert schedules.weight_decay(Optimisation(weight_decay=0.04), at(0.7)) == 0.04
+
+
+def test_tables_hold_the_peak_twice_and_stop_before_the_end() -> None:
+    table = [schedules.tabulated_cosine(i, base=2.0, steps=10, warmup_steps=4, start=0.5, final=1.0) for i in range(10)]
+    assert table[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
+    assert table[4:6] == pytest.approx([2.0, schedules.cosine(2.0, 1 / 6, 1.0)])
+    assert table[-1] == pytest.approx(schedules.cosine(2.0, 5 / 6, 1.0))

@@ -25,7 +25,7 @@ from likewise.methods.method import Batch, Method, Progress, Terms
 from likewise.training import checkpoints, schedules
 from likewise.training.health import FiniteGuard, Health, Report
 from likewise.training.loggers import Logger
-from likewise.training.optimisers import set_rate
+from likewise.training.optimisers import set_decay, set_rate
 from likewise.training.progress import ProgressDisplay, Stopwatch
 from likewise.training.refresh import refresh
 from likewise.training.resolve import Plan
@@ -200,6 +200,7 @@ class Loop:
         progress, parts = self.clock.progress(), self.plan.accumulate
         seed_step(self.plan.seed, progress.step, self.fabric.global_rank)
         set_rate(self.optimizer.optimizer, schedules.learning_rate(self.plan.optimisation, progress, self.plan.epochs))
+        set_decay(self.optimizer.optimizer, schedules.weight_decay(self.plan.optimisation, progress))
         self.method.before_step(progress)
     def _maybe_refresh(self) -> None:
         """At the start of an epoch, show the method the whole data set if it wants to see it.

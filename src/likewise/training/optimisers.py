@@ -146,9 +146,9 @@ def build(
     """The optimiser of `method.parameter_groups()`.
 
     A group holds `params` and may hold `rate` (factor on the learning rate, kept in the group for `set_rate`) and
-    `weight_decay` (instead of the optimisation's). With `decay_norms_and_biases=False` each group is cut in two: its
-    parameters with one dimension or none get no decay and no LARS scaling. Telling them by their dimensions, not by
-    their names, also finds norms inside shortcuts.
+    `weight_decay` (instead of the optimisation's, and then out of reach of `set_decay`). With
+    `decay_norms_and_biases=False` each group is cut in two: its parameters with one dimension or none get no decay and
+    no LARS scaling. Telling them by their dimensions, not by their names, also finds norms inside shortcuts.
 
     Raises `InputError` for an unknown optimiser, an unknown key of a group, or when there is nothing to train.
     """
@@ -172,6 +172,7 @@ def _parts(group: Mapping[str, Any], optimisation: Optimisation) -> list[dict[st
     given = group["params"]
     parameters: list[Tensor] = [given] if isinstance(given, Tensor) else list(given)
     rest = {
+        "decay_scheduled": "weight_decay" not in group,
         **{key: value for key, value in group.items() if key != "params"},
         "rate": float(group.get("rate", 1.0)),
         "weight_decay": float(group.get("weight_decay", optimisation.weight_decay)),
@@ -179,7 +180,9 @@ def _parts(group: Mapping[str, Any], optimisation: Optimisation) -> list[dict[st
     if optimisation.decay_norms_and_biases:
         parts = [{**rest, "params": parameters}]
     else:
-        bare = {"weight_decay": 0.0} | ({"adapt": False} if optimisation.optimiser == "lars" else {})
+        bare = {"weight_decay": 0.0, "decay_scheduled": False}
+        if optimisation.optimiser == "lars":
+            bare["adapt"] = False
         parts = [
             {**rest, "params": [p for p in parameters if p.ndim > 1]},
             {**rest, **bare, "params": [p for p in parameters if p.ndim <= 1]},
@@ -200,3 +203,23 @@ def set_rate(optimiser: Optimizer, learning_rate: float) -> None:
     """Give every group `learning_rate` times its own factor, as plain numbers: nothing waits for the device."""
     for group in optimiser.param_groups:
         group["lr"] = learning_rate * group.get("rate", 1.0)
+
+
+def set_decay(optimiser: Optimizer, weight_decay: float) -> None:
+    """Give `weight_decay` to every group that has no decay of its own and is not free of it."""
+    for group in optimiser.param_groups:
+        if group.get("decay_scheduled", False):
+            group["weight_decay"] = weight_decay
+
+
+@torch.no_grad()
+def clip_each(parameters: Iterable[Tensor], limit: float) -> None:
+    """Scale every gradient that is longer than `limit` down to it, each tensor for itself (DINO, arXiv 2104.14294).
+
+    Unlike clipping by the norm of all gradients together, one layer's outlier leaves the others as they are.
+    """
+    given = [parameter for parameter in parameters if parameter.grad is not None]
+    for alike in _alike(given):
+        gradients = [cast("Tensor", parameter.grad) for parameter in alike]
+        factor_N = (limit / (_norms(gradients) + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, list(factor_N.to(gradients[0].dtype).unbind()))

@@ -82,7 +82,7 @@ def learning_rate(optimisation: Optimisation, progress: Progress, epochs: float 
     if optimisation.schedule not in SCHEDULES:
         raise unknown("schedule", optimisation.schedule, SCHEDULES)
     if fraction < warmup:
-        return linear(0.0, base, fraction / warmup)
+        return linear(base * optimisation.warmup_from, base, fraction / warmup)
     if optimisation.schedule == "cosine":
         return warmup_cosine(base, fraction, warmup, final=final)
     if optimisation.schedule == "cosine_epoch":
@@ -91,3 +91,22 @@ def learning_rate(optimisation: Optimisation, progress: Progress, epochs: float 
     if optimisation.schedule == "step":
         return step(base, fraction, optimisation.milestones, optimisation.step_factor)
     return base
+
+
+def weight_decay(optimisation: Optimisation, progress: Progress) -> float:
+    """The weight decay of the step that `progress` stands before (DINO, arXiv 2104.14294, section 3.2)."""
+    start, end = optimisation.weight_decay, optimisation.final_weight_decay
+    return start if end is None else cosine(start, progress.fraction, end)
+
+
+def tabulated_cosine(
+    step: int, *, base: float, steps: int, warmup_steps: int = 0, start: float = 0.0, final: float = 0.0
+) -> float:
+    """Entry `step`, from 0, of the tables that DINO and SwAV take their rates from.
+
+    The line has both of its ends, so that the peak stands in the table twice, as the last of the line and the first
+    of the cosine; the cosine ends one step before `final`. Between the ends it is `warmup_cosine`.
+    """
+    if step < warmup_steps:
+        return linear(start, base, step / max(1, warmup_steps - 1))
+    return cosine(base, (step - warmup_steps) / (steps - warmup_steps), final)

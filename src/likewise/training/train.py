@@ -224,7 +224,7 @@ def fit(
         run=run,
         loggers=open_loggers(session.loggers, run.path, record(plan), clock.step) if engine.is_global_zero else [],
         health=Health(
-            choices=getattr(plan.settings, "queue_size", 0),
+            choices=getattr(plan.settings, "prototypes", 0) or getattr(plan.settings, "queue_size", 0),
             classes=len(images.class_names or ()),
             settings={**dataclasses.asdict(plan.optimisation), **dataclasses.asdict(plan.settings)},
         ),
