@@ -1,18 +1,16 @@
-"""What an evaluation leaves in the run, and the light score while training."""
+"""What an evaluation leaves in the run."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.evaluation import evaluate, online_knn
-from tests.evaluation.conftest import MakeImages
+from likewise.evaluation import evaluate
 
 
 def test_scores_are_added_to_the_run_and_replaced(run: Path) -> None:
@@ -84,15 +82,3 @@ def test_names_that_do_not_exist_are_one_line(run: Path) -> None:
     (run / "teacher.safetensors").unlink()
     with pytest.raises(InputError, match="teacher"):
         evaluate(run, which="teacher")
-
-
-def test_a_light_score_leaves_training_as_it_was(encoder: Encoder, make_images: MakeImages) -> None:
-    encoder.train()
-    bank, query = make_images(30, seed=1), make_images(12, seed=2)
-    assert online_knn(encoder, bank, query, k=3, precision="float32") > 0.9
-    assert 0.0 <= online_knn(encoder, bank, query, k=500) <= 1.0
-    assert encoder.training
-    with pytest.raises(InputError, match="labels"):
-        online_knn(encoder, make_images(6, labels=None), query)
-    with pytest.raises(InputError, match="labels"):
-        online_knn(encoder, bank, make_images(4, labels=np.array([0, 1, -1, 2])))

@@ -9,8 +9,23 @@ from __future__ import annotations
 
 from likewise.evaluation import knn, linear
 from likewise.evaluation.features import cached_features, extract
-from likewise.evaluation.online import online_knn
+from likewise.evaluation.given import Features, ProbeSettings
+from likewise.evaluation.online import leave_one_out
 from likewise.evaluation.scores import Evaluation, Score
 from likewise.evaluation.scoring import evaluate
 
-__all__ = ["Evaluation", "Score", "cached_features", "evaluate", "extract", "knn", "linear", "online_knn"]
+__all__ = [
+    "Evaluation",
+    "Features",
+    "OnlineProbe",
+    "ProbeSettings",
+    "Score",
+    "Transfer",
+    "cached_features",
+    "evaluate",
+    "extract",
+    "knn",
+    "leave_one_out",
+    "linear",
+    "transfer",
+]

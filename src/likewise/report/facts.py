@@ -58,12 +58,15 @@ class Facts:
         return found if isinstance(found, dict) else {}
 
     def curve(self, name: str) -> Curve:
-        """A column of the metrics over minutes (steps, where lines lack the time)."""
+        """A column of the metrics over minutes (steps, where lines lack the time); `knn` from before training on."""
         points = [
             (float(line.get("minutes", line.get("step", number))), float(value))
             for number, line in enumerate(self.metrics)
             if isinstance(value := line.get(name), int | float) and math.isfinite(value)
         ]
+        before = self.part("online").get("before") if name == "knn" else None
+        if isinstance(before, int | float):
+            points.insert(0, (0.0, float(before)))
         return Curve([x for x, _ in points], [y for _, y in points])
 
     def last(self, name: str) -> Any:

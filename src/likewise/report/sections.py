@@ -173,7 +173,7 @@ def _curves(facts: Facts) -> list[str]:
     whole = {"form": lambda value: percent(value, 0)}
     return [
         curve("loss", "Loss", smooth=True, note="What is minimised. Its level alone says little about the features."),
-        curve("knn", "Nearest neighbours", note="Accuracy on a fixed sample while training.", **whole),
+        curve("knn", "Nearest neighbours", note=_online_words(facts), **whole),
         curve(
             "purity",
             "Purity",
@@ -194,6 +194,16 @@ def _curves(facts: Facts) -> list[str]:
         curve("learning_rate", "Learning rate", floor=0.0, note="Follows the share of the budget that is used."),
         curve("images_per_second", "Pictures per second", smooth=True, floor=0.0, note="End to end."),
     ]
+
+
+def _online_words(facts: Facts) -> str:
+    """What was measured while training."""
+    online = facts.part("online")
+    if not online:
+        return "Accuracy on a fixed sample while training."
+    k, sample = online.get("k", 0), count(online.get("pictures", 0))
+    others = "its nearest other" if k == 1 else f"its {k} nearest others"
+    return f"Accuracy while training: each of {sample} pictures, always the same, classified by {others}."
 
 
 def time_spent(facts: Facts) -> str:

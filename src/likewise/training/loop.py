@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -32,6 +32,9 @@ from likewise.training.resolve import Plan
 from likewise.training.run import RunDirectory
 from likewise.training.seeding import seed_step
 from likewise.views import make_views
+
+if TYPE_CHECKING:
+    from likewise.evaluation.online import OnlineProbe
 
 LOGGED_POINTS = 500
 """About how many lines of metrics a run of known length leaves; never more often than every tenth step."""
@@ -150,6 +153,7 @@ class Loop:
         checkpoint_minutes: float | None,
         keep: int,
         quiet: bool,
+        probe: OnlineProbe | None = None,
     ) -> None:
         self.fabric, self.method, self.plan, self.run, self.clock = fabric, method, plan, run, clock
         self.wrapped, self.optimizer = fabric.setup(method, optimizer)
@@ -159,6 +163,8 @@ class Loop:
         self.display = ProgressDisplay(enabled=fabric.is_global_zero and not quiet, start_fraction=clock.fraction())
         self.watch = Stopwatch(fabric.device)
         self.averages, self.guard = Averages(), FiniteGuard()
+        self.probe, self.minutes_before = probe, clock.minutes_used
+        self.newest_score: dict[str, float] = {}
         self.last_checkpoint = self.last_line = time.monotonic()
         self.step_of_last_line = clock.step
         self.latest: Report | None = None
@@ -174,14 +180,15 @@ class Loop:
         batches = self.loader.batches(clock.step)
         try:
             with Interruption() as interruption, self.display:
+                self._begin_probe()
                 while clock.fraction() < 1.0 and not self._agreed(interruption.signal is not None):
+                    self._maybe_refresh()
                     self.watch.enter("data")
                     self._step(next(batches))
                     clock.step += 1
                     clock.tick(self.fabric)
                     self.display.advance(clock.step, clock.fraction())
                     self._log()
-                    self._maybe_refresh()
                     self._maybe_checkpoint()
                 self.watch.leave()
         finally:
@@ -195,13 +202,6 @@ class Loop:
         """Whether any process wants this, so that all of them leave the loop at the same step."""
         return largest(self.fabric, float(here)) > 0
 
-    def _step(self, loaded: LoadedBatch) -> None:
-        """One update of the weights."""
-        progress, parts = self.clock.progress(), self.plan.accumulate
-        seed_step(self.plan.seed, progress.step, self.fabric.global_rank)
-        set_rate(self.optimizer.optimizer, schedules.learning_rate(self.plan.optimisation, progress, self.plan.epochs))
-        set_decay(self.optimizer.optimizer, schedules.weight_decay(self.plan.optimisation, progress))
-        self.method.before_step(progress)
     def _maybe_refresh(self) -> None:
         """At the start of an epoch, show the method the whole data set if it wants to see it.
 
@@ -221,6 +221,13 @@ class Loop:
             autocast=self.fabric.autocast,
         )
 
+    def _step(self, loaded: LoadedBatch) -> None:
+        """One update of the weights."""
+        progress, parts = self.clock.progress(), self.plan.accumulate
+        seed_step(self.plan.seed, progress.step, self.fabric.global_rank)
+        set_rate(self.optimizer.optimizer, schedules.learning_rate(self.plan.optimisation, progress, self.plan.epochs))
+        set_decay(self.optimizer.optimizer, schedules.weight_decay(self.plan.optimisation, progress))
+        self.method.before_step(progress)
         for number in range(parts):
             self.watch.enter("views")
             share = slice(number, None, parts)  # strided, like the shares of processes
@@ -254,6 +261,7 @@ class Loop:
             return
         now = time.monotonic()
         images = (step - self.step_of_last_line) * self.plan.batch_size
+        score = self._score(finished=finished)
         report = self.health.report()
         metrics = {
             "step": step,
@@ -266,17 +274,35 @@ class Loop:
             **self._mean_over_processes(self.averages.take()),
             **self.watch.lap(),
             **report.metrics(),
+            **score,
         }
-        self.last_line, self.step_of_last_line = now, step
+        self.last_line, self.step_of_last_line = time.monotonic(), step
         if self.fabric.is_global_zero:
             self.run.append_metrics(metrics)
             for logger in self.loggers:
                 logger.log(step, metrics)
         self._announce(report)
-        self.display.show(metrics)
+        self.newest_score |= score
+        self.display.show({**self.newest_score, **metrics})
         if self._agreed(report.stop and self.fabric.is_global_zero):
             self.checkpoint()
             raise TrainingStopped(f"training stopped at step {step}: collapsed, {report.reason}")
+
+    def _begin_probe(self) -> None:
+        """Measure the encoder before training, by pictures whose labels it never learns from."""
+        if self.probe is not None and self.clock.fraction() < 1.0:
+            facts = self.probe.begin(self.clock.fraction())
+            self.run.write(online=facts)
+
+    def _score(self, *, finished: bool) -> dict[str, float]:
+        """What the probe finds now, if it is time for it; the process that has one need not wait for the others."""
+        if self.probe is None:
+            return {}
+        fraction, seconds = self.clock.fraction(), 60.0 * (self.clock.minutes_used - self.minutes_before)
+        if not (self.probe.last if finished else self.probe.due)(fraction, seconds):
+            return {}
+        self.watch.leave()
+        return {"knn": self.probe.measure(fraction), "probe_seconds": self.probe.seconds}
 
     def _mean_over_processes(self, means: Mapping[str, float]) -> dict[str, float]:
         if self.fabric.world_size == 1:

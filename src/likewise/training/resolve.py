@@ -87,6 +87,8 @@ class Session:
     """Newest checkpoints that are kept."""
     loggers: tuple[str, ...] = ("tensorboard",)
     """Where scalars go beside metrics.jsonl: tensorboard, wandb, mlflow, trackio."""
+    online_probe: bool = True
+    """Score nearest neighbours on a fixed sample now and then where labels are known, in under 2 % of the time."""
     report: bool = True
     """Write report.html at the end."""
     quiet: bool = False

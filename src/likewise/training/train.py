@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -49,6 +49,9 @@ from likewise.training.resume import check_same, plan_of, record
 from likewise.training.run import Ending, RunDirectory, command_line, default_name
 from likewise.training.seeding import derived_seed
 from likewise.training.statistics import channel_statistics
+
+if TYPE_CHECKING:
+    from likewise.evaluation.online import OnlineProbe
 
 PICTURED = 1500
 """Pictures that the report's neighbours and map are made of."""
@@ -232,6 +235,7 @@ def fit(
         checkpoint_minutes=session.checkpoint_minutes,
         keep=session.keep_checkpoints,
         quiet=session.quiet,
+        probe=online_probe(session, plan, method, images, run) if engine.is_global_zero else None,
     )
     try:
         number = loop.fit()
@@ -271,6 +275,22 @@ def build_method(
             if isinstance(module, Encoder):
                 module.compile()
     return method.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def online_probe(session: Session, plan: Plan, method: Method, images: Images, run: RunDirectory) -> OnlineProbe | None:
+    """What scores the student meanwhile, or None where nobody wants it or no label is known."""
+    if not session.online_probe or images.labels is None:
+        return None
+    from likewise.evaluation.online import OnlineProbe
+
+    return OnlineProbe(
+        cast("Encoder", method.encoders()["student"]),
+        images,
+        seen=None if plan.epochs is None else plan.epochs * len(images),
+        minutes=plan.minutes,
+        precision="bf16" if plan.precision == "bf16" else "float32",
+        stored=run.read().get("online") if session.resume else None,
+    )
 
 
 def _end(engine: Fabric, run: RunDirectory, status: Ending, clock: Clock, method: Method, **fields: Any) -> None:
