@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from likewise.errors import InputError
-from likewise.memory import LABEL, Bank, Column, Queue
+from likewise.memory import LABEL, Bank, Column, History, Queue
 
 
 @settings(max_examples=80, deadline=None)
@@ -84,3 +84,31 @@ def test_bank_centroids_are_unit_means_of_written_members() -> None:
 def test_bank_names_what_is_wrong() -> None:
     with pytest.raises(InputError, match="needs 1 or more"):
         Bank(3, 2, momentum=1.0)
+
+
+def test_a_sliding_queue_writes_over_its_end_instead_of_wrapping() -> None:
+    queue = Queue(5, 1, columns={"label": LABEL}, end="slide")
+    for first, count in ((0, 3), (3, 3), (6, 2)):
+        rows = torch.arange(first, first + count)
+        queue.push(rows[:, None].float(), label=rows)
+    # 0 1 2, then 3 4 5 slid back over 2, then on at the beginning
+    assert queue.column("label").tolist() == [6, 7, 3, 4, 5]
+    assert queue.rows[:, 0].tolist() == [6, 7, 3, 4, 5]
+    assert queue.position == 2
+    queue.push(torch.arange(10.0, 17.0)[:, None])
+    assert queue.rows[:, 0].tolist() == [12, 13, 14, 15, 16]
+    assert queue.position == 0
+
+
+def test_history_keeps_the_last_two_embeddings_of_each_picture() -> None:
+    history = History(4, 2)
+    index = torch.tensor([2, 0])
+    history.write(index, torch.tensor([[1.0, 1.0], [2.0, 2.0]]))
+    assert history.has_older(torch.arange(4)).tolist() == [False] * 4
+    history.write(torch.tensor([2]), torch.tensor([[3.0, 3.0]]))
+    assert history.has_older(torch.arange(4)).tolist() == [False, False, True, False]
+    assert history.older(torch.tensor([2])).tolist() == [[1.0, 1.0]]
+    history.write(torch.tensor([2]), torch.tensor([[4.0, 4.0]]))
+    assert history.older(torch.tensor([2])).tolist() == [[3.0, 3.0]]
+    with pytest.raises(InputError, match="at least 1"):
+        History(0, 2)

@@ -1,7 +1,7 @@
 """What a view is compared with: embeddings of other pictures, kept from earlier steps.
 
-`Queue` forgets the oldest rows, `Bank` has one slot per picture. Both are modules whose whole state, write positions
-included, lies in buffers, so checkpoints resume exactly.
+`Queue` forgets the oldest rows, `Bank` has one slot per picture, `History` two. All are modules whose whole state,
+write positions included, lies in buffers, so checkpoints resume exactly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Queue(nn.Module):
 
     `rows` is (K, D). Until they are overwritten the rows hold Gaussian noise of unit norm, as MoCo, ISD and MSF start;
     `noise="columns"` reproduces the official ResNet-18 code of ISD, which normalises the noise along the other axis.
-    Columns are read as `queue.column("label")`.
+    Columns are read as `queue.column("label")`. A batch that reaches past the end goes on at the beginning; with
+    `end="slide"` it is written over the last rows instead, as the cache of labelled pictures of CMSF does.
     """
 
     rows: Tensor
@@ -50,11 +51,13 @@ class Queue(nn.Module):
         *,
         columns: Mapping[str, Column] | None = None,
         noise: Literal["rows", "columns"] = "rows",
+        end: Literal["wrap", "slide"] = "wrap",
     ) -> None:
         super().__init__()
         if size < 1:
             raise InputError(f"queue of {size} rows: it needs at least 1")
         self.size = size
+        self.end = end
         self.columns = dict(columns or {})
         self.register_buffer("rows", normalize(torch.randn(size, dim), dim=1 if noise == "rows" else 0))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
@@ -76,13 +79,16 @@ class Queue(nn.Module):
         batch = len(rows_BD)
         kept = min(batch, self.size)
         # Slots are computed on the device: reading the position back would stall an accelerator at every step.
-        slots = (self.position + (batch - kept) + torch.arange(kept, device=self.rows.device)) % self.size
+        first = self.position + (batch - kept)
+        if self.end == "slide":
+            first = self.position.clamp(max=self.size - kept)
+        slots = (first + torch.arange(kept, device=self.rows.device)) % self.size
         self.rows.index_copy_(0, slots, rows_BD[batch - kept :].to(self.rows.dtype))
         for name in self.columns:
             self._write_column(name, slots, columns.pop(name, None))
         if columns:
             raise InputError(f"queue has no column {', '.join(columns)}: it has {', '.join(self.columns) or 'none'}")
-        self.position.add_(batch).remainder_(self.size)
+        self.position.copy_((first + kept) % self.size)
         self.filled.add_(batch).clamp_(max=self.size)
 
     def _write_column(self, name: str, slots: Tensor, values: Tensor | None) -> None:
@@ -130,3 +136,38 @@ class Bank(nn.Module):
         sums = self.rows.new_zeros(clusters, self.rows.shape[1])
         sums.index_add_(0, assignment_N[member], self.rows[member])
         return normalize(sums, dim=1)
+
+
+class History(nn.Module):
+    """The last two embeddings of every picture of the data set, (2, N, D): this epoch's and that of the one before.
+
+    Until they are overwritten the rows hold Gaussian noise, not normalised, as CMSF starts.
+    """
+
+    rows: Tensor
+    slot: Tensor
+    written: Tensor
+
+    def __init__(self, count: int, dim: int) -> None:
+        super().__init__()
+        if count < 1:
+            raise InputError(f"history of {count} pictures: it needs at least 1")
+        self.register_buffer("rows", torch.randn(2, count, dim))
+        self.register_buffer("slot", torch.zeros(count, dtype=torch.int64))
+        self.register_buffer("written", torch.zeros(2, count, dtype=torch.bool))
+
+    @torch.no_grad()
+    def write(self, index_B: Tensor, rows_BD: Tensor) -> None:
+        """Write over the older embedding of the pictures `index_B`; what was the newer one is then the older."""
+        slot_B = self.slot[index_B]
+        self.rows[slot_B, index_B] = rows_BD.to(self.rows.dtype)
+        self.written[slot_B, index_B] = True
+        self.slot[index_B] = 1 - slot_B
+
+    def older(self, index_B: Tensor) -> Tensor:
+        """(B, D) the older embedding of the pictures `index_B`."""
+        return self.rows[self.slot[index_B], index_B]
+
+    def has_older(self, index_B: Tensor) -> Tensor:
+        """(B,) bool, whether that was ever written and is not the noise of the beginning."""
+        return self.written[self.slot[index_B], index_B]

@@ -220,9 +220,10 @@ def convert(module: nn.Module, split: int | None = None, sync: bool = False) -> 
 
     `split` groups of the batch are normalised apart (None leaves the groups as they are); with `sync` the batch is
     that of all processes. Parameters and buffers stay the same objects under the same keys. A `module` that is itself
-    a batch norm is not changed: its replacement is returned.
+    a batch norm is not changed: its replacement is returned. A module with a true attribute `whole_batch` sees the
+    same rows in all processes already and is left alone.
     """
-    if split in {None, 1} and not sync:
+    if (split in {None, 1} and not sync) or getattr(module, "whole_batch", False):
         return module
     if isinstance(module, _BatchNorm):
         splits = split or (module.splits if isinstance(module, GroupedBatchNorm) else 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from likewise.errors import InputError
+from collections.abc import Sequence
+
+from likewise.errors import InputError, unknown
 
 
 def at_least(name: str, value: float, least: float) -> None:
@@ -21,3 +23,9 @@ def between(name: str, value: float, low: float, high: float) -> None:
     """Raise InputError unless `low` <= `value` <= `high`."""
     if not low <= value <= high:
         raise InputError(f"{name}={value} is out of range: allowed is {low} to {high}")
+
+
+def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise InputError, with the nearest spelling, unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise unknown(name, value, allowed)

@@ -1,23 +1,30 @@
 """The heart: how a picture relates to a memory of other pictures."""
 
 from likewise.similarity.batch import contrast_in_batch, nt_xent, own_columns
+from likewise.similarity.constrained import Few, among, average, average_of_all, outside, ranks
 from likewise.similarity.losses import Distillation, contrast, cross_entropy, distill, pull
 from likewise.similarity.read import Exclude, Neighbours, Read, neighbours, purity, read, similarities, unit
 
 __all__ = [
     "Distillation",
     "Exclude",
+    "Few",
     "Neighbours",
     "Read",
+    "among",
+    "average",
+    "average_of_all",
     "contrast",
     "contrast_in_batch",
     "cross_entropy",
     "distill",
     "neighbours",
     "nt_xent",
+    "outside",
     "own_columns",
     "pull",
     "purity",
+    "ranks",
     "read",
     "similarities",
     "unit",

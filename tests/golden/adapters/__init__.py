@@ -1,7 +1,8 @@
 """Adapters from the keys of the official vectors to the library's functions.
 
 `adapters/ID.py` defines functions `check_*(v: Vectors)`, each comparing some results. Every key of the file must be
-read by one of them, or stand in the adapter's `ELSEWHERE` with the reason; that is checked too.
+read by one of them, or stand in the adapter's `ELSEWHERE` with the reason; that is checked too. Methods beside ID whose
+numbers are in the same file are named in `COVERS`.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Adapter(NamedTuple):
 
     checks: list[Callable[[Vectors], None]]
     elsewhere: dict[str, str]
+    covers: tuple[str, ...]
 
 
 def all_adapters() -> dict[str, Adapter]:
@@ -63,5 +65,5 @@ def all_adapters() -> dict[str, Adapter]:
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
         checks = [value for name, value in vars(module).items() if name.startswith("check_")]
-        found[info.name] = Adapter(checks, getattr(module, "ELSEWHERE", {}))
+        found[info.name] = Adapter(checks, getattr(module, "ELSEWHERE", {}), getattr(module, "COVERS", ()))
     return found

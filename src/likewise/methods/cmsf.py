@@ -1,0 +1,243 @@
+"""CMSF: mean shift among those neighbours that are known, from another source, to be related to the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from likewise.distributed import gather
+from likewise.encoders import Encoder, heads
+from likewise.errors import InputError
+from likewise.memory import LABEL, Queue
+from likewise.methods.checks import at_least, between, one_of
+from likewise.methods.cmsf_constraints import (
+    Constraint,
+    EarlierView,
+    FirstVisit,
+    SameCluster,
+    SameLabel,
+    Unwritten,
+)
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import (
+    Few,
+    Neighbours,
+    average,
+    average_of_all,
+    neighbours,
+    pull,
+    purity,
+    ranks,
+    unit,
+)
+from likewise.teachers import Momentum, with_statistics_of
+from likewise.views.pair import PairPolicy, teacher_student
+
+IMAGES_PER_CLUSTER = 25
+"""The paper's 50,000 clusters hold about as many pictures each."""
+WATCHED = 32
+"""Pictures of a batch whose neighbours are ranked, for a curve."""
+
+Kind = Literal["2q", "clusters", "labels"]
+
+
+def constrained_shift(
+    student_BD: Tensor, memory_KD: Tensor, near: Neighbours, plain: Neighbours | None = None, few: Few = "available"
+) -> Tensor:
+    """Mean squared distance of the student to constrained neighbours, averaged with that to plain ones where given.
+
+    With A(S) = mean_{j in S} (2 - 2 v . M_j), L = [A(plain) + A(near)] / 2 or A(near) (arXiv 2112.04607, section 3).
+    The memory must already hold the teacher's vectors of this batch.
+    """
+    target_BD = average(memory_KD, near, few)
+    if plain is not None:
+        target_BD = (average(memory_KD, plain) + target_BD) / 2
+    return pull(student_BD, target_BD)
+
+
+def watched(
+    teacher_BD: Tensor, labels_B: Tensor | None, memory: Queue, near: Neighbours, plain: Neighbours, few: Few
+) -> dict[str, Tensor]:
+    """The curves of the paper: how far down the plain order the constrained neighbours lie, and how pure both are."""
+    rank_Wk = ranks(teacher_BD[:WATCHED], memory.rows, near.rows[:WATCHED])
+    counted_Bk = near.there if few == "available" else torch.ones_like(near.there)
+    counted_Wk = counted_Bk[:WATCHED]
+    parts = {"mean_rank": (rank_Wk * counted_Wk).sum() / counted_Wk.sum().clamp_min(1)}
+    if labels_B is not None:
+        parts["purity"] = purity(labels_B, memory.column("label")[near.rows], counted_Bk)
+        parts["purity_unconstrained"] = purity(labels_B, memory.column("label")[plain.rows])
+    return parts
+
+
+class CMSF(Method):
+    """Constrained Mean Shift, self-supervised and supervised.
+
+    Mean shift (MSF) whose search for neighbours is restricted to a set C of rows of the memory. With u the unit teacher
+    vector, v the unit prediction of the student, N_k(u; C) the k members of C nearest to u, and
+    A(S) = mean_i (1/k) sum_{j in S} |v_i - M_j|^2:
+
+        2q, clusters:  L = [A(N_k(u; M)) + A(N_k(u; C))] / 2          labels:  L = A(N_k(u; C))
+
+    C holds, with `2q`, the rows of the pictures that were nearest an epoch ago, under another augmentation; with
+    `clusters`, the rows of the same k-means cluster of all teacher vectors of the last epoch; with `labels`, the rows
+    of the same label, which may be noisy (`likewise.methods.cmsf_constraints`). With few labels see `cmsf_semi`.
+
+    Order inside a step: teacher moves, both look, the teacher's vectors enter memory and pool FIRST, then neighbours
+    and loss. A picture's own vector is a candidate in every form.
+
+    Navaneet, Koohpayegani, Tejankar, Pourahmadi, Subramanya, Pirsiavash: Constrained Mean Shift Using Distant Yet
+    Related Neighbors for Representation Learning, ECCV 2022, arXiv 2112.04607, section 3.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Constrained Mean Shift",
+        paper="Navaneet, Koohpayegani, Tejankar, Pourahmadi, Subramanya, Pirsiavash. Constrained Mean Shift Using "
+        "Distant Yet Related Neighbors for Representation Learning. ECCV 2022, arXiv 2112.04607",
+        summary="MSF with farther neighbours of the same kind, at the same cost; with labels, a supervised "
+        "pre-training that transfers well and survives wrong labels.",
+        memory="queue",
+        status="verified",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of CMSF. The defaults are those of the small preset."""
+
+        queue_size: int = 4096
+        """Rows of the memory, K. Smaller than the data set."""
+        constraint: Kind = "2q"
+        """What makes a row a candidate: an earlier augmentation (2q), k-means clusters, or the pictures' labels."""
+        topk: int = 5
+        """k: neighbours that an embedding is pulled to, the teacher's own vector among them."""
+        topk_prime: int = 10
+        """k' of 2q: rows found by the earlier embeddings, of which k are taken. At least k; the published run has 5."""
+        clusters: int = 0
+        """Clusters of k-means; 0 stands for one for every 25 pictures."""
+        kmeans_iterations: int = 10
+        """Iterations of k-means after each epoch; 20 in the paper."""
+        same_label: Literal["nearest", "all"] = "nearest"
+        """For labels: the k nearest rows of the same label, or all of them (top-all)."""
+        first_visit: FirstVisit = "unconstrained"
+        """For 2q, pictures seen once: plain neighbours, or the noise that the official code starts from."""
+        unwritten: Unwritten = "masked"
+        """Rows that were never written: no candidates, or taken for the last picture, as officially."""
+        few: Few = "available"
+        """Fewer than k candidates: the mean of those there are, or of k rows of any kind, as officially."""
+        momentum: float = 0.99
+        """m: share of its old weights that the teacher keeps at each step."""
+        embedding: int = 64
+        """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
+        views: PairPolicy = "weak/strong"
+        """Teacher/student views."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+
+        def __post_init__(self) -> None:
+            at_least("queue_size", self.queue_size, 1)
+            one_of("constraint", self.constraint, get_args(Kind))
+            between("topk", self.topk, 1, self.queue_size)
+            if self.constraint == "2q":
+                between("topk_prime", self.topk_prime, self.topk, self.queue_size)
+            at_least("clusters", self.clusters, 0)
+            at_least("kmeans_iterations", self.kmeans_iterations, 1)
+            one_of("same_label", self.same_label, ("nearest", "all"))
+            one_of("first_visit", self.first_visit, get_args(FirstVisit))
+            one_of("unwritten", self.unwritten, get_args(Unwritten))
+            one_of("few", self.few, get_args(Few))
+            between("momentum", self.momentum, 0.0, 1.0)
+            at_least("embedding", self.embedding, 0)
+
+        def rule(self, images: int, classes: int, dim: int) -> Constraint:
+            """The constraint for a data set. Raises InputError where it needs labels and there are none."""
+            if self.constraint == "2q":
+                return EarlierView(images, dim, self.topk_prime, first_visit=self.first_visit, unwritten=self.unwritten)
+            if self.constraint == "clusters":
+                clusters = self.clusters or max(1, images // IMAGES_PER_CLUSTER)
+                return SameCluster(images, dim, clusters, self.kmeans_iterations, unwritten=self.unwritten)
+            if not classes:
+                raise InputError("constraint=labels needs labels, and the pictures have none: allowed are 2q, clusters")
+            return SameLabel()
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        features = encoder.features
+        dim = settings.embedding or features // 4
+        self.student = nn.Sequential(encoder, heads.mlp([features, 2 * features, dim]))
+        self.predictor = heads.mlp([dim, 2 * features, dim])
+        self.teacher = Momentum(self.student)
+        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL, "image": LABEL})
+        self.constraint = settings.rule(facts.images, facts.classes, dim)
+        self.views = teacher_student(
+            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
+        )
+
+    def before_step(self, progress: Progress) -> None:
+        """Move the teacher towards the student as it was before this step's update; clusters after each epoch."""
+        self.teacher.update(self.student, self.settings.momentum)
+        self.constraint.begin(progress)
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """The teacher's vectors enter memory and pool; then the pull to the neighbours found in the memory."""
+        v_BD = self.predictor(self.student(views["student"].image))
+        u_BD = unit(self.teacher(views["teacher"].image))
+        index_A, u_AD = gather(batch.index), gather(u_BD)
+        self.queue.push(u_AD, image=index_A, label=None if batch.labels is None else gather(batch.labels))
+        self.constraint.remember(index_A, u_AD)
+        plain = neighbours(u_BD, self.queue.rows, self.settings.topk)
+        near = self.constraint.nearest(u_BD, batch, self.queue, plain)
+        loss = self.loss(v_BD, batch, near, plain)
+        return Terms(loss, watched(u_BD, batch.labels, self.queue, near, plain, self.settings.few), v_BD.detach())
+
+    def loss(self, v_BD: Tensor, batch: Batch, near: Neighbours, plain: Neighbours) -> Tensor:
+        """With labels there is no plain term, as in the paper."""
+        rows_KD, few = self.queue.rows, self.settings.few
+        if not isinstance(self.constraint, SameLabel):
+            return constrained_shift(v_BD, rows_KD, near, plain, few)
+        if self.settings.same_label == "nearest":
+            return constrained_shift(v_BD, rows_KD, near, few=few)
+        assert batch.labels is not None
+        everyone_BD = average_of_all(v_BD, rows_KD, self.constraint.exclude(batch, self.queue))
+        known_B1 = (batch.labels >= 0).unsqueeze(1)
+        return pull(v_BD, torch.where(known_B1, everyone_BD, average(rows_KD, near, few)))
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Student, and teacher with the student's running statistics, as both are evaluated officially."""
+        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
+        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+
+    _published: ClassVar = Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200)
+    _official: ClassVar = Settings(
+        queue_size=128_000, topk_prime=5, first_visit="noise", unwritten="last", few="any", embedding=0
+    )
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "2q": Preset(
+            settings=_official,
+            optimisation=_published,
+            note="the published CMSF-2Q, ImageNet, ResNet-50",
+        ),
+        "km": Preset(
+            settings=replace(_official, constraint="clusters", clusters=50_000, kmeans_iterations=20),
+            optimisation=_published,
+            note="the published CMSF-KM, ImageNet, ResNet-50",
+        ),
+        "supervised": Preset(
+            settings=replace(_official, constraint="labels", topk=10),
+            optimisation=_published,
+            note="the published supervised top-10, ImageNet, ResNet-50; also for noisy labels",
+        ),
+        "supervised_all": Preset(
+            settings=replace(_official, constraint="labels", topk=10, same_label="all"),
+            optimisation=_published,
+            note="the published supervised top-all, ImageNet, ResNet-50",
+        ),
+    }
