@@ -23,26 +23,77 @@ Data = Annotated[
 ]
 
 
+Probe = Literal[
+    "knn",
+    "linear",
+    "linear-sgd",
+    "centroid",
+    "fewshot",
+    "labels",
+    "clustering",
+    "retrieval",
+    "uniformity",
+    "rank",
+    "purity",
+    "finetune",
+    "finetune-labels",
+    "segmentation",
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Arguments of `likewise evaluate`."""
+    """Arguments of `likewise evaluate`, but those of the probes."""
 
-    run: Positional[str]
-    """Run directory, or a .safetensors file that knows what it is."""
-    data: Positional[str | None] = None
-    """Pictures with labels; by default those that the run was trained on."""
-    probe: tuple[Literal["knn", "linear"], ...] = ("knn", "linear")
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN|ENCODER")]
+    """Run directory, .safetensors or .onnx file, or the name of a timm model with --pretrained."""
+    data: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="DATA")] = ()
+    """Pictures with labels, or several data sets; by default what the run was trained on."""
+    probe: tuple[Probe, ...] = ("knn", "linear")
     """What to score by."""
     which: Literal["student", "teacher"] | None = None
     """Which encoder of the run; by default the student."""
     labels: str | None = None
     """Label column, or `folders` where sub-folders are the classes."""
+    train_split: str | None = None
+    """Split whose labels the probe learns from; by default `train`."""
+    test_split: str | None = None
+    """Split that is classified; by default `test`, or else the validation split."""
+    subset: str | None = None
+    """Draw from the training split, such as longtail:100, share:0.01, perclass:10 or novel:0.5."""
+    subset_seed: int = 0
+    """What the draw follows from."""
+    classes: Literal["all", "trained", "others"] = "all"
+    """For a run trained on some of the classes: which are evaluated."""
+    cameras: str | None = None
+    """Column with the camera of each picture: retrieval leaves the query's class by its own camera out."""
+    masks: str | None = None
+    """Folder of masks for the probe segmentation."""
     untrained: bool = False
     """Also score the same encoder before any training, as a baseline."""
+    compare: Literal["random"] | None = None
+    """Also score the same encoder with random weights."""
+    pretrained: bool = False
+    """Take timm's published weights of the model named."""
+    image_size: int | None = None
+    """Side at which pictures are shown; by default the encoder's own."""
     per_class: bool = False
     """Figures by class and by many-, medium- and few-shot classes, also where classes are not skewed."""
+    class_mean: bool = False
+    """Accuracy as the mean over classes, also for data sets where the field does not do so."""
+    seed: int = 0
+    """What held-out pictures, episodes and draws of labels follow from."""
     json: bool = False
     """Print one JSON object."""
+
+
+def evaluate_arguments() -> type[Any]:
+    """Arguments of `likewise evaluate` with those of the probes."""
+    from likewise.evaluation.given import ProbeSettings
+
+    probes = dataclasses.field(default=ProbeSettings())
+    fields: list[tuple[str, Any, Any]] = [("probes", OmitArgPrefixes[ProbeSettings], probes)]
+    return dataclasses.make_dataclass("EvaluateAll", fields, bases=(Evaluate,), frozen=True, kw_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)

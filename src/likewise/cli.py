@@ -10,9 +10,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from likewise import __version__
 from likewise.errors import LikewiseError, unknown
+
+if TYPE_CHECKING:
+    from likewise.evaluation import Evaluation
 
 HELP = """\
 usage: likewise VERB ...
@@ -20,7 +25,7 @@ usage: likewise VERB ...
 Learn what images have in common, without labels or with few.
 
   train DATA       learn an encoder from a folder, list, Parquet or NumPy file of pictures
-  evaluate RUN     score a trained encoder: nearest neighbours, linear probe
+  evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
   methods          what can be learned by, with papers
   doctor DATA      what is in this data, what would be chosen, how fast it will be
   export RUN       the encoder as safetensors in timm keys, or as ONNX
@@ -81,30 +86,45 @@ def _train(words: list[str]) -> None:
 
 
 def _evaluate(words: list[str]) -> None:
-    from likewise.arguments import Evaluate, parse
+    from likewise.arguments import evaluate_arguments, parse
 
-    parsed = parse(Evaluate, words, "likewise evaluate", "Score a trained encoder on pictures with labels.")
-    from likewise.evaluation import evaluate
+    parsed = parse(evaluate_arguments(), words, "likewise evaluate", "Score an encoder on pictures with labels.")
+    from likewise.evaluation import evaluate, transfer
 
-    result = evaluate(
-        parsed.run,
-        parsed.data,
-        probe=parsed.probe,
-        which=parsed.which,
-        labels=parsed.labels,
-        untrained=parsed.untrained,
-        per_class=parsed.per_class or None,
-    )
+    same = ("probe", "which", "labels", "train_split", "test_split", "subset", "subset_seed", "classes", "cameras")
+    more = ("masks", "untrained", "compare", "pretrained", "image_size", "seed")
+    how = {name: getattr(parsed, name) for name in (*same, *more)}
+    how |= {"settings": parsed.probes, "per_class": parsed.per_class or None, "class_mean": parsed.class_mean or None}
+    if len(parsed.data) > 1:
+        several = transfer(parsed.run, parsed.data, **how)
+        if parsed.json:
+            print(json.dumps(several.to_json(), indent=2))
+            return
+        for evaluation in several.evaluations:
+            print(evaluation.data)
+            _tell(evaluation)
+        for kind, value in several.means().items():
+            print(f"mean of {len(several.evaluations)} data sets  {kind:<20} {value:.4g}")
+        return
+    result = evaluate(parsed.run, parsed.data[0] if parsed.data else None, **how)
     if parsed.json:
         print(json.dumps(result.to_json(), indent=2))
         return
+    _tell(result)
+    if (Path(parsed.run) / "run.json").is_file():
+        _next(f"likewise export {parsed.run} --format safetensors --out encoder.safetensors")
+    else:
+        _next(f"likewise train {result.data}")
+
+
+def _tell(result: Evaluation) -> None:
+    """The scores of one data set, a line each."""
     for score in result.scores:
         print(f"{score.which:<10} {score.label():<12} {score.figure():>24}  of {score.n:,}  {score.protocol}")
         for group, told in (score.groups or {}).items():
             print(f"{'':<10} {group:>12} {told.value:>7.2%}  mean of {told.classes:,} classes, {told.n:,} pictures")
     for note in result.notes:
         print(f"note: {note}")
-    _next(f"likewise export {parsed.run} --format safetensors --out encoder.safetensors")
 
 
 def _methods(words: list[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from likewise.data import open_source, prepare, subsets
@@ -51,17 +51,16 @@ def test_the_skewed_draw_of_isd() -> None:
     ),
 )
 def test_draws_are_pure_and_never_repeat_a_picture(labels: list[int], seed: int, text: str) -> None:
-    if len({label for label in labels if label >= 0}) < 2:
-        return
+    assume(len({label for label in labels if label >= 0}) >= 2)
     whole = source(np.asarray(labels))
-    one, two = subsets.draw(whole, text, seed), subsets.draw(whole, text, seed)
-    assert one.source.fingerprint == two.source.fingerprint
-    assert list(one.source.names) == list(two.source.names)
-    assert len(set(one.source.names)) == len(one.source.names)
-    assert sum(one.counts) <= len(labels)
-    assert one.source.labels is not None
+    (one, drawn), (two, _) = subsets.part_of(whole, text, seed), subsets.part_of(whole, text, seed)
+    assert one.fingerprint == two.fingerprint
+    assert list(one.names) == list(two.names)
+    assert len(set(one.names)) == len(one.names)
+    assert sum(drawn.counts) <= len(labels)
+    assert one.labels is not None
     if "noise" not in text:
-        assert np.array_equal(np.bincount(one.source.labels, minlength=len(one.counts)), one.counts)
+        assert np.array_equal(np.bincount(one.labels, minlength=len(drawn.counts)), drawn.counts)
 
 
 def test_smaller_draws_lie_in_larger_ones() -> None:
@@ -101,13 +100,13 @@ def test_lists_are_those_of_isd(tmp_path: Path) -> None:
 def test_other_labels_and_other_pictures_are_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
     whole = source(np.arange(20) % 4)
-    clean, noisy = subsets.draw(whole, "share:0.5"), subsets.draw(whole, "share:0.5+noise:0.5")
-    prints = {whole.fingerprint, clean.source.fingerprint, noisy.source.fingerprint}
+    (clean, _), (noisy, _) = (subsets.part_of(whole, text) for text in ("share:0.5", "share:0.5+noise:0.5"))
+    prints = {whole.fingerprint, clean.fingerprint, noisy.fingerprint}
     assert len(prints) == 3
-    images = prepare(noisy.source, short_side=None)
+    images = prepare(noisy, short_side=None)
     assert images.labels is not None
-    assert not np.array_equal(images.labels, np.asarray(clean.source.labels))
-    assert np.array_equal(images.picture(1), prepare(clean.source, short_side=None).picture(1))
+    assert not np.array_equal(images.labels, np.asarray(clean.labels))
+    assert np.array_equal(images.picture(1), prepare(clean, short_side=None).picture(1))
 
 
 @pytest.mark.parametrize(
@@ -129,10 +128,10 @@ def test_other_labels_and_other_pictures_are_other_data(tmp_path: Path, monkeypa
 )
 def test_what_cannot_be_drawn_is_one_line(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        subsets.draw(source(np.arange(20) % 4), text)
+        subsets.part_of(source(np.arange(20) % 4), text)
     assert "\n" not in str(caught.value)
 
 
 def test_without_labels_only_lists_can_be_drawn() -> None:
     with pytest.raises(InputError, match="goes by labels"):
-        subsets.draw(open_source(np.zeros((5, 4, 4, 3), np.uint8)), "perclass:1")
+        subsets.part_of(open_source(np.zeros((5, 4, 4, 3), np.uint8)), "perclass:1")

@@ -165,10 +165,12 @@ def listed(names: Sequence[str], path: Path) -> Index:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """Some pictures of a source, and how they were drawn."""
+    """Some of many pictures, and how they were drawn."""
 
-    source: Source
-    """The pictures, with the labels that the draw left them."""
+    index: Index
+    """Their positions, in rising order."""
+    labels: Labels
+    """The labels that the draw left them."""
     text: str
     """The draw as it was asked for."""
     seed: int
@@ -185,12 +187,12 @@ class Drawn:
     @property
     def protocol(self) -> str:
         """The draw in words, for the protocol of a score."""
-        return f"the draw {self.text} (seed {self.seed}) of {len(self.source):,} pictures, {len(self.classes)} classes"
+        return f"the draw {self.text} (seed {self.seed}): {len(self.index):,} pictures of {len(self.classes)} classes"
 
     def record(self) -> dict[str, Any]:
         """What a run keeps of it."""
         kept = {name: getattr(self, name) for name in ("text", "seed", "counts", "classes", "groups")}
-        return {**kept, "images": len(self.source)}
+        return {**kept, "images": len(self.index)}
 
 
 @dataclass(frozen=True)
@@ -208,28 +210,29 @@ class _State:
         return self.keep(np.flatnonzero(np.isin(self.labels, classes)))
 
 
-def draw(source: Source, text: str, seed: int = 0) -> Drawn:
-    """The pictures of `source` that `text` asks for, a pure function of the labels, the text and the seed.
+def draw(labels: Labels | None, names: Sequence[str], text: str, seed: int = 0) -> Drawn:
+    """What `text` asks for of pictures with these labels and names, a pure function of its arguments.
 
     Raises InputError for a draw that does not exist or cannot be made of this data, and where labels are missing.
     """
-    state = _State(np.arange(len(source)), np.full(len(source), -1) if source.labels is None else source.labels)
+    true: Labels = np.full(len(names), -1, np.int64) if labels is None else labels
+    state = _State(np.arange(len(names)), true)
     for part in text.split("+"):
         name, _, argument = part.strip().partition(":")
         if name not in _DRAWS:
             raise unknown("draw", name, _DRAWS)
         if name == "list":
-            state = state.keep(listed([source.names[at] for at in state.index], Path(argument).expanduser()))
+            state = state.keep(listed([names[at] for at in state.index], Path(argument).expanduser()))
             continue
         if not (state.labels >= 0).any():
-            raise InputError(f"the draw {part!r} goes by labels, and {source.name} has none: name them with labels")
+            raise InputError(f"the draw {part!r} goes by labels, and the pictures have none: name them with labels")
         state = _DRAWS[name](state, argument, seed)
-    true = np.full(len(source), -1) if source.labels is None else source.labels
     kept = true[state.index]
     counts = np.bincount(kept[kept >= 0], minlength=int(true.max(initial=-1)) + 1)
     classes = tuple(int(value) for value in np.flatnonzero(counts))
     return Drawn(
-        source=_part(source, state),
+        index=state.index,
+        labels=state.labels,
         text=text,
         seed=seed,
         counts=tuple(int(count) for count in counts),
@@ -239,13 +242,14 @@ def draw(source: Source, text: str, seed: int = 0) -> Drawn:
     )
 
 
-def _part(source: Source, state: _State) -> Part:
-    """The source with only these pictures; other labels are other data."""
-    part = Part.of(source, state.index)
-    if source.labels is not None and not np.array_equal(part.labels, state.labels):
-        part.labels = state.labels
-        part.fingerprint = digest(part.fingerprint, digest_array(state.labels))
-    return part
+def part_of(source: Source, text: str, seed: int = 0) -> tuple[Part, Drawn]:
+    """The pictures of `source` that `text` asks for, of which no others are decoded. Raises InputError as `draw`."""
+    drawn = draw(source.labels, source.names, text, seed)
+    part = Part.of(source, drawn.index)
+    if part.labels is not None and not np.array_equal(part.labels, drawn.labels):
+        part.labels = drawn.labels
+        part.fingerprint = digest(part.fingerprint, digest_array(drawn.labels))  # other labels are other data
+    return part, drawn
 
 
 def _long_tail(state: _State, argument: str, seed: int) -> _State:

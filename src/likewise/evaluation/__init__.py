@@ -13,11 +13,11 @@ from likewise.evaluation.given import Features, ProbeSettings
 from likewise.evaluation.online import leave_one_out
 from likewise.evaluation.scores import Evaluation, Score
 from likewise.evaluation.scoring import evaluate
+from likewise.evaluation.transfer import Transfer, transfer
 
 __all__ = [
     "Evaluation",
     "Features",
-    "OnlineProbe",
     "ProbeSettings",
     "Score",
     "Transfer",

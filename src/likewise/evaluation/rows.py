@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from likewise.data import Images, cached_side, held_out_split, open_source, prepare, split_names, training_split
 from likewise.data.splits import check_split
+from likewise.data.subsets import draw
 from likewise.errors import InputError
 from likewise.training.progress import decoding
 
@@ -33,6 +35,10 @@ class Rows:
     """Where both come from, in words."""
     notes: tuple[str, ...] = ()
     """What a reader should know."""
+    bank_cameras: NDArray[np.int64] | None = None
+    """(N,) camera of each picture of the bank, where one was asked for."""
+    query_cameras: NDArray[np.int64] | None = None
+    """(Q,) the same of the queries."""
 
     @property
     def bank_labels(self) -> NDArray[np.int64]:
@@ -47,6 +53,27 @@ class Rows:
         return self.query.labels
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Pictures, and the camera of each where cameras are asked for."""
+
+    images: Images
+    cameras: NDArray[np.int64] | None = None
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        assert self.images.labels is not None
+        return self.images.labels
+
+    def keep(self, index: NDArray[np.int64]) -> _Part:
+        """The pictures at these positions."""
+        return _Part(self.images.subset(index), None if self.cameras is None else self.cameras[index])
+
+    def of_classes(self, classes: Sequence[int] | None) -> _Part:
+        """The pictures of these classes; all where None."""
+        return self if classes is None else self.keep(np.flatnonzero(np.isin(self.labels, classes)))
+
+
 def open_rows(
     data: Any,
     *,
@@ -54,6 +81,11 @@ def open_rows(
     labels: str | None = None,
     train_split: str | None = None,
     test_split: str | None = None,
+    subset: str | None = None,
+    subset_seed: int = 0,
+    classes: Sequence[int] | None = None,
+    cameras: str | None = None,
+    needs_labels: bool = True,
     seed: int = 0,
     cache_dir: Path | None = None,
     quiet: bool = False,
@@ -62,7 +94,11 @@ def open_rows(
 
     The bank is the training split and the queries the test split, or else the validation split, unless others are
     named. Where the data does not have both, a stratified fifth of the labelled pictures is held out, a pure function
-    of `seed`. Raises InputError for splits that do not exist, and for data without labels.
+    of `seed`. `classes` leaves all others out. `subset` draws from the bank (`likewise.data.subsets`); where the draw
+    leaves classes out, their queries are left out too. `cameras` is a column of the data. Without
+    `needs_labels` data without any counts as one class.
+
+    Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """
     splits = split_names(data)
     what = str(data) if isinstance(data, str | Path) else "the data"
@@ -71,37 +107,69 @@ def open_rows(
     bank_split = train_split or training_split(splits)
     query_split = test_split or held_out_split(split for split in splits if split != bank_split)
 
-    def opened(split: str | None) -> Images:
+    def opened(split: str | None) -> tuple[_Part, list[str]]:
         source = open_source(data, split=split, labels=labels)
-        if source.labels is None or not (source.labels >= 0).any():
+        is_labelled = source.labels is not None and bool((source.labels >= 0).any())
+        if needs_labels and not is_labelled:
             raise _unlabelled(source.name, data, labels)
         with decoding(source.name, enabled=not quiet) as progress:
-            return prepare(source, short_side=cached_side(image_size), cache_dir=cache_dir, progress=progress)
+            short_side = cached_side(image_size)
+            images = prepare(source, short_side=short_side, cache_dir=cache_dir, progress=progress)
+            if not is_labelled:
+                images.labels = np.zeros(len(images), np.int64)
+            by_camera = open_source(data, split=split, labels=cameras) if cameras is not None else None
+            seen = prepare(by_camera, short_side=short_side, cache_dir=cache_dir).labels if by_camera else None
+        part, notes = _labelled(_Part(images, seen), split or "the data")
+        part = part.of_classes(classes)
+        if not len(part.images):
+            raise InputError(f"no picture of {split or what} is of the {len(classes or ())} classes that are asked for")
+        return part, notes
 
     if bank_split is None or query_split is None:
-        return _held_out(opened(bank_split), bank_split, seed)
-    if bank_split == query_split:
-        raise InputError(f"bank and queries are both the split {bank_split!r}: every picture would find itself")
-    bank, left_out = _labelled(opened(bank_split), bank_split)
-    query, also_out = _labelled(opened(query_split), query_split)
-    protocol = f"from {bank_split} ({len(bank):,} pictures) to {query_split} ({len(query):,})"
-    return Rows(bank, query, query_split, protocol, (*left_out, *also_out, *_strangers(bank, query)))
+        whole, notes = opened(bank_split)
+        bank, query, protocol = _held_out(whole, bank_split, seed)
+        split_name = "held out"
+    else:
+        if bank_split == query_split:
+            raise InputError(f"bank and queries are both the split {bank_split!r}: every picture would find itself")
+        (bank, notes), (query, also_out) = opened(bank_split), opened(query_split)
+        notes, split_name, protocol = [*notes, *also_out], query_split, ""
+    drawn_words = ""
+    if subset is not None:
+        bank, query, drawn_words = _drawn(bank, query, subset, subset_seed)
+    if not protocol:
+        protocol = f"from {bank_split} ({len(bank.images):,} pictures) to {query_split} ({len(query.images):,})"
+    if classes is not None:
+        protocol += f", {len(np.unique(query.labels))} classes only"
+    notes = [*notes, *_strangers(bank.images, query.images), *_singles(bank.images)]
+    return Rows(
+        bank.images, query.images, split_name, protocol + drawn_words, tuple(notes), bank.cameras, query.cameras
+    )
 
 
-def _held_out(images: Images, split: str | None, seed: int) -> Rows:
-    images, left_out = _labelled(images, split or "the data")
-    assert images.labels is not None
-    bank_rows, query_rows = stratified(images.labels, HELD_OUT, seed)
+def _held_out(whole: _Part, split: str | None, seed: int) -> tuple[_Part, _Part, str]:
+    bank_rows, query_rows = stratified(whole.labels, HELD_OUT, seed)
     if not len(query_rows):
         raise InputError(
-            f"{images.name} has no class with two pictures or more, so none can be held out to be judged on"
+            f"{whole.images.name} has no class with two pictures or more, so none can be held out to be judged on"
         )
-    bank, query = images.subset(bank_rows), images.subset(query_rows)
     protocol = (
-        f"a stratified {HELD_OUT:.0%} held out of {split or 'all pictures'} (seed {seed}): from {len(bank):,} pictures "
-        f"to {len(query):,}, which the encoder may have seen in training, without labels"
+        f"a stratified {HELD_OUT:.0%} held out of {split or 'all pictures'} (seed {seed}): from {len(bank_rows):,} "
+        f"pictures to {len(query_rows):,}, which the encoder may have seen in training, without labels"
     )
-    return Rows(bank, query, "held out", protocol, (*left_out, *_strangers(bank, query)))
+    return whole.keep(bank_rows), whole.keep(query_rows), protocol
+
+
+def _drawn(bank: _Part, query: _Part, text: str, seed: int) -> tuple[_Part, _Part, str]:
+    """A draw of the bank, the queries of its classes, and its words. Other labels of the bank are those of the draw."""
+    drawn = draw(bank.labels, bank.images.names, text, seed)
+    kept = bank.keep(drawn.index)
+    kept.images.labels = drawn.labels
+    if drawn.selects_classes:
+        query = query.of_classes(drawn.classes)
+        if not len(query.images):
+            raise InputError(f"no query is of the {len(drawn.classes)} classes that the draw {text!r} leaves")
+    return kept, query, f"; the bank is {drawn.protocol}"
 
 
 def stratified(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -118,16 +186,27 @@ def stratified(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDAr
     return np.flatnonzero((labels >= 0) & ~taken), np.flatnonzero(taken)
 
 
-def _labelled(images: Images, what: str) -> tuple[Images, list[str]]:
+def _labelled(part: _Part, what: str) -> tuple[_Part, list[str]]:
     """The pictures whose label is known, and a note where there are others."""
-    assert images.labels is not None
-    known = images.labels >= 0
+    known = part.labels >= 0
     if known.all():
-        return images, []
+        return part, []
     if not known.any():
         raise InputError(f"no picture of {what} that can be read has a label")
     missing = int((~known).sum())
-    return images.subset(np.flatnonzero(known)), [f"{missing:,} pictures of {what} have no label and were left out"]
+    return part.keep(np.flatnonzero(known)), [f"{missing:,} pictures of {what} have no label and were left out"]
+
+
+def _singles(bank: Images) -> list[str]:
+    """A note where the bank has classes of one picture: what is said of them says little."""
+    assert bank.labels is not None
+    counts = np.bincount(bank.labels)
+    alone = np.flatnonzero(counts == 1)
+    if not len(alone):
+        return []
+    names = [bank.class_names[value] if bank.class_names else str(value) for value in alone[:_NAMED]]
+    more = f" and {len(alone) - _NAMED} more" if len(alone) > _NAMED else ""
+    return [f"classes {', '.join(names)}{more} have one picture in the bank: probes know next to nothing of them"]
 
 
 def _strangers(bank: Images, query: Images) -> list[str]:

@@ -1,19 +1,25 @@
-"""Whose features are scored: the encoder of a run, of a weights file, or one in memory."""
+"""Whose features are scored: the encoder of a run, of a weights or ONNX file, one of timm's, or one in memory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from likewise.encoders import Encoder, build, load_encoder
+from likewise.encoders import Encoder, EncoderSpec, build, load_encoder
+from likewise.encoders.build import check_name, normalisation
+from likewise.encoders.store import read_description
 from likewise.errors import InputError, unknown
+from likewise.evaluation.onnx import load_onnx
 from likewise.exporting import weights_of
 from likewise.training.run import RunDirectory
 
 Which = Literal["student", "teacher"]
 Run = str | Path | RunDirectory | Encoder
-"""What can be evaluated: a run directory, a .safetensors file, or an encoder in memory."""
+"""What can be evaluated: a run directory, a .safetensors or .onnx file, a timm name, or an encoder in memory."""
+
+PICTURE_SIZE = 224
+"""Side that a timm model sees unless another is asked for."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +33,19 @@ class Subject:
     run: RunDirectory | None
     """The run it belongs to, to which scores are added."""
     path: str | None
-    """Run directory or weights file, for people."""
+    """Run directory, weights file or name, for people."""
     seed: int
     """Seed of the run, 0 where there is none."""
 
     def untrained(self) -> Encoder:
         """The encoder as it was before training: random weights from the run's seed, or the published ones."""
+        self._check_known()
         return build(self.encoder.spec, seed=self.seed)
+
+    def random(self) -> Encoder:
+        """The same encoder with random weights from the run's seed, also where training began from published ones."""
+        self._check_known()
+        return build(replace(self.encoder.spec, pretrained=False), seed=self.seed)
 
     def default_data(self) -> str:
         """The data that the run was trained on. Raises InputError where that is not known."""
@@ -42,15 +54,67 @@ class Subject:
             raise InputError(f"{self.path or 'an encoder in memory'} does not say what to evaluate on: pass the data")
         return str(stored)
 
+    def drawn(self) -> dict[str, Any] | None:
+        """The draw that the run was trained on, as `likewise.data.subsets.Drawn.record` says it; None without one."""
+        stored = self.run.read().get("data", {}).get("subset") if self.run else None
+        return dict(stored) if stored else None
 
-def open_subject(run: Run, which: Which | None) -> Subject:
-    """Find the encoder. Raises InputError where there is none, or no teacher where one is asked for."""
+    def _check_known(self) -> None:
+        try:
+            check_name(self.encoder.spec.name)
+        except InputError as error:
+            raise InputError(
+                f"{self.path} does not say which encoder it is, so there is no untrained one to compare it with"
+            ) from error
+
+
+def open_subject(run: Run, which: Which | None, *, pretrained: bool = False, image_size: int | None = None) -> Subject:
+    """Find the encoder. `pretrained` weights and another `image_size` are for timm names and, the latter, for files.
+
+    Raises InputError where there is none, where no teacher is asked for, and for a timm name without `pretrained`:
+    random weights are only ever scored as a baseline.
+    """
     if which not in {None, "student", "teacher"}:
         raise unknown("weights", str(which), ("student", "teacher"))
     if isinstance(run, Encoder):
-        return Subject(run, which or "student", None, None, 0)
+        return Subject(_sized(run, image_size), which or "student", None, None, 0)
     path = run.path if isinstance(run, RunDirectory) else Path(run)
-    encoder = load_encoder(weights_of(path, which))
+    if not path.exists() and isinstance(run, str) and _is_timm(run):
+        return Subject(_published(run, pretrained, image_size), "student", None, run, 0)
+    if pretrained:
+        raise InputError(f"pretrained is for the name of a timm model, and {path} is none, or a file or folder")
+    if path.suffix.lower() == ".onnx":
+        return Subject(load_onnx(path, image_size), "student", None, str(path), 0)
+    weights = weights_of(path, which)
+    encoder = _sized(load_encoder(weights), image_size)
     directory = RunDirectory(path) if (path / "run.json").is_file() else None
     stored: dict[str, Any] = directory.read() if directory else {}
-    return Subject(encoder, which or "student", directory, str(path), int(stored.get("seed") or 0))
+    role = which or str(read_description(weights).get("which", "student"))
+    return Subject(encoder, role, directory, str(path), int(stored.get("seed") or 0))
+
+
+def _is_timm(name: str) -> bool:
+    try:
+        check_name(name)
+    except InputError:
+        return False
+    return True
+
+
+def _published(name: str, pretrained: bool, image_size: int | None) -> Encoder:
+    if not pretrained:
+        raise InputError(f"{name} alone has random weights: pass pretrained for timm's, or a run or a weights file")
+    mean, std = normalisation(name)
+    size = image_size or PICTURE_SIZE
+    return build(EncoderSpec(name=name, image_size=size, pretrained=True, mean=mean, std=std)).eval()
+
+
+def _sized(encoder: Encoder, image_size: int | None) -> Encoder:
+    """The same weights, shown pictures of another size. Raises InputError where positions are fixed."""
+    if image_size is None or image_size == encoder.spec.image_size:
+        return encoder
+    patch = getattr(encoder.backbone, "patch_embed", None)
+    if patch is not None and not getattr(encoder.backbone, "dynamic_img_size", False):
+        raise InputError(f"{encoder.spec.name} takes pictures of {encoder.spec.image_size} px only")
+    encoder.spec = replace(encoder.spec, image_size=image_size)
+    return encoder
