@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
-from likewise.teachers import Cached, Frozen, Momentum, with_statistics_of
+from likewise.teachers import Cached, Frozen, Momentum, Refitted, check_pretrained, pretrained, with_statistics_of
 
 
 def network() -> nn.Sequential:
@@ -82,3 +85,61 @@ def test_with_statistics_of_takes_buffers_only() -> None:
     combined = with_statistics_of(teacher, student)
     assert combined[1].running_mean.equal(student[1].running_mean)  # type: ignore[index, operator, union-attr]
     assert combined[0].weight.equal(teacher[0].weight)  # type: ignore[index, operator]
+
+
+SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=24, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))
+
+
+def test_a_refitted_encoder_sees_the_pixels_that_it_was_trained_on() -> None:
+    encoder = build(SPEC).eval()
+    pixels = torch.rand(3, 3, 24, 24)
+    mean, std = (0.4, 0.5, 0.6), (0.3, 0.2, 0.1)
+
+    def scaled(mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+        return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+
+    teacher = Refitted(encoder, image_size=24, mean=mean, std=std)
+    torch.testing.assert_close(teacher(scaled(mean, std)), encoder(scaled(SPEC.mean, SPEC.std)))
+    assert teacher.features == encoder.features
+    assert not {"scale", "shift"} & set(teacher.state_dict())
+
+
+@pytest.mark.parametrize(("made_for", "shown", "seen"), [(12, 12, 24), (12, 6, 12), (48, 48, 24), (24, 24, 24)])
+def test_a_refitted_encoder_sees_views_at_its_own_scale(made_for: int, shown: int, seen: int) -> None:
+    encoder = build(SPEC)
+    sides: list[int] = []
+    encoder.register_forward_pre_hook(lambda _, inputs: sides.append(inputs[0].shape[-1]))
+    Refitted(encoder, image_size=made_for, mean=SPEC.mean, std=SPEC.std)(torch.zeros(2, 3, shown, shown))
+    assert sides == [seen]
+
+
+def test_a_saved_encoder_teaches_frozen(tmp_path: Path) -> None:
+    encoder = build(SPEC, seed=4).eval()
+    save_encoder(encoder, tmp_path / "encoder.safetensors")
+    picture = torch.randn(2, 3, 24, 24)
+    for name in (tmp_path, tmp_path / "encoder.safetensors"):
+        teacher = pretrained(str(name), image_size=24, mean=SPEC.mean, std=SPEC.std).train()
+        torch.testing.assert_close(teacher(picture), encoder(picture))
+        assert teacher.features == encoder.features
+        assert not any(p.requires_grad for p in teacher.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("runs/nothing", "teacher='runs/nothing' is no run directory, no .safetensors file and no timm model"),
+        ("resnet81", r"teacher='resnet81' is no run .* timm model \(did you mean 'resnet"),
+        ("test_vit4", "timm has no published weights of it"),
+    ],
+)
+def test_a_teacher_that_does_not_exist_is_one_line_that_names_the_flag(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        check_pretrained(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_weights_does_not_teach(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"teacher='.*': .* holds no trained encoder"):
+        pretrained(str(tmp_path), image_size=24, mean=SPEC.mean, std=SPEC.std)
+    with pytest.raises(InputError, match="--teacher"):
+        pretrained("", image_size=24, mean=SPEC.mean, std=SPEC.std)

@@ -1,17 +1,26 @@
 """Who teaches: a moving average of the student, a frozen network, or a table of features computed earlier.
 
-A teacher never receives gradient. It is a module, so that what it knows is saved in checkpoints.
+A teacher never receives gradient. It is a module, so that what it knows is saved in checkpoints. `pretrained` finds
+the frozen one that a setting names.
 """
 
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Literal, cast
 
+import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, normalisation
+from likewise.encoders.build import check_name
 from likewise.errors import InputError
+from likewise.exporting import weights_of
+
+Channels = tuple[float, float, float]
 
 
 class Momentum(nn.Module):
@@ -65,6 +74,8 @@ class Frozen(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
+        self.features = int(getattr(network, "features", 0))
+        """Length of its vectors, where the network says it, else 0."""
         self.train()
 
     def train(self, mode: bool = True) -> Frozen:
@@ -97,6 +108,84 @@ class Cached(nn.Module):
     def forward(self, index_B: Tensor) -> Tensor:
         """Rows of the pictures `index_B`."""
         return self.features[index_B]
+
+
+class Refitted(nn.Module):
+    """An encoder that is shown views made for another: their normalisation is undone and its own done instead.
+
+    Views are also resized, by the ratio of the sides that the two were made for: an encoder trained at 224 px that
+    teaches one at 32 px sees each view seven times as large, small crops included.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, encoder: Encoder, *, image_size: int, mean: Channels, std: Channels) -> None:
+        """`image_size`, `mean` and `std` are those of the views, as in `Facts`."""
+        super().__init__()
+        self.encoder = encoder
+        self.features = encoder.features
+        spec = encoder.spec
+        self.ratio = spec.image_size / image_size
+        scale = [theirs / own for theirs, own in zip(std, spec.std, strict=True)]
+        shift = [(theirs - own) / by for theirs, own, by in zip(mean, spec.mean, spec.std, strict=True)]
+        self.register_buffer("scale", torch.tensor(scale).view(3, 1, 1), persistent=False)
+        self.register_buffer("shift", torch.tensor(shift).view(3, 1, 1), persistent=False)
+
+    def forward(self, x_B3HW: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, F) pooled features."""
+        x_B3HW = x_B3HW * self.scale + self.shift
+        size = (round(x_B3HW.shape[-2] * self.ratio), round(x_B3HW.shape[-1] * self.ratio))
+        if size != tuple(x_B3HW.shape[-2:]):
+            x_B3HW = functional.interpolate(x_B3HW, size, mode="bilinear", align_corners=False, antialias=True)
+        return cast("Tensor", self.encoder(x_B3HW))
+
+
+def check_pretrained(teacher: str) -> None:
+    """Raise `InputError` where `teacher` is neither a path that exists nor a timm model with published weights.
+
+    Nothing is loaded, and an empty name is let pass: what needs a teacher says so where it is built.
+    """
+    if not teacher or Path(teacher).expanduser().exists():
+        return
+    try:
+        check_name(teacher)
+    except InputError as error:
+        near = str(error).partition(": ")[2].partition("?")[0]
+        hint = f" ({near}?)" if near.startswith("did you mean") else ""
+        raise InputError(
+            f"teacher={teacher!r} is no run directory, no .safetensors file and no timm model{hint}: "
+            "name one, such as runs/photos-isd-resnet18"
+        ) from error
+    if not timm.is_model_pretrained(teacher):
+        raise InputError(f"teacher={teacher!r}: timm has no published weights of it, so it cannot teach")
+
+
+def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels) -> Frozen:
+    """The frozen teacher that a setting names: a run directory, a .safetensors file, or a timm model.
+
+    It takes views made for a student, whose side and normalisation are given, and returns pooled features;
+    `.features` says how many. Raises `InputError`, one line that names the flag, where there is no such teacher.
+    """
+    if not teacher:
+        raise InputError(
+            "a trained teacher is needed: name a run directory, a .safetensors file or a timm model with --teacher"
+        )
+    check_pretrained(teacher)
+    path = Path(teacher).expanduser()
+    try:
+        encoder = load_encoder(weights_of(path, None)) if path.exists() else _published(teacher)
+    except InputError as error:
+        raise InputError(f"teacher={teacher!r}: {error}") from error
+    return Frozen(Refitted(encoder, image_size=image_size, mean=mean, std=std))
+
+
+def _published(name: str) -> Encoder:
+    """The timm model of that name with its published weights, at the size they were trained at."""
+    mean, std = normalisation(name)
+    published = timm.get_pretrained_cfg(name)
+    side = EncoderSpec().image_size if published is None else int(published.input_size[-1])
+    return build(EncoderSpec(name=name, image_size=side, pretrained=True, mean=mean, std=std))
 
 
 @torch.no_grad()

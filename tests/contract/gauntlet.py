@@ -35,7 +35,7 @@ def needs(method: type[Method]) -> dict[str, Any]:
 
 @functools.cache
 def teacher() -> str:
-    """A saved encoder that others learn from, once per process: wider, made for larger and otherwise scaled pictures."""
+    """A saved encoder that others learn from, once per process: wider, for larger and otherwise scaled pictures."""
     folder = Path(tempfile.mkdtemp(prefix="likewise-teacher-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     spec = dataclasses.replace(SPEC, width=12, image_size=20, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))

@@ -37,11 +37,27 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def teacher(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run of MoCo v2, for methods that learn from a frozen encoder."""
+    out = tmp_path_factory.mktemp("teacher") / "run"
+    run = train(
+        pictures, method="moco_v2", width=16, batch_size=128, epochs=4, out=str(out), quiet=True, report=False,
+        loggers=(), device="cpu",
+    )  # fmt: skip
+    return str(run.path)
+
+
 @pytest.mark.parametrize("method", VERIFIED)
-def test_a_few_hundred_steps_lift_knn(method: str, pictures: Path, tmp_path: Path) -> None:
+def test_a_few_hundred_steps_lift_knn(
+    method: str, pictures: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    needed = {}
+    if "frozen teacher" in methods.find(method).card.needs:
+        needed["teacher"] = request.getfixturevalue("teacher")
     run = train(
         pictures, method=method, width=16, batch_size=128, epochs=4, out=str(tmp_path / "run"), quiet=True,
-        report=False, loggers=(), device="cpu",
+        report=False, loggers=(), device="cpu", **needed,
     )  # fmt: skip
     result = evaluate(run, pictures, probe=("knn",), untrained=True)
     value = {score.which: score.value for score in result.scores if score.k == 20}

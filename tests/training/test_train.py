@@ -21,6 +21,7 @@ from likewise.methods.isd import ISD
 from likewise.methods.method import Terms
 from likewise.training.loop import Loop
 from likewise.training.train import Interrupted, train
+from tests.contract import gauntlet
 
 ALL = likewise.methods.names()
 EPOCHS, STEPS_PER_EPOCH = 2, 6
@@ -45,6 +46,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(out: Path, **more: Any) -> dict[str, Any]:
     common = {"encoder": "resnet18", "width": 8, "batch_size": 8, "epochs": EPOCHS, "out": str(out), "quiet": True}
     return {**common, "report": False, "loggers": (), "checkpoint_minutes": 0.0, **more}
+
+
+def needs(method: str) -> dict[str, Any]:
+    """What the method cannot do without, such as a teacher."""
+    return gauntlet.needs(likewise.methods.find(method))
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -79,7 +85,7 @@ else:
         buffer = io.BytesIO(); whole(content, buffer)
         file.write(buffer.getvalue()[: len(buffer.getvalue()) // 2]); file.flush(); die()
     torch.save = save
-train({str(data)!r}, method={method!r}, **{options(out)!r})
+train({str(data)!r}, method={method!r}, **{options(out, **needs(method))!r})
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
@@ -89,9 +95,9 @@ train({str(data)!r}, method={method!r}, **{options(out)!r})
 @pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize("how", ["step", "write"])
 def test_a_killed_run_resumes_bit_for_bit(method: str, how: str, data: Path, tmp_path: Path) -> None:
-    straight = train(data, method=method, **options(tmp_path / "straight"))
+    straight = train(data, method=method, **options(tmp_path / "straight", **needs(method)))
     killed(data, tmp_path / "killed", method, how)
-    resumed = train(data, method=method, **options(tmp_path / "killed", resume=True))
+    resumed = train(data, method=method, **options(tmp_path / "killed", resume=True, **needs(method)))
     expected, found = weights(straight.path), weights(resumed.path)
     assert expected.keys() == found.keys()
     assert all(expected[key].equal(found[key]) for key in expected)
@@ -176,6 +182,8 @@ def test_run_json_repeats_the_run(data: Path, tmp_path: Path) -> None:
         ({"temperature_student": -1.0}, "temperature_student=-1.0 must be greater than 0"),
         ({"momentum": 2.0}, "momentum=2.0 is out of range"),
         ({"minutes": 1.0}, "give one budget"),
+        ({"method": "seed_kd"}, "learns from a trained encoder: name a run .* with --teacher"),
+        ({"method": "seed_kd", "teacher": "runs/nowhere"}, "teacher='runs/nowhere' is no run directory"),
         ({"accumulate": 3}, "accumulate=3 does not divide"),
     ],
 )

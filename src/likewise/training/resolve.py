@@ -238,6 +238,11 @@ def _settings(
         if name not in known:
             raise unknown("setting", name, known)
     settings = dataclasses.replace(preset.settings, **given)
+    if "frozen teacher" in method.card.needs and not getattr(settings, "teacher", True):
+        raise InputError(
+            f"{method.card.title} learns from a trained encoder: name a run directory, a .safetensors file or a timm "
+            "model with --teacher"
+        )
     queue = getattr(settings, "queue_size", None)
     if queue is None:
         return settings
