@@ -25,6 +25,8 @@ from likewise.data import (
     split_names,
     training_split,
 )
+from likewise.data.source import Source
+from likewise.data.subsets import Drawn, part_of
 from likewise.encoders import Encoder, build, norms
 from likewise.errors import InputError, TrainingStopped, unknown
 from likewise.methods.method import Facts, Method
@@ -80,6 +82,7 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     chosen = session.split or training_split(split_names(data))
     source = open_source(data, split=chosen, labels=session.labels)
     run = resumable(session, source.name, wanted)
+    source, drawn = drawn_part(session, source, run)
     stored = None if run is None else plan_of(run)
     if stored is not None:
         check_same(stored, {name: value for name, value in asked.items() if name not in field_names(Session)})
@@ -108,6 +111,7 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
             images,
             path=data if isinstance(data, str | Path) else None,
             split=chosen,
+            drawn=drawn,
         )
     return fit(engine, session, plan, method, images, run)
 
@@ -145,6 +149,19 @@ def resumable(session: Session, data_name: str, wanted: Asked) -> RunDirectory |
     return run
 
 
+def drawn_part(session: Session, source: Source, run: RunDirectory | None) -> tuple[Source, Drawn | None]:
+    """The pictures that are trained on: all, or the draw that is asked for, or that the run to be continued was on.
+
+    Raises InputError for a draw that cannot be, and for another one than the run's.
+    """
+    before = (run.read().get("data", {}).get("subset") or {}) if run is not None else {}
+    text, seed = session.subset or before.get("text"), session.subset_seed if session.subset else before.get("seed", 0)
+    if run is not None and (text, seed) != (before.get("text"), before.get("seed", 0)):
+        told = f"the draw {before['text']} (seed {before['seed']})" if before else "all pictures"
+        raise InputError(f"{run.path} was trained on {told}, so it cannot be resumed with {text} (seed {seed})")
+    return (source, None) if text is None else part_of(source, text, seed)
+
+
 def check_data(run: RunDirectory, images: Images) -> None:
     """Refuse to continue a run on other pictures. Raises InputError."""
     before = run.read()["data"]["fingerprint"]
@@ -158,8 +175,12 @@ def check_data(run: RunDirectory, images: Images) -> None:
 def data_facts(images: Images, side: int) -> DataFacts:
     """What resolving needs to know of the data."""
     mean, std = channel_statistics(images)
-    classes = 0 if images.labels is None else int(images.labels.max(initial=-1)) + 1
-    return DataFacts(len(images), side, classes, mean, std)
+    return DataFacts(len(images), side, class_count(images), mean, std)
+
+
+def class_count(images: Images) -> int:
+    """Number of classes, whether or not they have names; 0 where no label is known."""
+    return 0 if images.labels is None else int(images.labels.max(initial=-1)) + 1
 
 
 def new_run(engine: Fabric, session: Session, name: str) -> RunDirectory:
@@ -177,6 +198,7 @@ def announce(
     *,
     path: str | Path | None,
     split: str | None,
+    drawn: Drawn | None = None,
 ) -> None:
     """Write down what is about to happen, and say it."""
     say = Console(stderr=True, highlight=False, quiet=session.quiet).print
@@ -189,9 +211,12 @@ def announce(
         "broken": len(images.broken),
         "image_size": plan.encoder.image_size,
         "class_names": images.class_names,
+        "subset": None if drawn is None else drawn.record(),
     }
     run.begin(command, data=described, **record(plan))
     say(f"{plan.method} ({plan.variant}) on {len(images):,} pictures of {images.name} -> {run.path}", markup=False)
+    if drawn is not None:
+        say(f"  {drawn.protocol}", markup=False)
     for choice in plan.choices:
         say(f"  {choice.setting} = {choice.value}: {choice.reason}", markup=False)
     if images.broken:
@@ -260,7 +285,7 @@ def build_method(
         images=len(images),
         batch_size=plan.batch_size // plan.accumulate,
         image_size=plan.encoder.image_size,
-        classes=len(images.class_names or ()),
+        classes=class_count(images),
         steps_per_epoch=steps_per_epoch,
         mean=plan.encoder.mean,
         std=plan.encoder.std,
