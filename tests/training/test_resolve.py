@@ -51,6 +51,18 @@ def test_a_published_recipe_keeps_its_numbers() -> None:
     assert plan.encoder.mean == (0.485, 0.456, 0.406)
     assert plan.settings.queue_size == 128_000
     assert plan.optimisation.learning_rate == 0.05
+    assert plan.optimisation.first_size == 1.0
+
+
+def test_views_grow_only_where_the_encoder_takes_any_size() -> None:
+    assert planned().optimisation.first_size < 1
+    assert planned(first_size=1.0).optimisation.first_size == 1
+    assert planned(encoder="vit_tiny_patch16_224", image_size=32).optimisation.first_size == 1
+    assert planned(pretrained=True).optimisation.first_size == 1
+    with pytest.raises(InputError, match=r"first_size=0.5 needs a ResNet"):
+        planned(encoder="vit_tiny_patch16_224", image_size=32, first_size=0.5)
+    with pytest.raises(InputError, match=r"first_size=1.5 is out of range"):
+        planned(first_size=1.5)
 
 
 def test_few_pictures_get_a_small_batch_and_queue() -> None:

@@ -212,3 +212,10 @@ def test_tables_hold_the_peak_twice_and_stop_before_the_end() -> None:
     assert table[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
     assert table[4:6] == pytest.approx([2.0, schedules.cosine(2.0, 1 / 6, 1.0)])
     assert table[-1] == pytest.approx(schedules.cosine(2.0, 5 / 6, 1.0))
+
+
+def test_views_grow_in_three_stages_and_end_full() -> None:
+    growing = Optimisation(first_size=0.5)
+    shares = [schedules.view_share(growing, Progress(0, fraction / 10, 0)) for fraction in range(11)]
+    assert shares == [0.5] * 5 + [0.75] * 3 + [1.0] * 3
+    assert schedules.view_share(Optimisation(), Progress(0, 0.0, 0)) == 1.0

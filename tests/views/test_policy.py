@@ -89,3 +89,16 @@ def test_what_cannot_be_is_refused_in_one_line(build, says):
         build()
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_shrunk_view_is_smaller_and_otherwise_the_same():
+    policy = strong(32, **STATS, blur=0.5)
+    small = policy.shrunk(0.625)
+    assert small.size == 20
+    assert small.blur == Blur(sigma=(0.1 * 20 / 32, 2.0 * 20 / 32))
+    assert small.crop == policy.crop
+    assert policy.shrunk(1.0) is policy
+    assert policy.shrunk(0.01).size == 12
+    assert strong(8, **STATS).shrunk(0.5).size == 8
+    own = from_callable(lambda picture: picture, 32)
+    assert own.shrunk(0.5) is own

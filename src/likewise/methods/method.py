@@ -104,6 +104,8 @@ class Optimisation:
     """For the cosines: share of the learning rate that is left at the end."""
     batch_size: int = 256
     """Pictures per optimiser step over all processes."""
+    first_size: float = 1.0
+    """Share of their side that views begin with; they grow to it over the budget. Below 1, early steps cost less."""
     epochs: float = 30.0
     """Budget when neither epochs nor minutes are given."""
 
@@ -186,6 +188,13 @@ class Method(nn.Module):
         """Whether `refresh` is wanted before epoch `epoch` (from 0) begins: by default before each, if at all."""
         return self.needs_refresh
 
+    def refresh_lost(self) -> bool:
+        """Whether what `refresh` gave is missing, also in the middle of an epoch.
+
+        So it is after a resume where it was too large for a checkpoint; otherwise it must lie in buffers.
+        """
+        return False
+
     def refresh_with(self) -> nn.Module:
         """The network whose embeddings of all pictures `refresh` is given; it is run in eval mode."""
         raise NotImplementedError(f"{type(self).__name__} names no network to refresh with")
@@ -193,7 +202,8 @@ class Method(nn.Module):
     def refresh(self, features_ND: Tensor, progress: Progress) -> None:
         """Called where `refresh_due`, with what `refresh_with` makes of the centre of each picture, in their order.
 
-        What is kept of it must lie in buffers: a run resumed in the middle of an epoch does not refresh again.
+        What is kept of it must lie in buffers: a run resumed in the middle of an epoch does not refresh again, unless
+        `refresh_lost` says that it has to.
         """
         raise NotImplementedError(f"{type(self).__name__} has no refresh")
 

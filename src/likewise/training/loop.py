@@ -208,7 +208,8 @@ class Loop:
         After the checkpoint of the epoch before, not in it: a run resumed from there refreshes as this one does.
         """
         progress = self.clock.progress()
-        if self.clock.step % self.clock.steps_per_epoch or not self.method.refresh_due(progress.epoch):
+        begins = self.clock.step % self.clock.steps_per_epoch == 0
+        if not (begins and self.method.refresh_due(progress.epoch)) and not self.method.refresh_lost():
             return
         self.watch.enter("refresh")
         seed_step(self.plan.seed, progress.step)  # not by process: all of them must draw the same
@@ -228,11 +229,13 @@ class Loop:
         set_rate(self.optimizer.optimizer, schedules.learning_rate(self.plan.optimisation, progress, self.plan.epochs))
         set_decay(self.optimizer.optimizer, schedules.weight_decay(self.plan.optimisation, progress))
         self.method.before_step(progress)
+        share_of_side = schedules.view_share(self.plan.optimisation, progress)
+        policies = {role: policy.shrunk(share_of_side) for role, policy in self.method.views.items()}
         for number in range(parts):
             self.watch.enter("views")
             share = slice(number, None, parts)  # strided, like the shares of processes
             views = make_views(
-                self.method.views,
+                policies,
                 loaded.pixels[share],
                 loaded.sizes[share],
                 seed=self.plan.seed,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SCHEDULES = ("constant", "cosine", "cosine_epoch", "step")
 
+FULL_SIZE = 0.8
+"""Share of the budget after which views that grow have their full side."""
+
 _ROUNDING = 1e-9
 """Slack when a fraction is compared with a milestone: 14 of 20 epochs is 0.7 however it was divided."""
 
@@ -91,6 +94,18 @@ def learning_rate(optimisation: Optimisation, progress: Progress, epochs: float 
     if optimisation.schedule == "step":
         return step(base, fraction, optimisation.milestones, optimisation.step_factor)
     return base
+
+
+def view_share(optimisation: Optimisation, progress: Progress) -> float:
+    """Share of their full side that views have in the step that `progress` stands before.
+
+    `first_size` for the first half of the budget, half way to 1 until `FULL_SIZE` of it, then 1, so that the last steps
+    see what the encoder will see. Progressive resizing as in EfficientNetV2 (Tan, Le, ICML 2021, arXiv 2104.00298).
+    """
+    first, fraction = optimisation.first_size, progress.fraction
+    if fraction >= FULL_SIZE - _ROUNDING:
+        return 1.0
+    return first if fraction < 0.5 - _ROUNDING else (1.0 + first) / 2
 
 
 def weight_decay(optimisation: Optimisation, progress: Progress) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor
@@ -24,6 +24,9 @@ Span = tuple[float, float]
 Filter = Literal["bilinear", "bicubic"]
 PerSample = Callable[[Any], Tensor]
 """Takes a PIL image (RGB) and returns a (3, H, W) float tensor, ready for the encoder."""
+
+SMALLEST = 12
+"""Pixels that a view is never shrunk below."""
 
 _FILTERS = ("bilinear", "bicubic")
 
@@ -184,3 +187,17 @@ class ViewPolicy:
         _channels("std", self.std, low=0.0)
         if self.per_sample is not None and not callable(self.per_sample):
             raise InputError(f"per_sample must be a function of a PIL image, found {type(self.per_sample).__name__}")
+
+    def shrunk(self, share: float) -> ViewPolicy:
+        """The same view with about `share` of its side, in steps of 4 pixels and not below `SMALLEST`.
+
+        Blur shrinks with it, so that it hides the same details. A `per_sample` function decides its own size.
+        """
+        size = min(self.size, max(SMALLEST, 4 * round(self.size * share / 4)))
+        if size == self.size or self.per_sample is not None:
+            return self
+        blur = self.blur
+        if blur is not None:
+            low, high = blur.sigma
+            blur = replace(blur, sigma=(low * size / self.size, high * size / self.size))
+        return replace(self, size=size, blur=blur)
