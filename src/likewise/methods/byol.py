@@ -13,8 +13,7 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.similarity import pull, unit
 from likewise.teachers import Momentum
 from likewise.training.schedules import rising_momentum
-from likewise.views import strong
-from likewise.views.pair import SMALL_PICTURE
+from likewise.views.pair import two_views
 
 
 class BYOL(Method):
@@ -75,21 +74,15 @@ class BYOL(Method):
         self.predictor = heads.mlp([dim, hidden, dim], last_bias=bias)
         self.teacher = Momentum(self.student)
         same = settings.views == "same"
-        saturation = 0.4 if same else 0.2
-        blurs = (0.5, 0.5) if same else (1.0, 0.1)
-        solarises = (0.0, 0.0) if same else (0.0, 0.2)
-        self.views = {
-            role: strong(
-                facts.image_size,
-                mean=facts.mean,
-                std=facts.std,
-                scale=settings.crop_scale,
-                saturation=saturation,
-                blur=0.0 if facts.image_size <= SMALL_PICTURE else blur,
-                solarise=solarise,
-            )
-            for role, blur, solarise in zip(("first", "second"), blurs, solarises, strict=True)
-        }
+        self.views = two_views(
+            facts.image_size,
+            mean=facts.mean,
+            std=facts.std,
+            scale=settings.crop_scale,
+            saturation=0.4 if same else 0.2,
+            blurs=(0.5, 0.5) if same else (1.0, 0.1),
+            solarises=(0.0, 0.0) if same else (0.0, 0.2),
+        )
 
     def momentum(self, progress: Progress) -> float:
         """The teacher's momentum at this moment."""

@@ -37,3 +37,41 @@ def teacher_student(
     }
     teacher, student = policy.split("/")
     return {"teacher": made[teacher], "student": made[student]}
+
+
+def two_views(
+    size: int,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    scale: tuple[float, float] = (0.08, 1.0),
+    brightness: float = 0.4,
+    saturation: float = 0.2,
+    hue: float = 0.1,
+    blurs: tuple[float, float] = (1.0, 0.1),
+    solarises: tuple[float, float] = (0.0, 0.2),
+    colour: bool = True,
+) -> dict[str, ViewPolicy]:
+    """Policies for the roles `first` and `second`, by default the asymmetric pair of BYOL (appendix B) and after.
+
+    `brightness` is the strength of contrast as well. `blurs` and `solarises` are shares of pictures, first and second
+    view. As everywhere, pictures up to 64 px are not blurred. Without `colour` both views are crops and flips only.
+    """
+    if not colour:
+        return dict.fromkeys(("first", "second"), weak(size, mean=mean, std=std, scale=scale))
+    small = size <= SMALL_PICTURE
+    return {
+        role: strong(
+            size,
+            mean=mean,
+            std=std,
+            scale=scale,
+            brightness=brightness,
+            contrast=brightness,
+            saturation=saturation,
+            hue=hue,
+            blur=0.0 if small else blur,
+            solarise=solarise,
+        )
+        for role, blur, solarise in zip(("first", "second"), blurs, solarises, strict=True)
+    }

@@ -1,0 +1,116 @@
+"""SimCLR: of all views of all pictures in the batch, pick the other view of the same picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from likewise.encoders import Encoder, heads
+from likewise.methods.checks import at_least, between, positive
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
+from likewise.similarity import nt_xent
+from likewise.views.pair import two_views
+
+
+class SimCLR(Method):
+    """A Simple framework for Contrastive Learning of Representations.
+
+    Both views of N pictures go through one network; with z the 2N unit embeddings and (i, j) views of one picture,
+
+        l(i, j) = -log( exp(z_i.z_j/T) / sum_{k != i} exp(z_i.z_k/T) ),   L = mean of l(i, j) and l(j, i) over pictures.
+
+    The 2N - 2 other views are negatives, with gradient, those of other processes too. No teacher and no memory, so a
+    large batch helps: it is all that a picture is compared with.
+
+    Chen, Kornblith, Norouzi, Hinton: SimCLR, ICML 2020, arXiv 2002.05709, section 2 and algorithm 1.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Simple framework for Contrastive Learning of Representations",
+        paper="Chen, Kornblith, Norouzi, Hinton. A Simple Framework for Contrastive Learning of Visual "
+        "Representations. ICML 2020, arXiv 2002.05709",
+        summary="The plain contrastive baseline, and a strong one in short budgets.",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of SimCLR. The defaults are those of the small preset."""
+
+        temperature: float = 0.2
+        """T: divides all similarities. The paper has .5 for CIFAR-10 and .1 for ImageNet."""
+        embedding: int = 128
+        """Length D of the embedding."""
+        hidden: int = 0
+        """Width of the projector's hidden layer; 0 stands for the encoder's features F, as in the paper."""
+        jitter_strength: float = 0.5
+        """s: colours change by .8 s, hue by .2 s. The paper has 1 for ImageNet and .5 for CIFAR-10."""
+        crop_scale: tuple[float, float] = (0.08, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+
+        def __post_init__(self) -> None:
+            positive("temperature", self.temperature)
+            at_least("embedding", self.embedding, 1)
+            at_least("hidden", self.hidden, 0)
+            between("jitter_strength", self.jitter_strength, 0.0, 2.5)
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        features, strength = encoder.features, settings.jitter_strength
+        self.network = nn.Sequential(encoder, heads.mlp([features, settings.hidden or features, settings.embedding]))
+        self.views = two_views(
+            facts.image_size,
+            mean=facts.mean,
+            std=facts.std,
+            scale=settings.crop_scale,
+            brightness=0.8 * strength,
+            saturation=0.8 * strength,
+            hue=0.2 * strength,
+            blurs=(0.5, 0.5),
+            solarises=(0.0, 0.0),
+        )
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """Contrast of every view with all views of the global batch."""
+        z_BD, other_BD = (self.network(views[role].image) for role in ("first", "second"))
+        return Terms(nt_xent(z_BD, other_BD, self.settings.temperature), {}, z_BD.detach())
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """The one network."""
+        return {"student": self.network[0]}
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.12, weight_decay=5e-4, epochs=30),
+            note="narrow encoders, pictures up to 64 px, minutes of training",
+        ),
+        "cifar": Preset(
+            settings=Settings(temperature=0.5),
+            optimisation=Optimisation(
+                optimiser="lars",
+                learning_rate=4.0,
+                weight_decay=1e-6,
+                decay_norms_and_biases=False,
+                warmup=0.01,
+                batch_size=1024,
+                epochs=1000,
+            ),
+            note="the published CIFAR-10 recipe (appendix B.9), ResNet-50: rate 1.0 x batch/256",
+        ),
+        "imagenet": Preset(
+            settings=Settings(temperature=0.1, jitter_strength=1.0),
+            optimisation=Optimisation(
+                optimiser="lars",
+                learning_rate=4.8,
+                weight_decay=1e-6,
+                decay_norms_and_biases=False,
+                warmup=0.1,
+                batch_size=4096,
+                epochs=100,
+            ),
+            note="the published ImageNet recipe, ResNet-50: rate .3 x batch/256, 10 epochs of warm-up",
+        ),
+    }
