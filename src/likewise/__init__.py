@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from likewise.converting import convert
     from likewise.diagnosis import doctor
     from likewise.evaluation import evaluate
     from likewise.exporting import export
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "convert": "likewise.converting",
     "doctor": "likewise.diagnosis",
     "evaluate": "likewise.evaluation",
     "export": "likewise.exporting",
@@ -30,7 +32,7 @@ _HOMES = {
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 
-__all__ = ["__version__", "doctor", "evaluate", "export", "load", "train"]
+__all__ = ["__version__", "convert", "doctor", "evaluate", "export", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

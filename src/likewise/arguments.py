@@ -120,6 +120,31 @@ class Export:
     """Replace `out` where it exists."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Arguments of `likewise convert`."""
+
+    checkpoint: Positional[str]
+    """A checkpoint of another code base: .pth, .ckpt, .tar, or .safetensors."""
+    from_: Annotated[
+        Literal["lightly", "solo-learn", "moco", "swav", "dino", "isd", "efficientnet-lite0"],
+        tyro.conf.arg(name="from"),
+    ]
+    """Whose it is."""
+    out: str
+    """The .safetensors file to write."""
+    encoder: str | None = None
+    """timm name of the encoder it holds, such as resnet50; known for efficientnet-lite0."""
+    which: Literal["student", "teacher"] = "student"
+    """Which of its encoders: the student, or the momentum encoder."""
+    image_size: int = 224
+    """Side of the pictures it was trained on."""
+    stem: Literal["imagenet", "small"] = "imagenet"
+    """small: it was trained on small pictures, with a 3x3 first layer and without max-pool."""
+    overwrite: bool = False
+    """Replace `out` where it exists."""
+
+
 def train_arguments(method: str, variant: str | None) -> type[Any]:
     """Arguments of `likewise train` with the settings of `method`, whose defaults are those of `variant`.
 
@@ -205,7 +230,7 @@ def _names(shape: Any) -> Iterator[str]:
 
 def _check_flags(shape: Any, words: Sequence[str]) -> None:
     """Name the first unknown flag with its nearest spelling, before the parser would, in one line."""
-    names = {name.replace("_", "-") for name in _names(shape)}
+    names = {name.rstrip("_").replace("_", "-") for name in _names(shape)}
     allowed = {f"--{name}" for name in names}
     for word in words:
         flag = word.partition("=")[0].replace("_", "-")

@@ -29,6 +29,7 @@ Learn what images have in common, without labels or with few.
   methods          what can be learned by, with papers
   doctor DATA      what is in this data, what would be chosen, how fast it will be
   export RUN       the encoder as safetensors in timm keys, or as ONNX
+  convert FILE     a checkpoint of lightly, solo-learn, MoCo, SwAV, DINO or ISD as a weights file
 
 likewise VERB --help explains a verb; likewise train --method isd --help shows that method's own settings.
 A first run:  likewise train photos/ --minutes 10
@@ -161,6 +162,26 @@ def _export(words: list[str]) -> None:
     print(export(parsed.run, format=parsed.format, out=parsed.out, which=parsed.which, overwrite=parsed.overwrite))
 
 
+def _convert(words: list[str]) -> None:
+    from likewise.arguments import Convert, parse
+
+    parsed = parse(Convert, words, "likewise convert", "Make a checkpoint of another code base a weights file.")
+    from likewise.converting import convert
+
+    report = convert(
+        parsed.checkpoint,
+        origin=parsed.from_,
+        out=parsed.out,
+        encoder=parsed.encoder,
+        which=parsed.which,
+        image_size=parsed.image_size,
+        stem=parsed.stem,
+        overwrite=parsed.overwrite,
+    )
+    print(report)
+    _next(f"likewise evaluate {report.path} photos/ --labels folders")
+
+
 def _next(command: str) -> None:
     print(f"next    {command}")
 
@@ -171,4 +192,5 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "methods": _methods,
     "doctor": _doctor,
     "export": _export,
+    "convert": _convert,
 }

@@ -56,8 +56,8 @@ class Subject:
 
     def drawn(self) -> dict[str, Any] | None:
         """The draw that the run was trained on, as `likewise.data.subsets.Drawn.record` says it; None without one."""
-        stored = self.run.read().get("data", {}).get("subset") if self.run else None
-        return dict(stored) if stored else None
+        data = self.run.read().get("data", {}) if self.run else {}
+        return {**data["subset"], "class_names": data.get("class_names")} if data.get("subset") else None
 
     def _check_known(self) -> None:
         try:
