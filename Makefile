@@ -21,7 +21,7 @@ PIP := $(BIN) -m pip install --disable-pip-version-check --no-input --progress-b
 export LIKEWISE_CACHE ?= $(CURDIR)/.likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-lowest lint format docs clean
+.PHONY: help env demo test test-lowest bench lint format docs clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,17 @@ $(LOWEST_READY):
 
 test-lowest: $(LOWEST_READY)  ## the tests with the oldest versions that pyproject.toml allows (downloads another torch)
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+# The peers are added to .venv; constraints.txt keeps pip from exchanging torch for another on the way.
+PEERS_READY := .venv/peers-$(KEY)
+BENCH ?=
+
+$(PEERS_READY): $(READY)
+	$(PIP) -e '.[bench]'
+	@rm -f .venv/peers-*; touch $@
+
+bench: $(PEERS_READY)  ## speed beside the peers into benchmarks/RESULTS.md, about 20 min; BENCH='views knn' for some
+	@$(BIN) -m benchmarks $(BENCH)
 
 lint: $(READY)  ## lint, layout and types only
 	$(BIN) -m ruff check

@@ -1,0 +1,205 @@
+"""Nearest-neighbour accuracy on CIFAR-10 after so many minutes, for likewise's defaults and lightly's methods.
+
+Every cell (side, method, minutes) is a process of its own, one at a time, and is stored as soon as it is done: a call
+that was interrupted goes on where it stopped. All encoders are the same narrow ResNet-18, and all are scored by the
+same code on the whole data set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.harness import Outcome, parser_of, rounded, run, versions
+from benchmarks.peers import peer
+from benchmarks.pictures import cifar10, cifar10_file, small_pictures
+from likewise.encoders import Encoder, EncoderSpec, build
+from likewise.evaluation import evaluate
+
+MINUTES = 290
+DEFAULT_MINUTES = (2.0, 5.0, 10.0, 20.0)
+OURS, THEIRS = ("isd", "moco_v2", "byol"), ("simclr", "byol", "moco_v2")
+WIDTH, PEER_BATCH = 16, 128
+STORE = Path(__file__).parent / "results" / "accuracy_per_minute"
+WANTED = {6.0: 0.58, 10.0: 0.62}
+"""20-NN accuracy that is aimed at after so many minutes."""
+
+
+def cell_name(side: str, method: str, minutes: float) -> str:
+    """As a file is called and a person asks for it: likewise:isd:5."""
+    return f"{side}:{method}:{minutes:g}"
+
+
+def train_ours(method: str, minutes: float, data: Path, folder: Path) -> tuple[Encoder, int]:
+    """likewise's default, or METHOD@VARIANT; returns the encoder and the pictures seen."""
+    from likewise import load, train
+
+    name, _, variant = method.partition("@")
+    done = train(data, method=name, variant=variant or None, width=WIDTH, minutes=minutes, device="cpu", quiet=True,
+                 report=False, loggers=(), out=str(folder / "run"))  # fmt: skip
+    lines = (done.path / "metrics.jsonl").read_text().splitlines()
+    return load(done.path), json.loads(lines[-1])["images"]
+
+
+def train_theirs(method: str, minutes: float, data: Path) -> tuple[Encoder, int]:
+    """lightly's method; returns the encoder and the pictures seen."""
+    from benchmarks.lightly_side import Training
+
+    if data.suffix == ".npy":
+        pixels = np.load(data)
+    else:
+        images = cifar10("train")
+        pixels = images.gather(np.arange(len(images)))[0].numpy()
+    encoder = build(EncoderSpec(name="resnet18", width=WIDTH, stem="small", image_size=32))
+    training = Training(encoder, method, pixels, PEER_BATCH if len(pixels) > PEER_BATCH else len(pixels) // 2)
+    seen = training.train(minutes)
+    training.close()
+    return encoder, seen
+
+
+def one_cell(name: str) -> dict[str, Any]:
+    """Train and score one cell in this process."""
+    side, method, minutes = name.split(":")
+    data = cifar10_file()
+    with TemporaryDirectory() as folder:
+        encoder, seen = (
+            train_ours(method, float(minutes), data, Path(folder))
+            if side == "likewise"
+            else train_theirs(method, float(minutes), data)
+        )
+        scores = evaluate(encoder, data, probe=("knn",), labels="label", cache_dir=Path(folder), quiet=True)
+    values = {f"k={score.k}": score.value for score in scores}
+    return {"side": side, "method": method, "minutes": float(minutes), "pictures": seen, "knn": values,
+            "threads": torch.get_num_threads(), "versions": versions()}  # fmt: skip
+
+
+def stored(name: str, folder: Path) -> Path:
+    """Where a cell's result is kept."""
+    return folder / f"{name.replace(':', '-').replace('@', '-')}.json"
+
+
+def cells(options: argparse.Namespace, notes: list[str]) -> list[str]:
+    """All that are asked for, short ones first."""
+    sides = {"likewise": options.ours}
+    if peer("lightly.transforms", notes) is not None:
+        sides["lightly"] = options.theirs
+    return [
+        cell_name(side, method, minutes)
+        for minutes in sorted(options.minutes)
+        for side, methods in sides.items()
+        for method in methods
+    ]
+
+
+def measure(options: argparse.Namespace) -> Outcome:
+    """Whatever is not stored yet, then the table and the plot of everything that is."""
+    found = Outcome(
+        "Accuracy per minute",
+        f"CIFAR-10 (JPEG re-encoded), ResNet-18 of width {WIDTH} with the small stem, training time only, cosine over "
+        "the time; exact cosine kNN of 10,000 test pictures among 50,000: majority of 20, and 200 weighted votes "
+        "(T 0.1). lightly: the settings of its CIFAR-10 benchmark, two workers.",
+    )
+    if options.quick:
+        return quick(found)
+    options.store.mkdir(parents=True, exist_ok=True)
+    for name in cells(options, found.notes):
+        path = stored(name, options.store)
+        if path.exists() and not options.again:
+            continue
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        call = [sys.executable, "-m", "benchmarks.accuracy_per_minute", "--cell", name, "--threads"]
+        done = subprocess.run([*call, str(options.threads)], check=True, stdout=subprocess.PIPE, text=True)
+        path.write_text(done.stdout, encoding="utf-8")
+    results = [json.loads(path.read_text()) for path in sorted(options.store.glob("*.json"))]
+    results.sort(key=lambda cell: (cell["side"] != "likewise", cell["method"], cell["minutes"]))
+    report(found, results)
+    if peer("matplotlib", found.notes) is not None:
+        found.pictures.append(plot(results, options.store.parent / "accuracy_per_minute.png").name)
+    return found
+
+
+def report(found: Outcome, results: list[dict[str, Any]]) -> None:
+    """Table and targets of all cells."""
+    found.figures["cells"] = results
+    found.table(
+        "Nearest-neighbour accuracy",
+        ["side", "method", "minutes", "pictures seen", "k = 20", "k = 200, weighted"],
+        [
+            [cell["side"], cell["method"], cell["minutes"], f"{cell['pictures']:,}",
+             f"{cell['knn']['k=20']:.1%}", f"{cell['knn']['k=200']:.1%}"]
+            for cell in results
+        ],
+    )  # fmt: skip
+    for minutes, wanted in WANTED.items():
+        values = [cell["knn"]["k=20"] for cell in results if cell["side"] == "likewise" and cell["minutes"] == minutes]
+        if values:
+            found.target(f"k = 20 after {minutes:g} minutes", f">= {wanted}", max(values), met=max(values) >= wanted)
+
+
+def plot(results: list[dict[str, Any]], path: Path) -> Path:
+    """Accuracy over minutes, a line for each side and method."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for side, method in dict.fromkeys((cell["side"], cell["method"]) for cell in results):
+        line = [cell for cell in results if (cell["side"], cell["method"]) == (side, method)]
+        style = "o-" if side == "likewise" else "s--"
+        values = [100 * cell["knn"]["k=20"] for cell in line]
+        axes.plot([cell["minutes"] for cell in line], values, style, label=f"{side} {method}")
+    axes.set(xscale="log", xlabel="minutes of training", ylabel="20-NN accuracy, %", title="CIFAR-10, two cores")
+    ticks = sorted({cell["minutes"] for cell in results})
+    axes.set_xticks(ticks, [f"{minutes:g}" for minutes in ticks])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return path
+
+
+def quick(found: Outcome) -> Outcome:
+    """A second of training on each side, on a few pictures, without scores that mean anything."""
+    with TemporaryDirectory() as folder:
+        data = Path(folder) / "pictures.npy"
+        np.save(data, small_pictures(64))
+        _, ours = train_ours("byol", 0.01, data, Path(folder))
+        rows: list[list[Any]] = [["likewise", "byol", ours]]
+        if peer("lightly.transforms", found.notes) is not None:
+            rows.append(["lightly", "simclr", train_theirs("simclr", 0.01, data)[1]])
+    found.table("Pictures seen", ["side", "method", "pictures"], rows)
+    found.figures["pictures"] = {f"{side} {method}": rounded(seen) for side, method, seen in rows}
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure and print."""
+    parser = parser_of("accuracy_per_minute", MINUTES)
+    parser.add_argument("--minutes", type=float, nargs="+", default=DEFAULT_MINUTES, help="budgets of training")
+    parser.add_argument("--ours", nargs="*", default=OURS, help="likewise's methods, METHOD or METHOD@VARIANT")
+    parser.add_argument("--theirs", nargs="*", default=THEIRS, help="lightly's: simclr, byol, moco_v2, isd")
+    parser.add_argument("--store", type=Path, default=STORE, help="folder of the finished cells")
+    parser.add_argument("--again", action="store_true", help="measure cells that are stored already as well")
+    parser.add_argument("--cell", default=None, help="train and score this one only, as likewise:isd:5, and print it")
+    options = parser.parse_args(arguments)
+    if options.cell is not None:
+        torch.set_num_threads(options.threads)
+        cell = one_cell(options.cell)
+        print(json.dumps(cell))
+        return cell
+    return run("accuracy_per_minute", measure, parser, arguments)
+
+
+if __name__ == "__main__":
+    main()
