@@ -127,10 +127,11 @@ class Evaluation:
 def merged(before: list[dict[str, Any]], result: Evaluation) -> list[dict[str, Any]]:
     """The scores of a run with those of `result` added; a score of the same kind on the same data is replaced."""
     new = [{**score.to_json(), "data": result.data} for score in result.scores]
-    replaced = {_kind(score) for score in new}
-    return [score for score in before if _kind(score) not in replaced] + new
+    replaced = {kind(score) for score in new}
+    return [score for score in before if kind(score) not in replaced] + new
 
 
-def _kind(score: dict[str, Any]) -> tuple[Any, ...]:
+def kind(score: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells a score from the others of its run."""
     told = {"measure": "accuracy", "variant": "", **score}  # runs of older versions do not say
     return tuple(told.get(key) for key in ("name", "k", "measure", "variant", "which", "split", "data"))

@@ -12,18 +12,17 @@ import torch
 from torch import Tensor
 
 from likewise.data import Images
-from likewise.data.source import spread
 from likewise.encoders import Encoder
 from likewise.errors import InputError, unknown
 from likewise.evaluation.features import Precision, cached_features, view_fraction
 from likewise.evaluation.finetune import finetune_scores
 from likewise.evaluation.given import Features, ProbeSettings, on
 from likewise.evaluation.probes import PROBES
+from likewise.evaluation.recording import record
 from likewise.evaluation.rows import Rows, open_rows
-from likewise.evaluation.scores import Evaluation, Score, merged
+from likewise.evaluation.scores import Evaluation, Score
 from likewise.evaluation.segmentation import segmentation_scores
 from likewise.evaluation.subject import Run, Subject, Which, open_subject
-from likewise.report import PICTURED, write_report
 from likewise.training.progress import decoding
 
 WITH_ENCODER = ("finetune", "finetune-labels", "segmentation")
@@ -150,19 +149,19 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: _
     )
     is_same_data = drawn is not None and list(rows.bank.class_names or ()) == list(drawn.get("class_names") or ())
     scores: list[Score] = []
-    shown: Tensor | None = None
+    shown: Features | None = None
     for role, encoder in encoders.items():
         features = _features(encoder, role, rows, how)
-        shown = features.query_QF if shown is None else shown
         features = replace(features, per_class=how.per_class, class_mean=_class_mean(how, data, rows))
         if drawn is not None and is_same_data:
             features = replace(features, trained_C=np.asarray(drawn["counts"], np.int64), groups=drawn["groups"])
+        shown = shown or features
         on_device = on(how.device if how.device.type == "cuda" else torch.device("cpu"), features)
         for name in how.probes:
             scores += _scores(name, encoder, rows, on_device, how)
     result = Evaluation(scores, subject.path, _name_of(data, rows), list(rows.notes))
     if subject.run is not None and shown is not None:
-        _record(subject, result, rows, shown)
+        record(subject, result, rows, shown)
     return result
 
 
@@ -240,22 +239,6 @@ def _features(encoder: Encoder, role: str, rows: Rows, how: _How) -> Features:
         bank_cameras_N=None if rows.bank_cameras is None else torch.from_numpy(rows.bank_cameras),
         query_cameras_Q=None if rows.query_cameras is None else torch.from_numpy(rows.query_cameras),
     )
-
-
-def _record(subject: Subject, result: Evaluation, rows: Rows, features_QF: Tensor) -> None:
-    """Add the scores to the run, and write its report again with pictures that were scored."""
-    run = subject.run
-    assert run is not None
-    stored = run.read()
-    counts = {
-        "data": result.data,
-        "names": rows.bank.class_names,
-        "bank": np.bincount(rows.bank_labels).tolist(),
-        "queries": np.bincount(rows.query_labels).tolist(),
-    }
-    run.write(scores=merged(stored.get("scores", []), result), classes=counts, notes=result.notes)
-    index = spread(len(rows.query), PICTURED)
-    write_report(run.path, images=rows.query.subset(index), features=features_QF[index], which=subject.which)
 
 
 def _name_of(data: Any, rows: Rows) -> str:

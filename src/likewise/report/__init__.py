@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from likewise.report.mistakes import Judged
 from likewise.report.page import PICTURED, write_report
 
-__all__ = ["PICTURED", "write_report"]
+__all__ = ["PICTURED", "Judged", "write_report"]

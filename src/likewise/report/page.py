@@ -11,10 +11,10 @@ from likewise.data import Images
 from likewise.data.source import spread
 from likewise.errors import InputError
 from likewise.report import map2d, neighbours, sections
+from likewise.report.document import document
 from likewise.report.facts import Facts
-from likewise.report.markup import section, tag, text
-from likewise.report.script import SCRIPT
-from likewise.report.style import STYLE
+from likewise.report.markup import section, tag
+from likewise.report.mistakes import Judged, mistakes
 from likewise.training.files import write_aside
 
 PICTURED = 1500
@@ -22,14 +22,21 @@ PICTURED = 1500
 
 
 def write_report(
-    run: Path, *, images: Images | None = None, features: Tensor | None = None, which: str = "student"
+    run: Path,
+    *,
+    images: Images | None = None,
+    features: Tensor | None = None,
+    which: str = "student",
+    judged: Judged | None = None,
 ) -> Path:
     """Write report.html into the run directory `run`, and return its path.
 
     With `images` and their `features` (N, F), of the encoder `which`, it shows neighbours and a map of at most
     `PICTURED` of them; both are left out where the features are not finite, as of a run that diverged. They are kept
-    in the run (pictures.html), and shown again by a report that is written without. The page is one file that opens
-    offline. Raises InputError where there is no run, and where pictures and features do not fit.
+    in the run (pictures.html), and shown again by a report that is written without. So is what is shown of `judged`,
+    the mistakes of a classification (mistakes.html). The page is one file that opens offline.
+
+    Raises InputError where there is no run, and where pictures and features do not fit.
     """
     facts = Facts.read(Path(run))
     kept, given = Path(run) / "pictures.html", images is not None and features is not None
@@ -51,6 +58,7 @@ def write_report(
             said,
             pictures,
             sections.scores(facts),
+            _mistakes(Path(run) / "mistakes.html", judged),
             sections.training(facts),
             sections.time_spent(facts),
             sections.data(facts, images),
@@ -60,8 +68,19 @@ def write_report(
     )
     path = Path(run) / "report.html"
     with write_aside(path) as file:
-        file.write(_encoded(_document(facts, body)))
+        title = f"{facts.path.name}, likewise"
+        file.write(_encoded(document(title, body, sections.footer(facts))))
     return path
+
+
+def _mistakes(kept: Path, judged: Judged | None) -> str:
+    """Where a classification went wrong: that of now, or else the newest that is known."""
+    if judged is None:
+        return kept.read_text(encoding="utf-8") if kept.exists() else ""
+    shown = mistakes(judged)
+    with write_aside(kept) as file:
+        file.write(_encoded(shown))
+    return shown
 
 
 def _encoded(page: str) -> bytes:
@@ -84,19 +103,4 @@ def _pictures(images: Images, features_NF: Tensor, which: str) -> str:
         "The collection at a glance",
         f"Pictures close together are close for the {which}.",
         map2d.picture_map(images, features_NF),
-    )
-
-
-def _document(facts: Facts, body: str) -> str:
-    title = f"{facts.path.name}, likewise"
-    bar = tag(
-        "nav",
-        tag("span", "likewise", class_="mark"),
-        tag("button", "dark", type="button", class_="theme", aria_label="switch between light and dark"),
-    )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>"
-        f"{bar}{tag('main', body)}{sections.footer(facts)}<script>{SCRIPT}</script></body></html>\n"
     )

@@ -163,6 +163,44 @@ padding:3px 0;break-inside:avoid}
 .bars i b{display:block;height:100%;border-radius:2px 5px 5px 2px;background:var(--accent);opacity:.8}
 .bars .number{text-align:right;color:var(--soft)}
 .profile{width:100%;height:auto;fill:var(--accent);opacity:.8}
+/* mistakes */
+#mistakes h3{margin:40px 0 0}#mistakes h3:first-of-type{margin-top:0}
+#mistakes h3+.small{margin:2px 0 16px;max-width:88ch}
+h4{font-size:13.5px;font-weight:600;margin:0 0 8px}
+.by-class{columns:2;column-gap:56px}
+.by-class li{display:grid;grid-template-columns:minmax(70px,130px) 1fr 44px 52px;gap:12px;align-items:center;
+font-size:14px;padding:4px 0;break-inside:avoid}
+.by-class .name{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.by-class i{position:relative;height:15px}
+.by-class i b{display:block;height:10px;border-radius:2px 5px 5px 2px;background:var(--accent);opacity:.85}
+.by-class i s{display:block;height:3px;margin-top:2px;border-radius:2px;background:var(--faint);min-width:2px}
+.by-class i u{position:absolute;top:-3px;height:16px;width:2px;margin-left:-1px;background:var(--ink);opacity:.55}
+.by-class .number{text-align:right}.by-class .count{text-align:right;color:var(--soft);font-size:12.5px}
+.columns{width:100%;height:auto;margin-bottom:22px}.columns .up{fill:var(--accent);opacity:.85}
+.columns .down{fill:var(--faint);opacity:.7}
+.sides{display:grid;grid-template-columns:minmax(0,1.75fr) minmax(0,1fr);gap:26px 48px;align-items:start}
+.confusion{display:grid;grid-template-columns:minmax(64px,auto) repeat(var(--classes),minmax(0,1fr));gap:2px;
+font-size:12px}
+.confusion .column{position:relative;height:84px}
+.confusion .column b{position:absolute;left:50%;bottom:2px;font-weight:400;color:var(--soft);white-space:nowrap;
+transform-origin:0 100%;transform:rotate(-52deg) translate(2px,6px)}
+.confusion .row{align-self:center;text-align:right;padding-right:10px;color:var(--soft);white-space:nowrap;
+overflow:hidden;text-overflow:ellipsis;max-width:130px}
+.confusion i{aspect-ratio:1;display:grid;place-items:center;font-style:normal;border-radius:3px;color:var(--ink);
+min-width:0;overflow:hidden;background:color-mix(in srgb,var(--h) calc(100%*var(--d)),var(--line))}
+.confusion .right{--h:var(--accent)}.confusion .wrong{--h:var(--bad)}.confusion .strong{color:var(--surface)}
+.pairs li{display:grid;grid-template-columns:minmax(0,1.7fr) minmax(50px,1fr) 40px;gap:10px;align-items:center;
+font-size:13.5px;padding:4px 0}
+.pairs .name{overflow-wrap:anywhere;line-height:1.3}.pairs em{color:var(--soft);font-style:normal}
+.pairs i b{display:block;height:8px;border-radius:2px 5px 5px 2px;background:var(--bad);opacity:.8}
+.pairs .number{text-align:right;color:var(--soft)}
+.tiles{display:grid;grid-template-columns:repeat(12,minmax(0,1fr));gap:14px 9px}
+.tiles img{display:block;width:100%;height:auto;aspect-ratio:1;border-radius:5px;background:var(--line)}
+.tiles figcaption{font-size:11.5px;line-height:1.3;margin-top:4px;overflow:hidden;
+text-overflow:ellipsis;white-space:nowrap}
+.tiles figcaption b{display:block;font-weight:500;color:var(--bad);overflow:hidden;text-overflow:ellipsis}
+#mistakes .query figcaption{max-height:none}
+.query .taken{display:block;color:var(--bad);font-size:12px}
 .command{display:flex;align-items:flex-start;gap:14px;background:var(--surface);border:1px solid var(--line);
 border-radius:9px;padding:11px 14px;margin-top:8px}
 .command code{flex:1;white-space:pre-wrap;overflow-wrap:anywhere}
@@ -170,7 +208,7 @@ border-radius:9px;padding:11px 14px;margin-top:8px}
 #next h3{margin-top:26px}#next h3:first-of-type{margin-top:0}
 .next li{margin-top:14px}.next span{font-size:14px;color:var(--soft)}.next .command{margin-top:4px}
 footer{padding-top:64px;padding-bottom:44px;font-size:12.5px;color:var(--soft);overflow-wrap:anywhere}
-@media(max-width:980px){.neighbours{grid-template-columns:1fr}}
+@media(max-width:980px){.neighbours,.sides{grid-template-columns:1fr}.tiles{grid-template-columns:repeat(8,1fr)}}
 @media(max-width:720px){
 nav,main,footer{padding-left:18px;padding-right:18px}
 header{padding-top:30px}
@@ -181,7 +219,9 @@ section{padding-top:48px}
 .neighbours li{grid-template-columns:70px 1fr;gap:12px}
 .others{grid-template-columns:repeat(4,1fr)}
 .others figure:nth-child(n+5){display:none}
-.bars{columns:1}
+.bars,.by-class{columns:1}
+.tiles{grid-template-columns:repeat(4,1fr)}
+.confusion{font-size:9.5px;gap:1px}
 .charts{grid-template-columns:1fr}
 .chips .switch{margin-left:0}
 .scores td:nth-last-child(2){min-width:90px}

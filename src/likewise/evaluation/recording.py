@@ -1,0 +1,62 @@
+"""What an evaluation leaves in the run: its scores, what each picture was taken for, and the report with both."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from likewise.data.source import spread
+from likewise.evaluation import answers
+from likewise.evaluation.given import Features
+from likewise.evaluation.rows import Rows
+from likewise.evaluation.scores import Evaluation, Score, merged
+from likewise.evaluation.subject import Subject
+from likewise.report import PICTURED, Judged, write_report
+
+USUAL = ("knn", 20)
+"""The probe whose mistakes are shown where there are several: the report is about neighbours."""
+
+
+def record(subject: Subject, result: Evaluation, rows: Rows, features: Features) -> None:
+    """Add the scores to the run, and write its report again. `features` are those of the subject itself."""
+    run = subject.run
+    assert run is not None
+    stored = run.read()
+    labelled = rows.bank.labels is not None and rows.query.labels is not None
+    counts = {
+        "data": result.data,
+        "names": rows.bank.class_names,
+        "bank": np.bincount(rows.bank_labels).tolist() if labelled else [],
+        "queries": np.bincount(rows.query_labels).tolist() if labelled else [],
+    }
+    run.write(scores=merged(stored.get("scores", []), result), classes=counts, notes=result.notes)
+    if labelled:
+        answers.keep(run.path, result.scores, result.data, rows.query_labels, rows.query.fingerprint)
+    index = spread(len(rows.query), PICTURED)
+    write_report(
+        run.path,
+        images=rows.query.subset(index),
+        features=features.query_QF[index],
+        which=subject.which,
+        judged=_judged(subject, result, rows, features),
+    )
+
+
+def _judged(subject: Subject, result: Evaluation, rows: Rows, features: Features) -> Judged | None:
+    """What the report shows the mistakes of; None where nothing was classified."""
+    whole = [
+        score
+        for score in result.scores
+        if score.which == subject.which and score.predicted is not None and len(score.predicted) == len(rows.query)
+    ]
+    score: Score | None = min(whole, key=lambda score: (score.name, score.k) != USUAL, default=None)
+    if score is None or score.predicted is None or rows.bank.labels is None or rows.query.labels is None:
+        return None
+    return Judged(
+        query=rows.query,
+        bank=rows.bank,
+        query_QF=features.query_QF,
+        bank_NF=features.bank_NF,
+        predicted_Q=score.predicted,
+        frequency_C=features.frequency,
+        probe=score.label(),
+    )
