@@ -112,3 +112,9 @@ def test_history_keeps_the_last_two_embeddings_of_each_picture() -> None:
     assert history.older(torch.tensor([2])).tolist() == [[3.0, 3.0]]
     with pytest.raises(InputError, match="at least 1"):
         History(0, 2)
+
+
+def test_uniform_noise_is_within_its_bound_and_of_about_unit_norm() -> None:
+    rows = Queue(500, 48, noise="uniform").rows
+    assert rows.abs().max() <= (3 / 48) ** 0.5
+    torch.testing.assert_close(rows.square().sum(1).mean(), torch.tensor(1.0), atol=0.03, rtol=0)

@@ -35,7 +35,8 @@ class Queue(nn.Module):
     """A ring of the last `size` embeddings, any length, for batches of any length.
 
     `rows` is (K, D). Until they are overwritten the rows hold Gaussian noise of unit norm, as MoCo, ISD and MSF start;
-    `noise="columns"` reproduces the official ResNet-18 code of ISD, which normalises the noise along the other axis.
+    `noise="columns"` reproduces the official ResNet-18 code of ISD, which normalises the noise along the other axis;
+    `noise="uniform"` is that of CompRess, uniform within 1/sqrt(D/3) and so of about unit norm.
     Columns are read as `queue.column("label")`. A batch that reaches past the end goes on at the beginning; with
     `end="slide"` it is written over the last rows instead, as the cache of labelled pictures of CMSF does.
     """
@@ -50,7 +51,7 @@ class Queue(nn.Module):
         dim: int,
         *,
         columns: Mapping[str, Column] | None = None,
-        noise: Literal["rows", "columns"] = "rows",
+        noise: Literal["rows", "columns", "uniform"] = "rows",
         end: Literal["wrap", "slide"] = "wrap",
     ) -> None:
         super().__init__()
@@ -59,7 +60,11 @@ class Queue(nn.Module):
         self.size = size
         self.end = end
         self.columns = dict(columns or {})
-        self.register_buffer("rows", normalize(torch.randn(size, dim), dim=1 if noise == "rows" else 0))
+        if noise == "uniform":
+            rows = (2.0 * torch.rand(size, dim) - 1.0) * (3.0 / dim) ** 0.5
+        else:
+            rows = normalize(torch.randn(size, dim), dim=1 if noise == "rows" else 0)
+        self.register_buffer("rows", rows)
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
         for name, column in self.columns.items():
