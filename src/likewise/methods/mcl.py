@@ -1,0 +1,231 @@
+"""MCL: several networks learn by contrast side by side, on their own embeddings and on each other's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from likewise.distributed import gather, shuffled
+from likewise.encoders import Encoder, build, heads, norms
+from likewise.memory import Queue
+from likewise.methods.checks import at_least, between, positive
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import contrast, distill, unit
+from likewise.teachers import Momentum, with_statistics_of
+from likewise.views import strong
+from likewise.views.pair import SMALL_PICTURE
+
+
+class MutualContrast(NamedTuple):
+    """The four parts of the loss of a cohort, each summed over networks or pairs of them."""
+
+    vcl: Tensor
+    """Vanilla: each network by itself."""
+    soft_vcl: Tensor
+    """Each imitates how every other sees its own keys."""
+    icl: Tensor
+    """Interactive: queries of each network against keys and queue of every other."""
+    soft_icl: Tensor
+    """Each imitates, in its view of another's keys, the other's view of its own."""
+
+
+def mutual_contrast(
+    queries: Sequence[Tensor],
+    keys: Sequence[Tensor],
+    queues: Sequence[Tensor],
+    temperature: float,
+    kl_temperature: float,
+) -> MutualContrast:
+    """Mutual contrastive learning of M networks (arXiv 2104.12565, eq. 1-9), with nothing of size B x K.
+
+    `queries` and `keys` are M batches (B, D), `queues` M memories (K, D) whose row j is the same picture in all. With
+    z^ab = [q_a.k_b ; Q_b q_a] / t, the positive first, and D(s <- r) = T^2 KL(softmax(r/T) || softmax(s/T)):
+
+        VCL  = sum_a CE(z^aa)                    soft VCL = sum_{a != b} D(z^aa <- z^bb)
+        ICL  = sum_{a != b} CE(z^ab)             soft ICL = sum_{a != b} D(z^ab <- z^ba)
+
+    all means over the batch. What is imitated, keys and queues get no gradient.
+    """
+    networks = range(len(queries))
+    pairs = list(permutations(networks, 2))
+
+    def plain(a: int, b: int) -> Tensor:
+        return contrast(queries[a], keys[b], queues[b], temperature)
+
+    def imitation(a: int, of_a: int, b: int, of_b: int) -> Tensor:
+        """D(z^{a, of_a} <- z^{b, of_b})."""
+        both = temperature * kl_temperature
+        told = distill(
+            queries[a],
+            queries[b],
+            queues[of_b],
+            both,
+            both,
+            student_memory_KD=queues[of_a],
+            own_BE=keys[of_b],
+            student_own_BD=keys[of_a],
+        )
+        return kl_temperature**2 * told.loss
+
+    return MutualContrast(
+        vcl=torch.stack([plain(a, a) for a in networks]).sum(),
+        soft_vcl=torch.stack([imitation(a, a, b, b) for a, b in pairs]).sum(),
+        icl=torch.stack([plain(a, b) for a, b in pairs]).sum(),
+        soft_icl=torch.stack([imitation(a, b, b, a) for a, b in pairs]).sum(),
+    )
+
+
+class MCL(Method):
+    """Mutual contrastive learning on MoCo.
+
+    M networks of the same kind, each with its moving average and its queue, differ in their random start alone. All
+    see the same two views. Each contrasts its queries with its own keys (VCL) and with those of the others (ICL), and
+    imitates the others' distributions (soft VCL, soft ICL): see `mutual_contrast`. Order inside a step as in MoCo: key
+    encoders move, all look, losses against the queues as they were, then the keys enter them.
+
+    One network is kept, the first. The cost is M times MoCo's, and M^2 in the small part that is similarity. The soft
+    terms carry T^2 = 9: values of 10 to 25 are usual while the networks are still strangers. The loss of the
+    supervised form is `likewise.methods.mcl_supervised`.
+
+    Yang, An, Cai, Xu: Mutual Contrastive Learning for Visual Representation Learning, AAAI 2022, arXiv 2104.12565.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Mutual Contrastive Learning",
+        paper="Yang, An, Cai, Xu. Mutual Contrastive Learning for Visual Representation Learning. AAAI 2022, "
+        "arXiv 2104.12565",
+        summary="Distillation between peers that learn together, where there is no trained teacher and time for "
+        "several networks; only one is kept.",
+        memory="queue",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of MCL. The defaults are those of the small preset."""
+
+        networks: int = 2
+        """M: networks that learn together; 2 or 4 in the paper."""
+        queue_size: int = 4096
+        """Negative keys of each network, K."""
+        temperature: float = 0.2
+        """t: divides all similarities."""
+        kl_temperature: float = 3.0
+        """T: divides logits once more where distributions are imitated, whose divergence counts T^2 times."""
+        soft_weight: float = 1.0
+        """Weight of the imitations, soft VCL and soft ICL; 0 is the ablation without them."""
+        icl_weight: float = 1.0
+        """Weight of ICL and soft ICL; 0 leaves networks that only imitate."""
+        momentum: float = 0.99
+        """m: share of its old weights that each key encoder keeps at each step."""
+        embedding: int = 128
+        """Length D of queries and keys."""
+        hidden: bool = True
+        """The head F - F - D of MoCo v2. The published numbers are with one linear layer F - D: the official option
+        for the longer head registers it where it is never used."""
+        split_batch_norm: int = 8
+        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
+        shuffle: bool = False
+        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+        hue: float = 0.1
+        """Strength of the jitter of hue; 0.4 in MoCo v1."""
+        jitter: float = 0.8
+        """Share of pictures whose colours are jittered; all in MoCo v1."""
+        blur: float = 0.5
+        """Share of pictures above 64 px that are blurred; none in MoCo v1."""
+
+        def __post_init__(self) -> None:
+            at_least("networks", self.networks, 2)
+            at_least("queue_size", self.queue_size, 1)
+            positive("temperature", self.temperature)
+            positive("kl_temperature", self.kl_temperature)
+            at_least("soft_weight", self.soft_weight, 0.0)
+            at_least("icl_weight", self.icl_weight, 0.0)
+            between("momentum", self.momentum, 0.0, 1.0)
+            at_least("embedding", self.embedding, 1)
+            at_least("split_batch_norm", self.split_batch_norm, 1)
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        features, dim = encoder.features, settings.embedding
+        widths = [features, features, dim] if settings.hidden else [features, dim]
+        seeds = torch.randint(2**31, (settings.networks - 1,)).tolist()  # published weights are the same in all
+        encoders = [encoder, *(build(encoder.spec, seed=seed) for seed in seeds)]
+        for each in encoders:
+            norms.convert(each, split=settings.split_batch_norm)
+        self.students = nn.ModuleList(nn.Sequential(each, heads.mlp(widths, hidden_norm=None)) for each in encoders)
+        self.teachers = nn.ModuleList(Momentum(student) for student in self.students)
+        self.queues = nn.ModuleList(Queue(settings.queue_size, dim) for _ in encoders)
+        policy = strong(
+            facts.image_size,
+            mean=facts.mean,
+            std=facts.std,
+            scale=settings.crop_scale,
+            hue=settings.hue,
+            jitter=settings.jitter,
+            blur=0.0 if facts.image_size <= SMALL_PICTURE else settings.blur,
+        )
+        self.views = {"query": policy, "key": policy}
+
+    def before_step(self, progress: Progress) -> None:
+        """Move each key encoder towards its query encoder as it was before this step's update."""
+        for teacher, student in zip(self.teachers, self.students, strict=True):
+            teacher.update(student, self.settings.momentum)  # type: ignore[operator]
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """All four parts against the queues as they were; then the keys enter them."""
+        query, key, settings = views["query"].image, views["key"].image, self.settings
+        q_MBD = [student(query) for student in self.students]
+        k_MBD = [unit(shuffled(net, key) if settings.shuffle else net(key)) for net in self.teachers]
+        queues = [queue for queue in self.queues if isinstance(queue, Queue)]
+        told = mutual_contrast(
+            q_MBD, k_MBD, [queue.rows for queue in queues], settings.temperature, settings.kl_temperature
+        )
+        interactive = told.icl + settings.soft_weight * told.soft_icl
+        loss = told.vcl + settings.soft_weight * told.soft_vcl + settings.icl_weight * interactive
+        for queue, k_BD in zip(queues, k_MBD, strict=True):
+            queue.push(gather(k_BD))
+        parts = {name: value.detach() for name, value in told._asdict().items()}
+        return Terms(loss, parts, q_MBD[0].detach())
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Query encoder of the first network as student, its key encoder as teacher."""
+        student = self.students.get_submodule("0.0")
+        return {"student": student, "teacher": with_statistics_of(self.teachers.get_submodule("0.network.0"), student)}
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "imagenet": Preset(
+            settings=Settings(
+                queue_size=65_536,
+                temperature=0.07,
+                momentum=0.999,
+                hidden=False,
+                split_batch_norm=1,
+                shuffle=True,
+                hue=0.4,
+                jitter=1.0,
+                blur=0.0,
+            ),
+            optimisation=Optimisation(
+                learning_rate=0.03,
+                weight_decay=1e-4,
+                schedule="step",
+                milestones=(120 / 200, 160 / 200),
+                step_factor=0.1,
+                epochs=200,
+            ),
+            note="the published recipe, ImageNet, two ResNet-18, MoCo v1",
+        ),
+    }
