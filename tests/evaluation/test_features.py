@@ -12,7 +12,7 @@ from torch import nn
 
 from likewise.encoders import Encoder, build, load_encoder, save_encoder
 from likewise.errors import InputError
-from likewise.evaluation import cached_features, extract, features
+from likewise.evaluation import cached_features, extract, features, keeping
 from tests.evaluation.conftest import SPEC, MakeImages
 
 
@@ -106,9 +106,9 @@ def test_what_was_not_used_for_longest_is_forgotten(tmp_path: Path) -> None:
     for age, name in enumerate(("new", "older", "oldest")):
         (tmp_path / f"{name}.npy").write_bytes(bytes(100))
         os.utime(tmp_path / f"{name}.npy", (1000 - age, 1000 - age))
-    features._forget(tmp_path, 200)
+    keeping.forget(tmp_path, 200)
     assert sorted(path.stem for path in tmp_path.glob("*.npy")) == ["new", "older"]
-    features._forget(tmp_path, 10)
+    keeping.forget(tmp_path, 10)
     assert [path.stem for path in tmp_path.glob("*.npy")] == ["new"]
 
 
@@ -118,3 +118,45 @@ def test_where_nothing_can_be_kept_one_is_told(tmp_path: Path, encoder: Encoder,
     with pytest.warns(UserWarning, match="features are not kept"):
         found = cached_features(encoder, images, cache_dir=tmp_path / "file")
     assert found.equal(extract(encoder, images))
+
+
+def test_an_interrupted_extraction_goes_on(
+    tmp_path: Path, encoder: Encoder, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = make_images()
+    monkeypatch.setattr(keeping, "SECONDS", 0.0)
+
+    def stop(done: int, of: int) -> None:
+        if done >= 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached_features(encoder, images, batch_size=5, progress=stop)
+    assert not kept(tmp_path)
+    said: list[int] = []
+    found = cached_features(encoder, images, batch_size=5, progress=lambda done, of: said.append(done))
+    assert said == [20, 24]
+    assert found.equal(extract(encoder, images, batch_size=5))
+    assert not list((tmp_path / "cache").rglob("*.part"))
+    assert not list((tmp_path / "cache").rglob("*.rows"))
+
+
+@pytest.mark.parametrize("rows", ["", "x", "7000", "-1"])
+def test_what_an_interruption_left_damaged_is_made_again(
+    tmp_path: Path, encoder: Encoder, make_images: MakeImages, rows: str
+) -> None:
+    images = make_images()
+    first = cached_features(encoder, images).clone()
+    (file,) = kept(tmp_path)
+    file.with_suffix(".part").write_bytes(file.read_bytes()[:-7])
+    file.with_suffix(".rows").write_text(rows)
+    file.unlink()
+    assert cached_features(encoder, images).equal(first)
+
+
+def test_old_beginnings_are_forgotten(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.part").write_bytes(b"x")
+    os.utime(tmp_path / "old.part", (1000, 1000))
+    keeping.forget(tmp_path, 10)
+    assert [path.name for path in tmp_path.glob("*.part")] == ["new.part"]

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from likewise.data import Images
 from likewise.data.fingerprints import digest, digest_array
+from likewise.data.locking import exclusive
 from likewise.data.places import cache_root
 from likewise.encoders import Encoder
 from likewise.errors import InputError, unknown
-from likewise.training.files import write_aside
+from likewise.evaluation.keeping import Partial, forget
 from likewise.views import ViewPolicy, centre, make_views
 
 Precision = Literal["float32", "bf16"]
@@ -60,29 +61,48 @@ def extract(
 
     Raises InputError for no pictures, and for a precision that does not exist.
     """
+    view = evaluation_view(encoder, image_size=image_size, mean=mean, std=std)
+    features_NF: Tensor | None = None
+    found = _extracted(encoder, images, view, device=device, batch_size=batch_size, precision=precision)
+    for start, rows_BF in found:
+        if features_NF is None:
+            features_NF = torch.empty(len(images), rows_BF.shape[1])
+        features_NF[start : start + len(rows_BF)] = rows_BF
+        if progress is not None:
+            progress(start + len(rows_BF), len(images))
+    assert features_NF is not None
+    return features_NF
+
+
+def _extracted(
+    encoder: Encoder,
+    images: Images,
+    view: ViewPolicy,
+    *,
+    device: torch.device | str | None,
+    batch_size: int,
+    precision: Precision,
+    first: int = 0,
+) -> Iterator[tuple[int, Tensor]]:
+    """First position and features (B, F) of each batch, from picture `first` on; what comes of them may be trained on.
+
+    Raises InputError as `extract` does.
+    """
     if precision not in _DTYPES:
         raise unknown("precision", precision, _DTYPES)
     if not len(images):
         raise InputError(f"{images.name} holds no pictures to compute features of")
-    view = evaluation_view(encoder, image_size=image_size, mean=mean, std=std)
     if device is not None:
         encoder.to(device)
     where = next(encoder.parameters()).device
-    batch_size = batch_for(view.size, batch_size, where)
-    features_NF: Tensor | None = None
-    with evaluating(encoder), torch.inference_mode():
-        for start, (pixels, sizes) in batches(images, np.arange(len(images)), batch_size):
-            image = make_views({"centre": view}, pixels.to(where), sizes, seed=0, step=0)["centre"].image
-            with torch.autocast(where.type, _DTYPES[precision], enabled=precision != "float32"):
-                rows_BF = encoder(image)
-            if features_NF is None:
-                with torch.inference_mode(False):  # what comes of it may be trained on
-                    features_NF = torch.empty(len(images), rows_BF.shape[1])
-            features_NF[start : start + len(rows_BF)] = rows_BF.float().cpu()
-            if progress is not None:
-                progress(start + len(rows_BF), len(images))
-    assert features_NF is not None
-    return features_NF
+    size = batch_for(view.size, batch_size, where)
+    with evaluating(encoder):
+        for start, (pixels, sizes) in batches(images, np.arange(first, len(images)), size):
+            with torch.inference_mode():
+                image = make_views({"centre": view}, pixels.to(where), sizes, seed=0, step=0)["centre"].image
+                with torch.autocast(where.type, _DTYPES[precision], enabled=precision != "float32"):
+                    rows_BF = encoder(image).float().cpu()
+            yield first + start, rows_BF.clone()  # outside inference mode an ordinary tensor
 
 
 def evaluation_view(
@@ -111,27 +131,47 @@ def cached_features(
     """`extract` with the encoder's own view, or what it gave before: (N, F) float32, memory-mapped.
 
     Kept under the cache directory (see `likewise.data`), keyed by the weights themselves, the pictures, the view and
-    the precision. A file appears there only when it is whole; a damaged one is made again. Changes to the tensor that
-    is returned do not reach the file.
+    the precision. Features go straight to a file, so memory does not grow with their number, and when they are asked
+    for again after an interruption only the rest is computed. A file under the final name is always whole; a damaged
+    one is made again. Changes to the tensor that is returned do not reach the file.
     """
     view = evaluation_view(encoder)
     key = digest(weights_key(encoder), images.fingerprint, view, precision)
     path = cache_root(cache_dir) / "features" / f"{key}.npy"
     kept = _load(path, len(images))
-    if kept is not None:
-        if progress is not None:
-            progress(len(images), len(images))
-        return kept
-    found = extract(encoder, images, device=device, batch_size=batch_size, precision=precision, progress=progress)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_aside(path) as file:
-            np.save(file, found.numpy())
-        _forget(path.parent, CACHE_BYTES)
+        if kept is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with exclusive(path.with_suffix(".lock"), f"features of {images.name}") as alone:
+                kept = _load(path, len(images))  # made while we waited
+                if kept is None:
+                    partial = Partial(path, len(images), encoder.features, shared=alone)
+                    for start, rows_BF in _extracted(
+                        encoder,
+                        images,
+                        view,
+                        device=device,
+                        batch_size=batch_size,
+                        precision=precision,
+                        first=partial.rows,
+                    ):
+                        partial.append(rows_BF)
+                        if progress is not None:
+                            progress(start + len(rows_BF), len(images))
+                    partial.finish()
+                    forget(path.parent, CACHE_BYTES)
+                    kept = _load(path, len(images))
+                    if kept is not None:
+                        return kept
     except OSError as error:
         reason = error.strerror or error
         warnings.warn(f"features are not kept in {path.parent}, so they will be computed again: {reason}", stacklevel=2)
-    return found
+        kept = None
+    if kept is None:
+        return extract(encoder, images, device=device, batch_size=batch_size, precision=precision, progress=progress)
+    if progress is not None:
+        progress(len(images), len(images))
+    return kept
 
 
 def weights_key(encoder: Encoder) -> str:
@@ -151,20 +191,6 @@ def _load(path: Path, count: int) -> Tensor | None:
     if array.ndim != 2 or len(array) != count or array.dtype != np.float32:
         return None
     return torch.from_numpy(array)
-
-
-def _forget(folder: Path, most: int) -> None:
-    """Remove the features that were not used for longest until the rest takes at most `most` bytes."""
-    files = []
-    for path in folder.glob("*.npy"):
-        with contextlib.suppress(FileNotFoundError):  # another process forgets too
-            facts = path.stat()
-            files.append((facts.st_mtime, facts.st_size, path))
-    total = 0
-    for place, (_, size, path) in enumerate(sorted(files, reverse=True)):
-        total += size
-        if total > most and place:
-            path.unlink(missing_ok=True)
 
 
 def batch_for(image_size: int, batch_size: int, device: torch.device) -> int:

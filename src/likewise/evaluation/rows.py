@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,45 +107,66 @@ def open_rows(
         check_split(split, splits, what)
     bank_split = train_split or training_split(splits)
     query_split = test_split or held_out_split(split for split in splits if split != bank_split)
-
-    def opened(split: str | None) -> tuple[_Part, list[str]]:
-        source = open_source(data, split=split, labels=labels)
-        is_labelled = source.labels is not None and bool((source.labels >= 0).any())
-        if needs_labels and not is_labelled:
-            raise _unlabelled(source.name, data, labels)
-        with decoding(source.name, enabled=not quiet) as progress:
-            short_side = cached_side(image_size)
-            images = prepare(source, short_side=short_side, cache_dir=cache_dir, progress=progress)
-            if not is_labelled:
-                images.labels = np.zeros(len(images), np.int64)
-            by_camera = open_source(data, split=split, labels=cameras) if cameras is not None else None
-            seen = prepare(by_camera, short_side=short_side, cache_dir=cache_dir).labels if by_camera else None
-        part, notes = _labelled(_Part(images, seen), split or "the data")
-        part = part.of_classes(classes)
-        if not len(part.images):
-            raise InputError(f"no picture of {split or what} is of the {len(classes or ())} classes that are asked for")
-        return part, notes
-
+    opened = partial(
+        _opened,
+        data,
+        short_side=cached_side(image_size),
+        labels=labels,
+        classes=classes,
+        cameras=cameras,
+        needs_labels=needs_labels,
+        cache_dir=cache_dir,
+        quiet=quiet,
+    )
+    split_name, protocol = "held out", ""
     if bank_split is None or query_split is None:
         whole, notes = opened(bank_split)
         bank, query, protocol = _held_out(whole, bank_split, seed)
-        split_name = "held out"
     else:
         if bank_split == query_split:
             raise InputError(f"bank and queries are both the split {bank_split!r}: every picture would find itself")
         (bank, notes), (query, also_out) = opened(bank_split), opened(query_split)
-        notes, split_name, protocol = [*notes, *also_out], query_split, ""
-    drawn_words = ""
+        notes, split_name = [*notes, *also_out], query_split
+    words = "" if classes is None else f", {len(np.unique(query.labels))} classes only"
     if subset is not None:
         bank, query, drawn_words = _drawn(bank, query, subset, subset_seed)
-    if not protocol:
-        protocol = f"from {bank_split} ({len(bank.images):,} pictures) to {query_split} ({len(query.images):,})"
-    if classes is not None:
-        protocol += f", {len(np.unique(query.labels))} classes only"
+        words += drawn_words
+    protocol = protocol or f"from {bank_split} ({len(bank.images):,} pictures) to {query_split} ({len(query.images):,})"
     notes = [*notes, *_strangers(bank.images, query.images), *_singles(bank.images)]
-    return Rows(
-        bank.images, query.images, split_name, protocol + drawn_words, tuple(notes), bank.cameras, query.cameras
-    )
+    return Rows(bank.images, query.images, split_name, protocol + words, tuple(notes), bank.cameras, query.cameras)
+
+
+def _opened(
+    data: Any,
+    split: str | None,
+    *,
+    short_side: int,
+    labels: str | None,
+    classes: Sequence[int] | None,
+    cameras: str | None,
+    needs_labels: bool,
+    cache_dir: Path | None,
+    quiet: bool,
+) -> tuple[_Part, list[str]]:
+    """The labelled pictures of one split and of `classes`, decoded, and notes."""
+    source = open_source(data, split=split, labels=labels)
+    is_labelled = source.labels is not None and bool((source.labels >= 0).any())
+    if needs_labels and not is_labelled:
+        raise _unlabelled(source.name, data, labels)
+    with decoding(source.name, enabled=not quiet) as progress:
+        images = prepare(source, short_side=short_side, cache_dir=cache_dir, progress=progress)
+    if not is_labelled:
+        images.labels = np.zeros(len(images), np.int64)
+    seen = None
+    if cameras is not None:
+        seen = prepare(
+            open_source(data, split=split, labels=cameras), short_side=short_side, cache_dir=cache_dir, progress=None
+        ).labels
+    part, notes = _labelled(_Part(images, seen), split or "the data")
+    part = part.of_classes(classes)
+    if not len(part.images):
+        raise InputError(f"no picture of {split or source.name} is of the {len(classes or ())} classes asked for")
+    return part, notes
 
 
 def _held_out(whole: _Part, split: str | None, seed: int) -> tuple[_Part, _Part, str]:

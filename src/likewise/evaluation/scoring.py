@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -33,54 +33,77 @@ CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _How:
-    """Everything about an evaluation but its subject and its data."""
+class How:
+    """How `evaluate` scores: everything but the encoder and the data."""
 
-    probes: tuple[str, ...]
-    settings: ProbeSettings
-    labels: str | None
-    train_split: str | None
-    test_split: str | None
-    subset: str | None
-    subset_seed: int
-    classes: Classes
-    cameras: str | None
-    masks: Path | None
-    per_class: bool | None
-    class_mean: bool | None
-    device: torch.device
-    precision: Precision
-    seed: int
-    cache_dir: Path | None
-    quiet: bool
+    probe: Sequence[str] = ("knn", "linear")
+    """What to score by."""
+    settings: ProbeSettings = field(default_factory=ProbeSettings)
+    """What may be set of the probes."""
+    labels: str | None = None
+    """Label column, or `folders` where sub-folders are the classes."""
+    train_split: str | None = None
+    """Split whose labels the probes know; by default the training split."""
+    test_split: str | None = None
+    """Split that is classified; by default test, else validation, else a held-out fifth of each class."""
+    subset: str | None = None
+    """Draw from the bank, as `likewise.data.subsets` reads it."""
+    subset_seed: int = 0
+    """What the draw follows from."""
+    classes: Classes = "all"
+    """For a run that was trained on a draw: all classes, those it was `trained` on, or the `others`."""
+    cameras: str | None = None
+    """Column with the camera of each picture, for retrieval."""
+    masks: str | Path | None = None
+    """Folder of masks, for segmentation."""
+    per_class: bool | None = None
+    """Figures by class and by groups of classes; None: where the largest class is twice the smallest or more."""
+    class_mean: bool | None = None
+    """Accuracies as means over classes; None: for data sets where the field does so."""
+    device: torch.device | str | None = None
+    """Where features are made; by default the best there is."""
+    precision: Precision = "float32"
+    """Number format of the encoder's products."""
+    seed: int = 0
+    """What held-out pictures, episodes and draws of labels follow from."""
+    cache_dir: Path | None = None
+    """Where features and pictures are kept."""
+    quiet: bool = False
+    """Say nothing."""
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """The probes, each once."""
+        return tuple(dict.fromkeys([self.probe] if isinstance(self.probe, str) else self.probe))
+
+    @property
+    def place(self) -> torch.device:
+        """The device."""
+        return torch.device(self.device) if self.device is not None else _best_device()
+
+    def __post_init__(self) -> None:
+        known = [*PROBES, *WITH_ENCODER]
+        if not self.probes:
+            raise InputError(f"no probe was asked for: allowed are {', '.join(sorted(known))}")
+        for name in self.probes:
+            if name not in known:
+                raise unknown("probe", name, known)
+        if "segmentation" in self.probes and self.masks is None:
+            raise InputError("the probe segmentation needs masks: name their folder")
+        if self.classes not in get_args(Classes):
+            raise unknown("classes", self.classes, get_args(Classes))
 
 
 def evaluate(
     run: Run,
     data: Any = None,
     *,
-    probe: Sequence[str] = ("knn", "linear"),
     which: Which | None = None,
-    labels: str | None = None,
-    train_split: str | None = None,
-    test_split: str | None = None,
-    subset: str | None = None,
-    subset_seed: int = 0,
-    classes: Classes = "all",
-    cameras: str | None = None,
-    masks: str | Path | None = None,
     untrained: bool = False,
     compare: Literal["random"] | None = None,
     pretrained: bool = False,
     image_size: int | None = None,
-    per_class: bool | None = None,
-    class_mean: bool | None = None,
-    settings: ProbeSettings | None = None,
-    device: torch.device | str | None = None,
-    precision: Precision = "float32",
-    seed: int = 0,
-    cache_dir: Path | None = None,
-    quiet: bool = False,
+    **how: Any,
 ) -> Evaluation:
     """Score the encoder of `run` on labelled pictures.
 
@@ -88,37 +111,18 @@ def evaluate(
     `data` is anything that `likewise.data.open_source` takes, by default what the run was trained on. Scores go from
     its training split to its test split, or from four fifths to a stratified fifth that is held out with `seed`.
     `which` weights: the student's unless `teacher`. `untrained` scores the encoder as it was before training as well,
-    as the baseline; `compare="random"` with random weights. `labels` is passed on to `open_source`: a column, or
-    `folders`. Features are computed once and kept (`cached_features`); an encoder in memory is moved to `device`.
-    `per_class` adds figures by class and by groups of classes to accuracies, by default where the largest class has
-    twice the pictures of the smallest or more. `class_mean` makes accuracies means over classes, by default for data
-    sets where the field does so. Scores are added to the run's run.json, and its report is written again.
-
-    `subset` draws from the bank (`likewise.data.subsets`). Where the run itself was trained on a draw, groups of
-    classes are those of its draw, and `classes` may be those it was `trained` on or the `others`. `cameras` is a
-    column for retrieval, `masks` a folder for segmentation, `settings` what may be set of the probes.
+    as the baseline; `compare="random"` with random weights. `how` are, by name, the fields of `How`: `probe`,
+    `labels`, `subset`, `settings`, ... Features are computed once and kept (`cached_features`); an encoder in memory is
+    moved to the device. Where the run was trained on a draw, groups of classes are those of the draw. Scores are added
+    to the run's run.json, and its report is written again.
 
     Raises InputError for a run, role, probe, split or labels that do not exist, and for features that are not finite.
     """
-    how = _How(
-        probes=_checked([probe] if isinstance(probe, str) else probe, masks),
-        settings=settings or ProbeSettings(),
-        labels=labels,
-        train_split=train_split,
-        test_split=test_split,
-        subset=subset,
-        subset_seed=subset_seed,
-        classes=classes,
-        cameras=cameras,
-        masks=None if masks is None else Path(masks),
-        per_class=per_class,
-        class_mean=class_mean,
-        device=torch.device(device) if device is not None else _best_device(),
-        precision=precision,
-        seed=seed,
-        cache_dir=cache_dir,
-        quiet=quiet,
-    )
+    names = {one.name for one in fields(How)}
+    for name in how:
+        if name not in names:
+            raise unknown("setting of an evaluation", name, names)
+    asked = How(**how)
     if compare not in {None, "random"}:
         raise unknown("encoder to compare with", str(compare), ["random"])
     subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
@@ -127,10 +131,10 @@ def evaluate(
         encoders["untrained"] = subject.untrained()
     if compare == "random":
         encoders["random"] = subject.random()
-    return _evaluated(subject, subject.default_data() if data is None else data, encoders, how)
+    return _evaluated(subject, subject.default_data() if data is None else data, encoders, asked)
 
 
-def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: _How) -> Evaluation:
+def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: How) -> Evaluation:
     drawn = subject.drawn()
     rows = open_rows(
         data,
@@ -156,7 +160,7 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: _
         if drawn is not None and is_same_data:
             features = replace(features, trained_C=np.asarray(drawn["counts"], np.int64), groups=drawn["groups"])
         shown = shown or features
-        on_device = on(how.device if how.device.type == "cuda" else torch.device("cpu"), features)
+        on_device = on(how.place if how.place.type == "cuda" else torch.device("cpu"), features)
         for name in how.probes:
             scores += _scores(name, encoder, rows, on_device, how)
     result = Evaluation(scores, subject.path, _name_of(data, rows), list(rows.notes))
@@ -165,43 +169,28 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: _
     return result
 
 
-def _scores(name: str, encoder: Encoder, rows: Rows, features: Features, how: _How) -> list[Score]:
+def _scores(name: str, encoder: Encoder, rows: Rows, features: Features, how: How) -> list[Score]:
     """The scores of one probe."""
     if name == "segmentation":
         assert how.masks is not None
-        return segmentation_scores(encoder, rows.bank, rows.query, features, how.masks)
+        return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
     if name in WITH_ENCODER:
         few = name == "finetune-labels"
         return finetune_scores(encoder, rows.bank, rows.query, features, how.settings, few=few)
     return PROBES[name](features, how.settings)
 
 
-def _checked(probes: Sequence[str], masks: str | Path | None) -> tuple[str, ...]:
-    """The probes, each once. Raises InputError for none, for one that does not exist, and for missing masks."""
-    known = [*PROBES, *WITH_ENCODER]
-    if not probes:
-        raise InputError(f"no probe was asked for: allowed are {', '.join(sorted(known))}")
-    for name in probes:
-        if name not in known:
-            raise unknown("probe", name, known)
-    if "segmentation" in probes and masks is None:
-        raise InputError("the probe segmentation needs masks: name their folder")
-    return tuple(dict.fromkeys(probes))
-
-
 def _classes(wanted: Classes, drawn: dict[str, Any] | None) -> list[int] | None:
     """The classes that are evaluated; None for all."""
     if wanted == "all":
         return None
-    if wanted not in {"trained", "others"}:
-        raise unknown("classes", wanted, ["all", "trained", "others"])
     if drawn is None:
         raise InputError(f"classes={wanted} is for runs that were trained on a draw (subset), and this one was not")
     inside = {int(value) for value in drawn["classes"]}
     return sorted(inside if wanted == "trained" else set(range(len(drawn["counts"]))) - inside)
 
 
-def _class_mean(how: _How, data: Any, rows: Rows) -> bool:
+def _class_mean(how: How, data: Any, rows: Rows) -> bool:
     """Whether accuracies are means over classes."""
     if how.class_mean is not None:
         return how.class_mean
@@ -209,7 +198,7 @@ def _class_mean(how: _How, data: Any, rows: Rows) -> bool:
     return name.lower().removeprefix("torchvision:").removeprefix("oxford").strip("-_ ").startswith(CLASS_MEAN)
 
 
-def _features(encoder: Encoder, role: str, rows: Rows, how: _How) -> Features:
+def _features(encoder: Encoder, role: str, rows: Rows, how: How) -> Features:
     """Features of both parts, and how they were made."""
 
     def of(images: Images, part: str) -> Tensor:
@@ -218,7 +207,7 @@ def _features(encoder: Encoder, role: str, rows: Rows, how: _How) -> Features:
                 encoder,
                 images,
                 cache_dir=how.cache_dir,
-                device=how.device,
+                device=how.place,
                 precision=how.precision,
                 progress=progress,
             )
