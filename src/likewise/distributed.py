@@ -68,6 +68,17 @@ def positions(x_B: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def common(x: Tensor) -> Tensor:
+    """The first process's `x` on all processes: what was drawn for the global batch, where each draws differently.
+
+    The first process draws what a single one would draw; rows of this process are `x[positions(...)]`.
+    """
+    if world() > 1:
+        dist.broadcast(x, src=0)
+    return x
+
+
+@torch.no_grad()
 def shuffled(module: nn.Module, x_B: Tensor) -> Tensor:
     """`module(x)` with the rows permuted across processes for the pass and put back afterwards, without gradient.
 
@@ -77,8 +88,7 @@ def shuffled(module: nn.Module, x_B: Tensor) -> Tensor:
     if world() == 1:
         return module(x_B)  # type: ignore[no-any-return]
     everything = gather(x_B)
-    order = torch.randperm(len(everything), device=x_B.device)
-    dist.broadcast(order, src=0)
+    order = common(torch.randperm(len(everything), device=x_B.device))
     out = gather(module(everything[order[rank() :: world()]]))
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)

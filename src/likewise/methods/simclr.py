@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import nn
 
 from likewise.encoders import Encoder, heads
@@ -46,8 +47,8 @@ class SimCLR(Method):
         """Width of the projector's hidden layer; 0 stands for the encoder's features F, as in the paper."""
         jitter_strength: float = 0.5
         """s: colours change by .8 s, hue by .2 s. The paper has 1 for ImageNet and .5 for CIFAR-10."""
-        crop_scale: tuple[float, float] = (0.08, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers; .08 to 1 in the paper."""
 
         def __post_init__(self) -> None:
             positive("temperature", self.temperature)
@@ -73,8 +74,9 @@ class SimCLR(Method):
         )
 
     def step(self, views: Views, batch: Batch) -> Terms:
-        """Contrast of every view with all views of the global batch."""
-        z_BD, other_BD = (self.network(views[role].image) for role in ("first", "second"))
+        """Contrast of every view with all views of the global batch, which share their batch statistics."""
+        images = torch.cat([views["first"].image, views["second"].image])
+        z_BD, other_BD = self.network(images).chunk(2)
         return Terms(nt_xent(z_BD, other_BD, self.settings.temperature), {}, z_BD.detach())
 
     def encoders(self) -> dict[str, nn.Module]:
@@ -84,11 +86,11 @@ class SimCLR(Method):
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.12, weight_decay=5e-4, epochs=30),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=128, epochs=30),
             note="narrow encoders, pictures up to 64 px, minutes of training",
         ),
         "cifar": Preset(
-            settings=Settings(temperature=0.5),
+            settings=Settings(temperature=0.5, crop_scale=(0.08, 1.0)),
             optimisation=Optimisation(
                 optimiser="lars",
                 learning_rate=4.0,
@@ -101,7 +103,7 @@ class SimCLR(Method):
             note="the published CIFAR-10 recipe (appendix B.9), ResNet-50: rate 1.0 x batch/256",
         ),
         "imagenet": Preset(
-            settings=Settings(temperature=0.1, jitter_strength=1.0),
+            settings=Settings(temperature=0.1, jitter_strength=1.0, crop_scale=(0.08, 1.0)),
             optimisation=Optimisation(
                 optimiser="lars",
                 learning_rate=4.8,

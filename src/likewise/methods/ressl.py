@@ -1,0 +1,202 @@
+"""ReSSL: a strongly changed view must relate to a memory as the teacher sees a weakly changed view relate to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from likewise.distributed import gather, shuffled
+from likewise.encoders import Encoder, heads
+from likewise.errors import InputError
+from likewise.memory import LABEL, Queue
+from likewise.methods.checks import at_least, between, positive
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import distill, purity, unit
+from likewise.teachers import Momentum, with_statistics_of
+from likewise.training.schedules import rising_momentum
+from likewise.views import ViewPolicy, strong
+from likewise.views.pair import SMALL_PICTURE, PairPolicy, teacher_student
+
+FIVE_CROPS = ((1.0, 1.0), (6 / 7, 0.86), (5 / 7, 0.715), (4 / 7, 0.571), (3 / 7, 0.429))
+"""Side of each student crop as a share of the full one (224, 192, 160, 128, 96 px), and factor on its scale."""
+
+
+class Relations(NamedTuple):
+    """The relational loss of a batch and where it came from."""
+
+    loss: Tensor
+    """Scalar: cross-entropy, mean over the batch."""
+    teacher_entropy: Tensor
+    """Scalar: mean entropy of the teacher's distribution, the least that the loss can be."""
+    rows: Tensor | None
+    """(B, top) rows nearest to the teacher's vector, where asked for."""
+
+
+def relate(
+    student_BD: Tensor,
+    teacher_BD: Tensor,
+    memory_KD: Tensor,
+    temperature_student: float,
+    temperature_teacher: float,
+    top: int | None = None,
+) -> Relations:
+    """Cross-entropy of the relations, eq. 3-5 of arXiv 2107.09282: ISD's divergence plus the teacher's entropy.
+
+    L = -sum_j p_t(j) log p_s(j) with p = softmax(unit(z) . M_j / T), over the memory alone: the teacher's vector of
+    the same picture is no column. Gradient goes to the student only.
+    """
+    told = distill(student_BD, teacher_BD, memory_KD, temperature_student, temperature_teacher, top=top)
+    return Relations(told.loss + told.teacher_entropy, told.teacher_entropy, told.neighbours)
+
+
+class ReSSL(Method):
+    """Relational Self-Supervised Learning.
+
+    As in ISD a momentum teacher turns its similarities to a memory into a distribution that the student reproduces:
+
+        p_t(j) = softmax_j(k . M_j / Tt),   p_s(j) = softmax_j(q . M_j / Ts),   L = -mean sum_j p_t(j) log p_s(j)
+
+    It differs from ISD in having no predictor and no batch norm in its head, and in its value: a cross-entropy, with
+    the teacher's entropy in it. That the teacher looks at a weakly changed view and that Tt is well below Ts is what
+    it lives on.
+
+    Order inside a step: teacher moves, both look, logits against the memory as it was, then the teacher's vectors
+    enter it.
+
+    Zheng, You, Wang, Qian, Zhang, Wang, Xu: ReSSL, NeurIPS 2021, arXiv 2107.09282, section 3.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Relational Self-Supervised Learning",
+        paper="Zheng, You, Wang, Qian, Zhang, Wang, Xu. ReSSL: Relational Self-Supervised Learning with Weak "
+        "Augmentation. NeurIPS 2021, arXiv 2107.09282",
+        summary="The nearest relative of ISD, to compare it with: no predictor, a weak view for the teacher, several "
+        "crops for the student if wanted.",
+        memory="queue",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of ReSSL. The defaults are those of the small preset."""
+
+        queue_size: int = 4096
+        """Rows of the memory, K."""
+        temperature_student: float = 0.1
+        """Ts: divides the student's similarities."""
+        temperature_teacher: float = 0.04
+        """Tt: divides the teacher's similarities; well below Ts: at equal temperatures little is learned."""
+        momentum: float = 0.99
+        """m: share of its old weights that the teacher keeps at each step; the first value where it rises."""
+        momentum_schedule: Literal["constant", "cosine"] = "constant"
+        """cosine: rises to 1 over the budget, which the recipe usual for CIFAR does and the paper does not."""
+        hidden: int = 1024
+        """Width of the head's hidden layer, F - hidden - D without batch norm."""
+        embedding: int = 128
+        """Length D of the embedding."""
+        crops: Literal[1, 5] = 1
+        """Student views: one, or five of falling size with the same target, mean of the losses."""
+        shuffle: bool = False
+        """Permute pictures across processes for the teacher's pass; useful with batch statistics per process."""
+        views: PairPolicy = "weak/strong"
+        """Teacher/student views. Strong for the teacher loses several points, which is the paper's point."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+
+        def __post_init__(self) -> None:
+            at_least("queue_size", self.queue_size, 1)
+            positive("temperature_student", self.temperature_student)
+            positive("temperature_teacher", self.temperature_teacher)
+            if self.temperature_teacher > self.temperature_student:
+                raise InputError(
+                    f"temperature_teacher={self.temperature_teacher} is too large: allowed is up to "
+                    f"temperature_student={self.temperature_student}, since a teacher less sharp teaches nothing"
+                )
+            between("momentum", self.momentum, 0.0, 1.0)
+            at_least("hidden", self.hidden, 1)
+            at_least("embedding", self.embedding, 1)
+            if self.crops not in {1, 5}:
+                raise InputError(f"crops={self.crops} is not a number of student views: allowed are 1 and 5")
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        head = heads.mlp([encoder.features, settings.hidden, settings.embedding], hidden_norm=None)
+        self.student = nn.Sequential(encoder, head)
+        self.teacher = Momentum(self.student)
+        self.queue = Queue(settings.queue_size, settings.embedding, columns={"label": LABEL})
+        self.views = teacher_student(
+            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
+        )
+        if settings.crops == 5:
+            self.views |= five_crops(facts, settings.crop_scale)
+        self.roles = [role for role in self.views if role != "teacher"]
+
+    def before_step(self, progress: Progress) -> None:
+        """Move the teacher towards the student as it was before this step's update."""
+        base, rises = self.settings.momentum, self.settings.momentum_schedule == "cosine"
+        self.teacher.update(self.student, rising_momentum(base, progress.fraction) if rises else base)
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """Relations of each student view against the teacher's; then the teacher's vectors enter the memory."""
+        settings, image = self.settings, views["teacher"].image
+        k_BD = shuffled(self.teacher, image) if settings.shuffle else self.teacher(image)
+        seen = [self.student(views[role].image) for role in self.roles]
+        told = [
+            relate(
+                q_BD,
+                k_BD,
+                self.queue.rows,
+                settings.temperature_student,
+                settings.temperature_teacher,
+                top=min(5, self.queue.size),
+            )
+            for q_BD in seen
+        ]
+        parts, labels, rows = {"teacher_entropy": told[0].teacher_entropy}, batch.labels, told[0].rows
+        if labels is not None and rows is not None:
+            parts["purity"] = purity(labels, self.queue.column("label")[rows])
+        self.queue.push(gather(unit(k_BD)), label=None if labels is None else gather(labels))
+        return Terms(torch.stack([each.loss for each in told]).mean(), parts, seen[0].detach())
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Student, and teacher with the student's running statistics."""
+        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
+        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "cifar": Preset(
+            settings=Settings(hidden=2048),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, warmup=5 / 200, epochs=200),
+            note="the paper's CIFAR recipe, ResNet-18, as far as it is known: head and memory are, warm-up is not",
+        ),
+        "imagenet": Preset(
+            settings=Settings(queue_size=131_072, momentum=0.999, hidden=4096, embedding=512, shuffle=True),
+            optimisation=Optimisation(
+                learning_rate=0.05, weight_decay=1e-4, decay_norms_and_biases=False, warmup=5 / 200, epochs=200
+            ),
+            note="the published recipe, ImageNet, ResNet-50; five crops with `crops=5`",
+        ),
+    }
+
+
+def five_crops(facts: Facts, scale: tuple[float, float]) -> dict[str, ViewPolicy]:
+    """The student's crops, of falling size and scale: 1, 6/7, ... of the full side, in steps of 4 pixels."""
+    low, high = scale
+    policies = {}
+    for number, (side, factor) in enumerate(FIVE_CROPS):
+        policies["student" if number == 0 else f"student_{number}"] = strong(
+            max(4, 4 * round(facts.image_size * side / 4)),
+            mean=facts.mean,
+            std=facts.std,
+            scale=(low * factor, high * factor),
+            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
+        )
+    return policies
