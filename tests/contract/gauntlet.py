@@ -20,6 +20,7 @@ from likewise import methods
 from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
 from likewise.methods.method import Batch, Facts, Method, Progress, Terms, Views
 from likewise.training.refresh import refresh
+from likewise.training.seeding import seed_step
 from likewise.views import make_views
 
 SIDE, BATCH, PICTURES, CLASSES = 16, 8, 96, 3
@@ -123,6 +124,7 @@ def one_step(
     progress = Progress(step, step / 10, step)
     if step:
         refresh_before(method, progress)
+    seed_step(3, step, rank)
     method.before_step(progress)
     views, batch = batch_at(method, step, rank=rank, world=world)
     terms: Terms = (wrapped or method)(views, batch)

@@ -1,0 +1,256 @@
+"""IFND: MoCo whose negatives leave out the pictures that clustering finds to be of the same kind."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from likewise.clusters import NONE, Clusters
+from likewise.distributed import gather, shuffled
+from likewise.encoders import Encoder, heads, norms
+from likewise.memory import LABEL, Queue
+from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import contrast, read, similarities, unit
+from likewise.teachers import Momentum, with_statistics_of
+from likewise.views import strong
+from likewise.views.pair import SMALL_PICTURE
+
+Strategy = Literal["elimination", "attraction"]
+PICTURES_PER_CLUSTER = (500, 200, 100)
+FEWEST = 10
+"""What numbers of clusters are made of where none are given: a cluster of few sees most pictures as of one kind."""
+
+
+class Assigned(NamedTuple):
+    """The cluster of each embedding, and how sure that is."""
+
+    labels: Tensor
+    """(N,) int64: the most similar centroid."""
+    confidence: Tensor
+    """(N,) its share of the softmax over all centroids."""
+
+
+def assign(rows_ND: Tensor, centroids_CD: Tensor, temperature: float) -> Assigned:
+    """Nearest unit centroid l of each unit row v, with confidence exp(v.mu_l / xi) / sum_c exp(v.mu_c / xi)."""
+    seen = read(rows_ND, centroids_CD, temperature, top=1)
+    assert seen.top_values is not None
+    assert seen.top_index is not None
+    return Assigned(seen.top_index[:, 0], (seen.top_values[:, 0] / temperature - seen.log_sum_exp).exp())
+
+
+def accept(assigned: Assigned, rate: float) -> Tensor:
+    """(N,) the labels of the share `rate` of pictures with the most confident ones; -1, none, for the others."""
+    surest = assigned.confidence.argsort(descending=True, stable=True)[: math.floor(rate * len(assigned.labels))]
+    return torch.full_like(assigned.labels, NONE).index_copy_(0, surest, assigned.labels[surest])
+
+
+def false_negatives(labels_B: Tensor, memory_labels_K: Tensor) -> Tensor:
+    """(B, K) bool, where picture and row of the memory carry the same accepted label; none is not the same as none."""
+    return (labels_B.unsqueeze(1) == memory_labels_K) & (labels_B >= 0).unsqueeze(1)
+
+
+def contrast_without(
+    query_BD: Tensor,
+    key_BD: Tensor,
+    memory_KD: Tensor,
+    temperature: float,
+    false_BK: Tensor,
+    strategy: Strategy = "elimination",
+) -> Tensor:
+    """InfoNCE that does not push away the false negatives F_i, mean over the batch (IFND, arXiv 2106.03719, eq. 3-5).
+
+    With N_i the other rows of the memory, elimination leaves F_i out, attraction makes positives of it too:
+
+        L_i = mean_{s in S_i} -log( exp(q.s/T) / (exp(q.s/T) + sum_{n in N_i} exp(q.n/T)) ),   S_i = {k} or {k} + F_i
+
+    An anchor whose negatives are all false has loss 0. Attraction holds a number for each pair of anchor and row.
+    """
+
+    def exclude(start: int, stop: int) -> Tensor:
+        return false_BK[:, start:stop]
+
+    if strategy == "elimination":
+        return contrast(query_BD, key_BD, memory_KD, temperature, exclude=exclude)
+    q_BD = unit(query_BD)
+    negatives_B = read(q_BD, memory_KD, temperature, exclude=exclude).log_sum_exp
+    own_B = (q_BD * unit(key_BD).detach()).sum(1) / temperature
+    own_B = torch.logaddexp(own_B, negatives_B) - own_B
+    others_BK = similarities(q_BD, memory_KD.clone(), temperature)  # a copy: the memory changes before backward
+    others_BK = torch.logaddexp(others_BK, negatives_B.unsqueeze(1)) - others_BK
+    attracted_B = others_BK.masked_fill(~false_BK, 0.0).sum(1)
+    return ((own_B + attracted_B) / (1 + false_BK.sum(1))).mean()
+
+
+class IFND(Method):
+    """Incremental False Negative Detection.
+
+    MoCo v2 with a look at the whole data set between epochs: the teacher's embeddings of all pictures are clustered
+    at H granularities, the most confident share r of the assignments is believed, r growing from 0 to 1 over the run,
+    and a row of the queue that carries the label of the anchor at granularity h is no negative of it there:
+
+        L = mean_h mean_i -log( exp(q.k/T) / (exp(q.k/T) + sum_{n in N_ih} exp(q.n/T)) )
+
+    The queue remembers which picture each key is of, so that its label is the newest one. Before labels are there this
+    is MoCo. Order inside a step as in MoCo: teacher moves, both look, logits against the queue as it was, keys enter.
+
+    Chen, Hung, Tseng, Chien, Yang: Incremental False Negative Detection for Contrastive Learning, ICLR 2022,
+    arXiv 2106.03719, section 3.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Incremental False Negative Detection",
+        paper="Chen, Hung, Tseng, Chien, Yang. Incremental False Negative Detection for Contrastive Learning. "
+        "ICLR 2022, arXiv 2106.03719",
+        summary="MoCo for data with many classes or large sets, where pushing pictures of the same class apart hurts.",
+        memory="queue",
+        status="experimental",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of IFND. The defaults are those of the small preset."""
+
+        queue_size: int = 4096
+        """Negative keys, K."""
+        temperature: float = 0.2
+        """T: divides all similarities."""
+        momentum: float = 0.99
+        """m: share of its old weights that the key encoder keeps at each step."""
+        embedding: int = 128
+        """Length D of queries and keys."""
+        clusters: tuple[int, ...] = ()
+        """C_1 .. C_H: clusters at each granularity. Empty stands for N/500, N/200 and N/100 of N pictures, from 10."""
+        refresh_every: int = 2
+        """Epochs between two clusterings; the first comes after that many. The paper's interval is not known for sure,
+        one epoch is likely."""
+        kmeans_iterations: int = 20
+        """Most iterations of each k-means."""
+        confidence_temperature: float = 0.2
+        """xi: divides the similarities to the centroids; likely, but not known for sure, the paper's."""
+        acceptance: tuple[float, float] = (0.0, 1.0)
+        """r: share of the assignments that is believed at the start and at the end of the budget, linear between."""
+        strategy: Strategy = "elimination"
+        """What becomes of false negatives: left out, or attraction, which makes positives of them."""
+        split_batch_norm: int = 8
+        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
+        shuffle: bool = False
+        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+
+        def __post_init__(self) -> None:
+            at_least("queue_size", self.queue_size, 1)
+            positive("temperature", self.temperature)
+            between("momentum", self.momentum, 0.0, 1.0)
+            at_least("embedding", self.embedding, 1)
+            for clusters in self.clusters:
+                at_least("clusters", clusters, 1)
+            at_least("refresh_every", self.refresh_every, 1)
+            at_least("kmeans_iterations", self.kmeans_iterations, 1)
+            positive("confidence_temperature", self.confidence_temperature)
+            for rate in self.acceptance:
+                between("acceptance", rate, 0.0, 1.0)
+            one_of("strategy", self.strategy, ("elimination", "attraction"))
+            at_least("split_batch_norm", self.split_batch_norm, 1)
+
+    needs_refresh = True
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        norms.convert(encoder, split=settings.split_batch_norm)
+        features, dim = encoder.features, settings.embedding
+        self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
+        self.teacher = Momentum(self.student)
+        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL, "index": LABEL})
+        images = facts.images
+        usual = sorted({min(images, max(FEWEST, images // each)) for each in PICTURES_PER_CLUSTER})
+        self.levels = nn.ModuleList(Clusters(images, count, dim) for count in settings.clusters or usual)
+        policy = strong(
+            facts.image_size,
+            mean=facts.mean,
+            std=facts.std,
+            scale=settings.crop_scale,
+            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
+        )
+        self.views = {"first": policy, "second": policy}
+
+    def refresh_due(self, epoch: int) -> bool:
+        """Every few epochs, but not before the first: nothing is believed of an untrained network."""
+        return epoch > 0 and epoch % self.settings.refresh_every == 0
+
+    def refresh_with(self) -> nn.Module:
+        """Key encoder and head."""
+        return self.teacher.network
+
+    def refresh(self, features_ND: Tensor, progress: Progress) -> None:
+        """Cluster all pictures at each granularity and keep the labels that are believed."""
+        v_ND, settings = unit(features_ND), self.settings
+        first, last = settings.acceptance
+        rate = first + (last - first) * progress.fraction
+        for level in cast("list[Clusters]", self.levels):
+            level.find(v_ND, iterations=settings.kmeans_iterations)
+            level.labels.copy_(accept(assign(v_ND, level.centroids, settings.confidence_temperature), rate))
+
+    def before_step(self, progress: Progress) -> None:
+        """Move the key encoder towards the query encoder as it was before this step's update."""
+        self.teacher.update(self.student, self.settings.momentum)
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """Mean over granularities of the contrast without false negatives; then the keys enter the queue."""
+        settings = self.settings
+        q_BD = self.student(views["first"].image)
+        second = views["second"].image
+        k_BD = unit(shuffled(self.teacher, second) if settings.shuffle else self.teacher(second))
+        rows_of = self.queue.column("index")
+        false_HBK = [
+            false_negatives(level.of(batch.index), level.of(rows_of)) for level in cast("list[Clusters]", self.levels)
+        ]
+        losses = [
+            contrast_without(q_BD, k_BD, self.queue.rows, settings.temperature, false_BK, settings.strategy)
+            for false_BK in false_HBK
+        ]
+        parts = self._watched(false_HBK, batch.labels)
+        labels = None if batch.labels is None else gather(batch.labels)
+        self.queue.push(gather(k_BD), label=labels, index=gather(batch.index))
+        return Terms(torch.stack(losses).mean(), parts, q_BD.detach())
+
+    def _watched(self, false_HBK: list[Tensor], labels_B: Tensor | None) -> dict[str, Tensor]:
+        """Share of negatives found false, and of these the share with the anchor's label (0 while none is found)."""
+        found = torch.stack([false_BK.sum() for false_BK in false_HBK]).sum()
+        parts = {"false_negatives": found / sum(false_BK.numel() for false_BK in false_HBK)}
+        if labels_B is not None:
+            right_BK = labels_B.unsqueeze(1) == self.queue.column("label")
+            right = torch.stack([(false_BK & right_BK).sum() for false_BK in false_HBK]).sum()
+            parts["precision"] = right / found.clamp(min=1)
+        return parts
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Query encoder as student, key encoder as teacher."""
+        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
+        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "imagenet": Preset(
+            settings=Settings(
+                queue_size=65_536,
+                momentum=0.999,
+                clusters=(10_000, 25_000, 50_000),
+                refresh_every=1,
+                split_batch_norm=1,
+                shuffle=True,
+            ),
+            optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
+            note="the published recipe, ImageNet, ResNet-50; numbers of clusters as remembered",
+        ),
+    }

@@ -1,0 +1,284 @@
+"""InterCLR: MoCo, and beside it contrast with other pictures of the same pseudo-class out of a bank of all pictures.
+
+Shapes: B pictures in a batch, N in the data set, D dimensions, n negatives of an anchor.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from likewise.clusters import Clusters
+from likewise.distributed import common, gather, positions, shuffled
+from likewise.encoders import Encoder, heads, norms
+from likewise.memory import LABEL, Bank, Queue
+from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import contrast, similarities, unit
+from likewise.similarity.by_label import STRATEGIES, Strategy, draw_negatives, draw_positives
+from likewise.teachers import Momentum, with_statistics_of
+from likewise.views import strong
+from likewise.views.pair import SMALL_PICTURE
+
+
+def with_margin(positive_B: Tensor, margin: float, form: Literal["cosine", "arc"] = "cosine") -> Tensor:
+    """The positive's similarity, harder by a margin m > 0 or easier by m < 0 (InterCLR, arXiv 2008.11702, eq. 4-5).
+
+    cosine: p - m, so -0.5 adds 0.5. arc: cos(angle + m), and a straight line where the angle would leave 0 to pi.
+    """
+    if form == "cosine":
+        return positive_B - margin
+    sine_B = (1.0 - positive_B.square()).clamp(min=torch.finfo(positive_B.dtype).eps).sqrt()
+    turned_B = positive_B * math.cos(margin) - sine_B * math.sin(margin)
+    if margin < 0:
+        return torch.where(positive_B < math.cos(margin), turned_B, positive_B + margin * math.sin(margin))
+    inside_B = positive_B > math.cos(math.pi - margin)
+    return torch.where(inside_B, turned_B, positive_B - margin * math.sin(math.pi - margin))
+
+
+def contrast_across(
+    query_BD: Tensor,
+    positive_BD: Tensor,
+    negative_BnD: Tensor,
+    temperature: float,
+    *,
+    margin: float = 0.0,
+    form: Literal["cosine", "arc"] = "cosine",
+    counted_Bn: Tensor | None = None,
+) -> Tensor:
+    """InfoNCE with one positive and its own negatives for each query, mean over the batch (InterCLR, eq. 3).
+
+    Rows of the bank are constants of unit length. Negatives that are not `counted_Bn` play no part; with none the loss
+    of a query is 0.
+    """
+    q_BD = unit(query_BD)
+    positive_B = with_margin((q_BD * positive_BD).sum(1), margin, form) / temperature
+    negative_Bn = torch.einsum("bd,bnd->bn", q_BD, negative_BnD.to(q_BD.dtype)) / temperature
+    if counted_Bn is not None:
+        negative_Bn = negative_Bn.masked_fill(~counted_Bn, -torch.inf)
+    return (torch.cat([positive_B.unsqueeze(1), negative_Bn], 1).logsumexp(1) - positive_B).mean()
+
+
+class InterCLR(Method):
+    """Inter-image invariance on MoCo.
+
+    Beside MoCo's contrast of two views of a picture stands one with other pictures: the positive is drawn among all
+    pictures of the same pseudo-class, the negatives among those of others, both out of a bank with one embedding for
+    each picture of the data set. Pseudo-classes are kept up to date online: a k-means before training, then each
+    picture of a batch goes to the nearest centroid, and centroids follow their members.
+
+        L = 0.75 L_intra + 0.25 L_inter,   L_inter = -log( e^((q.b+ - m)/T) / (e^((q.b+ - m)/T) + sum_n e^(q.b_n/T)) )
+
+    The margin m is negative: the inter branch wants a looser boundary. Order inside a step: teacher moves, both look,
+    losses against queue and bank as they were, keys enter queue and bank, the batch gets new labels; after the
+    optimiser small clusters are repaired and centroids recomputed, each every few steps.
+
+    Xie, Zhan, Liu, Ong, Loy: Delving into Inter-Image Invariance for Unsupervised Visual Representations, IJCV 2022,
+    arXiv 2008.11702, section 3.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Inter-Image Contrastive Learning",
+        paper="Xie, Zhan, Liu, Ong, Loy. Delving into Inter-Image Invariance for Unsupervised Visual Representations. "
+        "IJCV 2022, arXiv 2008.11702",
+        summary="MoCo with pull between pictures of a kind, without clustering the whole data set at each epoch.",
+        memory="bank",
+        status="experimental",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of InterCLR. The defaults are those of the small preset; N is the number of pictures."""
+
+        queue_size: int = 4096
+        """Negative keys of the intra branch, K."""
+        temperature: float = 0.2
+        """T: divides all similarities."""
+        momentum: float = 0.99
+        """m: share of its old weights that the key encoder keeps at each step."""
+        embedding: int = 128
+        """Length D of queries and keys."""
+        inter_weight: float = 0.25
+        """Weight of the inter branch; the intra branch has the rest."""
+        intra_epochs: int = 1
+        """First epochs with the intra branch alone; none in the official recipe."""
+        clusters: int = 0
+        """Pseudo-classes, C; 0 stands for N/200, from 10."""
+        pseudo_labels: Literal["online", "offline"] = "online"
+        """online: a batch's labels change at each step. offline: k-means of all pictures before each epoch instead."""
+        strategy: Strategy = "semihard"
+        """Negatives: out of the nearest (semihard) or farthest (semieasy) rows, the nearest (hard), or any (random)."""
+        negatives: int = 0
+        """Negatives of an anchor in the inter branch; 0 stands for a fifth of the pool."""
+        pool: int = 0
+        """Rows of the bank that semihard and semieasy negatives are drawn from; 0 stands for N/10."""
+        inter_margin: float = -0.5
+        """m: subtracted from the similarity of the positive, or added to its angle; below 0 it makes it easier."""
+        margin_form: Literal["cosine", "arc"] = "cosine"
+        """What the margin is applied to."""
+        bank_momentum: float = 1.0
+        """a: share of the new embedding in the bank's row; 1 overwrites."""
+        centroids_every: int = 10
+        """Steps between two recomputations of the centroids."""
+        repair_every: int = 10
+        """Steps between two repairs of small clusters; 1 in the official recipe."""
+        min_cluster: int = 0
+        """Fewest members of a cluster that is not repaired; 0 stands for a twentieth of the average."""
+        split_batch_norm: int = 8
+        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
+        shuffle: bool = False
+        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+
+        def __post_init__(self) -> None:
+            for name in ("queue_size", "embedding", "centroids_every", "repair_every", "split_batch_norm"):
+                at_least(name, getattr(self, name), 1)
+            for name in ("intra_epochs", "clusters", "negatives", "pool", "min_cluster"):
+                at_least(name, getattr(self, name), 0)
+            positive("temperature", self.temperature)
+            between("momentum", self.momentum, 0.0, 1.0)
+            between("inter_weight", self.inter_weight, 0.0, 1.0)
+            between("inter_margin", self.inter_margin, -2.0, 2.0)
+            positive("bank_momentum", self.bank_momentum)
+            between("bank_momentum", self.bank_momentum, 0.0, 1.0)
+            one_of("pseudo_labels", self.pseudo_labels, ("online", "offline"))
+            one_of("strategy", self.strategy, STRATEGIES)
+            one_of("margin_form", self.margin_form, ("cosine", "arc"))
+
+    needs_refresh = True
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        norms.convert(encoder, split=settings.split_batch_norm)
+        features, dim, images = encoder.features, settings.embedding, facts.images
+        self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
+        self.teacher = Momentum(self.student)
+        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
+        self.bank = Bank(images, dim, momentum=1.0 - settings.bank_momentum)
+        self.clusters = Clusters(images, settings.clusters or min(images, max(10, images // 200)), dim)
+        self.pool = settings.pool or max(1, images // 10)
+        self.negatives = settings.negatives or max(1, self.pool // 5)
+        for name, value in (("pool", self.pool), ("negatives", self.negatives)):
+            between(name, value, 1, images)
+        self.least = settings.min_cluster or max(1, images // len(self.clusters) // 20)
+        policy = strong(
+            facts.image_size,
+            mean=facts.mean,
+            std=facts.std,
+            scale=settings.crop_scale,
+            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
+        )
+        self.views = {"first": policy, "second": policy}
+        self.weight = settings.inter_weight
+        """Weight of the inter branch now; follows from the progress at each step."""
+
+    def refresh_due(self, epoch: int) -> bool:
+        """Before training; offline before each epoch."""
+        return epoch == 0 or self.settings.pseudo_labels == "offline"
+
+    def refresh_with(self) -> nn.Module:
+        """Key encoder and head; before training it is the student's copy."""
+        return self.teacher.network
+
+    def refresh(self, features_ND: Tensor, progress: Progress) -> None:
+        """k-means of all pictures, whose embeddings fill the bank."""
+        rows_ND = unit(features_ND)
+        self.clusters.find(rows_ND, metric="euclidean", iterations=20)
+        self.clusters.recompute(rows_ND)
+        self.bank.write(torch.arange(len(rows_ND), device=rows_ND.device), rows_ND)
+
+    def before_step(self, progress: Progress) -> None:
+        """Move the key encoder; know whether the inter branch takes part yet."""
+        self.teacher.update(self.student, self.settings.momentum)
+        self.weight = 0.0 if progress.epoch < self.settings.intra_epochs else self.settings.inter_weight
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """Both contrasts, then queue, bank and labels take in the keys."""
+        settings, second = self.settings, views["second"].image
+        q_BD = self.student(views["first"].image)
+        k_BD = unit(shuffled(self.teacher, second) if settings.shuffle else self.teacher(second))
+        loss = contrast(q_BD, k_BD, self.queue.rows, settings.temperature)
+        parts = {"intra": loss.detach()}
+        index_N = gather(batch.index)
+        if self.weight:
+            inter = self._inter(q_BD, batch.index, len(index_N))
+            loss = (1.0 - self.weight) * loss + self.weight * inter
+            parts["inter"] = inter.detach()
+        key_ND = gather(k_BD)
+        self.queue.push(key_ND, label=None if batch.labels is None else gather(batch.labels))
+        parts["changed"] = self.take_in(index_N, key_ND)
+        return Terms(loss, parts, q_BD.detach())
+
+    def _inter(self, q_BD: Tensor, index_B: Tensor, drawn: int) -> Tensor:
+        """The contrast with pictures out of the bank; random numbers are drawn for the `drawn` of the global batch."""
+        settings, bank_ND, labels_N = self.settings, self.bank.rows, self.clusters.labels
+        own_B, here = self.clusters.of(index_B), positions(q_BD)
+        columns = self.pool if settings.strategy in ("semihard", "semieasy") else self.negatives
+        uniform_BP = common(torch.rand(drawn, 1 + columns, device=q_BD.device))[here]
+        positive_B = draw_positives(own_B, labels_N, uniform_BP[:, 0])
+        rows, counted = draw_negatives(
+            q_BD.detach(), bank_ND, own_B, labels_N, self.negatives, settings.strategy, uniform_BP[:, 1:]
+        )
+        return contrast_across(
+            q_BD,
+            bank_ND[positive_B],
+            bank_ND[rows],
+            settings.temperature,
+            margin=settings.inter_margin,
+            form=settings.margin_form,
+            counted_Bn=counted,
+        )
+
+    @torch.no_grad()
+    def take_in(self, index_N: Tensor, key_ND: Tensor) -> Tensor:
+        """Write the batch's keys into the bank and give it labels anew; returns the share of labels that changed."""
+        self.bank.write(index_N, key_ND)
+        before_N = self.clusters.of(index_N)
+        if self.settings.pseudo_labels == "offline":
+            return torch.zeros((), device=key_ND.device)
+        now_N = similarities(self.bank.rows[index_N], self.clusters.centroids).argmax(1)
+        self.clusters.labels.index_copy_(0, index_N, now_N)
+        return (now_N != before_N).float().mean()
+
+    def after_step(self, progress: Progress) -> None:
+        """Repair small clusters and recompute the centroids, each every few steps."""
+        done = progress.step + 1
+        if self.settings.pseudo_labels == "online" and done % self.settings.repair_every == 0:
+            self.clusters.repair(self.bank.rows, self.least)
+        if done % self.settings.centroids_every == 0:
+            self.clusters.recompute(self.bank.rows)
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Query encoder as student, key encoder as teacher."""
+        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
+        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "imagenet": Preset(
+            settings=Settings(
+                queue_size=65_536,
+                momentum=0.999,
+                intra_epochs=0,
+                clusters=10_000,
+                negatives=16_384,
+                pool=128_000,
+                repair_every=1,
+                min_cluster=20,
+                split_batch_norm=1,
+                shuffle=True,
+            ),
+            optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, epochs=200),
+            note="the official recipe, ImageNet, ResNet-50",
+        ),
+    }

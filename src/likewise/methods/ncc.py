@@ -1,0 +1,284 @@
+"""NCC, later ProPos: clustering on BYOL; prototypes are pushed apart, pictures only pulled, from around their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from likewise.clusters import Clusters
+from likewise.distributed import common, gather, gather_with_gradient, positions, shuffled
+from likewise.encoders import Encoder, heads
+from likewise.memory import LABEL, Queue
+from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import pull, similarities, unit
+from likewise.teachers import Momentum
+from likewise.training.schedules import rising_momentum
+from likewise.views import strong
+
+ABSENT = -10.0
+"""Logit of a prototype that has no member in the batch, as in the official code."""
+
+
+def align(
+    query_BD: Tensor, key_BD: Tensor, noise_BD: Tensor, noise_std: float, predictor: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """-2 mean cos(predictor(z + sigma noise), k): the positive is sampled around the picture's own embedding.
+
+    The noise is added to the raw projection, so what it does depends on the norm of z (ProPos, arXiv 2111.11821,
+    section 3.3). No gradient goes to the key.
+    """
+    return pull(predictor(query_BD + noise_std * noise_BD), unit(key_BD)) - 2.0
+
+
+def prototypes(rows_BD: Tensor, labels_B: Tensor, clusters: int) -> Tensor:
+    """Unit mean of the unit rows of each cluster (C, D), with gradient; zero rows where a cluster has no member.
+
+    Rows without a label, -1, belong to none.
+    """
+    member_BC = (labels_B.unsqueeze(1) == torch.arange(clusters, device=labels_B.device)).to(rows_BD.dtype)
+    return functional.normalize(member_BC.T @ rows_BD, dim=1)
+
+
+def scatter(query_CD: Tensor, key_CD: Tensor, temperature: float) -> Tensor:
+    """Prototype scattering loss: each prototype must find the teacher's of its cluster among the student's others.
+
+    l_c = -q_c.k_c/t + log( exp(q_c.k_c/t) + sum_{e != c} exp(q_c.q_e/t) ), mean over clusters with members; both sides
+    of q_c.q_e carry gradient, the key none (ProPos, section 3.2). Clusters without members, zero rows, stay in the sum
+    with a logit of -10. With none at all the loss is 0.
+    """
+    present_C = key_CD.detach().square().sum(1) > 0
+    logits_CC = similarities(query_CD, query_CD, temperature)
+    own_C = (query_CD * key_CD.detach()).sum(1) / temperature
+    logits_CC = torch.where(torch.eye(len(own_C), dtype=torch.bool, device=own_C.device), own_C, logits_CC)
+    logits_CC = logits_CC.masked_fill(~present_C, ABSENT)
+    loss_C = logits_CC.logsumexp(1) - own_C
+    return loss_C.masked_fill(~present_C, 0.0).sum() / present_C.sum().clamp(min=1)
+
+
+class NCC(Method):
+    """Non-contrastive clustering with prototype scattering and positive sampling (NCC, later ProPos).
+
+    BYOL, and k-means of the teacher's embeddings of all pictures every few epochs, whose clusters are labels until the
+    next. With z the student's projection of one view, k the unit projection of the other by the teacher, and q_c, k_c
+    the unit means of unit(z) and k over the members of cluster c in the batch,
+
+        L = -2 mean cos(predictor(z + sigma noise), k) + lambda L_scatter(q, k),   mean over both orders of the views
+
+    (`align`, `scatter`). No picture is pushed away, only prototypes are. A first share of the budget is BYOL alone,
+    without noise. An optional queue of earlier keys makes up for batches with few members a cluster.
+
+    Order inside a step: both look, losses, keys enter the queue, teacher moves towards the weights that were just
+    used; with `update="before"` it moves before the step.
+
+    Huang, Chen, Zhang, Shan: Learning Representation for Clustering via Prototype Scattering and Positive Sampling,
+    TPAMI 2022, arXiv 2111.11821; version 1: Exploring Non-Contrastive Representation Learning for Deep Clustering.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Non-Contrastive Clustering (ProPos)",
+        paper="Huang, Chen, Zhang, Shan. Learning Representation for Clustering via Prototype Scattering and Positive "
+        "Sampling. TPAMI 2022, arXiv 2111.11821",
+        summary="To cluster a data set whose number of classes is known or can be guessed; batches must hold several "
+        "pictures of each cluster.",
+        memory="prototypes",
+        status="experimental",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of NCC. The defaults are those of the small preset."""
+
+        clusters: int = 0
+        """Number of clusters; 0 stands for the number of classes where it is known, else a 500th of the pictures, from
+        10."""
+        noise_std: float = 0.001
+        """sigma: deviation of the noise on the raw projection that the positive is sampled with."""
+        scatter_weight: float = 0.1
+        """lambda: weight of the scattering of prototypes."""
+        temperature: float = 0.5
+        """t: divides the similarities of prototypes."""
+        plain_share: float = 0.1
+        """First share of the budget that is BYOL alone; 50 of 1000 epochs in the official recipe."""
+        refresh_every: int = 2
+        """Epochs between two clusterings; the first comes before training."""
+        queue_size: int = 0
+        """Earlier teacher keys that prototypes are made of beside the batch; 0 for none."""
+        momentum: float = 0.99
+        """m: share of its old weights that the teacher keeps at each step; the first value where it rises."""
+        momentum_schedule: Literal["constant", "cosine"] = "cosine"
+        """cosine: rises to 1 over the budget; constant in the official CIFAR-10 recipe."""
+        update: Literal["after", "before"] = "after"
+        """When the teacher moves: after the losses, or before them as in the second version of the code."""
+        together: bool = False
+        """Both views through the student in one pass, so with common batch statistics, as in the second version."""
+        shuffle: bool = False
+        """Permute the teacher's pictures across processes; useful with batch statistics per process."""
+        hidden: int = 1024
+        """Width of the hidden layer of projector and predictor."""
+        embedding: int = 128
+        """Length D of the embedding."""
+        predictor_rate: float = 10.0
+        """Factor on the learning rate for the predictor."""
+        crop_scale: tuple[float, float] = (0.08, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+
+        def __post_init__(self) -> None:
+            for name in ("clusters", "noise_std", "scatter_weight", "queue_size"):
+                at_least(name, getattr(self, name), 0)
+            positive("temperature", self.temperature)
+            between("plain_share", self.plain_share, 0.0, 1.0)
+            between("momentum", self.momentum, 0.0, 1.0)
+            one_of("momentum_schedule", self.momentum_schedule, ("constant", "cosine"))
+            one_of("update", self.update, ("after", "before"))
+            for name in ("refresh_every", "hidden", "embedding"):
+                at_least(name, getattr(self, name), 1)
+            positive("predictor_rate", self.predictor_rate)
+
+    needs_refresh = True
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        hidden, dim, images = settings.hidden, settings.embedding, facts.images
+        self.student = nn.Sequential(encoder, heads.mlp([encoder.features, hidden, dim]))
+        self.predictor = heads.initialise(heads.mlp([dim, hidden, dim]), 0.01)
+        self.teacher = Momentum(self.student)
+        usual = min(images, facts.classes or max(10, images // 500))
+        self.clusters = Clusters(images, settings.clusters or usual, dim)
+        self.queue = Queue(settings.queue_size, dim, columns={"index": LABEL}) if settings.queue_size else None
+        policy = strong(facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale, blur=0.0)
+        self.views = {"first": policy, "second": policy}
+        self.plain = False
+        """Whether the run is still in its plain share; follows from the progress at each step."""
+
+    def refresh_due(self, epoch: int) -> bool:
+        """Every few epochs, from before the first."""
+        return epoch % self.settings.refresh_every == 0
+
+    def refresh_with(self) -> nn.Module:
+        """Teacher and its projector."""
+        return self.teacher.network
+
+    def refresh(self, features_ND: Tensor, progress: Progress) -> None:
+        """Spherical k-means of all pictures."""
+        self.clusters.find(features_ND, metric="cosine", iterations=300)
+
+    def before_step(self, progress: Progress) -> None:
+        """Know whether there are noise and scattering yet; second version: the teacher moves."""
+        self.plain = progress.fraction < self.settings.plain_share
+        if self.settings.update == "before":
+            self._move(progress)
+
+    def after_backward(self, progress: Progress) -> None:
+        """First version: the teacher moves towards the weights of the pass, before the optimiser changes them."""
+        if self.settings.update == "after":
+            self._move(progress)
+
+    def _move(self, progress: Progress) -> None:
+        base = self.settings.momentum
+        rises = self.settings.momentum_schedule == "cosine"
+        self.teacher.update(self.student, rising_momentum(base, progress.fraction) if rises else base)
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """Alignment and scattering in both orders of the views; then the keys enter the queue."""
+        images, settings = [views["first"].image, views["second"].image], self.settings
+        if settings.together:
+            z_2BD = list(self.student(torch.cat(images)).chunk(2))
+        else:
+            z_2BD = [self.student(image) for image in images]
+        k_2BD = [unit(shuffled(self.teacher, x) if settings.shuffle else self.teacher(x)) for x in images]
+        labels_N = self.clusters.of(gather(batch.index))
+        aligned, scattered = [], []
+        for z_BD, k_BD in zip(z_2BD, reversed(k_2BD), strict=True):
+            noise_ND = common(torch.randn(len(labels_N), z_BD.shape[1], device=z_BD.device))
+            sigma = 0.0 if self.plain else settings.noise_std
+            aligned.append(align(z_BD, k_BD, noise_ND[positions(z_BD)], sigma, self.predictor))
+            if not self.plain:
+                scattered.append(self._scatter(z_BD, k_BD, labels_N))
+        parts = {"align": torch.stack(aligned).mean()}
+        loss = parts["align"]
+        if scattered:
+            parts["scatter"] = torch.stack(scattered).mean()
+            loss = loss + settings.scatter_weight * parts["scatter"]
+        if self.queue is not None:
+            self.queue.push(gather(k_2BD[1]), index=gather(batch.index))
+        return Terms(loss, {name: part.detach() for name, part in parts.items()}, z_2BD[0].detach())
+
+    def _scatter(self, z_BD: Tensor, k_BD: Tensor, labels_N: Tensor) -> Tensor:
+        """Scattering of the prototypes of the global batch and the queue; the same on every process."""
+        q_ND, k_ND = gather_with_gradient(unit(z_BD)), gather(k_BD)
+        if self.queue is not None:
+            rows_KD = self.queue.rows.clone()
+            q_ND, k_ND = torch.cat([q_ND, rows_KD]), torch.cat([k_ND, rows_KD])
+            labels_N = torch.cat([labels_N, self.clusters.of(self.queue.column("index"))])
+        count = len(self.clusters)
+        return scatter(prototypes(q_ND, labels_N, count), prototypes(k_ND, labels_N, count), self.settings.temperature)
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Student and teacher, each with its own running statistics."""
+        return {"student": self.student[0], "teacher": self.teacher.network.get_submodule("0")}
+
+    def parameter_groups(self) -> Iterable[dict[str, Any]]:
+        """The predictor learns faster, throughout the schedule."""
+        return [
+            {"params": list(self.student.parameters())},
+            {"params": list(self.predictor.parameters()), "rate": self.settings.predictor_rate},
+        ]
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.05, weight_decay=5e-4, warmup=0.05, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "cifar10": Preset(
+            settings=Settings(
+                plain_share=0.05,
+                refresh_every=1,
+                momentum=0.996,
+                momentum_schedule="constant",
+                hidden=4096,
+                embedding=256,
+            ),
+            optimisation=Optimisation(
+                learning_rate=0.1, weight_decay=5e-4, warmup=0.05, final=0.006, batch_size=512, epochs=1000
+            ),
+            note="the official CIFAR-10 recipe, ResNet-18; its cosine, too, ends a little above 0",
+        ),
+        "cifar20": Preset(
+            settings=Settings(
+                plain_share=0.05,
+                refresh_every=1,
+                momentum=0.996,
+                update="before",
+                together=True,
+                hidden=4096,
+                embedding=256,
+            ),
+            optimisation=Optimisation(
+                learning_rate=0.05, weight_decay=5e-4, warmup=0.05, final=0.006, batch_size=256, epochs=1000
+            ),
+            note="the official recipe for CIFAR-20 and dogs, second version of the code",
+        ),
+        "imagenet": Preset(
+            settings=Settings(
+                clusters=1000,
+                noise_std=1e-4,
+                scatter_weight=1e-3,
+                queue_size=10_240,
+                plain_share=0.05,
+                refresh_every=10,
+                momentum=0.996,
+                hidden=4096,
+                embedding=256,
+            ),
+            optimisation=Optimisation(optimiser="lars", learning_rate=0.3, weight_decay=1e-6, warmup=0.05, epochs=100),
+            note="the published numbers for ImageNet; weight decay and budget are likely, not known for sure",
+        ),
+    }

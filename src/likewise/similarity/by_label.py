@@ -1,0 +1,79 @@
+"""Pictures drawn out of a bank by their labels: of the anchor's own for positives, of any other for negatives.
+
+Random numbers are arguments, so that all processes can draw alike. Shapes: B anchors, N rows of the bank, D dimensions,
+n negatives of an anchor, P numbers drawn for one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from likewise.similarity.read import neighbours, unit
+
+Strategy = Literal["semihard", "hard", "semieasy", "random"]
+STRATEGIES: tuple[Strategy, ...] = ("semihard", "hard", "semieasy", "random")
+
+
+class Negatives(NamedTuple):
+    """Which rows of the bank each anchor is pushed away from."""
+
+    rows: Tensor
+    """(B, n) int64."""
+    counted: Tensor
+    """(B, n) bool, False where there was no picture of another class left to draw."""
+
+
+def members(labels_B: Tensor, ordered_N: Tensor) -> tuple[Tensor, Tensor]:
+    """First place and number of pictures with each label, in the labels put in order."""
+    first_B = torch.searchsorted(ordered_N, labels_B)
+    return first_B, torch.searchsorted(ordered_N, labels_B, right=True) - first_B
+
+
+@torch.no_grad()
+def draw_positives(labels_B: Tensor, labels_N: Tensor, drawn_B: Tensor) -> Tensor:
+    """(B,) a picture with the anchor's label each, uniform; it may be the anchor. `drawn_B` is uniform in 0 to 1."""
+    ordered_N, order_N = labels_N.sort(stable=True)
+    first_B, count_B = members(labels_B, ordered_N)
+    return order_N[first_B + (drawn_B * count_B).long().minimum(count_B - 1)]
+
+
+@torch.no_grad()
+def draw_negatives(
+    query_BD: Tensor,
+    bank_ND: Tensor,
+    labels_B: Tensor,
+    labels_N: Tensor,
+    count: int,
+    strategy: Strategy,
+    drawn_BP: Tensor,
+) -> Negatives:
+    """`count` pictures with another label than the anchor's, by how similar they are to it (InterCLR, section 3.3).
+
+    hard: the most similar. semihard, semieasy: drawn uniformly from the P rows most or least similar, each once while
+    there are enough with another label, then again from the first. random: uniform over the bank. Nothing is redrawn
+    in the hope of a better draw, so nothing waits where a pool holds one label only.
+
+    `drawn_BP` is uniform in 0 to 1: P is the pool for semihard and semieasy, `count` for random, anything for hard.
+    """
+    q_BD = unit(query_BD)
+    if strategy == "hard":
+        found = neighbours(q_BD, bank_ND, count, exclude=lambda a, b: labels_B.unsqueeze(1) == labels_N[a:b])
+        return Negatives(found.rows, found.similarity > -torch.inf)
+    if strategy == "random":
+        ordered_N, order_N = labels_N.sort(stable=True)
+        first_B, own_B = members(labels_B, ordered_N)
+        others_B = len(labels_N) - own_B
+        place_Bn = (drawn_BP * others_B.unsqueeze(1)).long().minimum((others_B - 1).clamp(min=0).unsqueeze(1))
+        place_Bn = place_Bn + own_B.unsqueeze(1) * (place_Bn >= first_B.unsqueeze(1))  # past those with the same label
+        counted_Bn = (others_B > 0).unsqueeze(1).expand_as(place_Bn)
+        return Negatives(order_N[place_Bn.clamp(max=len(labels_N) - 1)], counted_Bn)
+    pool_BP = neighbours(q_BD if strategy == "semihard" else -q_BD, bank_ND, drawn_BP.shape[1]).rows
+    other_BP = labels_N[pool_BP] != labels_B.unsqueeze(1)
+    # The smallest of the numbers drawn are a uniform choice without repetition; those of the own label come last.
+    order = drawn_BP.masked_fill(~other_BP, 2.0).topk(min(count, drawn_BP.shape[1]), dim=1, largest=False).indices
+    available_B1 = other_BP.sum(1, keepdim=True)
+    again = torch.arange(count, device=order.device) % available_B1.clamp(min=1, max=order.shape[1])
+    return Negatives(pool_BP.gather(1, order.gather(1, again)), (available_B1 > 0).expand(-1, count))
