@@ -51,6 +51,11 @@ def test_a_run_knows_its_draw(data: Path, tmp_path: Path) -> None:
     assert "3 classes only" in trained.protocol
     assert evaluate(run, probe="knn", classes="others", quiet=True).scores[0].n == 8
 
+    np.savez(tmp_path / "other.npz", images=np.zeros((8, 16, 16, 3), np.uint8), labels=np.arange(8) % 2)
+    with pytest.raises(InputError, match="this has other classes"):
+        evaluate(run, tmp_path / "other.npz", probe="knn", classes="trained", quiet=True)
+    assert evaluate(run, tmp_path / "other.npz", probe="knn", quiet=True).scores[0].groups is None
+
     train(data, **options(run.path, resume=True))  # a finished run goes on with the same pictures
     for other in ({"subset": "isd:1"}, {"subset": "isd:1/2/9"}):  # the latter with another seed
         with pytest.raises(InputError, match=r"was trained on the draw isd:1/2/9 \(seed 3\)"):

@@ -151,7 +151,11 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         cache_dir=how.cache_dir,
         quiet=how.quiet,
     )
-    is_same_data = drawn is not None and list(rows.bank.class_names or ()) == list(drawn.get("class_names") or ())
+    is_same_data = drawn is not None and _has_classes_of(drawn, data, rows)
+    if how.classes != "all" and not is_same_data:
+        raise InputError(
+            f"classes={how.classes} is for the data that the run was trained on, and this has other classes"
+        )
     scores: list[Score] = []
     shown: Features | None = None
     for role, encoder in encoders.items():
@@ -188,6 +192,12 @@ def _classes(wanted: Classes, drawn: dict[str, Any] | None) -> list[int] | None:
         raise InputError(f"classes={wanted} is for runs that were trained on a draw (subset), and this one was not")
     inside = {int(value) for value in drawn["classes"]}
     return sorted(inside if wanted == "trained" else set(range(len(drawn["counts"]))) - inside)
+
+
+def _has_classes_of(drawn: dict[str, Any], data: Any, rows: Rows) -> bool:
+    """Whether class numbers mean the same as in the draw: the same data, or the same names."""
+    names = list(rows.bank.class_names or ())
+    return _name_of(data, rows) == drawn["path"] or (bool(names) and names == drawn["class_names"])
 
 
 def _class_mean(how: How, data: Any, rows: Rows) -> bool:

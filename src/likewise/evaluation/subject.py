@@ -57,7 +57,9 @@ class Subject:
     def drawn(self) -> dict[str, Any] | None:
         """The draw that the run was trained on, as `likewise.data.subsets.Drawn.record` says it; None without one."""
         data = self.run.read().get("data", {}) if self.run else {}
-        return {**data["subset"], "class_names": data.get("class_names")} if data.get("subset") else None
+        if not data.get("subset"):
+            return None
+        return {**data["subset"], "class_names": data.get("class_names"), "path": data.get("path")}
 
     def _check_known(self) -> None:
         try:
