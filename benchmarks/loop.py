@@ -28,7 +28,7 @@ from likewise.training.resolve import image_size, resolve
 from likewise.training.train import build_method, data_facts, sort_asked, train
 from likewise.views import make_views
 
-MINUTES = 7
+MINUTES = 6
 METHODS: dict[str, dict[str, Any]] = {
     "isd": {},
     "moco_v2": {"symmetric": True, "split_batch_norm": 1},  # as lightly trains it
@@ -184,7 +184,7 @@ def measure(options: argparse.Namespace) -> Outcome:
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure and print."""
     parser = parser_of("loop", MINUTES)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each side in each round")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each side in each round")
     parser.add_argument("--rounds", type=int, default=2, help="of all sides")
     return run("loop", measure, parser, arguments)
 

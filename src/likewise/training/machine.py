@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import sys
 import warnings
 from typing import Literal
 
@@ -37,6 +39,25 @@ def has_bf16(device: Device) -> bool:
     return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def keep_freed_memory() -> bool:
+    """Let the C library keep the memory that tensors give back; whether that was possible.
+
+    By default glibc returns large blocks to the system, which clears and maps new pages for the same tensors at every
+    step: some 10,000 page faults a step with a narrow ResNet. Only glibc knows these two numbers (malloc.h), and a user
+    who has chosen an allocator or its settings knows better.
+    """
+    chosen = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES", "LD_PRELOAD")
+    if not sys.platform.startswith("linux") or any(os.environ.get(name) for name in chosen):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    trim_threshold, mmap_threshold = -1, -3
+    # Older versions refuse more than 32 MiB for the second.
+    kept = mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25)
+    return bool(kept and mallopt(trim_threshold, 2**31 - 1))
+
+
 def detect(device: Device | None = None) -> Machine:
     """This machine, for training on `device` or on the best one. Raises InputError where it is not there."""
     chosen = device or best_device()
@@ -49,6 +70,8 @@ def detect(device: Device | None = None) -> Machine:
 
 def fabric(machine: Machine, precision: Precision) -> Fabric:
     """The engine for this machine: one process, or this one's share of those that torchrun or SLURM started."""
+    if machine.device == "cpu":
+        keep_freed_memory()
     strategy: str | Strategy = "auto"
     if machine.processes > 1:
         # Running statistics and memories are equal on all processes by construction, so buffers need no broadcast.
