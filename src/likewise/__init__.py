@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from likewise.comparison.comparing import compare
     from likewise.converting import convert
     from likewise.diagnosis import doctor
     from likewise.evaluation import evaluate
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "compare": "likewise.comparison.comparing",
     "convert": "likewise.converting",
     "doctor": "likewise.diagnosis",
     "evaluate": "likewise.evaluation",
@@ -32,7 +34,7 @@ _HOMES = {
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 
-__all__ = ["__version__", "convert", "doctor", "evaluate", "export", "load", "train"]
+__all__ = ["__version__", "compare", "convert", "doctor", "evaluate", "export", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

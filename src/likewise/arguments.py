@@ -97,6 +97,40 @@ def evaluate_arguments() -> type[Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Arguments of `likewise compare`."""
+
+    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN")]
+    """Run directories, weights files, or names of timm models with --pretrained."""
+    data: str | None = None
+    """Score all of them on these pictures now; by default the scores that the runs have are shown."""
+    probe: tuple[Probe, ...] = ()
+    """What to score by, on `data` or on what each was trained on; by default knn and linear where `data` is given."""
+    which: Literal["student", "teacher"] | None = None
+    """Which encoder of the runs is scored; by default the student."""
+    labels: str | None = None
+    """Label column, or `folders` where sub-folders are the classes."""
+    untrained: bool = False
+    """Score the same encoders before any training as well."""
+    pretrained: bool = False
+    """What is no file is the name of a timm model with its published weights."""
+    labels_per_class: tuple[int, ...] = ()
+    """Measure accuracy against labels: numbers of labelled pictures of each class, such as 1 5 20 100."""
+    draws: int = 5
+    """Draws of labelled pictures for each of these numbers."""
+    csv: str | None = None
+    """Write one line for each score of each run."""
+    html: str | None = None
+    """Write a page with tables, tests and curves."""
+    svg: str | None = None
+    """Write the label-efficiency curve as a picture."""
+    json: bool = False
+    """Print one JSON object."""
+    overwrite: bool = False
+    """Replace files that exist."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Methods:
     """Arguments of `likewise methods`."""
 

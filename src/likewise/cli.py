@@ -26,6 +26,7 @@ Learn what images have in common, without labels or with few.
 
   train DATA       learn an encoder from a folder, list, Parquet or NumPy file of pictures
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
+  compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
   methods          what can be learned by, with papers
   doctor DATA      what is in this data, what would be chosen, how fast it will be
   export RUN       the encoder as safetensors in timm keys, or as ONNX
@@ -128,6 +129,27 @@ def _tell(result: Evaluation) -> None:
         print(f"note: {note}")
 
 
+def _compare(words: list[str]) -> None:
+    from likewise.arguments import Compare, parse
+
+    parsed = parse(Compare, words, "likewise compare", "Runs side by side, by the same protocols or not at all.")
+    from likewise.comparison import check_free, compare, write
+    from likewise.training.run import plain
+
+    files = {name: path for name in ("csv", "html", "svg") if (path := getattr(parsed, name)) is not None}
+    for path in files.values():  # before anything takes long
+        check_free(path, overwrite=parsed.overwrite)
+    how = ("data", "probe", "which", "labels", "untrained", "pretrained", "labels_per_class", "draws")
+    result = compare(*parsed.runs, **{name: getattr(parsed, name) for name in how})
+    print(json.dumps(plain(result.to_json()), indent=2) if parsed.json else result.to_text())
+    for name, path in files.items():
+        written = write(path, getattr(result, f"to_{name}")(), overwrite=parsed.overwrite)
+        if not parsed.json:
+            print(f"{name:<7} {written}")
+    if not parsed.json and "html" not in files:
+        _next(f"likewise compare {' '.join(parsed.runs)} --html compare.html")
+
+
 def _methods(words: list[str]) -> None:
     from likewise.arguments import Methods, parse
 
@@ -189,6 +211,7 @@ def _next(command: str) -> None:
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "compare": _compare,
     "methods": _methods,
     "doctor": _doctor,
     "export": _export,

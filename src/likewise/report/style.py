@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_CLASS_COLOURS = (
+CLASS_COLOURS = (
     "#4c78a8",
     "#e07b39",
     "#3f9a76",
@@ -201,6 +201,17 @@ text-overflow:ellipsis;white-space:nowrap}
 .tiles figcaption b{display:block;font-weight:500;color:var(--bad);overflow:hidden;text-overflow:ellipsis}
 #mistakes .query figcaption{max-height:none}
 .query .taken{display:block;color:var(--bad);font-size:12px}
+/* comparisons */
+.charts.wide{grid-template-columns:repeat(auto-fill,minmax(440px,1fr))}
+.chart.large{padding:20px 22px 16px}
+.series{fill:none;stroke:var(--k);stroke-width:1.9;stroke-linejoin:round;stroke-linecap:round}
+.dashed{stroke-dasharray:5 4}.band{fill:var(--k);opacity:.14}.mark{fill:var(--k)}
+.chart .name{font-size:11.5px;font-weight:600;fill:var(--k)}.large .name{font-size:13.5px}.large .tick{font-size:12px}
+.compared td{white-space:nowrap;vertical-align:middle}.compared td:first-child{white-space:normal;min-width:120px}
+.compared .swatch{margin-right:9px}.compared .gauge{height:5px;margin-top:5px;min-width:84px}
+.compared .none{color:var(--faint)}
+.tests{margin:10px 0 22px}.tests li{padding:7px 0;border-top:1px solid var(--line);font-size:14.5px;max-width:100ch}
+#scores h3{margin-top:30px}
 .command{display:flex;align-items:flex-start;gap:14px;background:var(--surface);border:1px solid var(--line);
 border-radius:9px;padding:11px 14px;margin-top:8px}
 .command code{flex:1;white-space:pre-wrap;overflow-wrap:anywhere}
@@ -222,13 +233,13 @@ section{padding-top:48px}
 .bars,.by-class{columns:1}
 .tiles{grid-template-columns:repeat(4,1fr)}
 .confusion{font-size:9.5px;gap:1px}
-.charts{grid-template-columns:1fr}
+.charts,.charts.wide{grid-template-columns:1fr}
 .chips .switch{margin-left:0}
 .scores td:nth-last-child(2){min-width:90px}
 }
 @media print{.theme,.copy{display:none}section{break-inside:avoid}}
 """ + "".join(
     f".k{number}{{--k:{colour}}}.swatch.k{number}{{background:var(--k)}}\n"
-    for number, colour in enumerate(_CLASS_COLOURS)
+    for number, colour in enumerate(CLASS_COLOURS)
 )
 """The content of the style element."""

@@ -1,0 +1,197 @@
+"""What is compared: runs with their settings, scores, budgets and curves, read from their directories."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.evaluation import answers
+from likewise.evaluation.scores import Evaluation
+from likewise.report.facts import Facts
+
+_OWN = ("batch_size", "accumulate", "precision", "device", "sync_batch_norm")
+_DERIVED = {"optimisation.epochs", "optimisation.batch_size", "encoder.mean", "encoder.std"}
+"""What a preset proposes and the run replaces, and what follows from the data."""
+_CHOSEN = re.compile(r"weight decay [^ ,]+ of ")
+
+
+class Curve(NamedTuple):
+    """One quantity over training."""
+
+    images: list[float]
+    """Pictures seen, each pass counted."""
+    minutes: list[float]
+    value: list[float]
+
+
+class Kind(NamedTuple):
+    """What two scores must share to stand in one column."""
+
+    data: str
+    split: str
+    n: int
+    name: str
+    k: int | None
+    measure: str
+    variant: str
+    protocol: str
+    """Without what the probe chose for itself, such as a weight decay."""
+    pictures: str
+    """Fingerprint of the pictures, empty where it was not kept."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One score of one entry."""
+
+    kind: Kind
+    which: str
+    value: float
+    unit: str = "share"
+    low: float | None = None
+    high: float | None = None
+    protocol: str = ""
+    right_Q: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
+    """Which pictures were classified correctly; None where that was not kept."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run, or an encoder that is not of a run."""
+
+    name: str
+    """As it was named."""
+    settings: Mapping[str, Any]
+    """Everything that was settled, flat, but the seed."""
+    seed: int | None = None
+    scores: tuple[Scored, ...] = ()
+    images: int | None = None
+    """Pictures seen in training."""
+    minutes: float | None = None
+    status: str = ""
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    """`loss` and `knn`, where they were measured."""
+
+
+def of_run(path: Path) -> Entry:
+    """A run as its directory tells it. Raises InputError where there is none."""
+    facts = Facts.read(path)
+    scores = tuple(_stored(path, score) for score in facts.scores)
+    return Entry(
+        name=str(path),
+        settings=flat_settings(facts.run),
+        seed=facts.run.get("seed"),
+        scores=scores,
+        images=facts.images_seen or None,
+        minutes=facts.minutes or None,
+        status=str(facts.run.get("status", "")),
+        curves={name: curve for name in ("loss", "knn") if (curve := _curve(facts, name)) is not None},
+    )
+
+
+def of_encoder(name: str, result: Evaluation) -> Entry:
+    """An encoder without a run, of which only its scores are known."""
+    return Entry(name, {"encoder": name}, scores=scores_of(result))
+
+
+def scores_of(result: Evaluation, truth_Q: NDArray[np.int64] | None = None, pictures: str = "") -> tuple[Scored, ...]:
+    """The scores of an evaluation, with which pictures were right where `truth_Q` says what they are."""
+    found = []
+    for score in result.scores:
+        right = None if score.predicted is None or truth_Q is None else score.predicted == truth_Q
+        found.append(_scored({**score.to_json(), "data": result.data}, right, "" if right is None else pictures))
+    return tuple(found)
+
+
+def flat_settings(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in run.json under flat names; lists become tuples, so that values can be compared."""
+    found = {name: run[name] for name in ("method", "variant") if name in run}
+    data = run.get("data")
+    if isinstance(data, dict):
+        found |= {"data": data.get("name"), "data.fingerprint": data.get("fingerprint")}
+        found["data.images"] = data.get("images")
+    found |= {name: run[name] for name in _OWN if name in run}
+    for part in ("settings", "optimisation", "encoder", "budget"):
+        values = run.get(part)
+        for name, value in (values if isinstance(values, dict) else {}).items():
+            plain = part in {"settings", "budget"} or (part == "encoder" and name == "name")
+            found["encoder" if name == "name" else name if plain else f"{part}.{name}"] = value
+    return {name: _frozen(value) for name, value in found.items() if name not in _DERIVED}
+
+
+def protocol_of(words: str) -> str:
+    """A protocol without what was chosen by it: two runs with other decays were still judged by the same rule."""
+    return _CHOSEN.sub("weight decay of ", words)
+
+
+def _stored(path: Path, score: Mapping[str, Any]) -> Scored:
+    kept = answers.read(path, score)
+    return _scored(score, None if kept is None else kept.right, "" if kept is None else kept.pictures)
+
+
+def _scored(score: Mapping[str, Any], right_Q: NDArray[np.bool_] | None, pictures: str) -> Scored:
+    protocol = str(score["protocol"])
+    kind = Kind(
+        data=str(score.get("data", "")),
+        split=str(score["split"]),
+        n=int(score["n"]),
+        name=str(score["name"]),
+        k=score["k"],
+        measure=str(score.get("measure", "accuracy")),
+        variant=str(score.get("variant", "")),
+        protocol=protocol_of(protocol),
+        pictures=pictures,
+    )
+    value, low, high = (None if score.get(key) is None else float(score[key]) for key in ("value", "low", "high"))
+    return Scored(
+        kind=kind,
+        which=str(score["which"]),
+        value=math.nan if value is None else value,
+        unit=str(score.get("unit", "share")),
+        low=low,
+        high=high,
+        protocol=protocol,
+        right_Q=right_Q,
+    )
+
+
+def _curve(facts: Facts, name: str) -> Curve | None:
+    """A column of the metrics; the score while training begins with that from before."""
+    points = [
+        (float(line.get("images") or 0), float(line.get("minutes") or 0), float(value))
+        for line in facts.metrics
+        if isinstance(value := line.get(name), int | float) and math.isfinite(value)
+    ]
+    before = facts.part("online").get("before") if name == "knn" else None
+    if isinstance(before, int | float):
+        points.insert(0, (0.0, 0.0, float(before)))
+    if len(points) < 2:
+        return None
+    images, minutes, values = (list(column) for column in zip(*points, strict=True))
+    return Curve(images, minutes, values)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """The different values in the order in which they come."""
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def same_pictures(first: Sequence[Scored]) -> bool:
+    """Whether it is known that all of these scores are of the same pictures."""
+    known = all(score.right_Q is not None and score.kind.pictures for score in first)
+    return known and len({score.kind.pictures for score in first}) == 1

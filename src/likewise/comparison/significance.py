@@ -1,0 +1,101 @@
+"""Whether a difference is more than chance: over the same pictures, and over seeds.
+
+The two answer different questions. Over pictures: would these encoders differ on other pictures of the kind? Over
+seeds: would the settings differ if everything were trained again? A difference between two single runs can only be
+tested by the first, and says nothing about the second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+LEVEL = 0.95
+
+
+class Test(NamedTuple):
+    """A difference and how sure one may be of it."""
+
+    difference: float
+    """Second less first."""
+    low: float
+    """Lower end of its 95 % interval."""
+    high: float
+    p: float
+    """Probability of a difference as large or larger if there were none, two-sided."""
+    how: str
+    """What was tested, in words."""
+
+
+def mcnemar(first_Q: NDArray[np.bool_], second_Q: NDArray[np.bool_]) -> Test:
+    """Two classifiers on the same pictures: the exact McNemar test (McNemar 1947) of those that only one gets right.
+
+    The interval is Wald's for paired proportions.
+    """
+    count = len(first_Q)
+    lost, won = int((first_Q & ~second_Q).sum()), int((second_Q & ~first_Q).sum())
+    difference = (won - lost) / count
+    spread = math.sqrt(max(0.0, won + lost - (won - lost) ** 2 / count)) / count
+    reach = float(stats.norm.ppf(0.5 + LEVEL / 2)) * spread
+    p = float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    how = f"McNemar, exact, {count:,} pictures: {won:,} only the second gets right, {lost:,} only the first"
+    return Test(difference, difference - reach, difference + reach, p, how)
+
+
+def over_pictures(first_RQ: NDArray[np.bool_], second_RQ: NDArray[np.bool_]) -> Test:
+    """Two groups of classifiers on the same pictures, by the share of each group that gets a picture right.
+
+    One classifier each is McNemar's test; more are a paired t test over pictures.
+    """
+    if len(first_RQ) == len(second_RQ) == 1:
+        return mcnemar(first_RQ[0], second_RQ[0])
+    d_Q = second_RQ.mean(0) - first_RQ.mean(0)
+    runs = f"{len(first_RQ)} and {len(second_RQ)} runs"
+    return _t(d_Q, f"paired t over {d_Q.size:,} pictures, means of {runs}")
+
+
+def over_seeds(first: Sequence[float], second: Sequence[float], *, paired: bool) -> Test | None:
+    """Two groups of runs by their scores: a paired t test where both have the same seeds in order, else Welch's.
+
+    None where either has a single run: then nothing is known of how much runs differ by chance.
+    """
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if len(x) < 2 or len(y) < 2:
+        return None
+    if paired and len(x) == len(y):
+        return _t(y - x, f"paired t over {len(x)} seeds")
+    difference = float(y.mean() - x.mean())
+    shares = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
+    if sum(shares) == 0:
+        return Test(difference, difference, difference, 1.0 if difference == 0 else 0.0, "runs without any spread")
+    degrees = sum(shares) ** 2 / sum(share**2 / (len(z) - 1) for share, z in zip(shares, (x, y), strict=True))
+    return _from_t(difference, math.sqrt(sum(shares)), degrees, f"Welch's t over {len(x)} and {len(y)} runs")
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The same probabilities, raised for how many there are (Holm 1979)."""
+    order = sorted(range(len(p)), key=lambda place: p[place])
+    raised, largest = [0.0] * len(p), 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
+        raised[place] = largest
+    return raised
+
+
+def _t(d_N: NDArray[np.float64], how: str) -> Test:
+    """Whether the mean of differences is 0."""
+    difference, error = float(d_N.mean()), float(d_N.std(ddof=1)) / math.sqrt(len(d_N))
+    if error == 0:
+        return Test(difference, difference, difference, 1.0 if difference == 0 else 0.0, f"{how}, all the same")
+    return _from_t(difference, error, len(d_N) - 1, how)
+
+
+def _from_t(difference: float, error: float, degrees: float, how: str) -> Test:
+    reach = float(stats.t.ppf(0.5 + LEVEL / 2, degrees)) * error
+    p = float(2 * stats.t.sf(abs(difference) / error, degrees))
+    return Test(difference, difference - reach, difference + reach, p, how)

@@ -1,0 +1,138 @@
+"""A comparison for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from likewise.comparison.groups import Group
+from likewise.comparison.significance import Test
+from likewise.comparison.tables import Cell, Column, Contrast, cell
+from likewise.report.numbers import count, plain, short
+
+if TYPE_CHECKING:
+    from likewise.comparison.comparing import Comparison
+
+COLUMNS = 6
+"""Columns of scores in one table; further ones follow in another."""
+
+
+def as_text(comparison: Comparison) -> str:
+    """Tables, tests, notes."""
+    parts = [
+        _table(comparison, comparison.columns[start : start + COLUMNS], budget=start == 0)
+        for start in range(0, max(1, len(comparison.columns)), COLUMNS)
+    ]
+    parts.append("\n".join(sentence(comparison, one) for one in told(comparison)))
+    parts.append("\n".join(differing(comparison)))
+    parts.append("\n".join(_efficiency(comparison)))
+    parts.append("\n".join(f"note: {note}" for note in comparison.notes))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(comparison: Comparison, columns: Sequence[Column], *, budget: bool) -> str:
+    head = ["", "runs", *(["images seen", "minutes"] if budget else []), *(column.title for column in columns)]
+    rows = [head]
+    best = {column.title: best_of(comparison.groups, column) for column in columns}
+    for group in comparison.rows:
+        cells = [group.label, str(len(group.entries))]
+        if budget:
+            cells += [_mean(group, "images"), _mean(group, "minutes")]
+        for column in columns:
+            found = cell(group, column)
+            mark = "*" if group is best[column.title] and len(comparison.groups) > 1 else ""
+            cells.append("-" if found is None else figure(found) + mark)
+        rows.append(cells)
+    widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            word.ljust(width) if place == 0 else word.rjust(width)
+            for place, (word, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def best_of(groups: Sequence[Group], column: Column) -> Group | None:
+    """The group with the highest mean; None where it is no accuracy, or nothing to choose from."""
+    cells = [(found, group) for group in groups if (found := cell(group, column)) is not None]
+    if len(cells) < 2 or cells[0][0].scores[0].unit != "share":
+        return None
+    return max(cells, key=lambda pair: pair[0].mean)[1]
+
+
+def figure(found: Cell) -> str:
+    """`52.3 %`, with the deviation over runs behind it where there are several: `52.3 ± 0.4 %`."""
+    if found.scores[0].unit != "share":
+        return f"{found.mean:.4g}" + ("" if found.spread is None else f" ± {found.spread:.2g}")
+    if found.spread is None:
+        return f"{100 * found.mean:.1f} %"
+    return f"{100 * found.mean:.1f} ± {100 * found.spread:.1f} %"
+
+
+def _mean(group: Group, name: str) -> str:
+    values = [value for entry in group.entries if (value := getattr(entry, name)) is not None]
+    if not values:
+        return "-"
+    return count(fmean(values)) if name == "images" else f"{fmean(values):.1f}"
+
+
+def told(comparison: Comparison) -> list[Contrast]:
+    """The contrasts worth a sentence: all of two groups, those of the first column of more."""
+    if len(comparison.groups) <= 2:
+        return list(comparison.contrasts)
+    first = min((one.column for one in comparison.contrasts), default=0)
+    return [one for one in comparison.contrasts if one.column == first]
+
+
+def sentence(comparison: Comparison, one: Contrast) -> str:
+    """`knn k=20: isd leads moco_v2 by 2.1 points (0.8 to 3.4; ...)`."""
+    best, other = comparison.groups[one.best].label, comparison.groups[one.other].label
+    title = comparison.columns[one.column].title
+    tests = [test for test in (one.seeds, one.pictures) if test is not None]
+    if not tests:
+        return (
+            f"{title}: {best} leads {other}; whether by more than chance is not known from single runs without answers"
+        )
+    verdict = "leads" if tests[0].p < 0.05 else "and"
+    if verdict == "and":
+        return f"{title}: {best} and {other} cannot be told apart ({'; '.join(_told(test) for test in tests)})"
+    return f"{title}: {best} leads {other} by {100 * tests[0].difference:.1f} points ({'; '.join(map(_told, tests))})"
+
+
+def _told(test: Test) -> str:
+    p = "p < 0.0001" if test.p < 1e-4 else f"p = {test.p:.2g}"
+    return f"{100 * test.low:+.1f} to {100 * test.high:+.1f}, {p}, {test.how}"
+
+
+def differing(comparison: Comparison) -> list[str]:
+    """What the groups differ in beside what their labels say."""
+    names = list(comparison.groups[0].differs) if comparison.groups else []
+    hidden = [name for name in names if name not in {"method", "variant", "data.images"}]
+    if not hidden or len(comparison.groups) < 2:
+        return []
+    shown = [f"{name} ({', '.join(_values(comparison.groups, name))})" for name in hidden[:6]]
+    more = f", and {len(hidden) - 6} more" if len(hidden) > 6 else ""
+    return [f"they differ in {', '.join(shown)}{more}"]
+
+
+def _values(groups: Sequence[Group], name: str) -> list[str]:
+    words = [
+        plain(group.differs.get(name)) if name != "data.fingerprint" else str(group.differs[name])[:8]
+        for group in groups
+    ]
+    return list(dict.fromkeys(words))
+
+
+def _efficiency(comparison: Comparison) -> list[str]:
+    """Accuracy against labels of each class, a line each."""
+    if not comparison.efficiency:
+        return []
+    counts = comparison.efficiency[0].counts
+    width = max(len("labels of each class"), *(len(curve.label) for curve in comparison.efficiency))
+    head = "labels of each class".ljust(width) + "".join(f"{short(number):>9}" for number in counts)
+    return [head] + [
+        curve.label.ljust(width) + "".join(f"{100 * value:>7.1f} %" for value in curve.means())
+        for curve in comparison.efficiency
+    ]
