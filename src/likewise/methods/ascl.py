@@ -1,0 +1,269 @@
+"""ASCL: MoCo with a soft target whose softness is settled for each picture by how sure the teacher is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from likewise.distributed import gather, shuffled
+from likewise.encoders import Encoder, heads, norms
+from likewise.memory import LABEL, Queue
+from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import own_columns, pull, purity, read, similarities, unit
+from likewise.teachers import Momentum
+from likewise.views.pair import PairPolicy, teacher_student
+
+Target = Literal["ascl", "ahcl", "hard", "normal"]
+
+
+class Soft(NamedTuple):
+    """A loss with soft labels, and what the labels were made from."""
+
+    loss: Tensor
+    """Scalar, mean over the batch."""
+    confidence: Tensor
+    """(B,) 1 - entropy / ln K: 0 where the teacher finds all rows alike, 1 where it sees a single one."""
+    neighbours: Tensor
+    """(B, k) rows of the memory, or other keys of the batch, that are nearest to the key."""
+
+
+def soft_labels(probability_BK: Tensor, confidence_B: Tensor, neighbours: int, target: Target) -> Tensor:
+    """(B, K) labels of the rows beside the positive, whose own label is 1, before both are normalised.
+
+    ascl: min(1, kappa c p). ahcl and hard: c and 1 for the kappa likeliest rows. normal: none.
+    """
+    if target == "normal":
+        return torch.zeros_like(probability_BK)
+    confidence_B1 = confidence_B.unsqueeze(1)
+    if target == "ascl":
+        return (neighbours * confidence_B1 * probability_BK).clamp(max=1.0)
+    label_B1 = confidence_B1 if target == "ahcl" else torch.ones_like(confidence_B1)
+    top_Bk = probability_BK.topk(neighbours, dim=1).indices
+    return torch.zeros_like(probability_BK).scatter_(1, top_Bk, label_B1.expand(-1, neighbours))
+
+
+def adaptive_contrast(
+    query_BD: Tensor,
+    key_BD: Tensor,
+    memory_KD: Tensor,
+    temperature_student: float,
+    temperature_teacher: float,
+    *,
+    neighbours: int,
+    target: Target = "ascl",
+) -> Soft:
+    """InfoNCE with soft labels for the rows of the memory (ASCL, arXiv 2207.11163, section 3), with nothing B x K.
+
+    What the loss needs of the labels s_j is their sum and sum_j s_j n_j. Without the cap at 1 these are kappa c and
+    kappa c m, with m the mean that the key reads in the memory. Fewer than kappa rows can reach the cap, and they are
+    among the kappa nearest, so what the cap takes away is known from those.
+    """
+    q_BD = unit(query_BD)
+    with torch.no_grad():
+        k_BD = unit(key_BD)
+        seen = read(k_BD, memory_KD, temperature_teacher, top=max(1, neighbours))
+        assert seen.top_values is not None
+        assert seen.top_index is not None
+        entropy_B = seen.log_sum_exp - (k_BD * seen.mean).sum(1) / temperature_teacher
+        confidence_B = 1.0 - entropy_B / math.log(len(memory_KD)) if len(memory_KD) > 1 else torch.ones_like(entropy_B)
+        near_BkD = memory_KD[seen.top_index].to(k_BD.dtype)
+        if target == "ascl":
+            scale_B1 = (neighbours * confidence_B).unsqueeze(1)
+            probability_Bk = (seen.top_values / temperature_teacher - seen.log_sum_exp.unsqueeze(1)).exp()
+            capped_Bk = (scale_B1 * probability_Bk - 1.0).clamp(min=0.0)
+            total_B1 = scale_B1 - capped_Bk.sum(1, keepdim=True)
+            weighted_BD = scale_B1 * seen.mean - (capped_Bk.unsqueeze(2) * near_BkD).sum(1)
+        else:
+            # the labels of the nearest rows, whatever their probabilities are
+            label_Bk = soft_labels(torch.ones_like(seen.top_values), confidence_B, neighbours, target)
+            total_B1, weighted_BD = label_Bk.sum(1, keepdim=True), (label_Bk.unsqueeze(2) * near_BkD).sum(1)
+        target_BD = (k_BD + weighted_BD) / (1.0 + total_B1)
+    positive_B = (q_BD * k_BD).sum(1) / temperature_student
+    all_B = torch.logaddexp(positive_B, read(q_BD, memory_KD, temperature_student).log_sum_exp)
+    loss = (all_B - (q_BD * target_BD).sum(1) / temperature_student).mean()
+    return Soft(loss, confidence_B, seen.top_index)
+
+
+def batch_targets(
+    key_BD: Tensor, keys_ND: Tensor, own_BN: Tensor, temperature: float, *, neighbours: int, target: Target = "ascl"
+) -> tuple[Tensor, Tensor]:
+    """Labels (B, N) over the unit keys of the whole batch, summing to 1 in each row, and confidence (B,).
+
+    `own_BN` is True where a column is the row's own picture, whose label is 1 before it is normalised.
+    """
+    logits_BN = similarities(key_BD, keys_ND, temperature).masked_fill(own_BN, -torch.inf)
+    probability_BN = logits_BN.softmax(1)
+    others = len(keys_ND) - 1
+    confidence_B = 1.0 - torch.special.entr(probability_BN).sum(1) / math.log(max(2, others))
+    labels_BN = soft_labels(probability_BN, confidence_B, min(neighbours, others), target)
+    labels_BN = labels_BN.masked_fill(own_BN, 1.0)
+    return labels_BN / labels_BN.sum(1, keepdim=True), confidence_B
+
+
+class ASCL(Method):
+    """Adaptive Soft Contrastive Learning.
+
+    With q, k the unit vectors of student and teacher, n_j the rows of the queue, and kappa the number of neighbours:
+
+        p = softmax_j(k . n_j / Tt),   c = 1 - H(p) / ln K,   s_j = min(1, kappa c p_j)
+        y = (1, s_1 ... s_K) / sum,    L = mean cross-entropy( y, softmax((q.k, q.n_1 ... q.n_K) / Ts) )
+
+    A teacher that is sure where the picture belongs makes its neighbours positives, too; an unsure one leaves MoCo. In
+    the BYOL form the rows are the other keys of the batch, and L = mean 2 - 2 h . sum_j y_j k_j with h the prediction.
+
+    Order inside a step: teacher moves, both look, target and loss with the queue as it was, then the keys enter it.
+
+    Feng, Patras: Adaptive Soft Contrastive Learning, ICPR 2022, arXiv 2207.11163, section 3.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Adaptive Soft Contrastive Learning",
+        paper="Feng, Patras. Adaptive Soft Contrastive Learning. ICPR 2022, arXiv 2207.11163",
+        summary="When many pictures are of the same kind: MoCo that takes near neighbours for positives as far as it "
+        "is sure of them, with no threshold to set.",
+        memory="queue",
+        status="experimental",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of ASCL. The defaults are those of the small preset."""
+
+        queue_size: int = 4096
+        """Rows of the queue, K. The confidence is relative to ln K. Of no effect in the BYOL form."""
+        form: Literal["moco", "byol"] = "moco"
+        """Contrast with a queue, or prediction of the keys of the batch."""
+        target: Target = "ascl"
+        """Labels of the neighbours: soft (ascl), c (ahcl), 1 (hard), or none (normal: plain MoCo or BYOL)."""
+        neighbours: int = 5
+        """kappa: how many neighbours count as much as the positive at most; 1 in most published runs."""
+        temperature_student: float = 0.1
+        """Ts: divides the student's similarities. Of no effect in the BYOL form."""
+        temperature_teacher: float = 0.05
+        """Tt: divides the teacher's similarities. Half of Ts; at equal temperatures there is little effect."""
+        momentum: float = 0.99
+        """m: share of its old weights that the teacher keeps at each step."""
+        hidden: int = 512
+        """Width of the hidden layer of the projector, which has no batch norm; 2048 in the paper."""
+        embedding: int = 128
+        """Length D of the embedding."""
+        split_batch_norm: int = 8
+        """Groups that batch statistics are computed in; 1 turns it off."""
+        shuffle: bool = False
+        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
+        views: PairPolicy = "weak/strong"
+        """Teacher/student views."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+
+        def __post_init__(self) -> None:
+            at_least("queue_size", self.queue_size, 1)
+            one_of("form", self.form, ("moco", "byol"))
+            one_of("target", self.target, get_args(Target))
+            between("neighbours", self.neighbours, 1, self.queue_size)
+            positive("temperature_student", self.temperature_student)
+            positive("temperature_teacher", self.temperature_teacher)
+            between("momentum", self.momentum, 0.0, 1.0)
+            at_least("hidden", self.hidden, 1)
+            at_least("embedding", self.embedding, 1)
+            at_least("split_batch_norm", self.split_batch_norm, 1)
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        norms.convert(encoder, split=settings.split_batch_norm)
+        dim = settings.embedding
+        self.student = nn.Sequential(encoder, heads.mlp([encoder.features, settings.hidden, dim], hidden_norm=None))
+        self.teacher = Momentum(self.student)
+        if settings.form == "byol":
+            self.predictor = heads.mlp([dim, 4 * dim, dim])
+        else:
+            self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
+        self.views = teacher_student(
+            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
+        )
+
+    def before_step(self, progress: Progress) -> None:
+        """Move the teacher towards the student as it was before this step's update."""
+        self.teacher.update(self.student, self.settings.momentum)
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """Student and teacher look; then the loss of the form."""
+        z_BD = self.student(views["student"].image)
+        image = views["teacher"].image
+        k_BD = unit(shuffled(self.teacher, image) if self.settings.shuffle else self.teacher(image))
+        return self.predicted(z_BD, k_BD) if self.settings.form == "byol" else self.contrasted(z_BD, k_BD, batch)
+
+    def contrasted(self, q_BD: Tensor, k_BD: Tensor, batch: Batch) -> Terms:
+        """Contrast against the queue as it was; then the keys enter it."""
+        settings, labels = self.settings, batch.labels
+        soft = adaptive_contrast(
+            q_BD,
+            k_BD,
+            self.queue.rows,
+            settings.temperature_student,
+            settings.temperature_teacher,
+            neighbours=settings.neighbours,
+            target=settings.target,
+        )
+        entropy = (1.0 - soft.confidence.mean()) * math.log(self.queue.size)
+        parts = {"confidence": soft.confidence.mean(), "teacher_entropy": entropy}
+        if labels is not None:
+            parts["purity"] = purity(labels, self.queue.column("label")[soft.neighbours])
+        self.queue.push(gather(k_BD), label=None if labels is None else gather(labels))
+        return Terms(soft.loss, parts, q_BD.detach())
+
+    def predicted(self, z_BD: Tensor, k_BD: Tensor) -> Terms:
+        """Distance of the prediction to the weighted keys of the batch."""
+        settings, keys_ND = self.settings, gather(k_BD)
+        h_BD = self.predictor(z_BD)
+        labels_BN, confidence_B = batch_targets(
+            k_BD,
+            keys_ND,
+            own_columns(k_BD, len(keys_ND)),
+            settings.temperature_teacher,
+            neighbours=settings.neighbours,
+            target=settings.target,
+        )
+        target_BD = similarities(labels_BN, keys_ND.T)  # their product, which autocast leaves alone
+        loss = pull(h_BD, target_BD)
+        return Terms(loss, {"confidence": confidence_B.mean()}, h_BD.detach())
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Student and teacher, each with its own running statistics."""
+        return {"student": self.student[0], "teacher": self.teacher.network.get_submodule("0")}
+
+    _cifar: ClassVar = Settings(neighbours=1, hidden=2048)
+    _small_pictures: ClassVar = Optimisation(
+        learning_rate=0.03, weight_decay=5e-4, warmup=5 / 200, batch_size=256, epochs=200
+    )
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, warmup=0.025, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "cifar": Preset(
+            settings=_cifar,
+            optimisation=_small_pictures,
+            note="the published recipe for CIFAR-10, STL-10 and Tiny ImageNet, ResNet-18; 5 neighbours for CIFAR-100",
+        ),
+        "cifar_byol": Preset(
+            settings=replace(_cifar, form="byol"),
+            optimisation=_small_pictures,
+            note="the published BYOL form, CIFAR, ResNet-18",
+        ),
+        "imagenet": Preset(
+            settings=Settings(
+                queue_size=65_536, neighbours=1, momentum=0.999, hidden=2048, split_batch_norm=1, shuffle=True
+            ),
+            optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
+            note="the published recipe, ImageNet, ResNet-50; the teacher's view is not stated, weak is assumed",
+        ),
+    }

@@ -1,0 +1,191 @@
+"""XMoCo: MoCo v2 that also wants the similarity of any two pictures to survive augmentation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from likewise.distributed import gather, gather_with_gradient, shuffled
+from likewise.encoders import Encoder, heads, norms
+from likewise.memory import LABEL, Queue
+from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import contrast, own_columns, similarities, unit
+from likewise.teachers import Momentum, with_statistics_of
+from likewise.views import strong
+from likewise.views.pair import SMALL_PICTURE
+
+Form = Literal["symmetric", "teacher", "queue"]
+
+
+def cross_consistency(query_BD: Tensor, key_BD: Tensor, *, form: Literal["symmetric", "teacher"]) -> Tensor:
+    """Mean squared change of the similarity of two pictures of the batch from one pair of views to another.
+
+    With S_ij = q_i . k_j over the global batch, mean over i != j of (S_ij - S_ji)^2 (symmetric; gradient through both
+    q_i and q_j) or (q_i . k_j - k_i . k_j)^2 (teacher). No gradient goes to the keys.
+    """
+    q_BD, k_BD = unit(query_BD), unit(key_BD).detach()
+    k_ND = gather(k_BD)
+    seen_BN = similarities(q_BD, k_ND)
+    other_BN = similarities(k_BD, gather_with_gradient(q_BD) if form == "symmetric" else k_ND)
+    square_BN = (seen_BN - other_BN).square().masked_fill(own_columns(q_BD, len(k_ND)), 0.0)
+    return square_BN.sum() / (len(q_BD) * (len(k_ND) - 1))
+
+
+def queue_consistency(query_BD: Tensor, key_BD: Tensor, memory_KD: Tensor) -> Tensor:
+    """Mean over pictures and rows of the memory of (q . n - k . n)^2 = (q - k)' N'N (q - k) / K, without B x K."""
+    change_BD = unit(query_BD) - unit(key_BD).detach()
+    rows_KD = memory_KD.to(change_BD.dtype)
+    gram_DD = similarities(rows_KD.T, rows_KD.T)
+    return (similarities(change_BD, gram_DD.T) * change_BD).sum(1).mean() / len(rows_KD)
+
+
+def uniformity(query_BD: Tensor, key_BD: Tensor, temperature: float) -> Tensor:
+    """KL(uniform || u_i), mean over the batch, of u_i = softmax over j != i of q_i . k_j / T; 0 if all are alike."""
+    q_BD, k_ND = unit(query_BD), gather(unit(key_BD).detach())
+    own_BN = own_columns(q_BD, len(k_ND))
+    others = len(k_ND) - 1
+    logits_BN = similarities(q_BD, k_ND, temperature)
+    all_B = logits_BN.masked_fill(own_BN, -torch.inf).logsumexp(1)
+    return (all_B - logits_BN.masked_fill(own_BN, 0.0).sum(1) / others).mean() - math.log(others)
+
+
+class XMoCo(Method):
+    """Extended Momentum Contrast, in our reading.
+
+    MoCo v2 with two further wishes for the similarities S_ij = q_i . k_j of the pictures of a batch:
+
+        L = L_nce + lambda_c mean_{i != j} (S_ij - S_ji)^2 + lambda_u mean_i KL( uniform || softmax_{j != i} S_ij / Tu )
+
+    Picture A is as similar to B whichever augmentation of each is looked at, and no negative is favoured. Only the
+    abstract of the paper was at hand: that there are these two terms is certain, their exact form and all constants
+    are ours, and each is a setting.
+
+    Order inside a step, as in MoCo v2: key encoder moves, both look, losses with the queue as it was, then the keys
+    enter the queue.
+
+    Seyfi, Banitalebi-Dehkordi, Zhang: Extending Momentum Contrast with Cross Similarity Consistency Regularization,
+    IEEE TCSVT 32(10), 2022, arXiv 2206.04676.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Extended Momentum Contrast",
+        paper="Seyfi, Banitalebi-Dehkordi, Zhang. Extending Momentum Contrast with Cross Similarity Consistency "
+        "Regularization. IEEE TCSVT 32(10), 2022, arXiv 2206.04676",
+        summary="A cheap addition to MoCo v2 where relations between pictures matter; our reading of the abstract.",
+        memory="queue",
+        smallest_batch=2,
+        status="experimental",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of XMoCo. The defaults are those of the small preset."""
+
+        queue_size: int = 4096
+        """Negative keys, K."""
+        consistency: Form = "symmetric"
+        """What a similarity is held to: the other pair of views, the key encoder's, or the same over the queue."""
+        weight_cross: float = 1.0
+        """lambda_c: weight of the consistency; not known from the paper."""
+        weight_uniform: float = 0.1
+        """lambda_u: weight of the uniformity; not known from the paper. A large one works against grouping."""
+        temperature: float = 0.2
+        """T: divides the similarities of the contrast."""
+        temperature_uniform: float = 0.2
+        """Tu: divides those of the uniformity; not known from the paper."""
+        momentum: float = 0.99
+        """m: share of its old weights that the key encoder keeps at each step."""
+        symmetric: bool = False
+        """Mean of the losses of both directions, with both views' keys entering the queue."""
+        embedding: int = 128
+        """Length D of queries and keys."""
+        split_batch_norm: int = 8
+        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
+        shuffle: bool = False
+        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a crop covers."""
+
+        def __post_init__(self) -> None:
+            at_least("queue_size", self.queue_size, 1)
+            one_of("consistency", self.consistency, get_args(Form))
+            at_least("weight_cross", self.weight_cross, 0.0)
+            at_least("weight_uniform", self.weight_uniform, 0.0)
+            positive("temperature", self.temperature)
+            positive("temperature_uniform", self.temperature_uniform)
+            between("momentum", self.momentum, 0.0, 1.0)
+            at_least("embedding", self.embedding, 1)
+            at_least("split_batch_norm", self.split_batch_norm, 1)
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        norms.convert(encoder, split=settings.split_batch_norm)
+        features, dim = encoder.features, settings.embedding
+        self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
+        self.teacher = Momentum(self.student)
+        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
+        policy = strong(
+            facts.image_size,
+            mean=facts.mean,
+            std=facts.std,
+            scale=settings.crop_scale,
+            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
+        )
+        self.views = {"first": policy, "second": policy}
+
+    def before_step(self, progress: Progress) -> None:
+        """Move the key encoder towards the query encoder as it was before this step's update."""
+        self.teacher.update(self.student, self.settings.momentum)
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """The three terms against batch and queue; then the keys enter the queue."""
+        first, second = views["first"].image, views["second"].image
+        q_BD, k_BD = self.student(first), self._key(second)
+        loss, parts = self.loss(q_BD, k_BD)
+        keys = [k_BD]
+        if self.settings.symmetric:
+            keys.append(self._key(first))
+            loss = (loss + self.loss(self.student(second), keys[1])[0]) / 2
+        labels = None if batch.labels is None else gather(batch.labels)
+        for key_BD in keys:
+            self.queue.push(gather(key_BD), label=labels)
+        return Terms(loss, parts, q_BD.detach())
+
+    def loss(self, q_BD: Tensor, k_BD: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of the terms, and each alone."""
+        settings, rows_KD = self.settings, self.queue.rows
+        if settings.consistency == "queue":
+            cross = queue_consistency(q_BD, k_BD, rows_KD)
+        else:
+            cross = cross_consistency(q_BD, k_BD, form=settings.consistency)
+        uniform = uniformity(q_BD, k_BD, settings.temperature_uniform)
+        nce = contrast(q_BD, k_BD, rows_KD, settings.temperature)
+        parts = {"contrast": nce.detach(), "consistency": cross.detach(), "uniformity": uniform.detach()}
+        return nce + settings.weight_cross * cross + settings.weight_uniform * uniform, parts
+
+    def _key(self, image: Tensor) -> Tensor:
+        return unit(shuffled(self.teacher, image) if self.settings.shuffle else self.teacher(image))
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Query encoder as student, key encoder as teacher."""
+        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
+        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "imagenet": Preset(
+            settings=Settings(queue_size=65_536, momentum=0.999, split_batch_norm=1, shuffle=True),
+            optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
+            note="MoCo v2's recipe, ImageNet, ResNet-50, with our weights: the paper's are not known",
+        ),
+    }
