@@ -122,7 +122,7 @@ def test_labels_are_asked_for(kind: type[CMSF | CMSFSemi]) -> None:
     ("changes", "text"),
     [
         ({"constraint": "cluster"}, "did you mean 'clusters'"),
-        ({"topk_prime": 3}, "topk_prime=3 is out of range: allowed is 5 to 4096"),
+        ({"topk_prime": 3}, "topk_prime=3 is too small: allowed is 5 or more"),
         ({"few": "some"}, "unknown few 'some'"),
     ],
 )

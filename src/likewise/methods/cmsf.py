@@ -113,7 +113,7 @@ class CMSF(Method):
         topk: int = 5
         """k: neighbours that an embedding is pulled to, the teacher's own vector among them."""
         topk_prime: int = 10
-        """k' of 2q: rows found by the earlier embeddings, of which k are taken. At least k; the published run has 5."""
+        """k' of 2q: rows found by the earlier embeddings, of which k are taken; at least k. The published run has 5."""
         clusters: int = 0
         """Clusters of k-means; 0 stands for one for every 25 pictures."""
         kmeans_iterations: int = 10
@@ -139,8 +139,7 @@ class CMSF(Method):
             at_least("queue_size", self.queue_size, 1)
             one_of("constraint", self.constraint, get_args(Kind))
             between("topk", self.topk, 1, self.queue_size)
-            if self.constraint == "2q":
-                between("topk_prime", self.topk_prime, self.topk, self.queue_size)
+            at_least("topk_prime", self.topk_prime, self.topk if self.constraint == "2q" else 1)
             at_least("clusters", self.clusters, 0)
             at_least("kmeans_iterations", self.kmeans_iterations, 1)
             one_of("same_label", self.same_label, ("nearest", "all"))

@@ -68,7 +68,7 @@ class EarlierView(Constraint):
         candidates = neighbours(
             history.older(batch.index),
             history.older(image_K),
-            self.topk_prime,
+            min(self.topk_prime, memory.size),
             exclude=lambda start, stop: barred_K[start:stop].expand(len(teacher_BD), -1),
         )
         found = among(teacher_BD, memory.rows, candidates, plain.rows.shape[1])
