@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, positive
+from likewise.methods.checks import at_least, between, one_of, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.similarity import distill, purity, unit
+from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, with_statistics_of
 from likewise.views.pair import PairPolicy, teacher_student
+
+WATCHED = 5
+"""Nearest rows whose labels are compared with the picture's, for a curve."""
+
+Predictor = Literal["wide", "plain", "none"]
+
+
+def predictor(form: Predictor, features: int, dim: int) -> nn.Module:
+    """The student's last head, D -> D, with F = `features`."""
+    if form == "none":
+        return nn.Identity()
+    if form == "wide":
+        return heads.mlp([dim, 2 * features, dim])
+    return heads.mlp([dim, features, dim], hidden_bias=False)
 
 
 class ISD(Method):
@@ -33,6 +47,11 @@ class ISD(Method):
     enter the memory. The published code moves the teacher between the two forward passes, which is the same: the
     student's pass changes no parameter.
 
+    What the small preset does otherwise, since in a few minutes a young teacher finds all pictures alike, and a student
+    that copies this learns nothing: `entropy` lets Tt follow, so that a target always names a few rows; with
+    `enqueue=before` a picture's own vector is one of them; `centred` embeddings fill the sphere from the first step; a
+    short queue and a quick teacher suit the few steps. The presets r18 and plus are the paper's.
+
     Tejankar, Koohpayegani, Pillai, Favaro, Pirsiavash: ISD, ICCV 2021, arXiv 2012.09259, section 3.
     """
 
@@ -50,21 +69,27 @@ class ISD(Method):
     class Settings:
         """Settings of ISD. The defaults are those of the small preset."""
 
-        queue_size: int = 4096
+        queue_size: int = 512
         """Rows of the memory, K. Smaller than the data set, so that no picture is in it twice."""
-        temperature_student: float = 0.1
+        enqueue: Literal["before", "after"] = "before"
+        """Whether the teacher's vectors enter the memory before the loss, each a row of its own target, or after it."""
+        temperature_student: float = 0.2
         """Ts: divides the student's similarities."""
         temperature_teacher: float = 0.02
         """Tt: divides the teacher's similarities. Sharper than Ts, only the nearest rows stay in the target."""
-        momentum: float = 0.99
+        entropy: float = 1.0
+        """Nats that the teacher's distribution is kept at: Tt begins as given and follows. 0 keeps Tt, as the paper."""
+        momentum: float = 0.7
         """m: share of its old weights that the teacher keeps at each step."""
         projector: bool = True
         """A two-layer head F - 2F - D on student and teacher. Without it the pooled features are compared (D = F)."""
         embedding: int = 64
         """D with a projector; 0 stands for a quarter of the encoder's features F."""
-        predictor: Literal["wide", "plain"] = "wide"
+        centred: bool = True
+        """A last normalisation over the batch, without weights, behind the projector."""
+        predictor: Predictor = "none"
         """Student only. wide: D - 2F - D with biases. plain: F - F - F, the first layer without bias."""
-        views: PairPolicy = "weak/strong"
+        views: PairPolicy = "strong/strong"
         """Teacher/student views."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
         """Smallest and largest share of the picture that a crop covers."""
@@ -75,22 +100,23 @@ class ISD(Method):
             at_least("queue_size", self.queue_size, 1)
             positive("temperature_student", self.temperature_student)
             positive("temperature_teacher", self.temperature_teacher)
+            at_least("entropy", self.entropy, 0.0)
             between("momentum", self.momentum, 0.0, 1.0)
             at_least("embedding", self.embedding, 0)
+            one_of("enqueue", self.enqueue, ("before", "after"))
+            one_of("predictor", self.predictor, get_args(Predictor))
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
         features = encoder.features
         dim = (settings.embedding or features // 4) if settings.projector else features
-        projector = heads.mlp([features, 2 * features, dim]) if settings.projector else nn.Identity()
+        last: heads.LastNorm | None = "batch_no_affine" if settings.centred else None
+        projector = heads.mlp([features, 2 * features, dim], last_norm=last) if settings.projector else nn.Identity()
         self.student = nn.Sequential(encoder, projector)
-        self.predictor = (
-            heads.mlp([dim, 2 * features, dim])
-            if settings.predictor == "wide"
-            else heads.mlp([dim, features, dim], hidden_bias=False)
-        )
+        self.predictor = predictor(settings.predictor, features, dim)
         self.teacher = Momentum(self.student)
+        self.temperature = Temperature(settings.temperature_teacher, settings.entropy)
         self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL}, noise=settings.noise)
         self.views = teacher_student(
             settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
@@ -101,28 +127,48 @@ class ISD(Method):
         self.teacher.update(self.student, self.settings.momentum)
 
     def step(self, views: Views, batch: Batch) -> Terms:
-        """KL between the teacher's and the student's view of the memory; then the teacher's vectors enter it."""
+        """KL between the teacher's and the student's view of the memory, which the teacher's vectors enter."""
         q_BD = self.predictor(self.student(views["student"].image))
-        k_BD = self.teacher(views["teacher"].image)
+        k_BD = unit(self.teacher(views["teacher"].image))
+        own = 1 if self.settings.enqueue == "before" else 0  # the nearest row is then the picture itself
+        if own:
+            self._remember(k_BD, batch)
         told = distill(
             q_BD,
             k_BD,
             self.queue.rows,
             self.settings.temperature_student,
-            self.settings.temperature_teacher,
-            top=min(5, self.queue.size),
+            self.temperature.now(),
+            top=min(WATCHED + own, self.queue.size),
         )
         parts = {"teacher_entropy": told.teacher_entropy}
-        labels = batch.labels
-        if labels is not None and told.neighbours is not None:
-            parts["purity"] = purity(labels, self.queue.column("label")[told.neighbours])
-        self.queue.push(gather(unit(k_BD)), label=None if labels is None else gather(labels))
+        if batch.labels is not None and told.neighbours is not None:
+            parts["purity"] = purity(batch.labels, self.queue.column("label")[told.neighbours[:, own:]])
+        if not own:
+            self._remember(k_BD, batch)
+        self.temperature.follow(told.teacher_entropy)
         return Terms(told.loss, parts, q_BD.detach())
+
+    def _remember(self, k_BD: Tensor, batch: Batch) -> None:
+        self.queue.push(gather(k_BD), label=None if batch.labels is None else gather(batch.labels))
 
     def encoders(self) -> dict[str, nn.Module]:
         """Student, and teacher with the student's running statistics, as both are evaluated officially."""
         student, teacher = self.student[0], self.teacher.network.get_submodule("0")
         return {"student": student, "teacher": with_statistics_of(teacher, student)}
+
+    _paper: ClassVar = Settings(
+        queue_size=128_000,
+        enqueue="after",
+        temperature_student=0.1,
+        temperature_teacher=0.01,
+        entropy=0.0,
+        momentum=0.99,
+        embedding=0,
+        centred=False,
+        predictor="wide",
+        views="weak/strong",
+    )
 
     presets: ClassVar = {
         "small": Preset(
@@ -131,8 +177,8 @@ class ISD(Method):
             note="tuned for pictures up to 64 px and minutes of training; see docs/performance.md",
         ),
         "r18": Preset(
-            settings=Settings(
-                queue_size=128_000,
+            settings=replace(
+                _paper,
                 temperature_student=0.02,
                 temperature_teacher=0.02,
                 momentum=0.999,
@@ -152,8 +198,13 @@ class ISD(Method):
             note="the published ResNet-18 recipe, ImageNet",
         ),
         "plus": Preset(
-            settings=Settings(queue_size=128_000, temperature_teacher=0.01, embedding=0),
+            settings=_paper,
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published ResNet-50 recipe, ImageNet",
+        ),
+        "proposed": Preset(
+            settings=replace(_paper, queue_size=4096, temperature_teacher=0.02, embedding=64),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=128, epochs=30),
+            note="the published form, only scaled down to narrow encoders and pictures up to 64 px",
         ),
     }

@@ -4,6 +4,7 @@ from likewise.similarity.batch import contrast_in_batch, nt_xent, own_columns
 from likewise.similarity.constrained import Few, among, average, average_of_all, outside, ranks
 from likewise.similarity.losses import Distillation, contrast, cross_entropy, distill, pull
 from likewise.similarity.read import Exclude, Neighbours, Read, neighbours, purity, read, similarities, unit
+from likewise.similarity.temperature import Temperature
 
 __all__ = [
     "Distillation",
@@ -11,6 +12,7 @@ __all__ = [
     "Few",
     "Neighbours",
     "Read",
+    "Temperature",
     "among",
     "average",
     "average_of_all",

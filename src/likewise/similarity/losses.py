@@ -32,7 +32,7 @@ def distill(
     teacher_BE: Tensor,
     memory_KE: Tensor,
     temperature_student: float,
-    temperature_teacher: float,
+    temperature_teacher: float | Tensor,
     *,
     student_memory_KD: Tensor | None = None,
     own_BE: Tensor | None = None,

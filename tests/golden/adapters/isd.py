@@ -64,6 +64,9 @@ def traced_method(v: Vectors) -> ISD:
     size, dim = v["queue"].shape
     settings = ISD.Settings(
         queue_size=size,
+        enqueue="after",
+        entropy=0.0,
+        predictor="wide",
         temperature_student=v.number("temperature_student"),
         temperature_teacher=v.number("temperature_teacher"),
         momentum=v.number("trace_ema_momentum"),
