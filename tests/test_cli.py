@@ -118,6 +118,9 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["train", "photos", "--topk", "3"], "unknown option '--topk'"),
         (["evaluate", "nowhere"], "nowhere"),
         (["export", "nowhere", "--format", "onnx", "--out", "x"], "nowhere"),
+        (["compare"], "needs runs"),
+        (["compare", "nowhere"], "nowhere"),
+        (["compare", "nowhere", "--html", "photos"], "photos exists"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -56,12 +56,17 @@ def test_labels_name_what_differs_and_not_what_follows_from_the_method(make_run:
     assert "temperature (0.1, 0.2)" in found.to_text()
 
 
+def test_a_setting_that_an_older_version_did_not_have_is_no_difference(make_run: MakeRun) -> None:
+    found = compare(make_run("a", said(90)), make_run("b", said(80), seed=1, newer=True))
+    assert [len(group.entries) for group in found.groups] == [2]
+
+
 def test_two_single_runs_are_tested_by_mcnemar(make_run: MakeRun) -> None:
     found = compare(make_run("a", said(list(range(50, 150)))), make_run("b", said(list(range(60, 200))), queue_size=8))
     (contrast,) = found.contrasts
     assert contrast.seeds is None
     assert contrast.pictures is not None
-    assert "50 only the second gets right, 10 only the first" in contrast.pictures.how
+    assert "of 200 pictures 50 against 10 only one gets right" in contrast.pictures.how
     assert "leads" in found.to_text()
 
 

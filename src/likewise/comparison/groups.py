@@ -9,7 +9,7 @@ from typing import Any
 from likewise.comparison.entries import Entry, distinct
 from likewise.report.numbers import plain
 
-_MISSING = object()
+_MISSING = "not there"
 _LAST = ("precision", "device", "sync_batch_norm", "data.fingerprint", "data.images")
 """Differences that rarely explain anything."""
 _EXPLAINING = {"method", "variant", "data"}
@@ -32,7 +32,8 @@ def grouped(entries: Sequence[Entry]) -> list[Group]:
     names = differences(entries)
     together: dict[str, list[Entry]] = {}
     for entry in entries:
-        key = repr(sorted(entry.settings.items(), key=lambda pair: pair[0]))
+        # By what differs, not by all settings: a later version may have more of them.
+        key = repr([entry.settings.get(name, _MISSING) for name in names])
         together.setdefault(key, []).append(entry)
     shown = telling(entries, names)
     labels = [_label(group[0], shown) for group in together.values()]

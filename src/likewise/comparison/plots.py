@@ -30,7 +30,8 @@ def efficiency_chart(comparison: Comparison) -> str:
     curves = comparison.efficiency
     if not curves:
         return ""
-    note = f"Bands: deviation over draws and runs. {curves[0].protocol}."
+    protocol = curves[0].protocol
+    note = f"Bands: deviation over draws and runs. {protocol[:1].upper()}{protocol[1:]}."
     return overlay(TITLE, efficiency_series(curves), x_label=X_LABEL, note=note, form=whole, log_x=True, large=True)
 
 

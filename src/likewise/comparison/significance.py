@@ -43,7 +43,7 @@ def mcnemar(first_Q: NDArray[np.bool_], second_Q: NDArray[np.bool_]) -> Test:
     spread = math.sqrt(max(0.0, won + lost - (won - lost) ** 2 / count)) / count
     reach = float(stats.norm.ppf(0.5 + LEVEL / 2)) * spread
     p = float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
-    how = f"McNemar, exact, {count:,} pictures: {won:,} only the second gets right, {lost:,} only the first"
+    how = f"McNemar, exact: of {count:,} pictures {won:,} against {lost:,} only one gets right"
     return Test(difference, difference - reach, difference + reach, p, how)
 
 

@@ -11,7 +11,8 @@ from likewise.report.markup import tag, text
 from likewise.report.numbers import short, ticks
 
 POINTS = 200
-COLOURS = 12
+COLOURS = 13
+"""In the palette; the last is grey."""
 _LINE = 13.0
 """Least distance between two names."""
 
@@ -113,7 +114,7 @@ def _few(one: Series) -> tuple[list[float], list[float]]:
 def _frame(series: Sequence[Series], *, log_x: bool, large: bool) -> _Frame:
     width, height = (1000.0, 430.0) if large else (520.0, 260.0)
     longest = max(len(one.name) for one in series)
-    right = min(0.36 * width, 16.0 + 6.6 * longest)
+    right = min(0.36 * width, 18.0 + (8.4 if large else 7.2) * longest)
     highs = [y + s for one in series for y, s in zip(one.y, one.spread or [0.0] * len(one.y), strict=True)]
     lows = [y - s for one in series for y, s in zip(one.y, one.spread or [0.0] * len(one.y), strict=True)]
     low, high = _without_outliers(lows, highs)
@@ -182,10 +183,10 @@ def _names(frame: _Frame, series: Sequence[Series]) -> str:
             limit = frame.bottom + 4 if place == len(heights) - 1 else heights[place + 1] - _LINE
             heights[place] = min(heights[place], limit)
     words = []
+    most = int((frame.right - 18.0) / (8.4 if frame.width > 600 else 7.2))
     for height, (_, number) in zip(heights, ends, strict=True):
         one = series[number]
+        name = one.name if len(one.name) <= most else one.name[: most - 1] + "\u2026"
         x = frame.x(one.x[-1]) + 8
-        words.append(
-            f'<text class="name k{one.colour % COLOURS}" x="{x:.1f}" y="{height + 4:.1f}">{text(one.name)}</text>'
-        )
+        words.append(f'<text class="name k{one.colour % COLOURS}" x="{x:.1f}" y="{height + 4:.1f}">{text(name)}</text>')
     return "".join(words)
