@@ -80,6 +80,32 @@ def test_prototypes_score_cosines_until_their_gain_is_learned() -> None:
     assert heads.WeightNormalisedLinear(6, 10, train_gain=True).weight_g.requires_grad
 
 
+def test_prototypes_return_to_the_sphere() -> None:
+    layer = heads.Prototypes(6, 10)
+    torch.testing.assert_close(layer.weight.norm(dim=1), torch.ones(10))
+    direction = layer.weight.detach().clone()
+    with torch.no_grad():
+        layer.weight.mul_(3)
+    layer.normalise()
+    torch.testing.assert_close(layer.weight.detach(), direction)
+    z = torch.randn(4, 6)
+    torch.testing.assert_close(layer(z), z @ direction.T)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_held_layer_stays_although_momentum_and_decay_pull(held: bool) -> None:
+    layer = heads.Prototypes(6, 10)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    layer(torch.randn(4, 6)).sum().backward()
+    optimizer.step()
+    before = layer.weight.detach().clone()
+    layer(torch.randn(4, 6)).sum().backward()
+    if held:
+        heads.hold(layer)
+    optimizer.step()
+    assert layer.weight.equal(before) == held
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -77,6 +77,36 @@ def initialise(head: nn.Module, std: float, *, truncated: bool = False) -> nn.Mo
     return head
 
 
+class Prototypes(nn.Module):
+    """K unit vectors that embeddings are compared with; `normalise` puts them back on the sphere before a step (swav).
+
+    The gradient is that of the weights as they are, unlike in `WeightNormalisedLinear`: a step may leave the sphere.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """Draw K = `outputs` prototypes of `inputs` dimensions, uniform directions."""
+        super().__init__()
+        self.weight = nn.Parameter(F.normalize(torch.randn(outputs, inputs), dim=1))
+
+    @torch.no_grad()
+    def normalise(self) -> None:
+        """Give every prototype unit length, in place."""
+        self.weight.copy_(F.normalize(self.weight, dim=1))
+
+    def forward(self, z_BD: Tensor) -> Tensor:
+        """(B, D) -> (B, K) scores."""
+        return F.linear(z_BD, self.weight)
+
+
+def hold(layer: nn.Module) -> None:
+    """Drop the gradients of `layer`, so that an optimiser leaves it where it is.
+
+    A gradient of zero would not do: decay and momentum would move the weights all the same.
+    """
+    for parameter in layer.parameters():
+        parameter.grad = None
+
+
 class WeightNormalisedLinear(nn.Module):
     """Scores against prototypes of fixed length: logit_k = g_k (v_k / |v_k|) . z, without bias.
 

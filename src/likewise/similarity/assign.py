@@ -68,7 +68,7 @@ def mira(
     if not 0 <= beta < 1:
         raise InputError(f"mira needs a beta from 0 to below 1, not {beta}")
     log_a_BK = (_accurate(scores_BK) / (temperature * (1 - beta))).log_softmax(dim=1)
-    log_count = math.log(_count(log_a_BK, gather))
+    log_count = _log_count(log_a_BK, gather)
     log_v_1K = _log_sum(log_a_BK, gather) - log_count
     for _ in range(iterations):
         log_z_B1 = (log_a_BK - beta * log_v_1K).logsumexp(dim=1, keepdim=True)
@@ -86,7 +86,9 @@ def _log_sum(log_BK: Tensor, gather: Gather | None) -> Tensor:
     return own_1K if gather is None else gather(own_1K).logsumexp(dim=0, keepdim=True)
 
 
-def _count(x_BK: Tensor, gather: Gather | None) -> int:
-    """Rows of all processes."""
-    own = torch.tensor([len(x_BK)], device=x_BK.device)
-    return int((own if gather is None else gather(own)).sum())
+def _log_count(x_BK: Tensor, gather: Gather | None) -> Tensor | float:
+    """Logarithm of the number of rows of all processes; of several it stays on the device, so that nothing waits."""
+    if gather is None:
+        return math.log(len(x_BK))
+    own = torch.full((1,), len(x_BK), device=x_BK.device, dtype=x_BK.dtype)
+    return gather(own).sum().log()

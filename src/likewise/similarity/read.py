@@ -43,7 +43,7 @@ class Read(NamedTuple):
 
 def unit(x_BD: Tensor) -> Tensor:
     """Rows of unit norm, in float32 or better: half precision is too coarse for logits divided by a temperature."""
-    return functional.normalize(x_BD if x_BD.dtype == torch.float64 else x_BD.float(), dim=1)
+    return functional.normalize(x_BD if x_BD.dtype == torch.float64 else x_BD.float(), dim=-1)
 
 
 def read(

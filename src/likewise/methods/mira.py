@@ -1,0 +1,201 @@
+"""MIRA: the targets of a batch are those close to the teacher's that say most about which picture is which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from likewise.distributed import gather
+from likewise.encoders import Encoder, heads
+from likewise.encoders.crops import MultiCrop, small_side
+from likewise.errors import InputError
+from likewise.methods.checks import at_least, between, positive
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.similarity import similarities, unit
+from likewise.similarity.across_views import across_views, entropies
+from likewise.similarity.assign import mira
+from likewise.teachers import Momentum
+from likewise.training.schedules import cosine, rising_momentum
+from likewise.views.crops import unequal_crops
+
+TAUGHT = 2
+"""Views that the teacher looks at: the large ones."""
+
+
+class MIRA(Method):
+    """Mutual Information Regularized Assignment.
+
+    Like SwAV it clusters online, but clusters need not be of equal size. The teacher's probabilities p of a batch
+    become targets W, rows summing to 1, that stay near p while telling the pictures apart:
+
+        W = argmin (1/n) sum_i KL(w_i || p_i) - beta I(W),   I(W) = H(mean_i w_i) - (1/n) sum_i H(w_i)
+
+    which a fixed point finds (`likewise.similarity.assign.mira`). With student scores s against C unit prototypes,
+
+        L = mean over large views i and views v != i of the cross-entropy of softmax(s_v / Ts) with W_i.
+
+    The prototypes are the student's own on both sides. No queue, no centring, no predictor.
+
+    Order inside a step: the teacher (encoder and projector) moves, then all look.
+
+    Lee, Choi, Kim, Chung: Unsupervised Visual Representation Learning via Mutual Information Regularized Assignment,
+    NeurIPS 2022, arXiv 2211.02284, section 3.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Mutual Information Regularized Assignment",
+        paper="Lee, Choi, Kim, Chung. Unsupervised Visual Representation Learning via Mutual Information Regularized "
+        "Assignment. NeurIPS 2022, arXiv 2211.02284",
+        summary="Online clustering for unbalanced data: clusters may differ in size, and little needs tuning against "
+        "collapse.",
+        memory="prototypes",
+        status="experimental",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of MIRA. The defaults are those of the small preset."""
+
+        prototypes: int = 128
+        """C. Not larger than the batch, or the mean over it is noisy."""
+        temperature_student: float = 0.1
+        """Ts: divides the student's scores."""
+        temperature_teacher: float = 0.225
+        """Tt: divides the teacher's scores; with beta the targets are as sharp as at Tt (1 - beta)."""
+        beta: float = 0.75
+        """Weight of the mutual information at the start; below 1. At 0 the targets are the teacher's own."""
+        final_beta: float = 2 / 3
+        """Weight of the mutual information at the end, reached along a cosine."""
+        iterations: int = 30
+        """Rounds of the fixed point, whose error shrinks by about beta in each."""
+        momentum: float = 0.99
+        """Share of its old weights that the teacher keeps at each step, at the start; rises to 1 over the budget."""
+        hidden: int = 512
+        """Width of the two hidden layers of the projector."""
+        embedding: int = 128
+        """Length D of the embedding."""
+        small_crops: int = 2
+        """Small views per picture, which the student alone sees, beside the two large ones."""
+        small_size: int = 0
+        """Side of small crops in pixels; 0: 3/7 of the picture's (96 of 224), half of it up to 64 px."""
+        large_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the picture that a large crop covers."""
+        small_scale: tuple[float, float] = (0.05, 0.2)
+        """Smallest and largest share of the picture that a small crop covers."""
+        frozen: float = 0.0
+        """Share of the budget in which the prototypes stay as they were drawn; officially one epoch."""
+        zero_init_residual: bool = False
+        """Start the last norm of each residual block at 0, as officially; not for pretrained encoders."""
+
+        def __post_init__(self) -> None:
+            at_least("prototypes", self.prototypes, 2)
+            positive("temperature_student", self.temperature_student)
+            positive("temperature_teacher", self.temperature_teacher)
+            for name in ("beta", "final_beta"):
+                if not 0.0 <= getattr(self, name) < 1.0:
+                    raise InputError(f"{name}={getattr(self, name)} is out of range: allowed is 0 to below 1")
+            between("momentum", self.momentum, 0.0, 1.0)
+            between("frozen", self.frozen, 0.0, 1.0)
+            for name in ("iterations", "small_crops", "small_size"):
+                at_least(name, getattr(self, name), 0)
+            for name in ("hidden", "embedding"):
+                at_least(name, getattr(self, name), 1)
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings, size, hidden = settings, facts.image_size, settings.hidden
+        if settings.zero_init_residual and not encoder.spec.pretrained:
+            zero_last_norms(encoder)
+        projector = heads.mlp([encoder.features, hidden, hidden, settings.embedding], hidden_bias=False)
+        self.student = MultiCrop(encoder, projector)
+        self.prototypes = heads.WeightNormalisedLinear(settings.embedding, settings.prototypes)
+        self.teacher = Momentum(self.student)
+        self.beta = settings.beta
+        self.views = unequal_crops(
+            size,
+            small_side(encoder, size, settings.small_size) if settings.small_crops else size,
+            settings.small_crops,
+            mean=facts.mean,
+            std=facts.std,
+            large_scale=settings.large_scale,
+            small_scale=settings.small_scale,
+        )
+
+    def before_step(self, progress: Progress) -> None:
+        """The teacher moves first; beta follows its cosine."""
+        settings = self.settings
+        self.teacher.update(self.student, rising_momentum(settings.momentum, progress.fraction))
+        self.beta = cosine(settings.beta, progress.fraction, settings.final_beta)
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """Targets of the large views from the teacher, cross-entropy of every other view with them."""
+        crops = [views[role].image for role in self.views]
+        z_VBD = unit(self.student(crops))
+        prototypes_CD = self.prototypes.prototypes()
+        targets_GBC = torch.stack([self.targets(z_BD, prototypes_CD) for z_BD in self.teacher(crops[:TAUGHT])])
+        scores_VBC = similarities(z_VBD, prototypes_CD)
+        loss = across_views(scores_VBC, targets_GBC, self.settings.temperature_student)
+        used = entropies(targets_GBC, gather)
+        return Terms(loss, {"teacher_entropy": used.each, "prototype_entropy": used.mean}, z_VBD[0].detach())
+
+    @torch.no_grad()
+    def targets(self, teacher_BD: Tensor, prototypes_CD: Tensor) -> Tensor:
+        """Assignment (B, C) of one view, solved over the pictures of all processes."""
+        return mira(
+            similarities(unit(teacher_BD), prototypes_CD),
+            temperature=self.settings.temperature_teacher,
+            beta=self.beta,
+            iterations=self.settings.iterations,
+            gather=gather,
+        )
+
+    def after_backward(self, progress: Progress) -> None:
+        """Hold the prototypes while they are frozen."""
+        if progress.fraction < self.settings.frozen:
+            heads.hold(self.prototypes)
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """Student and teacher, each with its own running statistics."""
+        return {"student": self.student.encoder, "teacher": self.teacher.network.get_submodule("encoder")}
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
+            note="narrow encoders, pictures up to 64 px",
+        ),
+        "imagenet": Preset(
+            settings=Settings(
+                prototypes=3000,
+                hidden=2048,
+                embedding=256,
+                small_crops=6,
+                large_scale=(0.14, 1.0),
+                small_scale=(0.05, 0.14),
+                frozen=1 / 400,
+                zero_init_residual=True,
+            ),
+            optimisation=Optimisation(
+                optimiser="lars",
+                learning_rate=4.8,
+                weight_decay=1e-6,
+                decay_norms_and_biases=False,
+                warmup=10 / 400,
+                warmup_from=0.3 / 4.8,
+                batch_size=4096,
+                epochs=400,
+            ),
+            note="the published recipe, ImageNet, ResNet-50, 2 x 224 + 6 x 96 px, 400 epochs",
+        ),
+    }
+
+
+def zero_last_norms(encoder: nn.Module) -> None:
+    """Let every residual block of a timm ResNet begin as the identity (arXiv 1706.02677, section 5.1)."""
+    for block in encoder.modules():
+        begin = getattr(block, "zero_init_last", None)
+        if callable(begin):
+            begin()

@@ -1,0 +1,33 @@
+"""What keeps a teacher from choosing one prototype for everything: the running mean of its scores is subtracted.
+
+G views of B pictures, K prototypes (DINO, arXiv 2104.14294, section 3.1).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from likewise.distributed import gather
+
+
+class Centre(nn.Module):
+    """The running mean of the teacher's scores, subtracted from them so that no prototype is chosen always."""
+
+    mean: Tensor
+
+    def __init__(self, prototypes: int, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(1, prototypes))
+
+    @torch.no_grad()
+    def update(self, teacher_GBK: Tensor) -> None:
+        """c <- m c + (1 - m) times the mean of the raw scores, over the teacher's views and the whole batch."""
+        batch_1K = gather(teacher_GBK.mean((0, 1)).unsqueeze(0)).mean(0, keepdim=True)
+        self.mean.lerp_(batch_1K.to(self.mean.dtype), 1.0 - self.momentum)
+
+
+def centred(teacher_GBK: Tensor, centre_1K: Tensor, temperature: float) -> Tensor:
+    """softmax((t - c) / temperature), (G, B, K): the centre keeps it from one prototype, a low temperature from all."""
+    return ((teacher_GBK.detach() - centre_1K) / temperature).softmax(2)

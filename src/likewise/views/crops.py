@@ -1,0 +1,35 @@
+"""The view policies of methods that look at two large crops and several small ones with unequal colours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from likewise.views.pair import SMALL_PICTURE
+from likewise.views.policy import Channels, Span, ViewPolicy
+from likewise.views.presets import multi_crop, strong
+
+
+def unequal_crops(
+    size: int,
+    small_size: int,
+    small_count: int,
+    *,
+    mean: Channels,
+    std: Channels,
+    large_scale: Span,
+    small_scale: Span,
+) -> dict[str, ViewPolicy]:
+    """Roles `large_0`, `large_1`, `small_0`, ...: BYOL's unequal pair, and small crops (DINO, arXiv 2104.14294).
+
+    All are bicubic, with jitter (.4, .4, .2, .1) in 8 of 10 pictures and grey in 2. Above 64 px the first is always
+    blurred, the second in 1 of 10 pictures, the small ones in 5; the second is solarised in 2 of 10.
+    """
+
+    def policy(side: int, scale: Span, blur: float, solarise: float = 0.0) -> ViewPolicy:
+        blur = 0.0 if size <= SMALL_PICTURE else blur
+        made = strong(side, mean=mean, std=std, scale=scale, saturation=0.2, blur=blur, solarise=solarise)
+        return replace(made, interpolation="bicubic")
+
+    small = policy(small_size, small_scale, blur=0.5)
+    views = multi_crop(policy(size, large_scale, blur=1.0), small, large_count=2, small_count=small_count)
+    return views | {"large_1": policy(size, large_scale, blur=0.1, solarise=0.2)}
