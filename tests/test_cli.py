@@ -85,7 +85,7 @@ def test_methods_and_doctor_speak_json(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["methods", "--json"]) == 0
     listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert {"isd", "moco_v2", "msf", "byol"} <= listed.keys()
-    assert set(listed["isd"]["presets"]) == {"small", "r18", "plus"}
+    assert set(listed["isd"]["presets"]) == {"small", "r18", "plus", "proposed"}
     photos = labelled(tmp_path / "photos")
     assert main(["doctor", str(photos), "--json", "--width", "8", "--batch-size", "8"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -17,6 +17,9 @@ LIFT = 0.02
 """Least gain in 20-NN accuracy. On 2,000 test pictures one standard error is 0.011."""
 VERIFIED = [name for name in methods.names() if methods.find(name).card.status == "verified"]
 
+SMALL = {"width": 8, "image_size": 16, "first_size": 1.0, "batch_size": 128, "epochs": 3.0, "device": "cpu"}
+"""Enough to see that a method learns, and seconds for each: 279 steps on pictures of 16 px."""
+
 pytestmark = [pytest.mark.slow, pytest.mark.data]
 
 
@@ -41,10 +44,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def teacher(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run of MoCo v2, for methods that learn from a frozen encoder."""
     out = tmp_path_factory.mktemp("teacher") / "run"
-    run = train(
-        pictures, method="moco_v2", width=16, batch_size=128, epochs=4, out=str(out), quiet=True, report=False,
-        loggers=(), device="cpu",
-    )  # fmt: skip
+    run = train(pictures, method="moco_v2", out=str(out), quiet=True, report=False, loggers=(), **SMALL)
     return str(run.path)
 
 
@@ -56,9 +56,8 @@ def test_a_few_hundred_steps_lift_knn(
     if "frozen teacher" in methods.find(method).card.needs:
         needed["teacher"] = request.getfixturevalue("teacher")
     run = train(
-        pictures, method=method, width=16, batch_size=128, epochs=4, out=str(tmp_path / "run"), quiet=True,
-        report=False, loggers=(), device="cpu", **needed,
-    )  # fmt: skip
+        pictures, method=method, out=str(tmp_path / "run"), quiet=True, report=False, loggers=(), **SMALL, **needed
+    )
     result = evaluate(run, pictures, probe=("knn",), untrained=True)
     value = {score.which: score.value for score in result.scores if score.k == 20}
     assert value["student"] > value["untrained"] + LIFT

@@ -27,6 +27,7 @@ from likewise.training.refresh import BATCH, embed_all, refresh
 from likewise.training.run import RunDirectory
 from likewise.training.train import Interrupted, train
 from likewise.views import centre
+from tests.contract import gauntlet
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 WANTING = [name for name in likewise.methods.names() if likewise.methods.find(name).needs_refresh]
@@ -159,7 +160,7 @@ def newest(run: RunDirectory) -> Path:
 def test_a_run_resumed_between_epochs_refreshes_as_the_uninterrupted_one(
     method: str, data: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Loop._step
+    whole, needed = Loop._step, gauntlet.needs(likewise.methods.find(method))
 
     def step(self: Loop, loaded: Any) -> None:
         whole(self, loaded)
@@ -169,9 +170,9 @@ def test_a_run_resumed_between_epochs_refreshes_as_the_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_step", step)
         with pytest.raises(Interrupted):
-            train(data, method=method, **options(tmp_path / "run"))
-    resumed = train(data, method=method, **options(tmp_path / "run", resume=True))
-    straight = train(data, method=method, **options(tmp_path / "straight"))
+            train(data, method=method, **options(tmp_path / "run"), **needed)
+    resumed = train(data, method=method, **options(tmp_path / "run", resume=True), **needed)
+    straight = train(data, method=method, **options(tmp_path / "straight"), **needed)
     states = [checkpoints.load(newest(run))["method"] for run in (straight, resumed)]
     assert states[0].keys() == states[1].keys()
     assert all(value.equal(states[1][key]) for key, value in states[0].items())
