@@ -99,7 +99,7 @@ class CMSF(Method):
         summary="MSF with farther neighbours of the same kind, at the same cost; with labels, a supervised "
         "pre-training that transfers well and survives wrong labels.",
         memory="queue",
-        status="verified",
+        status="experimental",
     )
 
     @dataclass(frozen=True, kw_only=True)
