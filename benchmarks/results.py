@@ -66,5 +66,10 @@ def write(store: Path = STORE, page: Path = PAGE) -> Path:
     """Write the page from everything that is stored."""
     paths = [path for name in ORDER if (path := store / f"{name}.json").exists()]
     stored = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    page.write_text("\n\n".join([HEAD.strip(), *map(section, stored)]) + "\n", encoding="utf-8")
+    parts = [HEAD.strip(), *map(section, stored)]
+    if (store / "claims").is_dir():
+        from benchmarks import claims  # not above: claims are told with the tables of this module
+
+        parts.append(claims.section(store / "claims"))
+    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return page

@@ -1,0 +1,315 @@
+"""What each method claims, as data: for each the trend that shows, at the smallest scale, that it works as claimed.
+
+A claim names its arms (keywords of `likewise.train`), the score that decides, and the arm that must win. Arms of a
+claim differ in what the claim is about and in nothing else: `BUDGET`, draw and seeds are the same. `benchmarks.claims`
+runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Keywords = Mapping[str, Any]
+
+BALANCED = "perclass:1200"
+"""12,000 pictures of CIFAR-10; the seed draws others."""
+UNBALANCED = "isd:2"
+"""Two classes whole, eight with 385 pictures each: 13,080 pictures (ISD, arXiv 2012.09259)."""
+LONG_TAIL = "longtail:100"
+"""12,406 pictures, 5,000 of the largest class and 50 of the smallest."""
+BUDGET: Keywords = {"encoder": "resnet18", "width": 16, "image_size": 32, "epochs": 4, "batch_size": 128}
+"""Of every arm: about a minute on two cores. What an arm says itself comes before this."""
+HALF_A_POINT = 0.005
+"""How far "not lower" may be below."""
+
+SCORES = ("1-NN", "20-NN", "1-NN rare", "20-NN rare", "1-NN rare less all", "clustering", "NMI")
+"""Scores of cells on the test pictures, by the whole balanced training set; those with `rare` on `isd` draws alone."""
+METRIC = "metric "
+"""Before the name of a scalar of metrics.jsonl, which is averaged over the last quarter of the training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One trend."""
+
+    method: str
+    """Whose it is."""
+    text: str
+    """What must be seen, in a sentence."""
+    arms: Mapping[str, Keywords]
+    """Name -> keywords of `likewise.train`. A `teacher` given as keywords is trained first, on the same draw."""
+    better: str
+    """The arm that must be ahead of every other."""
+    score: str = "20-NN"
+    """One of `SCORES`, or `METRIC` and a name."""
+    lower: bool = False
+    """Whether a lower score is the better one."""
+    slack: float = 0.0
+    """How far the arm may stay behind: above 0 the claim is "not worse"."""
+    subset: str = BALANCED
+    """Draw that is trained on; its seed is the seed of the run."""
+    seeds: int = 3
+    """Runs of each arm, from seed 0."""
+
+
+MOCO: Keywords = {"method": "moco_v2", "temperature": 0.2}
+"""MoCo v2 at the temperature of those that are built upon it."""
+LARGER: Keywords = {"method": "moco_v2", "temperature": 0.2, "width": 32, "epochs": 6}
+"""Twice as wide and half as long again as its students: the frozen teacher of those that need one."""
+SAME_CROPS: Keywords = {"large_scale": (0.2, 1.0), "small_scale": (0.05, 0.2)}
+ISD_AND_MOCO: Mapping[str, Keywords] = {
+    "ISD": {"method": "isd", "learning_rate": 0.06},
+    "MoCo v2": {"method": "moco_v2", "learning_rate": 0.06},
+}
+CONSISTENCY: Mapping[str, Keywords] = {
+    "XMoCo": {"method": "xmoco"},
+    "without its terms": {"method": "xmoco", "weight_cross": 0.0, "weight_uniform": 0.0},
+}
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        method="isd",
+        text="Pre-trained on unbalanced data, ISD is ahead of MoCo v2 over all classes.",
+        arms=ISD_AND_MOCO,
+        better="ISD",
+        score="1-NN",
+        subset=UNBALANCED,
+        seeds=5,
+    ),
+    Claim(
+        method="isd",
+        text="The same over the eight rare classes.",
+        arms=ISD_AND_MOCO,
+        better="ISD",
+        score="1-NN rare",
+        subset=UNBALANCED,
+        seeds=5,
+    ),
+    Claim(
+        method="isd",
+        text="And the gain over the rare classes is larger than that over all: what rare classes have more than all.",
+        arms=ISD_AND_MOCO,
+        better="ISD",
+        score="1-NN rare less all",
+        subset=UNBALANCED,
+        seeds=5,
+    ),
+    Claim(
+        method="ascl",
+        text="Adaptive soft neighbours are ahead of one positive (MoCo) and not lower than as many hard neighbours.",
+        arms={
+            "adaptive": {"method": "ascl", "target": "ascl"},
+            "hard": {"method": "ascl", "target": "hard"},
+            "MoCo": {"method": "ascl", "target": "normal"},
+        },
+        better="adaptive",
+    ),
+    Claim(
+        method="barlow_twins",
+        text="A wider embedding is better at the same budget.",
+        arms={
+            "1024": {"method": "barlow_twins", "embedding": 1024},
+            "64": {"method": "barlow_twins", "embedding": 64},
+        },
+        better="1024",
+    ),
+    Claim(
+        method="byol",
+        text="A target that follows the student teaches more than a fixed random one. (That it collapses without "
+        "predictor cannot be shown: there is always one.)",
+        arms={
+            "m = 0.99": {"method": "byol", "momentum": 0.99},
+            "m = 1": {"method": "byol", "momentum": 1.0},
+        },
+        better="m = 0.99",
+    ),
+    Claim(
+        method="cmsf",
+        text="Neighbours constrained by a second queue are not worse than MSF's.",
+        arms={"CMSF, 2Q": {"method": "cmsf", "constraint": "2q"}, "MSF": {"method": "msf"}},
+        better="CMSF, 2Q",
+        score="1-NN",
+        slack=HALF_A_POINT,
+    ),
+    Claim(
+        method="cmsf_semi",
+        text="With a tenth of the labels it is ahead of MSF, which has none. (The bank of the neighbours has all "
+        "labels for both.)",
+        arms={"10 % of the labels": {"method": "cmsf_semi", "label_share": 0.1}, "MSF": {"method": "msf"}},
+        better="10 % of the labels",
+        score="1-NN",
+    ),
+    Claim(
+        method="compress",
+        text="A student of a larger trained teacher is ahead of the same encoder trained alone.",
+        arms={"CompRess": {"method": "compress", "teacher": LARGER}, "MoCo v2 alone": MOCO},
+        better="CompRess",
+        score="1-NN",
+    ),
+    Claim(
+        method="dino",
+        text="Centring and sharpening are both needed: without either the features are worse.",
+        arms={
+            "both": {"method": "dino", "small_crops": 2},
+            "not centred": {"method": "dino", "small_crops": 2, "centre_momentum": 1.0},
+            "not sharpened": {
+                "method": "dino",
+                "small_crops": 2,
+                "temperature_teacher": 0.1,
+                "warmup_temperature": 0.1,
+            },
+        },
+        better="both",
+    ),
+    Claim(
+        method="fnc",
+        text="Taking false negatives for positives is better than contrast with as many views that finds none. (Its "
+        "specification names no trend of its own; this is the paper's comparison with SimCLR.)",
+        arms={
+            "attraction": {"method": "fnc", "support": 1},
+            "none found": {"method": "fnc", "support": 1, "threshold": 1.0},
+        },
+        better="attraction",
+    ),
+    Claim(
+        method="ifnd",
+        text="Leaving false negatives out is not worse than MoCo v2. (The gap is said to grow with the number of "
+        "classes; here are ten.)",
+        arms={"IFND": {"method": "ifnd", "refresh_every": 1}, "MoCo v2": MOCO},
+        better="IFND",
+        slack=HALF_A_POINT,
+    ),
+    Claim(
+        method="interclr",
+        text="Contrast between pictures of a pseudo-class improves on MoCo v2, and a margin that makes the positive "
+        "easier on one that makes it harder.",
+        arms={
+            "margin -0.5": {"method": "interclr"},
+            "margin 0.5": {"method": "interclr", "inter_margin": 0.5},
+            "MoCo v2": MOCO,
+        },
+        better="margin -0.5",
+    ),
+    Claim(
+        method="mcl",
+        text="One of two networks that learn together is not worse than one trained alone.",
+        arms={"MCL": {"method": "mcl"}, "MoCo v2 alone": MOCO},
+        better="MCL",
+        slack=HALF_A_POINT,
+    ),
+    Claim(
+        method="mira",
+        text="On long-tailed data clusters that may differ in size are not worse than SwAV's equal ones, on the same "
+        "crops.",
+        arms={"MIRA": {"method": "mira", **SAME_CROPS}, "SwAV": {"method": "swav", **SAME_CROPS}},
+        better="MIRA",
+        slack=HALF_A_POINT,
+        subset=LONG_TAIL,
+    ),
+    Claim(
+        method="mochi",
+        text="Mixed hard negatives do not make it worse than MoCo v2.",
+        arms={"MoCHi": {"method": "mochi"}, "MoCo v2": MOCO},
+        better="MoCHi",
+        slack=HALF_A_POINT,
+    ),
+    Claim(
+        method="moco_v2",
+        text="A key encoder that moves slowly is needed: at m = 0 the features are worse.",
+        arms={
+            "m = 0.99": {"method": "moco_v2", "momentum": 0.99},
+            "m = 0": {"method": "moco_v2", "momentum": 0.0},
+        },
+        better="m = 0.99",
+    ),
+    Claim(
+        method="msf",
+        text="The pull to five neighbours is better than to the picture alone (k = 1, which is BYOL).",
+        arms={"k = 5": {"method": "msf", "topk": 5}, "k = 1": {"method": "msf", "topk": 1}},
+        better="k = 5",
+        score="1-NN",
+    ),
+    Claim(
+        method="ncc",
+        text="k-means of its features finds the classes better than k-means of BYOL's.",
+        arms={
+            "ProPos": {"method": "ncc", "clusters": 10, "refresh_every": 1},
+            "BYOL": {"method": "byol", "symmetric": True, "momentum_schedule": "cosine", "update": "after"},
+        },
+        better="ProPos",
+        score="clustering",
+    ),
+    Claim(
+        method="nnclr",
+        text="Without changes of colour it is ahead of SimCLR. (SimCLR keeps grey and blur, for which it has no "
+        "setting; NNCLR has crops and flips alone.)",
+        arms={
+            "NNCLR": {"method": "nnclr", "views": "crops", "crop_scale": (0.2, 1.0)},
+            "SimCLR": {"method": "simclr", "jitter_strength": 0.0},
+        },
+        better="NNCLR",
+    ),
+    Claim(
+        method="ressl",
+        text="A weak view for the teacher is better than a strong one, and both parts together than MoCo v2.",
+        arms={
+            "weak/strong": {"method": "ressl"},
+            "strong/strong": {"method": "ressl", "views": "strong/strong"},
+            "MoCo v2": MOCO,
+        },
+        better="weak/strong",
+    ),
+    Claim(
+        method="seed_kd",
+        text="A student of a larger trained teacher is ahead of the same encoder trained alone.",
+        arms={"SEED": {"method": "seed_kd", "teacher": LARGER}, "MoCo v2 alone": MOCO},
+        better="SEED",
+        score="1-NN",
+    ),
+    Claim(
+        method="simclr",
+        text="Changes of colour are needed beside crops. (No specification names a trend; this is the paper's.)",
+        arms={
+            "with colour": {"method": "simclr", "jitter_strength": 0.5},
+            "without": {"method": "simclr", "jitter_strength": 0.0},
+        },
+        better="with colour",
+    ),
+    Claim(
+        method="swav",
+        text="Small crops improve it at the same number of epochs, at a higher cost.",
+        arms={
+            "2 small crops": {"method": "swav", "small_crops": 2},
+            "none": {"method": "swav", "small_crops": 0},
+        },
+        better="2 small crops",
+    ),
+    Claim(
+        method="triplet",
+        text="Negatives of ranks 2 to 10 are better than the hardest alone, and than the mean of all.",
+        arms={
+            "ranks 2 to 10": {"method": "triplet", "negatives": "band", "rank_low": 2, "rank_high": 10},
+            "rank 1": {"method": "triplet", "negatives": "band", "rank_low": 1, "rank_high": 1},
+            "all": {"method": "triplet", "negatives": "all"},
+        },
+        better="ranks 2 to 10",
+    ),
+    Claim(
+        method="xmoco",
+        text="Similarities of two pictures depend less on the view than in plain MoCo (mean of (Sij - Sji)^2, on the "
+        "training pictures).",
+        arms=CONSISTENCY,
+        better="XMoCo",
+        score=f"{METRIC}consistency",
+        lower=True,
+    ),
+    Claim(
+        method="xmoco",
+        text="And nearest neighbours are not worse.",
+        arms=CONSISTENCY,
+        better="XMoCo",
+        slack=HALF_A_POINT,
+    ),
+)
