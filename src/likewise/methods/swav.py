@@ -70,8 +70,10 @@ class SwAV(Method):
 
         prototypes: int = 128
         """K. The batch, or batch and queue together, should be as large; usual is 10 to 30 per class expected."""
-        epsilon: float = 0.05
-        """Divides the scores that codes are made of: larger is softer. 0.03 where the loss stays at ln K."""
+        epsilon: float = 0.02
+        """Divides the scores that codes are made of: larger is softer; officially 0.05. With a young network codes are
+        nearly uniform, and the loss stays at ln K, unless it is small.
+        """
         iterations: int = 3
         """Rounds of Sinkhorn-Knopp; 0 leaves a plain softmax, which collapses."""
         temperature: float = 0.1
@@ -181,6 +183,7 @@ class SwAV(Method):
 
     _published: ClassVar = Settings(
         prototypes=3000,
+        epsilon=0.05,
         hidden=2048,
         embedding=128,
         small_crops=6,
