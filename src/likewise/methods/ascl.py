@@ -127,7 +127,7 @@ class ASCL(Method):
         summary="When many pictures are of the same kind: MoCo that takes near neighbours for positives as far as it "
         "is sure of them, with no threshold to set.",
         memory="queue",
-        status="verified",
+        status="experimental",
     )
 
     @dataclass(frozen=True, kw_only=True)
