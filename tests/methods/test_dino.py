@@ -88,13 +88,13 @@ def test_gradients_are_clipped_tensor_by_tensor() -> None:
 
 
 def test_the_teachers_temperature_rises_and_stays() -> None:
-    smooth = DINO.Settings(temperature_warmup=0.2)
+    smooth = DINO.Settings(temperature_teacher=0.07, warmup_temperature=0.04, temperature_warmup=0.2)
     found = [teacher_temperature(smooth, Progress(s, s / 100, s // 10), 10) for s in (0, 5, 10, 20, 99)]
     assert found == pytest.approx([0.04, 0.0475, 0.055, 0.07, 0.07])
     stairs = replace(smooth, temperature_stairs=True)  # the line has two ends: one epoch at each, ten steps an epoch
     found = [teacher_temperature(stairs, Progress(s, s / 100, s // 10), 10) for s in (0, 9, 10, 19, 99)]
     assert found == pytest.approx([0.04, 0.04, 0.07, 0.07, 0.07])
-    assert teacher_temperature(DINO.Settings(temperature_warmup=0.0), Progress(0, 0.0, 0), 10) == 0.07
+    assert teacher_temperature(replace(smooth, temperature_warmup=0.0), Progress(0, 0.0, 0), 10) == 0.07
 
 
 @pytest.mark.parametrize("drop_path", [0.0, 0.2])

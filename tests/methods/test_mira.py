@@ -39,7 +39,7 @@ def test_gradient_reaches_the_prototypes_through_the_student_alone() -> None:
 
 
 def test_beta_and_momentum_follow_their_cosines() -> None:
-    method = mira()
+    method = mira(beta=0.75, final_beta=2 / 3)
     betas = []
     for fraction in (0.0, 0.5, 1.0):
         method.before_step(Progress(0, fraction, 0))
