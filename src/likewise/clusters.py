@@ -44,6 +44,16 @@ class Clusters(nn.Module):
         self.labels.copy_(found.assignment)
         self.centroids.copy_(found.centroids)
 
+    def even_weights(self) -> Tensor | None:
+        """(N,) 1 / pictures in the same cluster, 0 for those in none: drawn by these, all clusters come equally often.
+
+        None before the first `find`.
+        """
+        labelled_N = self.labels >= 0
+        if not labelled_N.any():
+            return None
+        return labelled_N / self.sizes()[self.labels.clamp(min=0)].clamp(min=1)
+
     @torch.no_grad()
     def recompute(self, rows_ND: Tensor) -> None:
         """Make the centroids the plain means of their members' rows; those without members stay where they are."""

@@ -188,6 +188,11 @@ def _published(name: str) -> Encoder:
     return build(EncoderSpec(name=name, image_size=side, pretrained=True, mean=mean, std=std))
 
 
+def evaluated(student: nn.Sequential, teacher: Momentum) -> dict[str, nn.Module]:
+    """The encoders, each the first part of its network, by role; the teacher with the student's running statistics."""
+    return {"student": student[0], "teacher": with_statistics_of(teacher.network.get_submodule("0"), student[0])}
+
+
 @torch.no_grad()
 def with_statistics_of(teacher: nn.Module, student: nn.Module) -> nn.Module:
     """A copy of `teacher` that carries the student's running statistics.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from likewise.data import Sampler
 from likewise.errors import InputError
@@ -72,3 +73,27 @@ def test_a_batch_may_be_changed_without_harm() -> None:
 def test_what_cannot_be_drawn_is_refused(arguments: tuple[int, int, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Sampler(*arguments)
+
+
+def test_weights_draw_each_picture_as_often_as_they_say() -> None:
+    weights = np.array([0.0, 1.0, 3.0] * 2000)
+    sampler = Sampler(6000, 100, seed=3)
+    sampler.weigh(weights)
+    drawn = np.concatenate([sampler.batch(step) for step in range(sampler.steps_per_epoch)])
+    shares = np.bincount(drawn % 3, minlength=3) / len(drawn)
+    np.testing.assert_allclose(shares, [0.0, 0.25, 0.75], atol=0.02)
+    np.testing.assert_array_equal(sampler.batch(7), drawn[700:800])
+
+
+def test_weights_can_be_taken_back() -> None:
+    sampler, plain = Sampler(50, 10, seed=0), Sampler(50, 10, seed=0)
+    sampler.weigh(np.ones(50))
+    assert not np.array_equal(sampler.batch(0), plain.batch(0))
+    sampler.weigh(None)
+    np.testing.assert_array_equal(sampler.batch(0), plain.batch(0))
+
+
+@pytest.mark.parametrize("weights", [np.ones(4), np.zeros(5), np.array([1.0, 1.0, 1.0, 1.0, -1.0])])
+def test_weights_that_say_nothing_are_refused(weights: NDArray[np.float64]) -> None:
+    with pytest.raises(InputError, match="weights to draw 5 pictures by"):
+        Sampler(5, 1, seed=0).weigh(weights)

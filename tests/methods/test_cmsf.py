@@ -38,7 +38,7 @@ def epoch(method: CMSF | CMSFSemi, number: int) -> list[dict[str, Tensor]]:
 
 @pytest.mark.parametrize("constraint", ["2q", "clusters"])
 def test_the_first_epoch_is_plain_mean_shift(constraint: str) -> None:
-    method, plain = cmsf(constraint=constraint), make("msf")
+    method, plain = cmsf(constraint=constraint), make("msf", topk=5)
     assert isinstance(plain, MSF)
     plain.load_state_dict({k: v for k, v in method.state_dict().items() if k in plain.state_dict()})
     for step in range(3):
@@ -103,9 +103,9 @@ def test_neighbours_by_label_have_the_label_also_where_there_are_few() -> None:
 
 
 def test_a_picture_without_a_label_is_not_constrained() -> None:
-    views, batch = batch_at(make("msf"), 0)
+    views, batch = batch_at(make("msf", topk=5), 0)
     batch = batch._replace(labels=torch.full((BATCH,), -1))
-    expected = make("msf")(views, batch).loss
+    expected = make("msf", topk=5)(views, batch).loss
     for same_label in ("nearest", "all"):
         found = cmsf(constraint="labels", same_label=same_label)(views, batch).loss
         torch.testing.assert_close(found, expected)

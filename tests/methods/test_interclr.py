@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from likewise.errors import InputError
-from likewise.methods.interclr import InterCLR, contrast_across, with_margin
+from likewise.methods.interclr import InterCLR
+from likewise.similarity.by_label import contrast_across, with_margin
 from tests.contract.gauntlet import make, one_step, optimizer_of
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from likewise.methods.method import Progress
-from likewise.methods.ncc import NCC, prototypes, scatter
+from likewise.methods.ncc import NCC
 from likewise.similarity import unit
+from likewise.similarity.scattering import prototypes, scatter
 from tests.contract.gauntlet import batch_at, make, one_step, optimizer_of
 
 

@@ -21,6 +21,7 @@ from likewise.encoders import EncoderSpec
 from likewise.errors import TrainingStopped
 from likewise.methods.byol import BYOL
 from likewise.methods.method import Method, Progress
+from likewise.methods.ncc import NCC
 from likewise.training import checkpoints
 from likewise.training.loop import Loop
 from likewise.training.refresh import BATCH, embed_all, refresh
@@ -156,23 +157,57 @@ def newest(run: RunDirectory) -> Path:
     return found
 
 
-@pytest.mark.parametrize("method", WANTING)
-def test_a_run_resumed_between_epochs_refreshes_as_the_uninterrupted_one(
-    method: str, data: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+BETWEEN, WITHIN = 2 * STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH + 3
+"""Steps done when a run is interrupted: between two epochs, and in the middle of one."""
+INTERRUPTED = [
+    *((name, BETWEEN, {}) for name in WANTING),
+    *(("ncc", steps, {"balanced": True, "refresh_every": 1}) for steps in (BETWEEN, WITHIN)),
+]
+
+
+@pytest.mark.parametrize(("method", "steps", "settings"), INTERRUPTED)
+def test_a_resumed_run_refreshes_and_draws_as_the_uninterrupted_one(
+    method: str,
+    steps: int,
+    settings: dict[str, Any],
+    data: NDArray[np.uint8],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole, needed = Loop._step, gauntlet.needs(likewise.methods.find(method))
+    whole, more = Loop._step, {**gauntlet.needs(likewise.methods.find(method)), **settings}
 
     def step(self: Loop, loaded: Any) -> None:
         whole(self, loaded)
-        if self.clock.step == 2 * STEPS_PER_EPOCH - 1:  # the step that is being done is the last of its epoch
+        if self.clock.step == steps - 1:  # the step that is being done is the last before
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_step", step)
         with pytest.raises(Interrupted):
-            train(data, method=method, **options(tmp_path / "run"), **needed)
-    resumed = train(data, method=method, **options(tmp_path / "run", resume=True), **needed)
-    straight = train(data, method=method, **options(tmp_path / "straight"), **needed)
+            train(data, method=method, **options(tmp_path / "run"), **more)
+    resumed = train(data, method=method, **options(tmp_path / "run", resume=True), **more)
+    straight = train(data, method=method, **options(tmp_path / "straight"), **more)
     states = [checkpoints.load(newest(run))["method"] for run in (straight, resumed)]
     assert states[0].keys() == states[1].keys()
     assert all(value.equal(states[1][key]) for key, value in states[0].items())
+
+
+def test_a_method_says_how_often_each_picture_is_drawn(
+    data: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clusters of which one holds five pictures: they are seen as often as the other forty-five together."""
+    seen: list[Tensor] = []
+    whole = Loop._step
+
+    def step(self: Loop, loaded: Any) -> None:
+        seen.append(loaded.index)
+        whole(self, loaded)
+
+    def refreshed(self: NCC, features_ND: Tensor, progress: Progress) -> None:
+        self.clusters.labels.copy_((torch.arange(50) < 5).long())
+
+    monkeypatch.setattr(Loop, "_step", step)
+    monkeypatch.setattr(NCC, "refresh", refreshed)
+    train(data, method="ncc", **options(tmp_path / "run", epochs=10), clusters=2, balanced=True)
+    few = float((torch.cat(seen) < 5).double().mean())
+    assert 0.4 < few < 0.6

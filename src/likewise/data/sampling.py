@@ -15,6 +15,7 @@ class Sampler:
 
     Each epoch is a permutation of all pictures, cut into full batches; the rest that fills no batch is left out,
     another rest each time. Nothing has to be saved to continue: `batch(step)` is the same in any process at any time.
+    With weights, an epoch is as many independent draws instead, so that a picture may come several times or not at all.
 
     Raises InputError where the batch is larger than the data.
     """
@@ -29,6 +30,7 @@ class Sampler:
         self.count = count
         self.batch_size = batch_size
         self.seed = seed
+        self._weights: NDArray[np.float64] | None = None
         self._latest: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -36,18 +38,34 @@ class Sampler:
         """Full batches in one pass over the data."""
         return self.count // self.batch_size
 
+    def weigh(self, weights_N: NDArray[np.float64] | None) -> None:
+        """From now on draw pictures in proportion to these weights, none negative; None goes back to permutations.
+
+        Raises InputError where there is not one weight for each picture, or none above 0.
+        """
+        if weights_N is not None and (len(weights_N) != self.count or not weights_N.sum() > 0 or weights_N.min() < 0):
+            raise InputError(f"weights to draw {self.count} pictures by: one for each, none below 0 and one above it")
+        self._weights, self._latest = weights_N, None
+
     def batch(self, step: int) -> NDArray[np.int64]:
-        """(batch_size,) different positions: those of batch `step`, counted over all epochs from 0."""
+        """(batch_size,) positions, all different unless weighed: those of batch `step`, counted over all epochs."""
         epoch, place = divmod(step, self.steps_per_epoch)
         return self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size].copy()
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """The permutation of one epoch."""
-        latest = self._latest
-        if latest is None or latest[0] != epoch:
+        """The pictures of one epoch in their order."""
+        if self._latest is None or self._latest[0] != epoch:
             # Sorting raw bits: NumPy promises that the bits of a generator stay the same from version to version, but
             # not what its shuffle makes of them.
             bits = np.random.Philox(np.random.SeedSequence([_STREAM, self.seed, epoch])).random_raw(self.count)
-            latest = epoch, np.argsort(bits, kind="stable")
-            self._latest = latest
-        return latest[1]
+            order = np.argsort(bits, kind="stable") if self._weights is None else _drawn(bits, self._weights)
+            self._latest = epoch, order
+        return self._latest[1]
+
+
+def _drawn(bits_N: NDArray[np.uint64], weights_N: NDArray[np.float64]) -> NDArray[np.int64]:
+    """For each raw number the picture whose share of the weights, put end to end, it falls into."""
+    edges_N = np.cumsum(weights_N)
+    uniform_N = (bits_N >> np.uint64(11)) * 2.0**-53
+    drawn_N: NDArray[np.int64] = np.searchsorted(edges_N, uniform_N * edges_N[-1], side="right")
+    return drawn_N.clip(max=int(np.flatnonzero(weights_N)[-1]))  # rounding may point past the last picture

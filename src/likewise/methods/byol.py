@@ -44,7 +44,7 @@ class BYOL(Method):
 
         symmetric: bool = False
         """Sum of both directions, at twice the cost; otherwise the student sees the first view only."""
-        momentum: float = 0.99
+        momentum: float = 0.9
         """tau: share of its old weights that the teacher keeps at each step; the first value where it rises."""
         momentum_schedule: Literal["constant", "cosine"] = "constant"
         """cosine: rises to 1 over the budget, tau_t = 1 - (1 - tau)(cos(pi t/T) + 1)/2."""
@@ -120,7 +120,7 @@ class BYOL(Method):
             note="narrow encoders, pictures up to 64 px",
         ),
         "asymmetric": Preset(
-            settings=Settings(hidden=4096, embedding=512, views="same"),
+            settings=Settings(momentum=0.99, hidden=4096, embedding=512, views="same"),
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the small-batch baseline of ISD and MSF, ImageNet, ResNet-50",
         ),

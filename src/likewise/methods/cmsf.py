@@ -33,7 +33,7 @@ from likewise.similarity import (
     ranks,
     unit,
 )
-from likewise.teachers import Momentum, with_statistics_of
+from likewise.teachers import Momentum, evaluated
 from likewise.views.pair import PairPolicy, teacher_student
 
 IMAGES_PER_CLUSTER = 25
@@ -106,7 +106,7 @@ class CMSF(Method):
     class Settings:
         """Settings of CMSF. The defaults are those of the small preset."""
 
-        queue_size: int = 4096
+        queue_size: int = 1024
         """Rows of the memory, K. Smaller than the data set."""
         constraint: Kind = "2q"
         """What makes a row a candidate: an earlier augmentation (2q), k-means clusters, or the pictures' labels."""
@@ -126,7 +126,7 @@ class CMSF(Method):
         """Rows that were never written: no candidates, or taken for the last picture, as officially."""
         few: Few = "available"
         """Fewer than k candidates: the mean of those there are, or of k rows of any kind, as officially."""
-        momentum: float = 0.99
+        momentum: float = 0.9
         """m: share of its old weights that the teacher keeps at each step."""
         embedding: int = 64
         """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
@@ -205,12 +205,11 @@ class CMSF(Method):
 
     def encoders(self) -> dict[str, nn.Module]:
         """Student, and teacher with the student's running statistics, as both are evaluated officially."""
-        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
-        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+        return evaluated(self.student, self.teacher)
 
     _published: ClassVar = Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200)
     _official: ClassVar = Settings(
-        queue_size=128_000, topk_prime=5, first_visit="noise", unwritten="last", few="any", embedding=0
+        queue_size=128_000, momentum=0.99, topk_prime=5, first_visit="noise", unwritten="last", few="any", embedding=0
     )
 
     presets: ClassVar = {

@@ -17,7 +17,7 @@ from likewise.methods.cmsf import constrained_shift, watched
 from likewise.methods.cmsf_labeller import HeadKind, Labeller
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import Few, neighbours, outside, unit
-from likewise.teachers import Momentum, with_statistics_of
+from likewise.teachers import Momentum, evaluated
 from likewise.views.pair import PairPolicy, teacher_student
 
 
@@ -157,8 +157,7 @@ class CMSFSemi(Method):
 
     def encoders(self) -> dict[str, nn.Module]:
         """Student, and teacher with the student's running statistics, as both are evaluated officially."""
-        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
-        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+        return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
         "small": Preset(

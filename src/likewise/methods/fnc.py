@@ -16,8 +16,7 @@ from likewise.methods.checks import at_least, between, one_of, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import own_columns, similarities, unit
 from likewise.teachers import Momentum
-from likewise.views import strong
-from likewise.views.pair import SMALL_PICTURE
+from likewise.views.pair import strong_views
 
 Strategy = Literal["attraction", "elimination"]
 
@@ -139,14 +138,8 @@ class FNC(Method):
             self.teacher = Momentum(self.student)
             rows = min(facts.images, settings.memory_batches * facts.batch_size)
             self.queue = Queue(rows, dim, columns={"index": LABEL, "label": LABEL})
-        policy = strong(
-            facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
-            scale=settings.crop_scale,
-            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
-        )
-        self.views = {f"view{number + 1}": policy for number in range(2 + settings.support)}
+        roles = [f"view{number + 1}" for number in range(2 + settings.support)]
+        self.views = strong_views(roles, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)
 
     def before_step(self, progress: Progress) -> None:
         """Move the copy that fills the memory."""

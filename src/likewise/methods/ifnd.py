@@ -10,15 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from likewise.clusters import NONE, Clusters
-from likewise.distributed import gather, shuffled
-from likewise.encoders import Encoder, heads, norms
-from likewise.memory import LABEL, Queue
+from likewise.distributed import gather
+from likewise.encoders import Encoder
 from likewise.methods.checks import at_least, between, one_of, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, read, similarities, unit
-from likewise.teachers import Momentum, with_statistics_of
-from likewise.views import strong
-from likewise.views.pair import SMALL_PICTURE
+from likewise.teachers import evaluated
 
 Strategy = Literal["elimination", "attraction"]
 PICTURES_PER_CLUSTER = (500, 200, 100)
@@ -112,17 +110,9 @@ class IFND(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(MocoSettings):
         """Settings of IFND. The defaults are those of the small preset."""
 
-        queue_size: int = 4096
-        """Negative keys, K."""
-        temperature: float = 0.2
-        """T: divides all similarities."""
-        momentum: float = 0.99
-        """m: share of its old weights that the key encoder keeps at each step."""
-        embedding: int = 128
-        """Length D of queries and keys."""
         clusters: tuple[int, ...] = ()
         """C_1 .. C_H: clusters at each granularity. Empty stands for N/500, N/200 and N/100 of N pictures, from 10."""
         refresh_every: int = 2
@@ -136,18 +126,9 @@ class IFND(Method):
         """r: share of the assignments that is believed at the start and at the end of the budget, linear between."""
         strategy: Strategy = "elimination"
         """What becomes of false negatives: left out, or attraction, which makes positives of them."""
-        split_batch_norm: int = 8
-        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
-        shuffle: bool = False
-        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
-        crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
 
         def __post_init__(self) -> None:
-            at_least("queue_size", self.queue_size, 1)
-            positive("temperature", self.temperature)
-            between("momentum", self.momentum, 0.0, 1.0)
-            at_least("embedding", self.embedding, 1)
+            super().__post_init__()
             for clusters in self.clusters:
                 at_least("clusters", clusters, 1)
             at_least("refresh_every", self.refresh_every, 1)
@@ -156,29 +137,16 @@ class IFND(Method):
             for rate in self.acceptance:
                 between("acceptance", rate, 0.0, 1.0)
             one_of("strategy", self.strategy, ("elimination", "attraction"))
-            at_least("split_batch_norm", self.split_batch_norm, 1)
 
     needs_refresh = True
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        norms.convert(encoder, split=settings.split_batch_norm)
-        features, dim = encoder.features, settings.embedding
-        self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
-        self.teacher = Momentum(self.student)
-        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL, "index": LABEL})
+        self.student, self.teacher, self.queue, self.views = moco_parts(encoder, settings, facts, columns=("index",))
         images = facts.images
         usual = sorted({min(images, max(FEWEST, images // each)) for each in PICTURES_PER_CLUSTER})
-        self.levels = nn.ModuleList(Clusters(images, count, dim) for count in settings.clusters or usual)
-        policy = strong(
-            facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
-            scale=settings.crop_scale,
-            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
-        )
-        self.views = {"first": policy, "second": policy}
+        self.levels = nn.ModuleList(Clusters(images, count, settings.embedding) for count in settings.clusters or usual)
 
     def refresh_due(self, epoch: int) -> bool:
         """Every few epochs, but not before the first: nothing is believed of an untrained network."""
@@ -205,8 +173,7 @@ class IFND(Method):
         """Mean over granularities of the contrast without false negatives; then the keys enter the queue."""
         settings = self.settings
         q_BD = self.student(views["first"].image)
-        second = views["second"].image
-        k_BD = unit(shuffled(self.teacher, second) if settings.shuffle else self.teacher(second))
+        k_BD = key(self.teacher, views["second"].image, shuffle=settings.shuffle)
         rows_of = self.queue.column("index")
         false_HBK = [
             false_negatives(level.of(batch.index), level.of(rows_of)) for level in cast("list[Clusters]", self.levels)
@@ -232,8 +199,7 @@ class IFND(Method):
 
     def encoders(self) -> dict[str, nn.Module]:
         """Query encoder as student, key encoder as teacher."""
-        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
-        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+        return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
         "small": Preset(
@@ -244,6 +210,7 @@ class IFND(Method):
         "imagenet": Preset(
             settings=Settings(
                 queue_size=65_536,
+                temperature=0.2,
                 momentum=0.999,
                 clusters=(10_000, 25_000, 50_000),
                 refresh_every=1,

@@ -5,7 +5,6 @@ Shapes: B pictures in a batch, N in the data set, D dimensions, n negatives of a
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,54 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from likewise.clusters import Clusters
-from likewise.distributed import common, gather, positions, shuffled
-from likewise.encoders import Encoder, heads, norms
-from likewise.memory import LABEL, Bank, Queue
+from likewise.distributed import common, gather, positions
+from likewise.encoders import Encoder
+from likewise.memory import Bank
 from likewise.methods.checks import at_least, between, one_of, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, similarities, unit
-from likewise.similarity.by_label import STRATEGIES, Strategy, draw_negatives, draw_positives
-from likewise.teachers import Momentum, with_statistics_of
-from likewise.views import strong
-from likewise.views.pair import SMALL_PICTURE
-
-
-def with_margin(positive_B: Tensor, margin: float, form: Literal["cosine", "arc"] = "cosine") -> Tensor:
-    """The positive's similarity, harder by a margin m > 0 or easier by m < 0 (InterCLR, arXiv 2008.11702, eq. 4-5).
-
-    cosine: p - m, so -0.5 adds 0.5. arc: cos(angle + m), and a straight line where the angle would leave 0 to pi.
-    """
-    if form == "cosine":
-        return positive_B - margin
-    sine_B = (1.0 - positive_B.square()).clamp(min=torch.finfo(positive_B.dtype).eps).sqrt()
-    turned_B = positive_B * math.cos(margin) - sine_B * math.sin(margin)
-    if margin < 0:
-        return torch.where(positive_B < math.cos(margin), turned_B, positive_B + margin * math.sin(margin))
-    inside_B = positive_B > math.cos(math.pi - margin)
-    return torch.where(inside_B, turned_B, positive_B - margin * math.sin(math.pi - margin))
-
-
-def contrast_across(
-    query_BD: Tensor,
-    positive_BD: Tensor,
-    negative_BnD: Tensor,
-    temperature: float,
-    *,
-    margin: float = 0.0,
-    form: Literal["cosine", "arc"] = "cosine",
-    counted_Bn: Tensor | None = None,
-) -> Tensor:
-    """InfoNCE with one positive and its own negatives for each query, mean over the batch (InterCLR, eq. 3).
-
-    Rows of the bank are constants of unit length. Negatives that are not `counted_Bn` play no part; with none the loss
-    of a query is 0.
-    """
-    q_BD = unit(query_BD)
-    positive_B = with_margin((q_BD * positive_BD).sum(1), margin, form) / temperature
-    negative_Bn = torch.einsum("bd,bnd->bn", q_BD, negative_BnD.to(q_BD.dtype)) / temperature
-    if counted_Bn is not None:
-        negative_Bn = negative_Bn.masked_fill(~counted_Bn, -torch.inf)
-    return (torch.cat([positive_B.unsqueeze(1), negative_Bn], 1).logsumexp(1) - positive_B).mean()
+from likewise.similarity.by_label import (
+    STRATEGIES,
+    Strategy,
+    contrast_across,
+    draw_negatives,
+    draw_positives,
+)
+from likewise.teachers import evaluated
 
 
 class InterCLR(Method):
@@ -91,17 +57,9 @@ class InterCLR(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(MocoSettings):
         """Settings of InterCLR. The defaults are those of the small preset; N is the number of pictures."""
 
-        queue_size: int = 4096
-        """Negative keys of the intra branch, K."""
-        temperature: float = 0.2
-        """T: divides all similarities."""
-        momentum: float = 0.99
-        """m: share of its old weights that the key encoder keeps at each step."""
-        embedding: int = 128
-        """Length D of queries and keys."""
         inter_weight: float = 0.25
         """Weight of the inter branch; the intra branch has the rest."""
         intra_epochs: int = 1
@@ -128,20 +86,13 @@ class InterCLR(Method):
         """Steps between two repairs of small clusters; 1 in the official recipe."""
         min_cluster: int = 0
         """Fewest members of a cluster that is not repaired; 0 stands for a twentieth of the average."""
-        split_batch_norm: int = 8
-        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
-        shuffle: bool = False
-        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
-        crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
 
         def __post_init__(self) -> None:
-            for name in ("queue_size", "embedding", "centroids_every", "repair_every", "split_batch_norm"):
+            super().__post_init__()
+            for name in ("centroids_every", "repair_every"):
                 at_least(name, getattr(self, name), 1)
             for name in ("intra_epochs", "clusters", "negatives", "pool", "min_cluster"):
                 at_least(name, getattr(self, name), 0)
-            positive("temperature", self.temperature)
-            between("momentum", self.momentum, 0.0, 1.0)
             between("inter_weight", self.inter_weight, 0.0, 1.0)
             between("inter_margin", self.inter_margin, -2.0, 2.0)
             positive("bank_momentum", self.bank_momentum)
@@ -155,11 +106,8 @@ class InterCLR(Method):
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        norms.convert(encoder, split=settings.split_batch_norm)
-        features, dim, images = encoder.features, settings.embedding, facts.images
-        self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
-        self.teacher = Momentum(self.student)
-        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
+        self.student, self.teacher, self.queue, self.views = moco_parts(encoder, settings, facts)
+        dim, images = settings.embedding, facts.images
         self.bank = Bank(images, dim, momentum=1.0 - settings.bank_momentum)
         self.clusters = Clusters(images, settings.clusters or min(images, max(10, images // 200)), dim)
         self.pool = settings.pool or max(1, images // 10)
@@ -167,14 +115,6 @@ class InterCLR(Method):
         for name, value in (("pool", self.pool), ("negatives", self.negatives)):
             between(name, value, 1, images)
         self.least = settings.min_cluster or max(1, images // len(self.clusters) // 20)
-        policy = strong(
-            facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
-            scale=settings.crop_scale,
-            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
-        )
-        self.views = {"first": policy, "second": policy}
         self.weight = settings.inter_weight
         """Weight of the inter branch now; follows from the progress at each step."""
 
@@ -200,9 +140,9 @@ class InterCLR(Method):
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Both contrasts, then queue, bank and labels take in the keys."""
-        settings, second = self.settings, views["second"].image
+        settings = self.settings
         q_BD = self.student(views["first"].image)
-        k_BD = unit(shuffled(self.teacher, second) if settings.shuffle else self.teacher(second))
+        k_BD = key(self.teacher, views["second"].image, shuffle=settings.shuffle)
         loss = contrast(q_BD, k_BD, self.queue.rows, settings.temperature)
         parts = {"intra": loss.detach()}
         index_N = gather(batch.index)
@@ -256,8 +196,7 @@ class InterCLR(Method):
 
     def encoders(self) -> dict[str, nn.Module]:
         """Query encoder as student, key encoder as teacher."""
-        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
-        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+        return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
         "small": Preset(
@@ -268,6 +207,7 @@ class InterCLR(Method):
         "imagenet": Preset(
             settings=Settings(
                 queue_size=65_536,
+                temperature=0.2,
                 momentum=0.999,
                 intra_epochs=0,
                 clusters=10_000,

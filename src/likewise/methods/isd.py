@@ -13,7 +13,7 @@ from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, one_of, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import Temperature, distill, purity, unit
-from likewise.teachers import Momentum, with_statistics_of
+from likewise.teachers import Momentum, evaluated
 from likewise.views.pair import PairPolicy, teacher_student
 
 WATCHED = 5
@@ -154,8 +154,7 @@ class ISD(Method):
 
     def encoders(self) -> dict[str, nn.Module]:
         """Student, and teacher with the student's running statistics, as both are evaluated officially."""
-        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
-        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+        return evaluated(self.student, self.teacher)
 
     _paper: ClassVar = Settings(
         queue_size=128_000,

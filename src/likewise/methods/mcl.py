@@ -10,12 +10,13 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.distributed import gather, shuffled
-from likewise.encoders import Encoder, build, heads, norms
+from likewise.distributed import gather
+from likewise.encoders import Encoder, build
 from likewise.memory import Queue
-from likewise.methods.checks import at_least, between, positive
+from likewise.methods.checks import at_least, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.similarity import contrast, distill, unit
+from likewise.methods.moco_parts import MocoSettings, key, moco_parts
+from likewise.similarity import contrast, distill
 from likewise.teachers import Momentum, with_statistics_of
 from likewise.views import strong
 from likewise.views.pair import SMALL_PICTURE
@@ -105,34 +106,20 @@ class MCL(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(MocoSettings):
         """Settings of MCL. The defaults are those of the small preset."""
 
         networks: int = 2
         """M: networks that learn together; 2 or 4 in the paper."""
-        queue_size: int = 4096
-        """Negative keys of each network, K."""
-        temperature: float = 0.2
-        """t: divides all similarities."""
         kl_temperature: float = 3.0
         """T: divides logits once more where distributions are imitated, whose divergence counts T^2 times."""
         soft_weight: float = 1.0
         """Weight of the imitations, soft VCL and soft ICL; 0 is the ablation without them."""
         icl_weight: float = 1.0
         """Weight of ICL and soft ICL; 0 leaves networks that only imitate."""
-        momentum: float = 0.99
-        """m: share of its old weights that each key encoder keeps at each step."""
-        embedding: int = 128
-        """Length D of queries and keys."""
         hidden: bool = True
         """The head F - F - D of MoCo v2. The published numbers are with one linear layer F - D: the official option
         for the longer head registers it where it is never used."""
-        split_batch_norm: int = 8
-        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
-        shuffle: bool = False
-        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
-        crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
         hue: float = 0.1
         """Strength of the jitter of hue; 0.4 in MoCo v1."""
         jitter: float = 0.8
@@ -141,28 +128,21 @@ class MCL(Method):
         """Share of pictures above 64 px that are blurred; none in MoCo v1."""
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             at_least("networks", self.networks, 2)
-            at_least("queue_size", self.queue_size, 1)
-            positive("temperature", self.temperature)
             positive("kl_temperature", self.kl_temperature)
             at_least("soft_weight", self.soft_weight, 0.0)
             at_least("icl_weight", self.icl_weight, 0.0)
-            between("momentum", self.momentum, 0.0, 1.0)
-            at_least("embedding", self.embedding, 1)
-            at_least("split_batch_norm", self.split_batch_norm, 1)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        features, dim = encoder.features, settings.embedding
-        widths = [features, features, dim] if settings.hidden else [features, dim]
         seeds = torch.randint(2**31, (settings.networks - 1,)).tolist()  # published weights are the same in all
         encoders = [encoder, *(build(encoder.spec, seed=seed) for seed in seeds)]
-        for each in encoders:
-            norms.convert(each, split=settings.split_batch_norm)
-        self.students = nn.ModuleList(nn.Sequential(each, heads.mlp(widths, hidden_norm=None)) for each in encoders)
-        self.teachers = nn.ModuleList(Momentum(student) for student in self.students)
-        self.queues = nn.ModuleList(Queue(settings.queue_size, dim) for _ in encoders)
+        parts = [moco_parts(each, settings, facts, hidden=settings.hidden) for each in encoders]
+        self.students = nn.ModuleList(each.student for each in parts)
+        self.teachers = nn.ModuleList(each.teacher for each in parts)
+        self.queues = nn.ModuleList(each.queue for each in parts)
         policy = strong(
             facts.image_size,
             mean=facts.mean,
@@ -181,9 +161,10 @@ class MCL(Method):
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """All four parts against the queues as they were; then the keys enter them."""
-        query, key, settings = views["query"].image, views["key"].image, self.settings
+        query, second, settings = views["query"].image, views["key"].image, self.settings
+        teachers = [net for net in self.teachers if isinstance(net, Momentum)]
         q_MBD = [student(query) for student in self.students]
-        k_MBD = [unit(shuffled(net, key) if settings.shuffle else net(key)) for net in self.teachers]
+        k_MBD = [key(net, second, shuffle=settings.shuffle) for net in teachers]
         queues = [queue for queue in self.queues if isinstance(queue, Queue)]
         told = mutual_contrast(
             q_MBD, k_MBD, [queue.rows for queue in queues], settings.temperature, settings.kl_temperature

@@ -207,6 +207,13 @@ class Method(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no refresh")
 
+    def sample_weights(self) -> Tensor | None:
+        """(N,) how often each picture is drawn, relative to others, until the next `refresh`; None: once an epoch.
+
+        Follows from buffers, and is the same on every process.
+        """
+        return None
+
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
         """Optimiser groups; a group may carry `rate` (factor on the learning rate) and `weight_decay`."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]

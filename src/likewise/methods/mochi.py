@@ -9,15 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from likewise.distributed import common, gather, positions, shuffled, world
-from likewise.encoders import Encoder, heads, norms
-from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, positive
+from likewise.distributed import common, gather, positions, world
+from likewise.encoders import Encoder
+from likewise.methods.checks import at_least, between
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import neighbours, read, unit
-from likewise.teachers import Momentum, with_statistics_of
-from likewise.views import strong
-from likewise.views.pair import SMALL_PICTURE
+from likewise.teachers import evaluated
 
 
 class Mix(NamedTuple):
@@ -118,11 +116,9 @@ class MoCHi(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(MocoSettings):
         """Settings of MoCHi. The defaults are those of the small preset."""
 
-        queue_size: int = 4096
-        """Negative keys, K."""
         hard: int = 128
         """N: the most similar keys of a query, of which its negatives are mixed; no more than the queue has."""
         pairs: int = 128
@@ -131,47 +127,19 @@ class MoCHi(Method):
         """s': negatives mixed of a key and the query. Many of a small N are too hard."""
         mixed_from: float = 0.05
         """Share of the budget after which negatives are mixed: before, the hardest are not yet worth it."""
-        temperature: float = 0.2
-        """T: divides all similarities."""
-        momentum: float = 0.99
-        """m: share of its old weights that the key encoder keeps at each step."""
-        embedding: int = 128
-        """Length D of queries and keys."""
-        split_batch_norm: int = 8
-        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
-        shuffle: bool = False
-        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
-        crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
 
         def __post_init__(self) -> None:
-            at_least("queue_size", self.queue_size, 1)
+            super().__post_init__()
             at_least("hard", self.hard, 1)
             at_least("pairs", self.pairs, 0)
             at_least("with_query", self.with_query, 0)
             between("mixed_from", self.mixed_from, 0.0, 1.0)
-            positive("temperature", self.temperature)
-            between("momentum", self.momentum, 0.0, 1.0)
-            at_least("embedding", self.embedding, 1)
-            at_least("split_batch_norm", self.split_batch_norm, 1)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        norms.convert(encoder, split=settings.split_batch_norm)
-        features, dim = encoder.features, settings.embedding
-        self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
-        self.teacher = Momentum(self.student)
-        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
+        self.student, self.teacher, self.queue, self.views = moco_parts(encoder, settings, facts)
         self.mixes = settings.pairs + settings.with_query > 0
-        policy = strong(
-            facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
-            scale=settings.crop_scale,
-            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
-        )
-        self.views = {"first": policy, "second": policy}
 
     def before_step(self, progress: Progress) -> None:
         """Move the key encoder towards the query encoder as it was; settle whether this step mixes."""
@@ -181,9 +149,9 @@ class MoCHi(Method):
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Contrast of each query with its key against queue and mixes; then the keys enter the queue."""
-        settings, second = self.settings, views["second"].image
+        settings = self.settings
         q_BD = self.student(views["first"].image)
-        k_BD = unit(shuffled(self.teacher, second) if settings.shuffle else self.teacher(second))
+        k_BD = key(self.teacher, views["second"].image, shuffle=settings.shuffle)
         mix = None
         if self.mixes:
             hard = neighbours(unit(q_BD), self.queue.rows, min(settings.hard, self.queue.size))
@@ -194,8 +162,7 @@ class MoCHi(Method):
 
     def encoders(self) -> dict[str, nn.Module]:
         """Query encoder as student, key encoder as teacher."""
-        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
-        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+        return evaluated(self.student, self.teacher)
 
     _imagenet: ClassVar = Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200)
 
@@ -212,6 +179,7 @@ class MoCHi(Method):
                 pairs=512,
                 with_query=256,
                 mixed_from=15 / 200,
+                temperature=0.2,
                 momentum=0.999,
                 split_batch_norm=1,
                 shuffle=True,
@@ -225,6 +193,7 @@ class MoCHi(Method):
                 hard=1024,
                 pairs=1024,
                 with_query=128,
+                temperature=0.2,
                 momentum=0.999,
                 split_batch_norm=1,
                 shuffle=True,

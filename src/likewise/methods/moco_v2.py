@@ -7,15 +7,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from likewise.distributed import gather, shuffled
-from likewise.encoders import Encoder, heads, norms
-from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, positive
+from likewise.distributed import gather
+from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.similarity import contrast, unit
-from likewise.teachers import Momentum, with_statistics_of
-from likewise.views import strong
-from likewise.views.pair import SMALL_PICTURE
+from likewise.methods.moco_parts import MocoSettings, key, moco_parts
+from likewise.similarity import contrast
+from likewise.teachers import evaluated
 
 
 class MoCoV2(Method):
@@ -42,52 +39,20 @@ class MoCoV2(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(MocoSettings):
         """Settings of MoCo v2. The defaults are those of the small preset."""
 
-        queue_size: int = 4096
-        """Negative keys, K."""
-        temperature: float = 0.1
-        """T: divides all similarities."""
-        momentum: float = 0.99
-        """m: share of its old weights that the key encoder keeps at each step."""
-        embedding: int = 128
-        """Length D of queries and keys."""
         hidden: bool = True
         """The v2 head F - F - D; without it one linear layer F - D as in v1 and in the official CIFAR-10 notebook."""
-        split_batch_norm: int = 8
-        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
-        shuffle: bool = False
-        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
         symmetric: bool = False
         """Sum of the losses of both directions, with both views' keys entering the queue."""
-        crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
-
-        def __post_init__(self) -> None:
-            at_least("queue_size", self.queue_size, 1)
-            positive("temperature", self.temperature)
-            between("momentum", self.momentum, 0.0, 1.0)
-            at_least("embedding", self.embedding, 1)
-            at_least("split_batch_norm", self.split_batch_norm, 1)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        norms.convert(encoder, split=settings.split_batch_norm)
-        features, dim = encoder.features, settings.embedding
-        widths = [features, features, dim] if settings.hidden else [features, dim]
-        self.student = nn.Sequential(encoder, heads.mlp(widths, hidden_norm=None))
-        self.teacher = Momentum(self.student)
-        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
-        policy = strong(
-            facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
-            scale=settings.crop_scale,
-            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
+        self.student, self.teacher, self.queue, self.views = moco_parts(
+            encoder, settings, facts, hidden=settings.hidden
         )
-        self.views = {"first": policy, "second": policy}
 
     def before_step(self, progress: Progress) -> None:
         """Move the key encoder towards the query encoder as it was before this step's update."""
@@ -108,12 +73,11 @@ class MoCoV2(Method):
         return Terms(loss, {}, q_BD.detach())
 
     def _key(self, image: Tensor) -> Tensor:
-        return unit(shuffled(self.teacher, image) if self.settings.shuffle else self.teacher(image))
+        return key(self.teacher, image, shuffle=self.settings.shuffle)
 
     def encoders(self) -> dict[str, nn.Module]:
         """Query encoder as student, key encoder as teacher."""
-        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
-        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+        return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
         "small": Preset(

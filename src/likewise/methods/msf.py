@@ -13,7 +13,7 @@ from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import neighbours, pull, purity, unit
-from likewise.teachers import Momentum, with_statistics_of
+from likewise.teachers import Momentum, evaluated
 from likewise.views.pair import PairPolicy, teacher_student
 
 
@@ -64,11 +64,12 @@ class MSF(Method):
     class Settings:
         """Settings of MSF. The defaults are those of the small preset."""
 
-        queue_size: int = 4096
+        queue_size: int = 512
         """Rows of the memory, K. Smaller than the data set."""
-        topk: int = 5
-        """k: neighbours that an embedding is pulled to, the teacher's own vector among them."""
-        momentum: float = 0.99
+        topk: int = 2
+        """k: neighbours that an embedding is pulled to, the teacher's own vector among them; 5 in the paper. Those of a
+        young network are of any kind, so in a few minutes fewer are better."""
+        momentum: float = 0.9
         """m: share of its old weights that the teacher keeps at each step."""
         embedding: int = 64
         """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
@@ -114,8 +115,7 @@ class MSF(Method):
 
     def encoders(self) -> dict[str, nn.Module]:
         """Student, and teacher with the student's running statistics, as both are evaluated officially."""
-        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
-        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+        return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
         "small": Preset(
@@ -124,7 +124,7 @@ class MSF(Method):
             note="narrow encoders, pictures up to 64 px",
         ),
         "imagenet": Preset(
-            settings=Settings(queue_size=128_000, embedding=0),
+            settings=Settings(queue_size=128_000, topk=5, momentum=0.99, embedding=0),
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published recipe, ImageNet, ResNet-50; the 72.4 % headline uses queue_size 1,024,000",
         ),

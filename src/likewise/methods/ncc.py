@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from likewise.clusters import Clusters
 from likewise.distributed import common, gather, gather_with_gradient, positions, shuffled
@@ -16,13 +15,11 @@ from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, one_of, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.similarity import pull, similarities, unit
+from likewise.similarity import pull, unit
+from likewise.similarity.scattering import prototypes, scatter
 from likewise.teachers import Momentum
 from likewise.training.schedules import rising_momentum
 from likewise.views import strong
-
-ABSENT = -10.0
-"""Logit of a prototype that has no member in the batch, as in the official code."""
 
 
 def align(
@@ -34,31 +31,6 @@ def align(
     section 3.3). No gradient goes to the key.
     """
     return pull(predictor(query_BD + noise_std * noise_BD), unit(key_BD)) - 2.0
-
-
-def prototypes(rows_BD: Tensor, labels_B: Tensor, clusters: int) -> Tensor:
-    """Unit mean of the unit rows of each cluster (C, D), with gradient; zero rows where a cluster has no member.
-
-    Rows without a label, -1, belong to none.
-    """
-    member_BC = (labels_B.unsqueeze(1) == torch.arange(clusters, device=labels_B.device)).to(rows_BD.dtype)
-    return functional.normalize(member_BC.T @ rows_BD, dim=1)
-
-
-def scatter(query_CD: Tensor, key_CD: Tensor, temperature: float) -> Tensor:
-    """Prototype scattering loss: each prototype must find the teacher's of its cluster among the student's others.
-
-    l_c = -q_c.k_c/t + log( exp(q_c.k_c/t) + sum_{e != c} exp(q_c.q_e/t) ), mean over clusters with members; both sides
-    of q_c.q_e carry gradient, the key none (ProPos, section 3.2). Clusters without members, zero rows, stay in the sum
-    with a logit of -10. With none at all the loss is 0.
-    """
-    present_C = key_CD.detach().square().sum(1) > 0
-    logits_CC = similarities(query_CD, query_CD, temperature)
-    own_C = (query_CD * key_CD.detach()).sum(1) / temperature
-    logits_CC = torch.where(torch.eye(len(own_C), dtype=torch.bool, device=own_C.device), own_C, logits_CC)
-    logits_CC = logits_CC.masked_fill(~present_C, ABSENT)
-    loss_C = logits_CC.logsumexp(1) - own_C
-    return loss_C.masked_fill(~present_C, 0.0).sum() / present_C.sum().clamp(min=1)
 
 
 class NCC(Method):
@@ -109,7 +81,7 @@ class NCC(Method):
         """Epochs between two clusterings; the first comes before training."""
         queue_size: int = 0
         """Earlier teacher keys that prototypes are made of beside the batch; 0 for none."""
-        momentum: float = 0.99
+        momentum: float = 0.9
         """m: share of its old weights that the teacher keeps at each step; the first value where it rises."""
         momentum_schedule: Literal["constant", "cosine"] = "cosine"
         """cosine: rises to 1 over the budget; constant in the official CIFAR-10 recipe."""
@@ -117,6 +89,8 @@ class NCC(Method):
         """When the teacher moves: after the losses, or before them as in the second version of the code."""
         together: bool = False
         """Both views through the student in one pass, so with common batch statistics, as in the second version."""
+        balanced: bool = False
+        """Draw pictures so that each cluster is seen as often as any other, as the second version does."""
         shuffle: bool = False
         """Permute the teacher's pictures across processes; useful with batch statistics per process."""
         hidden: int = 1024
@@ -168,6 +142,10 @@ class NCC(Method):
     def refresh(self, features_ND: Tensor, progress: Progress) -> None:
         """Spherical k-means of all pictures."""
         self.clusters.find(features_ND, metric="cosine", iterations=300)
+
+    def sample_weights(self) -> Tensor | None:
+        """Weights by which each cluster is drawn as often as any other, where this is wanted."""
+        return self.clusters.even_weights() if self.settings.balanced else None
 
     def before_step(self, progress: Progress) -> None:
         """Know whether there are noise and scattering yet; second version: the teacher moves."""
@@ -258,6 +236,7 @@ class NCC(Method):
                 momentum=0.996,
                 update="before",
                 together=True,
+                balanced=True,
                 hidden=4096,
                 embedding=256,
             ),

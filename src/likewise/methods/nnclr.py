@@ -75,7 +75,7 @@ class NNCLR(Method):
     class Settings:
         """Settings of NNCLR. The defaults are those of the small preset."""
 
-        queue_size: int = 4096
+        queue_size: int = 1024
         """Rows of the support set Q."""
         temperature: float = 0.2
         """T: divides all similarities."""

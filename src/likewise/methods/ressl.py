@@ -14,8 +14,8 @@ from likewise.errors import InputError
 from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.similarity import distill, purity, unit
-from likewise.teachers import Momentum, with_statistics_of
+from likewise.similarity import Temperature, distill, purity, unit
+from likewise.teachers import Momentum, evaluated
 from likewise.training.schedules import rising_momentum
 from likewise.views import ViewPolicy, strong
 from likewise.views.pair import SMALL_PICTURE, PairPolicy, teacher_student
@@ -40,7 +40,7 @@ def relate(
     teacher_BD: Tensor,
     memory_KD: Tensor,
     temperature_student: float,
-    temperature_teacher: float,
+    temperature_teacher: float | Tensor,
     top: int | None = None,
 ) -> Relations:
     """Cross-entropy of the relations, eq. 3-5 of arXiv 2107.09282: ISD's divergence plus the teacher's entropy.
@@ -82,13 +82,15 @@ class ReSSL(Method):
     class Settings:
         """Settings of ReSSL. The defaults are those of the small preset."""
 
-        queue_size: int = 4096
+        queue_size: int = 512
         """Rows of the memory, K."""
         temperature_student: float = 0.1
         """Ts: divides the student's similarities."""
         temperature_teacher: float = 0.04
         """Tt: divides the teacher's similarities; well below Ts: at equal temperatures little is learned."""
-        momentum: float = 0.99
+        entropy: float = 1.0
+        """Nats that the teacher's distribution is kept at: Tt begins as given and follows. 0 keeps Tt, as the paper."""
+        momentum: float = 0.7
         """m: share of its old weights that the teacher keeps at each step; the first value where it rises."""
         momentum_schedule: Literal["constant", "cosine"] = "constant"
         """cosine: rises to 1 over the budget, which the recipe usual for CIFAR does and the paper does not."""
@@ -114,6 +116,7 @@ class ReSSL(Method):
                     f"temperature_teacher={self.temperature_teacher} is too large: allowed is up to "
                     f"temperature_student={self.temperature_student}, since a teacher less sharp teaches nothing"
                 )
+            at_least("entropy", self.entropy, 0.0)
             between("momentum", self.momentum, 0.0, 1.0)
             at_least("hidden", self.hidden, 1)
             at_least("embedding", self.embedding, 1)
@@ -126,6 +129,7 @@ class ReSSL(Method):
         head = heads.mlp([encoder.features, settings.hidden, settings.embedding], hidden_norm=None)
         self.student = nn.Sequential(encoder, head)
         self.teacher = Momentum(self.student)
+        self.temperature = Temperature(settings.temperature_teacher, settings.entropy)
         self.queue = Queue(settings.queue_size, settings.embedding, columns={"label": LABEL})
         self.views = teacher_student(
             settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
@@ -150,7 +154,7 @@ class ReSSL(Method):
                 k_BD,
                 self.queue.rows,
                 settings.temperature_student,
-                settings.temperature_teacher,
+                self.temperature.now(),
                 top=min(5, self.queue.size),
             )
             for q_BD in seen
@@ -159,12 +163,12 @@ class ReSSL(Method):
         if labels is not None and rows is not None:
             parts["purity"] = purity(labels, self.queue.column("label")[rows])
         self.queue.push(gather(unit(k_BD)), label=None if labels is None else gather(labels))
+        self.temperature.follow(told[0].teacher_entropy)
         return Terms(torch.stack([each.loss for each in told]).mean(), parts, seen[0].detach())
 
     def encoders(self) -> dict[str, nn.Module]:
         """Student, and teacher with the student's running statistics."""
-        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
-        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+        return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
         "small": Preset(
@@ -173,12 +177,14 @@ class ReSSL(Method):
             note="narrow encoders, pictures up to 64 px",
         ),
         "cifar": Preset(
-            settings=Settings(hidden=2048),
+            settings=Settings(queue_size=4096, entropy=0.0, momentum=0.99, hidden=2048),
             optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, warmup=5 / 200, epochs=200),
             note="the paper's CIFAR recipe, ResNet-18, as far as it is known: head and memory are, warm-up is not",
         ),
         "imagenet": Preset(
-            settings=Settings(queue_size=131_072, momentum=0.999, hidden=4096, embedding=512, shuffle=True),
+            settings=Settings(
+                queue_size=131_072, entropy=0.0, momentum=0.999, hidden=4096, embedding=512, shuffle=True
+            ),
             optimisation=Optimisation(
                 learning_rate=0.05, weight_decay=1e-4, decay_norms_and_biases=False, warmup=5 / 200, epochs=200
             ),

@@ -101,7 +101,7 @@ class Triplet(Method):
         """Weight of the positive's distance."""
         margin: float = 100.0
         """Margin of the hinge. Above 4 it is open for every picture; a small one lets most teach nothing."""
-        momentum: float = 0.99
+        momentum: float = 0.9
         """m: share of its old weights that the teacher keeps at first; rises to 1 over the budget along a cosine."""
         hidden: int = 1024
         """Width of the hidden layer of projector and predictor."""
@@ -180,7 +180,9 @@ class Triplet(Method):
             note="narrow encoders, pictures up to 64 px",
         ),
         "imagenet": Preset(
-            settings=Settings(hidden=4096, embedding=256, resize_student=96 / 224, resize_teacher=128 / 224),
+            settings=Settings(
+                momentum=0.99, hidden=4096, embedding=256, resize_student=96 / 224, resize_teacher=128 / 224
+            ),
             optimisation=Optimisation(
                 optimiser="lars",
                 learning_rate=4.8,

@@ -9,15 +9,13 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from likewise.distributed import gather, gather_with_gradient, shuffled
-from likewise.encoders import Encoder, heads, norms
-from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.distributed import gather, gather_with_gradient
+from likewise.encoders import Encoder
+from likewise.methods.checks import at_least, one_of, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, own_columns, similarities, unit
-from likewise.teachers import Momentum, with_statistics_of
-from likewise.views import strong
-from likewise.views.pair import SMALL_PICTURE
+from likewise.teachers import evaluated
 
 Form = Literal["symmetric", "teacher", "queue"]
 
@@ -83,61 +81,31 @@ class XMoCo(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(MocoSettings):
         """Settings of XMoCo. The defaults are those of the small preset."""
 
-        queue_size: int = 4096
-        """Negative keys, K."""
         consistency: Form = "symmetric"
         """What a similarity is held to: the other pair of views, the key encoder's, or the same over the queue."""
         weight_cross: float = 1.0
         """lambda_c: weight of the consistency; not known from the paper."""
         weight_uniform: float = 0.1
         """lambda_u: weight of the uniformity; not known from the paper. A large one works against grouping."""
-        temperature: float = 0.2
-        """T: divides the similarities of the contrast."""
         temperature_uniform: float = 0.2
         """Tu: divides those of the uniformity; not known from the paper."""
-        momentum: float = 0.99
-        """m: share of its old weights that the key encoder keeps at each step."""
         symmetric: bool = False
         """Mean of the losses of both directions, with both views' keys entering the queue."""
-        embedding: int = 128
-        """Length D of queries and keys."""
-        split_batch_norm: int = 8
-        """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
-        shuffle: bool = False
-        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
-        crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
 
         def __post_init__(self) -> None:
-            at_least("queue_size", self.queue_size, 1)
+            super().__post_init__()
             one_of("consistency", self.consistency, get_args(Form))
             at_least("weight_cross", self.weight_cross, 0.0)
             at_least("weight_uniform", self.weight_uniform, 0.0)
-            positive("temperature", self.temperature)
             positive("temperature_uniform", self.temperature_uniform)
-            between("momentum", self.momentum, 0.0, 1.0)
-            at_least("embedding", self.embedding, 1)
-            at_least("split_batch_norm", self.split_batch_norm, 1)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        norms.convert(encoder, split=settings.split_batch_norm)
-        features, dim = encoder.features, settings.embedding
-        self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
-        self.teacher = Momentum(self.student)
-        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
-        policy = strong(
-            facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
-            scale=settings.crop_scale,
-            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
-        )
-        self.views = {"first": policy, "second": policy}
+        self.student, self.teacher, self.queue, self.views = moco_parts(encoder, settings, facts)
 
     def before_step(self, progress: Progress) -> None:
         """Move the key encoder towards the query encoder as it was before this step's update."""
@@ -170,12 +138,11 @@ class XMoCo(Method):
         return nce + settings.weight_cross * cross + settings.weight_uniform * uniform, parts
 
     def _key(self, image: Tensor) -> Tensor:
-        return unit(shuffled(self.teacher, image) if self.settings.shuffle else self.teacher(image))
+        return key(self.teacher, image, shuffle=self.settings.shuffle)
 
     def encoders(self) -> dict[str, nn.Module]:
         """Query encoder as student, key encoder as teacher."""
-        student, teacher = self.student[0], self.teacher.network.get_submodule("0")
-        return {"student": student, "teacher": with_statistics_of(teacher, student)}
+        return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
         "small": Preset(
@@ -184,7 +151,7 @@ class XMoCo(Method):
             note="narrow encoders, pictures up to 64 px",
         ),
         "imagenet": Preset(
-            settings=Settings(queue_size=65_536, momentum=0.999, split_batch_norm=1, shuffle=True),
+            settings=Settings(queue_size=65_536, temperature=0.2, momentum=0.999, split_batch_norm=1, shuffle=True),
             optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="MoCo v2's recipe, ImageNet, ResNet-50, with our weights: the paper's are not known",
         ),

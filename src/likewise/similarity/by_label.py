@@ -6,6 +6,7 @@ n negatives of an anchor, P numbers drawn for one.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -77,3 +78,41 @@ def draw_negatives(
     available_B1 = other_BP.sum(1, keepdim=True)
     again = torch.arange(count, device=order.device) % available_B1.clamp(min=1, max=order.shape[1])
     return Negatives(pool_BP.gather(1, order.gather(1, again)), (available_B1 > 0).expand(-1, count))
+
+
+def with_margin(positive_B: Tensor, margin: float, form: Literal["cosine", "arc"] = "cosine") -> Tensor:
+    """The positive's similarity, harder by a margin m > 0 or easier by m < 0 (InterCLR, arXiv 2008.11702, eq. 4-5).
+
+    cosine: p - m, so -0.5 adds 0.5. arc: cos(angle + m), and a straight line where the angle would leave 0 to pi.
+    """
+    if form == "cosine":
+        return positive_B - margin
+    sine_B = (1.0 - positive_B.square()).clamp(min=torch.finfo(positive_B.dtype).eps).sqrt()
+    turned_B = positive_B * math.cos(margin) - sine_B * math.sin(margin)
+    if margin < 0:
+        return torch.where(positive_B < math.cos(margin), turned_B, positive_B + margin * math.sin(margin))
+    inside_B = positive_B > math.cos(math.pi - margin)
+    return torch.where(inside_B, turned_B, positive_B - margin * math.sin(math.pi - margin))
+
+
+def contrast_across(
+    query_BD: Tensor,
+    positive_BD: Tensor,
+    negative_BnD: Tensor,
+    temperature: float,
+    *,
+    margin: float = 0.0,
+    form: Literal["cosine", "arc"] = "cosine",
+    counted_Bn: Tensor | None = None,
+) -> Tensor:
+    """InfoNCE with one positive and its own negatives for each query, mean over the batch (InterCLR, eq. 3).
+
+    Rows of the bank are constants of unit length. Negatives that are not `counted_Bn` play no part; with none the loss
+    of a query is 0.
+    """
+    q_BD = unit(query_BD)
+    positive_B = with_margin((q_BD * positive_BD).sum(1), margin, form) / temperature
+    negative_Bn = torch.einsum("bd,bnd->bn", q_BD, negative_BnD.to(q_BD.dtype)) / temperature
+    if counted_Bn is not None:
+        negative_Bn = negative_Bn.masked_fill(~counted_Bn, -torch.inf)
+    return (torch.cat([positive_B.unsqueeze(1), negative_Bn], 1).logsumexp(1) - positive_B).mean()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -177,12 +177,14 @@ class Loop:
         Raises TrainingStopped for a non-finite loss or a collapsed encoder. A checkpoint stands behind in every case.
         """
         clock = self.clock
-        batches = self.loader.batches(clock.step)
+        batches = self._batches()
         try:
             with Interruption() as interruption, self.display:
                 self._begin_probe()
                 while clock.fraction() < 1.0 and not self._agreed(interruption.signal is not None):
-                    self._maybe_refresh()
+                    if self._refreshed() and self.method.sample_weights() is not None:
+                        batches.close()  # those fetched ahead were drawn by the weights before
+                        batches = self._batches()
                     self.watch.enter("data")
                     self._step(next(batches))
                     clock.step += 1
@@ -202,15 +204,21 @@ class Loop:
         """Whether any process wants this, so that all of them leave the loop at the same step."""
         return largest(self.fabric, float(here)) > 0
 
-    def _maybe_refresh(self) -> None:
-        """At the start of an epoch, show the method the whole data set if it wants to see it.
+    def _batches(self) -> Generator[LoadedBatch, None, None]:
+        """Batches from this step on, drawn as the method wants them."""
+        weights = self.method.sample_weights()
+        self.loader.sampler.weigh(None if weights is None else weights.double().cpu().numpy())
+        return self.loader.batches(self.clock.step)
+
+    def _refreshed(self) -> bool:
+        """At the start of an epoch, show the method the whole data set if it wants to see it; whether it was shown.
 
         After the checkpoint of the epoch before, not in it: a run resumed from there refreshes as this one does.
         """
         progress = self.clock.progress()
         begins = self.clock.step % self.clock.steps_per_epoch == 0
         if not (begins and self.method.refresh_due(progress.epoch)) and not self.method.refresh_lost():
-            return
+            return False
         self.watch.enter("refresh")
         seed_step(self.plan.seed, progress.step)  # not by process: all of them must draw the same
         refresh(
@@ -221,6 +229,7 @@ class Loop:
             device=self.fabric.device,
             autocast=self.fabric.autocast,
         )
+        return True
 
     def _step(self, loaded: LoadedBatch) -> None:
         """One update of the weights."""

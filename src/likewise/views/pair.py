@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from likewise.errors import unknown
@@ -30,13 +31,25 @@ def teacher_student(
     """
     if policy not in get_args(PairPolicy):
         raise unknown("view policy", policy, get_args(PairPolicy))
-    blur = 0.0 if size <= SMALL_PICTURE else 0.5
     made = {
         "weak": weak(size, mean=mean, std=std, scale=scale),
-        "strong": strong(size, mean=mean, std=std, scale=scale, blur=blur),
+        **strong_views(("strong",), size, mean=mean, std=std, scale=scale),
     }
     teacher, student = policy.split("/")
     return {"teacher": made[teacher], "student": made[student]}
+
+
+def strong_views(
+    roles: Iterable[str],
+    size: int,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    scale: tuple[float, float] = (0.2, 1.0),
+) -> dict[str, ViewPolicy]:
+    """The strong policy of `teacher_student`, MoCo v2's, for each of the roles."""
+    blur = 0.0 if size <= SMALL_PICTURE else 0.5
+    return dict.fromkeys(roles, strong(size, mean=mean, std=std, scale=scale, blur=blur))
 
 
 def two_views(

@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from adapters import Vectors, same
-from likewise.methods.ncc import align, prototypes, scatter
+from likewise.methods.ncc import align
 from likewise.similarity import unit
+from likewise.similarity.scattering import prototypes, scatter
 
 
 def aligned(v: Vectors, prefix: str) -> None:

@@ -34,6 +34,7 @@ def check_step(v: Vectors) -> None:
     encoder = nn.Identity()
     encoder.features = dim  # type: ignore[assignment]
     settings = ReSSL.Settings(
+        entropy=0.0,
         queue_size=size,
         temperature_student=v.number("temperature_student"),
         temperature_teacher=v.number("temperature_teacher"),
