@@ -6,13 +6,18 @@ import argparse
 
 from likewise.errors import InputError, LikewiseError
 
+DIGITS = "digits"
+"""5,000 handwritten digits that need no download."""
+
 
 def demo(data: str, minutes: float, out: str | None) -> int:
     """Train, score before and after where labels exist, and say where to look. Returns the exit status."""
     from likewise.evaluation import evaluate
     from likewise.training.train import train
 
-    run = train(data, minutes=minutes, command=f"likewise train {data} --minutes {minutes:g}", out=out)
+    flip = data != DIGITS  # a mirrored 2 is no 2
+    command = f"likewise train {data} --minutes {minutes:g}{'' if flip else ' --no-flip'}"
+    run = train(data, minutes=minutes, flip=flip, command=command, out=out)
     try:
         result = evaluate(run.path, data, probe=("knn",), untrained=True)
     except InputError as error:  # a folder of pictures has no labels, and that is fine
@@ -30,7 +35,7 @@ def demo(data: str, minutes: float, out: str | None) -> int:
 def main() -> int:
     """Parse the few options and run the demo."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="digits", help="any data; by default handwritten digits, no download")
+    parser.add_argument("--data", default=DIGITS, help="any data; by default handwritten digits, no download")
     parser.add_argument("--minutes", type=float, default=1.5, help="training time")
     parser.add_argument("--out", default=None, help="run directory")
     options = parser.parse_args()

@@ -159,6 +159,23 @@ def test_accumulation_changes_only_how_a_batch_is_cut(data: Path, tmp_path: Path
     assert all(value.isfinite().all() for value in weights(run.path).values())
 
 
+@pytest.mark.parametrize("flip", [True, False])
+def test_views_are_mirrored_where_this_does_no_harm(
+    flip: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirrored: list[torch.Tensor] = []
+    whole = ISD.step
+
+    def step(self: ISD, views: Any, batch: Any) -> Terms:
+        mirrored.extend(view.flip for view in views.values())
+        return whole(self, views, batch)
+
+    monkeypatch.setattr(ISD, "step", step)
+    run = train(data, **options(tmp_path / "run", flip=flip))
+    assert bool(torch.cat(mirrored).any()) is flip
+    assert run.read()["flip"] is flip
+
+
 def test_run_json_repeats_the_run(data: Path, tmp_path: Path) -> None:
     run = train(data, **options(tmp_path / "run"))
     stored = run.read()

@@ -239,7 +239,10 @@ class Loop:
         set_decay(self.optimizer.optimizer, schedules.weight_decay(self.plan.optimisation, progress))
         self.method.before_step(progress)
         share_of_side = schedules.view_share(self.plan.optimisation, progress)
-        policies = {role: policy.shrunk(share_of_side) for role, policy in self.method.views.items()}
+        asked = (
+            self.method.views if self.plan.flip else {r: policy.upright() for r, policy in self.method.views.items()}
+        )
+        policies = {role: policy.shrunk(share_of_side) for role, policy in asked.items()}
         for number in range(parts):
             self.watch.enter("views")
             share = slice(number, None, parts)  # strided, like the shares of processes

@@ -52,6 +52,8 @@ class Asked:
     """Share of the budget with a linearly rising learning rate; by default the preset's."""
     first_size: float | None = None
     """Share of their side that views begin with: they grow to full size over the first four fifths of the budget."""
+    flip: bool = True
+    """Mirror half of the views left to right, where the method's views do; not good for digits, text or signs."""
     accumulate: int = 1
     """Parts that a batch is cut into to save memory; gradients add up before each update."""
     precision: Precision | None = None
@@ -152,6 +154,7 @@ class Plan:
     batch_size: int
     epochs: float | None
     minutes: float | None
+    flip: bool
     accumulate: int
     precision: Precision
     sync_batch_norm: bool
@@ -209,6 +212,7 @@ def resolve(
         batch_size=batch,
         epochs=_epochs(asked, preset, choices),
         minutes=asked.minutes,
+        flip=asked.flip,
         accumulate=_accumulate(asked, batch, machine),
         precision=precision.value,
         sync_batch_norm=asked.sync_batch_norm,

@@ -24,6 +24,7 @@ def record(plan: Plan) -> dict[str, Any]:
         "encoder": plan.encoder,
         "budget": {"epochs": plan.epochs, "minutes": plan.minutes},
         "batch_size": plan.batch_size,
+        "flip": plan.flip,
         "accumulate": plan.accumulate,
         "precision": plan.precision,
         "sync_batch_norm": plan.sync_batch_norm,
@@ -48,6 +49,7 @@ def plan_of(run: RunDirectory) -> Plan:
             batch_size=stored["batch_size"],
             epochs=stored["budget"]["epochs"],
             minutes=stored["budget"]["minutes"],
+            flip=stored.get("flip", True),  # older runs do not say
             accumulate=stored["accumulate"],
             precision=stored["precision"],
             sync_batch_norm=stored["sync_batch_norm"],

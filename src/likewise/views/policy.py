@@ -188,6 +188,10 @@ class ViewPolicy:
         if self.per_sample is not None and not callable(self.per_sample):
             raise InputError(f"per_sample must be a function of a PIL image, found {type(self.per_sample).__name__}")
 
+    def upright(self) -> ViewPolicy:
+        """The same view, never mirrored. A `per_sample` function decides for itself."""
+        return replace(self, flip=0.0)
+
     def shrunk(self, share: float) -> ViewPolicy:
         """The same view with about `share` of its side, in steps of 4 pixels and not below `SMALLEST`.
 
