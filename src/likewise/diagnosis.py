@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +26,7 @@ from likewise.data import (
     training_split,
 )
 from likewise.methods.method import Batch, Progress
-from likewise.training import optimisers
+from likewise.training import optimisers, schedules
 from likewise.training.machine import detect, fabric
 from likewise.training.resolve import Plan, image_size, resolve
 from likewise.training.run import plain
@@ -34,7 +35,8 @@ from likewise.views import make_views
 
 SAMPLE = 1024
 """Pictures that the timing decodes; the whole data set is only described."""
-TIMED_STEPS = 5
+TIMED_STEPS = 10
+"""Spread over the budget, since views may grow in it."""
 WARM_STEPS = 2
 
 
@@ -118,31 +120,38 @@ def doctor(data: Any, **asked: Any) -> Findings:
 
 
 def _time_steps(plan: Plan, images: Images) -> dict[str, float]:
-    """Median seconds of each part of a training step."""
+    """Seconds of each part of a training step, mean over the budget; steps with views of one size by their median."""
     engine = fabric(detect(plan.device), plan.precision)
     batch_size = min(plan.batch_size, len(images))
     sampler = Sampler(len(images), batch_size, plan.seed)
     method = build_method(plan, methods.find(plan.method), images, sampler.steps_per_epoch, 1)
     wrapped, optimizer = engine.setup(method, optimisers.build(method.parameter_groups(), plan.optimisation))
-    spans: dict[str, list[float]] = {"data": [], "views": [], "model": []}
+    spans: dict[str, dict[float, list[float]]] = {part: defaultdict(list) for part in ("data", "views", "model")}
     batches = Loader(images, sampler, device=engine.device).batches(0)
     for step in range(WARM_STEPS + TIMED_STEPS):
+        progress = Progress(step, max(0.0, step - WARM_STEPS + 0.5) / TIMED_STEPS, 0)
+        policies = schedules.views_at(method.views, plan.optimisation, progress, flip=plan.flip)
         marks = [time.perf_counter()]
         loaded = next(batches)
         marks.append(_now(engine.device))
-        views = make_views(method.views, loaded.pixels, loaded.sizes, seed=plan.seed, step=step)
+        views = make_views(policies, loaded.pixels, loaded.sizes, seed=plan.seed, step=step)
         marks.append(_now(engine.device))
-        method.before_step(Progress(step, 0.0, 0))
+        method.before_step(progress)
         terms = wrapped(views, Batch(loaded.index, loaded.labels))
         engine.backward(terms.loss)
         optimizer.step()
         optimizer.zero_grad()
         marks.append(_now(engine.device))
         if step >= WARM_STEPS:
+            share = schedules.view_share(plan.optimisation, progress)
             for part, before, after in zip(spans, marks, marks[1:], strict=False):
-                spans[part].append(after - before)
+                spans[part][share].append(after - before)
     batches.close()
-    return {part: statistics.median(values) * plan.batch_size / batch_size for part, values in spans.items()}
+    scale = plan.batch_size / batch_size / TIMED_STEPS
+    return {
+        part: scale * sum(len(seconds) * statistics.median(seconds) for seconds in by_share.values())
+        for part, by_share in spans.items()
+    }
 
 
 def _now(device: torch.device) -> float:

@@ -7,7 +7,7 @@ interleaves: the result has the row order that a single process would have seen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import torch
 import torch.distributed as dist
@@ -24,10 +24,19 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+@overload
+def gather(x_B: Tensor) -> Tensor: ...
+@overload
+def gather(x_B: None) -> None: ...
+@overload
+def gather(x_B: Tensor | None) -> Tensor | None: ...
 @torch.no_grad()
-def gather(x_B: Tensor) -> Tensor:
-    """Rows of all processes, (B, ...) -> (B * world, ...), in global order and without gradient."""
-    if world() == 1:
+def gather(x_B: Tensor | None) -> Tensor | None:
+    """Rows of all processes, (B, ...) -> (B * world, ...), in global order and without gradient.
+
+    Labels that the data does not have are None everywhere, and stay it.
+    """
+    if x_B is None or world() == 1:
         return x_B
     shares = [torch.empty_like(x_B, memory_format=torch.contiguous_format) for _ in range(world())]
     dist.all_gather(shares, x_B.contiguous())
@@ -89,7 +98,7 @@ def shuffled(module: nn.Module, x_B: Tensor) -> Tensor:
         return module(x_B)  # type: ignore[no-any-return]
     everything = gather(x_B)
     order = common(torch.randperm(len(everything), device=x_B.device))
-    out = gather(module(everything[order[rank() :: world()]]))
+    out: Tensor = gather(module(everything[order[rank() :: world()]]))
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
     return out[back][rank() :: world()]

@@ -9,8 +9,9 @@ import torch
 
 from likewise.errors import InputError
 from likewise.methods.interclr import InterCLR
+from likewise.similarity import unit
 from likewise.similarity.by_label import contrast_across, with_margin
-from tests.contract.gauntlet import make, one_step, optimizer_of
+from tests.contract.gauntlet import batch_at, make, one_step, optimizer_of
 
 
 def interclr(**settings: object) -> InterCLR:
@@ -74,6 +75,18 @@ def test_small_clusters_are_repaired_while_it_runs() -> None:
     method.clusters.labels.copy_((torch.arange(96) >= 2).long())
     one_step(method, optimizer, 1)
     assert int(method.clusters.sizes().min()) >= 10
+
+
+def test_a_second_neck_is_the_banks_and_the_first_the_queues() -> None:
+    method = interclr(second_neck=True)
+    views, batch = batch_at(method, 0)
+    with torch.no_grad():
+        intra, inter = map(unit, method.teacher(views["second"].image).chunk(2, dim=1))
+    terms = method(views, batch)
+    terms.loss.backward()
+    torch.testing.assert_close(method.queue.rows[: len(intra)], intra)
+    torch.testing.assert_close(method.bank.rows[batch.index], inter)
+    assert all(p.grad is not None and p.grad.any() for p in method.student[1].parameters())
 
 
 def test_a_pool_larger_than_the_data_is_refused() -> None:

@@ -62,6 +62,18 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+class Beside(nn.Module):
+    """Several heads on the same features, their outputs side by side: (B, F) -> (B, sum of their widths)."""
+
+    def __init__(self, *heads: nn.Module) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        """What each head makes of the features, in their order."""
+        return torch.cat([head(x_BF) for head in self.heads], dim=1)
+
+
 def initialise(head: nn.Module, std: float, *, truncated: bool = False) -> nn.Module:
     """Draw the weights of all linear layers of `head` from N(0, std) and set their biases to 0; returns `head`.
 

@@ -42,7 +42,7 @@ class ASCL(Method):
         summary="When many pictures are of the same kind: MoCo that takes near neighbours for positives as far as it "
         "is sure of them, with no threshold to set.",
         memory="queue",
-        status="experimental",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ class ASCL(Method):
         parts = {"confidence": soft.confidence.mean(), "teacher_entropy": entropy}
         if labels is not None:
             parts["purity"] = purity(labels, self.queue.column("label")[soft.neighbours])
-        self.queue.push(gather(k_BD), label=None if labels is None else gather(labels))
+        self.queue.push(gather(k_BD), label=gather(labels))
         return Terms(soft.loss, parts, q_BD.detach())
 
     def predicted(self, z_BD: Tensor, k_BD: Tensor) -> Terms:

@@ -99,7 +99,7 @@ class CMSF(Method):
         summary="MSF with farther neighbours of the same kind, at the same cost; with labels, a supervised "
         "pre-training that transfers well and survives wrong labels.",
         memory="queue",
-        status="experimental",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ class CMSF(Method):
         v_BD = self.predictor(self.student(views["student"].image))
         u_BD = unit(self.teacher(views["teacher"].image))
         index_A, u_AD = gather(batch.index), gather(u_BD)
-        self.queue.push(u_AD, image=index_A, label=None if batch.labels is None else gather(batch.labels))
+        self.queue.push(u_AD, image=index_A, label=gather(batch.labels))
         self.constraint.remember(index_A, u_AD)
         plain = neighbours(u_BD, self.queue.rows, self.settings.topk)
         near = self.constraint.nearest(u_BD, batch, self.queue, plain)

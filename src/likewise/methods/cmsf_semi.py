@@ -48,7 +48,7 @@ class CMSFSemi(Method):
         summary="When some of the pictures have labels: learns from all, at a small batch and on few processors.",
         needs=("some labels",),
         memory="queue",
-        status="experimental",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,7 @@ class CompRess(Method):
         "exists. ISD is this with the student's own moving average as teacher.",
         needs=("frozen teacher",),
         memory="queue",
+        status="verified",
     )
     needs_refresh = True
 
@@ -135,7 +136,7 @@ class CompRess(Method):
         labels = batch.labels
         if labels is not None and told.neighbours is not None:
             parts["purity"] = purity(labels, self.teacher_bank.column("label")[told.neighbours])
-        self.teacher_bank.push(gather(unit(t_BE)), label=None if labels is None else gather(labels))
+        self.teacher_bank.push(gather(unit(t_BE)), label=gather(labels))
         if two:
             key_BD = s_BD.detach() if self.slow is None else self.slow(image)
             self.student_bank.push(gather(unit(key_BD)))

@@ -152,7 +152,7 @@ class FNC(Method):
         raw_VBD = self.student(torch.cat([view.image for view in views.values()])).unflatten(0, (V, -1))
         columns_VND = torch.stack([gather_with_gradient(unit(v_BD)) for v_BD in raw_VBD])
         columns_CD, own_VBC = columns_VND.flatten(0, 1), own(raw_VBD, columns_VND.shape[1])
-        labels_N = None if batch.labels is None else gather(batch.labels)
+        labels_N = gather(batch.labels)
         left_out_BC = None
         if self.queue is None:
             false_BC = detect(raw_VBD, columns_CD, own_VBC.any(0), settings.topk, settings.threshold)

@@ -106,7 +106,7 @@ class IFND(Method):
         "ICLR 2022, arXiv 2106.03719",
         summary="MoCo for data with many classes or large sets, where pushing pictures of the same class apart hurts.",
         memory="queue",
-        status="experimental",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
@@ -183,8 +183,7 @@ class IFND(Method):
             for false_BK in false_HBK
         ]
         parts = self._watched(false_HBK, batch.labels)
-        labels = None if batch.labels is None else gather(batch.labels)
-        self.queue.push(gather(k_BD), label=labels, index=gather(batch.index))
+        self.queue.push(gather(k_BD), label=gather(batch.labels), index=gather(batch.index))
         return Terms(torch.stack(losses).mean(), parts, q_BD.detach())
 
     def _watched(self, false_HBK: list[Tensor], labels_B: Tensor | None) -> dict[str, Tensor]:

@@ -53,13 +53,15 @@ class InterCLR(Method):
         "IJCV 2022, arXiv 2008.11702",
         summary="MoCo with pull between pictures of a kind, without clustering the whole data set at each epoch.",
         memory="bank",
-        status="experimental",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(MocoSettings):
         """Settings of InterCLR. The defaults are those of the small preset; N is the number of pictures."""
 
+        second_neck: bool = False
+        """A head of its own for the inter branch, whose embeddings the bank then holds."""
         inter_weight: float = 0.25
         """Weight of the inter branch; the intra branch has the rest."""
         intra_epochs: int = 1
@@ -106,7 +108,8 @@ class InterCLR(Method):
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        self.student, self.teacher, self.queue, self.views = moco_parts(encoder, settings, facts)
+        self.necks = 1 + settings.second_neck
+        self.student, self.teacher, self.queue, self.views = moco_parts(encoder, settings, facts, necks=self.necks)
         dim, images = settings.embedding, facts.images
         self.bank = Bank(images, dim, momentum=1.0 - settings.bank_momentum)
         self.clusters = Clusters(images, settings.clusters or min(images, max(10, images // 200)), dim)
@@ -128,7 +131,7 @@ class InterCLR(Method):
 
     def refresh(self, features_ND: Tensor, progress: Progress) -> None:
         """k-means of all pictures, whose embeddings fill the bank."""
-        rows_ND = unit(features_ND)
+        rows_ND = unit(self._split(features_ND)[1])
         self.clusters.find(rows_ND, metric="euclidean", iterations=20)
         self.clusters.recompute(rows_ND)
         self.bank.write(torch.arange(len(rows_ND), device=rows_ND.device), rows_ND)
@@ -141,19 +144,23 @@ class InterCLR(Method):
     def step(self, views: Views, batch: Batch) -> Terms:
         """Both contrasts, then queue, bank and labels take in the keys."""
         settings = self.settings
-        q_BD = self.student(views["first"].image)
-        k_BD = key(self.teacher, views["second"].image, shuffle=settings.shuffle)
+        q_BD, inter_q_BD = self._split(self.student(views["first"].image))
+        k_BD, inter_k_BD = map(unit, self._split(key(self.teacher, views["second"].image, shuffle=settings.shuffle)))
         loss = contrast(q_BD, k_BD, self.queue.rows, settings.temperature)
         parts = {"intra": loss.detach()}
         index_N = gather(batch.index)
         if self.weight:
-            inter = self._inter(q_BD, batch.index, len(index_N))
+            inter = self._inter(inter_q_BD, batch.index, len(index_N))
             loss = (1.0 - self.weight) * loss + self.weight * inter
             parts["inter"] = inter.detach()
-        key_ND = gather(k_BD)
-        self.queue.push(key_ND, label=None if batch.labels is None else gather(batch.labels))
-        parts["changed"] = self.take_in(index_N, key_ND)
+        self.queue.push(gather(k_BD), label=gather(batch.labels))
+        parts["changed"] = self.take_in(index_N, gather(inter_k_BD))
         return Terms(loss, parts, q_BD.detach())
+
+    def _split(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of the intra and of the inter branch, which are the same with one neck."""
+        parts = embedding.chunk(self.necks, dim=1)
+        return parts[0], parts[-1]
 
     def _inter(self, q_BD: Tensor, index_B: Tensor, drawn: int) -> Tensor:
         """The contrast with pictures out of the bank; random numbers are drawn for the `drawn` of the global batch."""

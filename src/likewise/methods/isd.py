@@ -150,7 +150,7 @@ class ISD(Method):
         return Terms(told.loss, parts, q_BD.detach())
 
     def _remember(self, k_BD: Tensor, batch: Batch) -> None:
-        self.queue.push(gather(k_BD), label=None if batch.labels is None else gather(batch.labels))
+        self.queue.push(gather(k_BD), label=gather(batch.labels))
 
     def encoders(self) -> dict[str, nn.Module]:
         """Student, and teacher with the student's running statistics, as both are evaluated officially."""

@@ -112,7 +112,7 @@ class MoCHi(Method):
         "NeurIPS 2020, arXiv 2010.01028",
         summary="MoCo v2 with harder negatives at no further forward pass: for a small queue or a short schedule.",
         memory="queue",
-        status="experimental",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,7 @@ class MoCHi(Method):
             hard = neighbours(unit(q_BD), self.queue.rows, min(settings.hard, self.queue.size))
             mix = draw(hard.rows, settings.pairs, settings.with_query)
         told = contrast_mixed(q_BD, k_BD, self.queue.rows, settings.temperature, mix)
-        self.queue.push(gather(k_BD), label=None if batch.labels is None else gather(batch.labels))
+        self.queue.push(gather(k_BD), label=gather(batch.labels))
         return Terms(told.loss, {"accuracy": told.accuracy}, q_BD.detach())
 
     def encoders(self) -> dict[str, nn.Module]:

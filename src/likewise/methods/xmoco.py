@@ -77,7 +77,7 @@ class XMoCo(Method):
         summary="A cheap addition to MoCo v2 where relations between pictures matter; our reading of the abstract.",
         memory="queue",
         smallest_batch=2,
-        status="experimental",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
@@ -120,9 +120,8 @@ class XMoCo(Method):
         if self.settings.symmetric:
             keys.append(self._key(first))
             loss = (loss + self.loss(self.student(second), keys[1])[0]) / 2
-        labels = None if batch.labels is None else gather(batch.labels)
         for key_BD in keys:
-            self.queue.push(gather(key_BD), label=labels)
+            self.queue.push(gather(key_BD), label=gather(batch.labels))
         return Terms(loss, parts, q_BD.detach())
 
     def loss(self, q_BD: Tensor, k_BD: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -238,11 +238,7 @@ class Loop:
         set_rate(self.optimizer.optimizer, schedules.learning_rate(self.plan.optimisation, progress, self.plan.epochs))
         set_decay(self.optimizer.optimizer, schedules.weight_decay(self.plan.optimisation, progress))
         self.method.before_step(progress)
-        share_of_side = schedules.view_share(self.plan.optimisation, progress)
-        asked = (
-            self.method.views if self.plan.flip else {r: policy.upright() for r, policy in self.method.views.items()}
-        )
-        policies = {role: policy.shrunk(share_of_side) for role, policy in asked.items()}
+        policies = schedules.views_at(self.method.views, self.plan.optimisation, progress, flip=self.plan.flip)
         for number in range(parts):
             self.watch.enter("views")
             share = slice(number, None, parts)  # strided, like the shares of processes

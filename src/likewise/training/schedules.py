@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from likewise.errors import unknown
 
 if TYPE_CHECKING:
     from likewise.methods.method import Optimisation, Progress
+    from likewise.views import ViewPolicy
 
 SCHEDULES = ("constant", "cosine", "cosine_epoch", "step")
 
@@ -106,6 +107,14 @@ def view_share(optimisation: Optimisation, progress: Progress) -> float:
     if fraction >= FULL_SIZE - _ROUNDING:
         return 1.0
     return first if fraction < 0.5 - _ROUNDING else (1.0 + first) / 2
+
+
+def views_at(
+    views: Mapping[str, ViewPolicy], optimisation: Optimisation, progress: Progress, *, flip: bool = True
+) -> dict[str, ViewPolicy]:
+    """What the views of a method look like in that step: as large as the schedule has it, and mirrored or not."""
+    share = view_share(optimisation, progress)
+    return {role: (policy if flip else policy.upright()).shrunk(share) for role, policy in views.items()}
 
 
 def weight_decay(optimisation: Optimisation, progress: Progress) -> float:
