@@ -54,9 +54,9 @@ class Claim:
     """Runs of each arm, from seed 0."""
 
 
-MOCO: Keywords = {"method": "moco_v2", "temperature": 0.2}
-"""MoCo v2 at the temperature of those that are built upon it."""
-LARGER: Keywords = {"method": "moco_v2", "temperature": 0.2, "width": 32, "epochs": 6}
+MOCO: Keywords = {"method": "moco_v2"}
+"""MoCo v2 with the settings that those which are built upon it share."""
+LARGER: Keywords = {"method": "moco_v2", "width": 32, "epochs": 6}
 """Twice as wide and half as long again as its students: the frozen teacher of those that need one."""
 SAME_CROPS: Keywords = {"large_scale": (0.2, 1.0), "small_scale": (0.05, 0.2)}
 ISD_AND_MOCO: Mapping[str, Keywords] = {
@@ -120,15 +120,18 @@ CLAIMS: tuple[Claim, ...] = (
         text="A target that follows the student teaches more than a fixed random one. (That it collapses without "
         "predictor cannot be shown: there is always one.)",
         arms={
-            "m = 0.99": {"method": "byol", "momentum": 0.99},
+            "m = 0.9": {"method": "byol", "momentum": 0.9},
             "m = 1": {"method": "byol", "momentum": 1.0},
         },
-        better="m = 0.99",
+        better="m = 0.9",
     ),
     Claim(
         method="cmsf",
         text="Neighbours constrained by a second queue are not worse than MSF's.",
-        arms={"CMSF, 2Q": {"method": "cmsf", "constraint": "2q"}, "MSF": {"method": "msf"}},
+        arms={
+            "CMSF, 2Q": {"method": "cmsf", "constraint": "2q"},
+            "MSF": {"method": "msf", "topk": 5, "queue_size": 1024},
+        },
         better="CMSF, 2Q",
         score="1-NN",
         slack=HALF_A_POINT,
@@ -137,7 +140,10 @@ CLAIMS: tuple[Claim, ...] = (
         method="cmsf_semi",
         text="With a tenth of the labels it is ahead of MSF, which has none. (The bank of the neighbours has all "
         "labels for both.)",
-        arms={"10 % of the labels": {"method": "cmsf_semi", "label_share": 0.1}, "MSF": {"method": "msf"}},
+        arms={
+            "10 % of the labels": {"method": "cmsf_semi", "label_share": 0.1, "queue_size": 1024, "momentum": 0.9},
+            "MSF": {"method": "msf", "topk": 5, "queue_size": 1024},
+        },
         better="10 % of the labels",
         score="1-NN",
     ),

@@ -103,6 +103,7 @@ class MCL(Method):
         summary="Distillation between peers that learn together, where there is no trained teacher and time for "
         "several networks; only one is kept.",
         memory="queue",
+        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
@@ -115,8 +116,9 @@ class MCL(Method):
         """T: divides logits once more where distributions are imitated, whose divergence counts T^2 times."""
         soft_weight: float = 1.0
         """Weight of the imitations, soft VCL and soft ICL; 0 is the ablation without them."""
-        icl_weight: float = 1.0
-        """Weight of ICL and soft ICL; 0 leaves networks that only imitate."""
+        icl_weight: float = 0.1
+        """Weight of ICL and soft ICL; 0 leaves networks that only imitate. 1 in the paper, but in a few minutes
+        networks that are still strangers only drag each other about."""
         hidden: bool = True
         """The head F - F - D of MoCo v2. The published numbers are with one linear layer F - D: the official option
         for the longer head registers it where it is never used."""
@@ -192,6 +194,7 @@ class MCL(Method):
                 queue_size=65_536,
                 temperature=0.07,
                 momentum=0.999,
+                icl_weight=1.0,
                 hidden=False,
                 split_batch_norm=1,
                 shuffle=True,
