@@ -41,7 +41,7 @@ demo: $(READY)  ## train ISD for about two minutes and show what it learned; DAT
 	@$(BIN) -m likewise.demo $(if $(DATA),--data '$(DATA)')
 
 test: lint  ## lint, types and tests: what has to pass
-	OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 $(LOWEST_READY):
 	@$(PYTHON) -m venv --clear .venv-lowest
@@ -51,7 +51,7 @@ $(LOWEST_READY):
 	@touch $@
 
 test-lowest: $(LOWEST_READY)  ## the tests with the oldest versions that pyproject.toml allows (downloads another torch)
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 # The peers are added to .venv; constraints.txt keeps pip from exchanging torch for another on the way.
 PEERS_READY := .venv/peers-$(KEY)
