@@ -85,7 +85,7 @@ def test_networks_start_apart_and_all_learn(networks: int) -> None:
 
 
 def test_keys_enter_the_queues_after_the_loss() -> None:
-    method = make("mcl", split_batch_norm=1)
+    method = make("mcl", split_batch_norm=1, icl_weight=1.0)
     assert isinstance(method, MCL)
     queues = [queue.rows.clone() for queue in method.queues]  # type: ignore[operator, union-attr]
     views, batch = batch_at(method, 0)
