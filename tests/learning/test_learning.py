@@ -16,7 +16,7 @@ from likewise.training.train import train
 LIFT = 0.02
 """Least gain in 20-NN accuracy. On 2,000 test pictures one standard error is 0.011."""
 SEEDS = (0, 1)
-"""The second is tried where the first does not do: processors round differently, and a run of minutes is a draw."""
+"""Where the first misses, the mean of both decides: processors round differently, and a run of minutes is a draw."""
 VERIFIED = [name for name in methods.names() if methods.find(name).card.status == "verified"]
 
 SMALL = {"width": 8, "image_size": 16, "first_size": 1.0, "batch_size": 128, "epochs": 4.0, "device": "cpu"}
@@ -75,6 +75,6 @@ def test_a_few_hundred_steps_lift_knn(
         result = evaluate(run, pictures, probe=("knn",), untrained=True)
         value = {score.which: score.value for score in result.scores if score.k == 20}
         lifts.append(value["student"] - value["untrained"])
-        if lifts[-1] > LIFT:
+        if lifts[0] > LIFT:
             return
-    pytest.fail(f"{method} lifted 20-NN accuracy by {lifts} with seeds {SEEDS}, not by more than {LIFT}")
+    assert sum(lifts) / len(lifts) > LIFT, f"{method} lifted 20-NN accuracy by {lifts} with seeds {SEEDS}"

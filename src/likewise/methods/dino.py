@@ -207,7 +207,7 @@ class DINO(Method):
             note="narrow ResNets, pictures up to 64 px",
         ),
         "small_vit": Preset(
-            settings=Settings(),
+            settings=Settings(temperature_teacher=0.07, warmup_temperature=0.04, norm_in_head=False, small_crops=4),
             optimisation=Optimisation(
                 optimiser="adamw",
                 learning_rate=1e-3,

@@ -61,7 +61,7 @@ class ReSSL(Method):
 
     It differs from ISD in having no predictor and no batch norm in its head, and in its value: a cross-entropy, with
     the teacher's entropy in it. That the teacher looks at a weakly changed view and that Tt is well below Ts is what
-    it lives on.
+    it lives on. The small preset lets Tt follow an entropy, as ISD's does; the published ones keep it.
 
     Order inside a step: teacher moves, both look, logits against the memory as it was, then the teacher's vectors
     enter it.
