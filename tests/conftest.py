@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import likewise.encoders  # noqa: F401  # before a test imports timm: it makes torchvision work beside a CPU torch
+
 OWN_VECTORS = Path(__file__).parent / "golden" / "vectors"
 
 
