@@ -206,6 +206,21 @@ CLAIMS: tuple[Claim, ...] = (
         slack=HALF_A_POINT,
     ),
     Claim(
+        method="mcl_supervised",
+        text="With labels, one of two networks that learn together is ahead of one that only classifies.",
+        arms={
+            "MCL": {"method": "mcl_supervised"},
+            "classification alone": {
+                "method": "mcl_supervised",
+                "vcl_weight": 0.0,
+                "soft_vcl_weight": 0.0,
+                "icl_weight": 0.0,
+                "soft_icl_weight": 0.0,
+            },
+        },
+        better="MCL",
+    ),
+    Claim(
         method="mira",
         text="On long-tailed data clusters that may differ in size are not worse than SwAV's equal ones, on the same "
         "crops.",

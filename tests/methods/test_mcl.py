@@ -9,10 +9,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from likewise.encoders import build
+from likewise.errors import InputError
 from likewise.methods.mcl import MCL, mutual_contrast
-from likewise.methods.mcl_supervised import supervised_contrast, supervised_mutual_contrast
+from likewise.methods.mcl_supervised import (
+    MCLSupervised,
+    classification,
+    supervised_contrast,
+    supervised_mutual_contrast,
+)
+from likewise.methods.mcl_supervised import (
+    imitation as imitated,
+)
+from likewise.methods.method import Facts
 from likewise.similarity import unit
-from tests.contract.gauntlet import batch_at, make, one_step, optimizer_of
+from tests.contract.gauntlet import PICTURES, SIDE, SPEC, batch_at, make, one_step, optimizer_of
 
 T, SOFT = 0.1, 3.0
 
@@ -102,3 +113,47 @@ def test_without_imitation_and_exchange_it_is_moco_for_each() -> None:
     method = make("mcl", soft_weight=0.0, icl_weight=0.0)
     terms = method(*batch_at(method, 0))
     torch.testing.assert_close(terms.loss.detach(), terms.parts["vcl"])
+
+
+def test_a_picture_without_a_label_is_no_anchor_and_in_nobodys_sum() -> None:
+    torch.manual_seed(1)
+    e = unit(torch.randn(6, 4, dtype=torch.float64))
+    labels = torch.tensor([0, 1, -1, 0, 1, -1])
+    known = labels >= 0
+    for own in (False, True):
+        expected = supervised_contrast(e[known] @ e[known].T / T, labels[known], own_is_positive=own)
+        torch.testing.assert_close(supervised_contrast(e @ e.T / T, labels, own_is_positive=own), expected)
+    nobody = torch.full((6,), -1)
+    logits = (e @ e.T).requires_grad_()
+    (supervised_contrast(logits, nobody) + classification(logits, nobody)).backward()
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+@pytest.mark.parametrize("networks", [2, 3])
+def test_with_labels_a_step_is_the_weighted_sum_of_its_parts(networks: int) -> None:
+    weights = {"vcl": 0.3, "soft_vcl": 0.5, "icl": 0.7, "soft_icl": 0.9}
+    method = make(
+        "mcl_supervised", networks=networks, logit_weight=2.0, **{f"{k}_weight": w for k, w in weights.items()}
+    )
+    assert isinstance(method, MCLSupervised)
+    views, batch = batch_at(method, 0)
+    assert batch.labels is not None
+    found = method(views, batch).loss
+    features = [student(views["view"].image) for student in method.students]
+    logits = [net(x) for net, x in zip(method.classifiers, features, strict=True)]
+    e = [head(x) for head, x in zip(method.heads, features, strict=True)]
+    told = supervised_mutual_contrast(e, batch.labels, T, SOFT)
+    loss = sum(functional.cross_entropy(each, batch.labels) for each in logits)
+    loss = loss + sum(weight * getattr(told, part) for part, weight in weights.items())
+    pupils = logits if networks == 2 else logits[2:]
+    loss = loss + 2 * sum(imitation(each, torch.stack(logits).mean(0)) for each in pupils)
+    torch.testing.assert_close(found, loss)
+    torch.testing.assert_close(imitated(*logits[:2], SOFT), imitation(*logits[:2]))
+
+
+def test_the_form_with_labels_says_so_where_there_are_none() -> None:
+    with pytest.raises(InputError, match="needs labels"):
+        MCLSupervised(
+            build(SPEC, seed=0), MCLSupervised.Settings(), Facts(images=PICTURES, batch_size=8, image_size=SIDE)
+        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from likewise.errors import InputError, TrainingStopped
 from likewise.methods.isd import ISD
 from likewise.methods.method import Terms
 from likewise.training.loop import Loop
+from likewise.training.run import RunDirectory
 from likewise.training.train import Interrupted, train
 from tests.contract import gauntlet
 
@@ -27,9 +29,11 @@ ALL = likewise.methods.names()
 EPOCHS, STEPS_PER_EPOCH = 2, 6
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIKEWISE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -64,38 +68,60 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def killed(data: Path, out: Path, method: str, how: str) -> None:
-    """A run in another process that SIGKILL ends: `step`, in the middle of step 7; `write`, inside a checkpoint."""
-    program = f"""
-import io, os, signal, torch
-from likewise.training import loop
-from likewise.training.train import train
-die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-if {how!r} == "step":
-    whole = loop.Loop._step
-    def step(self, loaded):
-        if self.clock.step == 7: self.method.before_step(self.clock.progress()); die()
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_until_killed(data: Path, out: Path, method: str, how: str, more: dict[str, Any]) -> None:
+    """Train until SIGKILL: `step`, in the middle of step 7; `write`, half-way through the eighth checkpoint."""
+    whole, save, saved = Loop._step, torch.save, 0
+
+    def step(self: Loop, loaded: Any) -> None:
+        if self.clock.step == 7:
+            self.method.before_step(self.clock.progress())
+            die()
         whole(self, loaded)
-    loop.Loop._step = step
-else:
-    whole, count = torch.save, [0]
-    def save(content, file):
-        count[0] += 1
-        if count[0] < 8: return whole(content, file)
-        buffer = io.BytesIO(); whole(content, buffer)
-        file.write(buffer.getvalue()[: len(buffer.getvalue()) // 2]); file.flush(); die()
-    torch.save = save
-train({str(data)!r}, method={method!r}, **{options(out, **needs(method))!r})
-"""
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+    def write(content: Any, file: BinaryIO) -> None:
+        nonlocal saved
+        saved += 1
+        if saved < 8:
+            save(content, file)
+            return
+        buffer = io.BytesIO()
+        save(content, buffer)
+        file.write(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+        file.flush()
+        die()
+
+    if how == "step":
+        Loop._step = step  # type: ignore[method-assign]
+    else:
+        torch.save = write  # type: ignore[assignment]
+    train(data, method=method, **options(out, **more))
+
+
+def killed(data: Path, out: Path, method: str, how: str) -> None:
+    """A run in another process that SIGKILL ends. Processes are forked from one that has imported torch already."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["likewise.training.train", __name__])
+    ended = processes.Process(target=train_until_killed, args=(data, out, method, how, needs(method)))
+    ended.start()
+    ended.join()
+    assert ended.exitcode == -signal.SIGKILL
     assert list((out / "checkpoints").glob("step-*.pt"))
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.fixture(scope="module", params=ALL)
+def straight(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """The uninterrupted run of each method."""
+    out = tmp_path_factory.mktemp("straight") / request.param
+    return train(data, method=request.param, **options(out, **needs(request.param)))
+
+
 @pytest.mark.parametrize("how", ["step", "write"])
-def test_a_killed_run_resumes_bit_for_bit(method: str, how: str, data: Path, tmp_path: Path) -> None:
-    straight = train(data, method=method, **options(tmp_path / "straight", **needs(method)))
+def test_a_killed_run_resumes_bit_for_bit(how: str, straight: RunDirectory, data: Path, tmp_path: Path) -> None:
+    method = straight.path.name
     killed(data, tmp_path / "killed", method, how)
     resumed = train(data, method=method, **options(tmp_path / "killed", resume=True, **needs(method)))
     expected, found = weights(straight.path), weights(resumed.path)

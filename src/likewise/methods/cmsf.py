@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from likewise.distributed import gather
-from likewise.encoders import Encoder, heads
+from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, one_of
+from likewise.memory import Queue
+from likewise.methods.checks import at_least, one_of
 from likewise.methods.cmsf_constraints import (
     Constraint,
     EarlierView,
@@ -22,6 +22,7 @@ from likewise.methods.cmsf_constraints import (
     Unwritten,
 )
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import (
     Few,
     Neighbours,
@@ -33,8 +34,7 @@ from likewise.similarity import (
     ranks,
     unit,
 )
-from likewise.teachers import Momentum, evaluated
-from likewise.views.pair import PairPolicy, teacher_student
+from likewise.teachers import evaluated
 
 IMAGES_PER_CLUSTER = 25
 """The paper's 50,000 clusters hold about as many pictures each."""
@@ -103,15 +103,11 @@ class CMSF(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(ShiftSettings):
         """Settings of CMSF. The defaults are those of the small preset."""
 
-        queue_size: int = 1024
-        """Rows of the memory, K. Smaller than the data set."""
         constraint: Kind = "2q"
         """What makes a row a candidate: an earlier augmentation (2q), k-means clusters, or the pictures' labels."""
-        topk: int = 5
-        """k: neighbours that an embedding is pulled to, the teacher's own vector among them."""
         topk_prime: int = 10
         """k' of 2q: rows found by the earlier embeddings, of which k are taken; at least k. The published run has 5."""
         clusters: int = 0
@@ -126,19 +122,10 @@ class CMSF(Method):
         """Rows that were never written: no candidates, or taken for the last picture, as officially."""
         few: Few = "available"
         """Fewer than k candidates: the mean of those there are, or of k rows of any kind, as officially."""
-        momentum: float = 0.9
-        """m: share of its old weights that the teacher keeps at each step."""
-        embedding: int = 64
-        """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
-        views: PairPolicy = "weak/strong"
-        """Teacher/student views."""
-        crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
 
         def __post_init__(self) -> None:
-            at_least("queue_size", self.queue_size, 1)
+            super().__post_init__()
             one_of("constraint", self.constraint, get_args(Kind))
-            between("topk", self.topk, 1, self.queue_size)
             at_least("topk_prime", self.topk_prime, self.topk if self.constraint == "2q" else 1)
             at_least("clusters", self.clusters, 0)
             at_least("kmeans_iterations", self.kmeans_iterations, 1)
@@ -146,8 +133,6 @@ class CMSF(Method):
             one_of("first_visit", self.first_visit, get_args(FirstVisit))
             one_of("unwritten", self.unwritten, get_args(Unwritten))
             one_of("few", self.few, get_args(Few))
-            between("momentum", self.momentum, 0.0, 1.0)
-            at_least("embedding", self.embedding, 0)
 
         def rule(self, images: int, classes: int, dim: int) -> Constraint:
             """The constraint for a data set. Raises InputError where it needs labels and there are none."""
@@ -163,16 +148,10 @@ class CMSF(Method):
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        features = encoder.features
-        dim = settings.embedding or features // 4
-        self.student = nn.Sequential(encoder, heads.mlp([features, 2 * features, dim]))
-        self.predictor = heads.mlp([dim, 2 * features, dim])
-        self.teacher = Momentum(self.student)
-        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL, "image": LABEL})
-        self.constraint = settings.rule(facts.images, facts.classes, dim)
-        self.views = teacher_student(
-            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
+        self.student, self.predictor, self.teacher, self.queue, self.views = shift_parts(
+            encoder, settings, facts, columns=("image",)
         )
+        self.constraint = settings.rule(facts.images, facts.classes, self.queue.rows.shape[1])
 
     def before_step(self, progress: Progress) -> None:
         """Move the teacher towards the student as it was before this step's update; clusters after each epoch."""

@@ -9,16 +9,15 @@ import torch
 from torch import nn
 
 from likewise.distributed import gather
-from likewise.encoders import Encoder, heads
+from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, one_of
 from likewise.methods.cmsf import constrained_shift, watched
 from likewise.methods.cmsf_labeller import HeadKind, Labeller
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import Few, neighbours, outside, unit
-from likewise.teachers import Momentum, evaluated
-from likewise.views.pair import PairPolicy, teacher_student
+from likewise.teachers import evaluated
 
 
 class CMSFSemi(Method):
@@ -52,13 +51,13 @@ class CMSFSemi(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(ShiftSettings):
         """Settings of CMSF with few labels. The defaults are those of the small preset."""
 
         queue_size: int = 4096
         """Rows of the memory, K. Smaller than the data set."""
-        topk: int = 5
-        """k: neighbours that an embedding is pulled to, the teacher's own vector among them."""
+        momentum: float = 0.99
+        """m: share of its old weights that the teacher keeps at each step."""
         label_share: float = 1.0
         """Share of the pictures whose labels may be used, drawn at random; the other labels are only watched."""
         confidence: float = 0.85
@@ -77,18 +76,9 @@ class CMSFSemi(Method):
         """Keep vectors with confident guesses for the classifier, too."""
         few: Few = "available"
         """Fewer than k candidates: the mean of those there are, or of k rows of any kind, as officially."""
-        momentum: float = 0.99
-        """m: share of its old weights that the teacher keeps at each step."""
-        embedding: int = 64
-        """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
-        views: PairPolicy = "weak/strong"
-        """Teacher/student views."""
-        crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
 
         def __post_init__(self) -> None:
-            at_least("queue_size", self.queue_size, 1)
-            between("topk", self.topk, 1, self.queue_size)
+            super().__post_init__()
             between("label_share", self.label_share, 0.0, 1.0)
             between("confidence", self.confidence, 0.0, 1.0)
             one_of("head", self.head, get_args(HeadKind))
@@ -97,31 +87,23 @@ class CMSFSemi(Method):
             at_least("bank_size", self.bank_size, 0)
             one_of("empty_rows", self.empty_rows, ("ignored", "class 0"))
             one_of("few", self.few, get_args(Few))
-            between("momentum", self.momentum, 0.0, 1.0)
-            at_least("embedding", self.embedding, 0)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         if not facts.classes:
             raise InputError("cmsf_semi needs labels of some pictures, and there are none: without labels use cmsf")
         self.settings, self.steps_per_epoch = settings, facts.steps_per_epoch
-        features = encoder.features
-        dim = settings.embedding or features // 4
-        self.student = nn.Sequential(encoder, heads.mlp([features, 2 * features, dim]))
-        self.predictor = heads.mlp([dim, 2 * features, dim])
-        self.teacher = Momentum(self.student)
-        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL, "image": LABEL, "believed": LABEL})
+        self.student, self.predictor, self.teacher, self.queue, self.views = shift_parts(
+            encoder, settings, facts, columns=("image", "believed")
+        )
         self.labeller = Labeller(
             facts.images,
-            dim,
+            self.queue.rows.shape[1],
             facts.classes,
             head=settings.head,
             confidence=settings.confidence,
             bank_size=settings.bank_size or max(1, round(settings.label_share * facts.images)),
             share=settings.label_share,
-        )
-        self.views = teacher_student(
-            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
         )
 
     def before_step(self, progress: Progress) -> None:

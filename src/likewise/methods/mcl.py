@@ -19,7 +19,7 @@ from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, distill
 from likewise.teachers import Momentum, with_statistics_of
 from likewise.views import strong
-from likewise.views.pair import SMALL_PICTURE
+from likewise.views.pair import blurred
 
 
 class MutualContrast(NamedTuple):
@@ -90,8 +90,8 @@ class MCL(Method):
     encoders move, all look, losses against the queues as they were, then the keys enter them.
 
     One network is kept, the first. The cost is M times MoCo's, and M^2 in the small part that is similarity. The soft
-    terms carry T^2 = 9: values of 10 to 25 are usual while the networks are still strangers. The loss of the
-    supervised form is `likewise.methods.mcl_supervised`.
+    terms carry T^2 = 9: values of 10 to 25 are usual while the networks are still strangers. The form
+    with labels is `likewise.methods.mcl_supervised`.
 
     Yang, An, Cai, Xu: Mutual Contrastive Learning for Visual Representation Learning, AAAI 2022, arXiv 2104.12565.
     """
@@ -152,7 +152,7 @@ class MCL(Method):
             scale=settings.crop_scale,
             hue=settings.hue,
             jitter=settings.jitter,
-            blur=0.0 if facts.image_size <= SMALL_PICTURE else settings.blur,
+            blur=blurred(facts.image_size, settings.blur),
         )
         self.views = {"query": policy, "key": policy}
 

@@ -84,6 +84,8 @@ class Optimisation:
     """Where the decay moves to along a cosine over the budget; None keeps it where it is."""
     momentum: float = 0.9
     """Momentum of sgd and lars; first beta of adamw."""
+    nesterov: bool = False
+    """Whether sgd looks ahead along its momentum."""
     decay_norms_and_biases: bool = True
     """Whether one-dimensional parameters are decayed (and, for lars, scaled) as well."""
     lars_form: Literal["byol", "swav", "paws"] = "byol"

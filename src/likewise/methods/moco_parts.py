@@ -11,7 +11,7 @@ from likewise.distributed import shuffled
 from likewise.encoders import Encoder, heads, norms
 from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, positive
-from likewise.methods.method import Facts
+from likewise.methods.method import Facts, Views
 from likewise.similarity import unit
 from likewise.teachers import Momentum
 from likewise.views import ViewPolicy
@@ -87,3 +87,12 @@ def moco_parts(
 def key(teacher: Momentum, image: Tensor, *, shuffle: bool) -> Tensor:
     """(B, D) unit keys of a view, their pictures permuted across processes for the pass where wanted."""
     return unit(shuffled(teacher, image) if shuffle else teacher(image))
+
+
+def pairs(
+    student: nn.Module, teacher: Momentum, views: Views, *, symmetric: bool, shuffle: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """(B, D) queries of the first view with unit keys of the second; where symmetric the other way round as well."""
+    first, second = views["first"].image, views["second"].image
+    directions = [(first, second), (second, first)] if symmetric else [(first, second)]
+    return [(student(seen), key(teacher, other, shuffle=shuffle)) for seen, other in directions]

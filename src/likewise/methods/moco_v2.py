@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.methods.moco_parts import MocoSettings, key, moco_parts
+from likewise.methods.moco_parts import MocoSettings, moco_parts, pairs
 from likewise.similarity import contrast
 from likewise.teachers import evaluated
 
@@ -60,19 +61,12 @@ class MoCoV2(Method):
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Contrast of each query with its key against the queue; then the keys enter it."""
-        first, second = views["first"].image, views["second"].image
-        q_BD, k_BD = self.student(first), self._key(second)
-        loss = contrast(q_BD, k_BD, self.queue.rows, self.settings.temperature)
-        keys = [k_BD]
-        if self.settings.symmetric:
-            keys.append(self._key(first))
-            loss = loss + contrast(self.student(second), keys[1], self.queue.rows, self.settings.temperature)
-        for key_BD in keys:
-            self.queue.push(gather(key_BD), label=gather(batch.labels))
-        return Terms(loss, {}, q_BD.detach())
-
-    def _key(self, image: Tensor) -> Tensor:
-        return key(self.teacher, image, shuffle=self.settings.shuffle)
+        symmetric, shuffle = self.settings.symmetric, self.settings.shuffle
+        seen = pairs(self.student, self.teacher, views, symmetric=symmetric, shuffle=shuffle)
+        losses = [contrast(q_BD, k_BD, self.queue.rows, self.settings.temperature) for q_BD, k_BD in seen]
+        for _, k_BD in seen:
+            self.queue.push(gather(k_BD), label=gather(batch.labels))
+        return Terms(torch.stack(losses).sum(), {}, seen[0][0].detach())
 
     def encoders(self) -> dict[str, nn.Module]:
         """Query encoder as student, key encoder as teacher."""

@@ -8,13 +8,11 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from likewise.distributed import gather
-from likewise.encoders import Encoder, heads
-from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between
+from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import neighbours, pull, purity, unit
-from likewise.teachers import Momentum, evaluated
-from likewise.views.pair import PairPolicy, teacher_student
+from likewise.teachers import evaluated
 
 
 class MeanShift(NamedTuple):
@@ -61,7 +59,7 @@ class MSF(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(ShiftSettings):
         """Settings of MSF. The defaults are those of the small preset."""
 
         queue_size: int = 512
@@ -69,33 +67,11 @@ class MSF(Method):
         topk: int = 2
         """k: neighbours that an embedding is pulled to, the teacher's own vector among them; 5 in the paper. Those of a
         young network are of any kind, so in a few minutes fewer are better."""
-        momentum: float = 0.9
-        """m: share of its old weights that the teacher keeps at each step."""
-        embedding: int = 64
-        """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
-        views: PairPolicy = "weak/strong"
-        """Teacher/student views."""
-        crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
-
-        def __post_init__(self) -> None:
-            at_least("queue_size", self.queue_size, 1)
-            between("topk", self.topk, 1, self.queue_size)
-            between("momentum", self.momentum, 0.0, 1.0)
-            at_least("embedding", self.embedding, 0)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        features = encoder.features
-        dim = settings.embedding or features // 4
-        self.student = nn.Sequential(encoder, heads.mlp([features, 2 * features, dim]))
-        self.predictor = heads.mlp([dim, 2 * features, dim])
-        self.teacher = Momentum(self.student)
-        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
-        self.views = teacher_student(
-            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
-        )
+        self.student, self.predictor, self.teacher, self.queue, self.views = shift_parts(encoder, settings, facts)
 
     def before_step(self, progress: Progress) -> None:
         """Move the teacher towards the student as it was before this step's update."""

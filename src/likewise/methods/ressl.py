@@ -18,7 +18,7 @@ from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
 from likewise.training.schedules import rising_momentum
 from likewise.views import ViewPolicy, strong
-from likewise.views.pair import SMALL_PICTURE, PairPolicy, teacher_student
+from likewise.views.pair import PairPolicy, blurred, teacher_student
 
 FIVE_CROPS = ((1.0, 1.0), (6 / 7, 0.86), (5 / 7, 0.715), (4 / 7, 0.571), (3 / 7, 0.429))
 """Side of each student crop as a share of the full one (224, 192, 160, 128, 96 px), and factor on its scale."""
@@ -204,6 +204,6 @@ def five_crops(facts: Facts, scale: tuple[float, float]) -> dict[str, ViewPolicy
             mean=facts.mean,
             std=facts.std,
             scale=(low * factor, high * factor),
-            blur=0.0 if facts.image_size <= SMALL_PICTURE else 0.5,
+            blur=blurred(facts.image_size),
         )
     return policies

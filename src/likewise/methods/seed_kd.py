@@ -16,7 +16,7 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.similarity import Distillation, distill, purity, unit
 from likewise.teachers import check_pretrained, pretrained
 from likewise.views import multi_crop, strong
-from likewise.views.pair import SMALL_PICTURE
+from likewise.views.pair import blurred
 
 CROP_SHARE = 96 / 224
 """Side of a small crop as a share of the large one's."""
@@ -108,7 +108,7 @@ class SEED(Method):
         self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
         self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
         large, small = (
-            strong(size, mean=facts.mean, std=facts.std, scale=scale, blur=0.0 if side <= SMALL_PICTURE else 0.5)
+            strong(size, mean=facts.mean, std=facts.std, scale=scale, blur=blurred(side))
             for size, scale in (
                 (side, settings.crop_scale),
                 (max(1, round(side * CROP_SHARE)), settings.small_crop_scale),

@@ -19,7 +19,7 @@ from likewise.similarity import similarities, unit
 from likewise.similarity.across_views import across_views, entropies
 from likewise.similarity.assign import Gather, sinkhorn
 from likewise.views import multi_crop, strong
-from likewise.views.pair import SMALL_PICTURE
+from likewise.views.pair import blurred
 
 CODING = 2
 """Views that assignments are made of: the large ones."""
@@ -132,7 +132,7 @@ class SwAV(Method):
                 contrast=settings.jitter,
                 saturation=settings.jitter,
                 hue=min(settings.jitter / 4, 0.5),
-                blur=0.0 if size <= SMALL_PICTURE else 0.5,
+                blur=blurred(size),
             )
             for pixels, scale in ((size, settings.large_scale), (side, settings.small_scale))
         )

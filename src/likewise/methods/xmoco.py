@@ -13,7 +13,7 @@ from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder
 from likewise.methods.checks import at_least, one_of, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.methods.moco_parts import MocoSettings, key, moco_parts
+from likewise.methods.moco_parts import MocoSettings, moco_parts, pairs
 from likewise.similarity import contrast, own_columns, similarities, unit
 from likewise.teachers import evaluated
 
@@ -113,16 +113,12 @@ class XMoCo(Method):
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """The three terms against batch and queue; then the keys enter the queue."""
-        first, second = views["first"].image, views["second"].image
-        q_BD, k_BD = self.student(first), self._key(second)
-        loss, parts = self.loss(q_BD, k_BD)
-        keys = [k_BD]
-        if self.settings.symmetric:
-            keys.append(self._key(first))
-            loss = (loss + self.loss(self.student(second), keys[1])[0]) / 2
-        for key_BD in keys:
-            self.queue.push(gather(key_BD), label=gather(batch.labels))
-        return Terms(loss, parts, q_BD.detach())
+        symmetric, shuffle = self.settings.symmetric, self.settings.shuffle
+        seen = pairs(self.student, self.teacher, views, symmetric=symmetric, shuffle=shuffle)
+        told = [self.loss(q_BD, k_BD) for q_BD, k_BD in seen]
+        for _, k_BD in seen:
+            self.queue.push(gather(k_BD), label=gather(batch.labels))
+        return Terms(torch.stack([loss for loss, _ in told]).mean(), told[0][1], seen[0][0].detach())
 
     def loss(self, q_BD: Tensor, k_BD: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the terms, and each alone."""
@@ -135,9 +131,6 @@ class XMoCo(Method):
         nce = contrast(q_BD, k_BD, rows_KD, settings.temperature)
         parts = {"contrast": nce.detach(), "consistency": cross.detach(), "uniformity": uniform.detach()}
         return nce + settings.weight_cross * cross + settings.weight_uniform * uniform, parts
-
-    def _key(self, image: Tensor) -> Tensor:
-        return key(self.teacher, image, shuffle=self.settings.shuffle)
 
     def encoders(self) -> dict[str, nn.Module]:
         """Query encoder as student, key encoder as teacher."""

@@ -156,6 +156,8 @@ def build(
         raise unknown("optimiser", optimisation.optimiser, OPTIMISERS)
     if optimisation.lars_form not in get_args(LarsForm):
         raise unknown("form of LARS", optimisation.lars_form, get_args(LarsForm))
+    if optimisation.nesterov and not optimisation.momentum > 0:
+        raise InputError(f"nesterov needs a momentum above 0, and it is {optimisation.momentum}")
     ready = [part for group in groups for part in _parts(group, optimisation)]
     if not ready:
         raise InputError("there is nothing to train: the method's parameter groups are empty")
@@ -193,7 +195,7 @@ def _parts(group: Mapping[str, Any], optimisation: Optimisation) -> list[dict[st
 def _create(groups: list[dict[str, Any]], optimisation: Optimisation) -> Optimizer:
     rate, momentum = optimisation.learning_rate, optimisation.momentum
     if optimisation.optimiser == "sgd":
-        return SGD(groups, lr=rate, momentum=momentum, foreach=True)
+        return SGD(groups, lr=rate, momentum=momentum, nesterov=optimisation.nesterov, foreach=True)
     if optimisation.optimiser == "adamw":
         return AdamW(groups, lr=rate, betas=(momentum, 0.999), foreach=True)
     return LARS(groups, lr=rate, momentum=momentum, form=optimisation.lars_form, trust=optimisation.trust)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from likewise.views.pair import SMALL_PICTURE
+from likewise.views.pair import blurred
 from likewise.views.policy import Channels, Span, ViewPolicy
 from likewise.views.presets import multi_crop, strong
 
@@ -26,8 +26,8 @@ def unequal_crops(
     """
 
     def policy(side: int, scale: Span, blur: float, solarise: float = 0.0) -> ViewPolicy:
-        blur = 0.0 if size <= SMALL_PICTURE else blur
-        made = strong(side, mean=mean, std=std, scale=scale, saturation=0.2, blur=blur, solarise=solarise)
+        share = blurred(size, blur)
+        made = strong(side, mean=mean, std=std, scale=scale, saturation=0.2, blur=share, solarise=solarise)
         return replace(made, interpolation="bicubic")
 
     small = policy(small_size, small_scale, blur=0.5)

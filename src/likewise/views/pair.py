@@ -16,6 +16,11 @@ SMALL_PICTURE = 64
 """Pictures up to this side, in pixels, are not blurred: at 32 px blur removes what there is to see."""
 
 
+def blurred(side: int, share: float = 0.5) -> float:
+    """Share of pictures of `side` pixels that are blurred: `share`, but none of small ones."""
+    return 0.0 if side <= SMALL_PICTURE else share
+
+
 def teacher_student(
     policy: PairPolicy,
     size: int,
@@ -48,8 +53,7 @@ def strong_views(
     scale: tuple[float, float] = (0.2, 1.0),
 ) -> dict[str, ViewPolicy]:
     """The strong policy of `teacher_student`, MoCo v2's, for each of the roles."""
-    blur = 0.0 if size <= SMALL_PICTURE else 0.5
-    return dict.fromkeys(roles, strong(size, mean=mean, std=std, scale=scale, blur=blur))
+    return dict.fromkeys(roles, strong(size, mean=mean, std=std, scale=scale, blur=blurred(size)))
 
 
 def two_views(
@@ -72,7 +76,6 @@ def two_views(
     """
     if not colour:
         return dict.fromkeys(("first", "second"), weak(size, mean=mean, std=std, scale=scale))
-    small = size <= SMALL_PICTURE
     return {
         role: strong(
             size,
@@ -83,7 +86,7 @@ def two_views(
             contrast=brightness,
             saturation=saturation,
             hue=hue,
-            blur=0.0 if small else blur,
+            blur=blurred(size, blur),
             solarise=solarise,
         )
         for role, blur, solarise in zip(("first", "second"), blurs, solarises, strict=True)

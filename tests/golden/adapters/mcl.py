@@ -9,6 +9,7 @@ from likewise.methods.mcl import MutualContrast, mutual_contrast
 from likewise.methods.mcl_supervised import supervised_mutual_contrast
 
 PARTS = MutualContrast._fields
+COVERS = ("mcl_supervised",)
 
 
 def check_moco(v: Vectors) -> None:
