@@ -10,8 +10,9 @@ from torch import nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
-from likewise.encoders.crops import MultiCrop, drop_paths, small_side
+from likewise.encoders.crops import MultiCrop, drop_paths
 from likewise.methods.checks import at_least, between, positive
+from likewise.methods.crop_parts import LARGE, CropSettings, crop_views
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import similarities, unit
 from likewise.similarity.across_views import across_views, entropies
@@ -19,10 +20,6 @@ from likewise.similarity.centring import Centre, centred
 from likewise.teachers import Momentum
 from likewise.training.optimisers import clip_each
 from likewise.training.schedules import linear, rising_momentum
-from likewise.views.crops import unequal_crops
-
-TAUGHT = 2
-"""Views that the teacher looks at: the large ones."""
 
 
 def teacher_temperature(settings: DINO.Settings, progress: Progress, steps_per_epoch: int) -> float:
@@ -69,7 +66,7 @@ class DINO(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(CropSettings):
         """Settings of DINO. The defaults are those of the small preset."""
 
         prototypes: int = 1024
@@ -97,31 +94,23 @@ class DINO(Method):
         """Batch norm after the hidden layers of the head; officially without. Small ResNets collapse without."""
         norm_last_layer: bool = True
         """Keep the prototypes at unit length; without, their lengths are learned, which is better for large models."""
-        small_crops: int = 2
-        """Small views per picture, which the student alone sees, beside the two large ones."""
-        small_size: int = 0
-        """Side of small crops in pixels; 0: 3/7 of the picture's (96 of 224), half of it up to 64 px."""
         large_scale: tuple[float, float] = (0.4, 1.0)
         """Smallest and largest share of the picture that a large crop covers."""
-        small_scale: tuple[float, float] = (0.1, 0.4)
-        """Smallest and largest share of the picture that a small crop covers."""
         clip: float = 3.0
         """Greatest norm of the gradient of each tensor; 0 does not clip."""
-        frozen: float = 0.0
-        """Share of the budget in which the prototypes stay as they were drawn; officially one epoch."""
         drop_path: float = 0.0
         """Share of residual branches that the student skips in its last block, less before; for transformers."""
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             at_least("prototypes", self.prototypes, 2)
             for name in ("temperature_student", "temperature_teacher", "warmup_temperature"):
                 positive(name, getattr(self, name))
-            for name in ("temperature_warmup", "centre_momentum", "momentum", "frozen", "drop_path"):
+            for name in ("temperature_warmup", "centre_momentum", "momentum", "drop_path"):
                 between(name, getattr(self, name), 0.0, 1.0)
             for name in ("hidden", "bottleneck"):
                 at_least(name, getattr(self, name), 1)
-            for name in ("small_crops", "small_size", "clip"):
-                at_least(name, getattr(self, name), 0)
+            at_least("clip", self.clip, 0.0)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -138,16 +127,7 @@ class DINO(Method):
             drop_paths(encoder, settings.drop_path)
         self.centre = Centre(settings.prototypes, settings.centre_momentum)
         self.temperature_teacher = settings.warmup_temperature
-        size = facts.image_size
-        self.views = unequal_crops(
-            size,
-            small_side(encoder, size, settings.small_size) if settings.small_crops else size,
-            settings.small_crops,
-            mean=facts.mean,
-            std=facts.std,
-            large_scale=settings.large_scale,
-            small_scale=settings.small_scale,
-        )
+        self.views = crop_views(encoder, settings, facts)
 
     def before_step(self, progress: Progress) -> None:
         """The teacher's temperature follows its schedule."""
@@ -160,7 +140,7 @@ class DINO(Method):
         scores_VBK = similarities(z_VBD, self.prototypes.prototypes())
         with torch.no_grad():
             prototypes: heads.WeightNormalisedLinear = self.teacher_prototypes.network  # type: ignore[assignment]
-            teacher_GBK = similarities(unit(self.teacher(crops[:TAUGHT])), prototypes.prototypes())
+            teacher_GBK = similarities(unit(self.teacher(crops[:LARGE])), prototypes.prototypes())
         targets_GBK = centred(teacher_GBK, self.centre.mean, self.temperature_teacher)
         loss = across_views(scores_VBK, targets_GBK, self.settings.temperature_student)
         self.centre.update(teacher_GBK)

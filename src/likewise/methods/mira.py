@@ -10,19 +10,16 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
-from likewise.encoders.crops import MultiCrop, small_side
+from likewise.encoders.crops import MultiCrop
 from likewise.errors import InputError
 from likewise.methods.checks import at_least, between, positive
+from likewise.methods.crop_parts import LARGE, CropSettings, crop_views
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import similarities, unit
 from likewise.similarity.across_views import across_views, entropies
 from likewise.similarity.assign import mira
 from likewise.teachers import Momentum
 from likewise.training.schedules import cosine, rising_momentum
-from likewise.views.crops import unequal_crops
-
-TAUGHT = 2
-"""Views that the teacher looks at: the large ones."""
 
 
 class MIRA(Method):
@@ -56,7 +53,7 @@ class MIRA(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(CropSettings):
         """Settings of MIRA. The defaults are those of the small preset."""
 
         prototypes: int = 128
@@ -79,20 +76,11 @@ class MIRA(Method):
         """Width of the two hidden layers of the projector."""
         embedding: int = 128
         """Length D of the embedding."""
-        small_crops: int = 2
-        """Small views per picture, which the student alone sees, beside the two large ones."""
-        small_size: int = 0
-        """Side of small crops in pixels; 0: 3/7 of the picture's (96 of 224), half of it up to 64 px."""
-        large_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a large crop covers."""
-        small_scale: tuple[float, float] = (0.1, 0.4)
-        """Smallest and largest share of the picture that a small crop covers."""
-        frozen: float = 0.0
-        """Share of the budget in which the prototypes stay as they were drawn; officially one epoch."""
         zero_init_residual: bool = False
         """Start the last norm of each residual block at 0, as officially; not for pretrained encoders."""
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             at_least("prototypes", self.prototypes, 2)
             positive("temperature_student", self.temperature_student)
             positive("temperature_teacher", self.temperature_teacher)
@@ -100,15 +88,13 @@ class MIRA(Method):
                 if not 0.0 <= getattr(self, name) < 1.0:
                     raise InputError(f"{name}={getattr(self, name)} is out of range: allowed is 0 to below 1")
             between("momentum", self.momentum, 0.0, 1.0)
-            between("frozen", self.frozen, 0.0, 1.0)
-            for name in ("iterations", "small_crops", "small_size"):
-                at_least(name, getattr(self, name), 0)
+            at_least("iterations", self.iterations, 0)
             for name in ("hidden", "embedding"):
                 at_least(name, getattr(self, name), 1)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
-        self.settings, size, hidden = settings, facts.image_size, settings.hidden
+        self.settings, hidden = settings, settings.hidden
         if settings.zero_init_residual and not encoder.spec.pretrained:
             zero_last_norms(encoder)
         projector = heads.mlp([encoder.features, hidden, hidden, settings.embedding], hidden_bias=False)
@@ -116,15 +102,7 @@ class MIRA(Method):
         self.prototypes = heads.WeightNormalisedLinear(settings.embedding, settings.prototypes)
         self.teacher = Momentum(self.student)
         self.beta = settings.beta
-        self.views = unequal_crops(
-            size,
-            small_side(encoder, size, settings.small_size) if settings.small_crops else size,
-            settings.small_crops,
-            mean=facts.mean,
-            std=facts.std,
-            large_scale=settings.large_scale,
-            small_scale=settings.small_scale,
-        )
+        self.views = crop_views(encoder, settings, facts)
 
     def before_step(self, progress: Progress) -> None:
         """The teacher moves first; beta follows its cosine."""
@@ -137,7 +115,7 @@ class MIRA(Method):
         crops = [views[role].image for role in self.views]
         z_VBD = unit(self.student(crops))
         prototypes_CD = self.prototypes.prototypes()
-        targets_GBC = torch.stack([self.targets(z_BD, prototypes_CD) for z_BD in self.teacher(crops[:TAUGHT])])
+        targets_GBC = torch.stack([self.targets(z_BD, prototypes_CD) for z_BD in self.teacher(crops[:LARGE])])
         scores_VBC = similarities(z_VBD, prototypes_CD)
         loss = across_views(scores_VBC, targets_GBC, self.settings.temperature_student)
         used = entropies(targets_GBC, gather)

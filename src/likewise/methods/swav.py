@@ -11,18 +11,16 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather, rank, world
 from likewise.encoders import Encoder, heads
-from likewise.encoders.crops import MultiCrop, small_side
+from likewise.encoders.crops import MultiCrop
 from likewise.memory import Queue
 from likewise.methods.checks import at_least, between, positive
+from likewise.methods.crop_parts import LARGE, CropSettings, sides
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import similarities, unit
 from likewise.similarity.across_views import across_views, entropies
 from likewise.similarity.assign import Gather, sinkhorn
 from likewise.views import multi_crop, strong
 from likewise.views.pair import blurred
-
-CODING = 2
-"""Views that assignments are made of: the large ones."""
 
 
 def codes(
@@ -65,7 +63,7 @@ class SwAV(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(CropSettings):
         """Settings of SwAV. The defaults are those of the small preset."""
 
         prototypes: int = 128
@@ -82,10 +80,6 @@ class SwAV(Method):
         """Width of the hidden layer of the head."""
         embedding: int = 64
         """Length D of the embedding."""
-        small_crops: int = 2
-        """Small views per picture, beside the two large ones; each must predict both codes and makes none."""
-        small_size: int = 0
-        """Side of small crops in pixels; 0: 3/7 of the picture's (96 of 224), half of it up to 64 px."""
         large_scale: tuple[float, float] = (0.3, 1.0)
         """Smallest and largest share of the picture that a large crop covers."""
         small_scale: tuple[float, float] = (0.05, 0.3)
@@ -97,20 +91,18 @@ class SwAV(Method):
         code rounds it down to whole batches."""
         queue_from: float = 0.1
         """Share of the budget after which the queues begin to fill; they are used from when they are full."""
-        frozen: float = 0.0
-        """Share of the budget in which the prototypes stay as they were drawn; officially one epoch."""
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             at_least("prototypes", self.prototypes, 2)
             positive("epsilon", self.epsilon)
             at_least("iterations", self.iterations, 0)
             positive("temperature", self.temperature)
             for name in ("hidden", "embedding"):
                 at_least(name, getattr(self, name), 1)
-            for name in ("small_crops", "small_size", "jitter", "queue_size"):
-                at_least(name, getattr(self, name), 0)
+            at_least("jitter", self.jitter, 0.0)
+            at_least("queue_size", self.queue_size, 0)
             between("queue_from", self.queue_from, 0.0, 1.0)
-            between("frozen", self.frozen, 0.0, 1.0)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -118,10 +110,9 @@ class SwAV(Method):
         self.network = MultiCrop(encoder, heads.mlp([encoder.features, settings.hidden, dim]))
         self.prototypes = heads.Prototypes(dim, settings.prototypes)
         kept = settings.queue_size
-        self.queues = nn.ModuleList(Queue(kept, dim) for _ in range(CODING if kept else 0))
+        self.queues = nn.ModuleList(Queue(kept, dim) for _ in range(LARGE if kept else 0))
         self.queueing = False
-        size = facts.image_size
-        side = small_side(encoder, size, settings.small_size) if settings.small_crops else size
+        large_side, side = sides(encoder, settings, facts)
         large, small = (
             strong(
                 pixels,
@@ -132,11 +123,11 @@ class SwAV(Method):
                 contrast=settings.jitter,
                 saturation=settings.jitter,
                 hue=min(settings.jitter / 4, 0.5),
-                blur=blurred(size),
+                blur=blurred(large_side),
             )
-            for pixels, scale in ((size, settings.large_scale), (side, settings.small_scale))
+            for pixels, scale in ((large_side, settings.large_scale), (side, settings.small_scale))
         )
-        self.views = multi_crop(large, small, large_count=CODING, small_count=settings.small_crops)
+        self.views = multi_crop(large, small, large_count=LARGE, small_count=settings.small_crops)
 
     def before_step(self, progress: Progress) -> None:
         """Put the prototypes on the sphere, and see whether the queues take part yet."""
@@ -147,7 +138,7 @@ class SwAV(Method):
         """Codes of the large views, predicted by all other views; then the queues."""
         z_VBD = unit(self.network([views[role].image for role in self.views]))
         scores_VBK = similarities(z_VBD, self.prototypes.weight)
-        codes_GBK = torch.stack([self.codes(scores_VBK[i], i) for i in range(CODING)])
+        codes_GBK = torch.stack([self.codes(scores_VBK[i], i) for i in range(LARGE)])
         loss = across_views(scores_VBK, codes_GBK, self.settings.temperature)
         if self.queueing:
             for i in range(len(self.queues)):
