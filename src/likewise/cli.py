@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from likewise import __version__
 from likewise.errors import LikewiseError, unknown
+from likewise.threads import share_processors
 
 if TYPE_CHECKING:
     from likewise.evaluation import Evaluation
@@ -64,6 +65,7 @@ def _dispatch(words: list[str]) -> int:
     verb, rest = words[0], words[1:]
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS)
+    share_processors()
     VERBS[verb](rest)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from likewise.errors import InputError, LikewiseError
+from likewise.threads import share_processors
 
 DIGITS = "digits"
 """5,000 handwritten digits that need no download."""
@@ -39,6 +40,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.5, help="training time")
     parser.add_argument("--out", default=None, help="run directory")
     options = parser.parse_args()
+    share_processors()
     try:
         return demo(options.data, options.minutes, options.out)
     except LikewiseError as error:
