@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from likewise.methods.method import Progress
 from likewise.teachers import Frozen, Momentum
 from likewise.training.health import Health
 from likewise.training.run import RunDirectory
+from likewise.training.train import train
 from tests.contract.gauntlet import ALL, BATCH, batch_at, make, one_step, optimizer_of, student_of
 
 each_method = pytest.mark.parametrize("name", ALL)
@@ -172,6 +174,18 @@ def test_every_preset_is_complete_and_its_settings_can_be_given(name: str) -> No
         again = dataclasses.replace(preset.settings)
         assert again == preset.settings
     assert methods.name_of(method) == name
+
+
+@each_method
+def test_a_setting_of_the_wrong_kind_is_one_line_before_anything_is_read(name: str) -> None:
+    for setting, hint in get_type_hints(methods.find(name).Settings).items():
+        if get_origin(hint) is Literal:
+            word = get_args(hint)[0]
+            wrong: Any = f"{word}e" if isinstance(word, str) else max(get_args(hint)) + 1
+        else:
+            wrong = None
+        with pytest.raises(InputError, match=setting):
+            train("no/such/folder", method=name, **{setting: wrong})
 
 
 @each_method

@@ -16,6 +16,7 @@ from likewise.methods.cmsf_labeller import Labeller
 from likewise.methods.cmsf_semi import CMSFSemi
 from likewise.methods.method import Facts, Progress
 from likewise.methods.msf import MSF
+from likewise.training.train import train
 from tests.contract.gauntlet import BATCH, CLASSES, PICTURES, SPEC, batch_at, make, one_step, optimizer_of
 
 EPOCH = PICTURES // BATCH
@@ -120,15 +121,16 @@ def test_labels_are_asked_for(kind: type[CMSF | CMSFSemi]) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "text"),
-    [
-        ({"constraint": "cluster"}, "did you mean 'clusters'"),
-        ({"topk_prime": 3}, "topk_prime=3 is too small: allowed is 5 or more"),
-        ({"few": "some"}, "unknown few 'some'"),
-    ],
+    [({"constraint": "cluster"}, "did you mean 'clusters'"), ({"few": "some"}, "unknown few 'some'")],
 )
-def test_wrong_settings_are_one_line(changes: dict[str, Any], text: str) -> None:
+def test_wrong_words_are_one_line(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
-        CMSF.Settings(**changes)
+        train([], method="cmsf", **changes)
+
+
+def test_fewer_found_than_taken_is_one_line() -> None:
+    with pytest.raises(InputError, match="topk_prime=3 is too small: allowed is 5 or more"):
+        CMSF.Settings(topk_prime=3)
 
 
 def semi(**changes: Any) -> CMSFSemi:

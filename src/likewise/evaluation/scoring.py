@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from likewise.checking import check_kinds
 from likewise.data import Images
 from likewise.encoders import Encoder
 from likewise.errors import InputError, unknown
@@ -90,8 +91,6 @@ class How:
                 raise unknown("probe", name, known)
         if "segmentation" in self.probes and self.masks is None:
             raise InputError("the probe segmentation needs masks: name their folder")
-        if self.classes not in get_args(Classes):
-            raise unknown("classes", self.classes, get_args(Classes))
 
 
 def evaluate(
@@ -122,6 +121,7 @@ def evaluate(
     for name in how:
         if name not in names:
             raise unknown("setting of an evaluation", name, names)
+    check_kinds(How, how)
     asked = How(**how)
     if compare not in {None, "random"}:
         raise unknown("encoder to compare with", str(compare), ["random"])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads, norms
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.moco_parts import key
 from likewise.similarity import own_columns, pull, purity, similarities
@@ -78,8 +78,6 @@ class ASCL(Method):
 
         def __post_init__(self) -> None:
             at_least("queue_size", self.queue_size, 1)
-            one_of("form", self.form, ("moco", "byol"))
-            one_of("target", self.target, get_args(Target))
             between("neighbours", self.neighbours, 1, self.queue_size)
             positive("temperature_student", self.temperature_student)
             positive("temperature_teacher", self.temperature_teacher)

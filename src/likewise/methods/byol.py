@@ -12,7 +12,7 @@ from likewise.methods.checks import at_least, between
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import pull, unit
 from likewise.teachers import Momentum
-from likewise.training.schedules import rising_momentum
+from likewise.training.schedules import momentum_at
 from likewise.views.pair import two_views
 
 
@@ -86,9 +86,7 @@ class BYOL(Method):
 
     def momentum(self, progress: Progress) -> float:
         """The teacher's momentum at this moment."""
-        base = self.settings.momentum
-        rises = self.settings.momentum_schedule == "cosine"
-        return rising_momentum(base, progress.fraction) if rises else base
+        return momentum_at(self.settings.momentum, self.settings.momentum_schedule, progress.fraction)
 
     def before_step(self, progress: Progress) -> None:
         """Small-batch form: the teacher moves first."""

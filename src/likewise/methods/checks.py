@@ -1,10 +1,12 @@
-"""Checks of settings: one line that names the setting, the value found, and what is allowed."""
+"""Checks of settings: one line that names the setting, the value found, and what is allowed.
+
+That a value is of the annotated kind, and one of the words of a `Literal`, is checked for all methods alike
+(`likewise.checking`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from likewise.errors import InputError, unknown
+from likewise.errors import InputError
 
 
 def at_least(name: str, value: float, least: float) -> None:
@@ -23,9 +25,3 @@ def between(name: str, value: float, low: float, high: float) -> None:
     """Raise InputError unless `low` <= `value` <= `high`."""
     if not low <= value <= high:
         raise InputError(f"{name}={value} is out of range: allowed is {low} to {high}")
-
-
-def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise InputError, with the nearest spelling, unless `value` is one of `allowed`."""
-    if value not in allowed:
-        raise unknown(name, value, allowed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.memory import Queue
-from likewise.methods.checks import at_least, one_of
+from likewise.methods.checks import at_least
 from likewise.methods.cmsf_constraints import (
     Constraint,
     EarlierView,
@@ -125,14 +125,9 @@ class CMSF(Method):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            one_of("constraint", self.constraint, get_args(Kind))
             at_least("topk_prime", self.topk_prime, self.topk if self.constraint == "2q" else 1)
             at_least("clusters", self.clusters, 0)
             at_least("kmeans_iterations", self.kmeans_iterations, 1)
-            one_of("same_label", self.same_label, ("nearest", "all"))
-            one_of("first_visit", self.first_visit, get_args(FirstVisit))
-            one_of("unwritten", self.unwritten, get_args(Unwritten))
-            one_of("few", self.few, get_args(Few))
 
         def rule(self, images: int, classes: int, dim: int) -> Constraint:
             """The constraint for a data set. Raises InputError where it needs labels and there are none."""

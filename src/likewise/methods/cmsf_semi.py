@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.methods.checks import at_least, between, one_of
+from likewise.methods.checks import at_least, between
 from likewise.methods.cmsf import constrained_shift, watched
 from likewise.methods.cmsf_labeller import HeadKind, Labeller
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
@@ -81,12 +81,9 @@ class CMSFSemi(Method):
             super().__post_init__()
             between("label_share", self.label_share, 0.0, 1.0)
             between("confidence", self.confidence, 0.0, 1.0)
-            one_of("head", self.head, get_args(HeadKind))
             at_least("head_epochs", self.head_epochs, 1)
             at_least("head_times", self.head_times, 1)
             at_least("bank_size", self.bank_size, 0)
-            one_of("empty_rows", self.empty_rows, ("ignored", "class 0"))
-            one_of("few", self.few, get_args(Few))
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import distill, purity, unit
 from likewise.teachers import Cached, Momentum, check_pretrained, pretrained
@@ -76,8 +76,6 @@ class CompRess(Method):
             check_pretrained(self.teacher)
             at_least("queue_size", self.queue_size, 1)
             positive("temperature", self.temperature)
-            one_of("banks", self.banks, ("two", "one"))
-            one_of("keys", self.keys, ("momentum", "student"))
             between("momentum", self.momentum, 0.0, 1.0)
             at_least("embedding", self.embedding, 0)
 

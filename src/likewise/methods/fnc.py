@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import own_columns, similarities, unit
 from likewise.teachers import Momentum
@@ -121,7 +121,6 @@ class FNC(Method):
             at_least("support", self.support, 0)
             at_least("topk", self.topk, 1)
             between("threshold", self.threshold, -1.0, 1.0)
-            one_of("strategy", self.strategy, ("attraction", "elimination"))
             positive("temperature", self.temperature)
             at_least("memory_batches", self.memory_batches, 0)
             between("momentum", self.momentum, 0.0, 1.0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from likewise.clusters import NONE, Clusters
 from likewise.distributed import gather
 from likewise.encoders import Encoder
-from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, read, similarities, unit
@@ -138,7 +138,6 @@ class IFND(Method):
             positive("confidence_temperature", self.confidence_temperature)
             for rate in self.acceptance:
                 between("acceptance", rate, 0.0, 1.0)
-            one_of("strategy", self.strategy, ("elimination", "attraction"))
 
     needs_refresh = True
 

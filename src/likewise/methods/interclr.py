@@ -15,12 +15,11 @@ from likewise.clusters import Clusters
 from likewise.distributed import common, gather, positions
 from likewise.encoders import Encoder
 from likewise.memory import Bank
-from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, similarities, unit
 from likewise.similarity.by_label import (
-    STRATEGIES,
     Strategy,
     contrast_across,
     draw_negatives,
@@ -99,9 +98,6 @@ class InterCLR(Method):
             between("inter_margin", self.inter_margin, -2.0, 2.0)
             positive("bank_momentum", self.bank_momentum)
             between("bank_momentum", self.bank_momentum, 0.0, 1.0)
-            one_of("pseudo_labels", self.pseudo_labels, ("online", "offline"))
-            one_of("strategy", self.strategy, STRATEGIES)
-            one_of("margin_form", self.margin_form, ("cosine", "arc"))
 
     needs_refresh = True
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
@@ -103,8 +103,6 @@ class ISD(Method):
             at_least("entropy", self.entropy, 0.0)
             between("momentum", self.momentum, 0.0, 1.0)
             at_least("embedding", self.embedding, 0)
-            one_of("enqueue", self.enqueue, ("before", "after"))
-            one_of("predictor", self.predictor, get_args(Predictor))
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()

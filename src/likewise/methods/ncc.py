@@ -13,12 +13,12 @@ from likewise.clusters import Clusters
 from likewise.distributed import common, gather, gather_with_gradient, positions, shuffled
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, one_of, positive
+from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import pull, unit
 from likewise.similarity.scattering import prototypes, scatter
 from likewise.teachers import Momentum
-from likewise.training.schedules import rising_momentum
+from likewise.training.schedules import momentum_at
 from likewise.views import strong
 
 
@@ -108,8 +108,6 @@ class NCC(Method):
             positive("temperature", self.temperature)
             between("plain_share", self.plain_share, 0.0, 1.0)
             between("momentum", self.momentum, 0.0, 1.0)
-            one_of("momentum_schedule", self.momentum_schedule, ("constant", "cosine"))
-            one_of("update", self.update, ("after", "before"))
             for name in ("refresh_every", "hidden", "embedding"):
                 at_least(name, getattr(self, name), 1)
             positive("predictor_rate", self.predictor_rate)
@@ -159,9 +157,8 @@ class NCC(Method):
             self._move(progress)
 
     def _move(self, progress: Progress) -> None:
-        base = self.settings.momentum
-        rises = self.settings.momentum_schedule == "cosine"
-        self.teacher.update(self.student, rising_momentum(base, progress.fraction) if rises else base)
+        settings = self.settings
+        self.teacher.update(self.student, momentum_at(settings.momentum, settings.momentum_schedule, progress.fraction))
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Alignment and scattering in both orders of the views; then the keys enter the queue."""

@@ -16,7 +16,7 @@ from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
-from likewise.training.schedules import rising_momentum
+from likewise.training.schedules import momentum_at
 from likewise.views import ViewPolicy, strong
 from likewise.views.pair import PairPolicy, blurred, teacher_student
 
@@ -141,8 +141,8 @@ class ReSSL(Method):
 
     def before_step(self, progress: Progress) -> None:
         """Move the teacher towards the student as it was before this step's update."""
-        base, rises = self.settings.momentum, self.settings.momentum_schedule == "cosine"
-        self.teacher.update(self.student, rising_momentum(base, progress.fraction) if rises else base)
+        settings = self.settings
+        self.teacher.update(self.student, momentum_at(settings.momentum, settings.momentum_schedule, progress.fraction))
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Relations of each student view against the teacher's; then the teacher's vectors enter the memory."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder
-from likewise.methods.checks import at_least, one_of, positive
+from likewise.methods.checks import at_least, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.moco_parts import MocoSettings, moco_parts, pairs
 from likewise.similarity import contrast, own_columns, similarities, unit
@@ -97,7 +97,6 @@ class XMoCo(Method):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            one_of("consistency", self.consistency, get_args(Form))
             at_least("weight_cross", self.weight_cross, 0.0)
             at_least("weight_uniform", self.weight_uniform, 0.0)
             positive("temperature_uniform", self.temperature_uniform)

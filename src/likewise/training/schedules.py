@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from likewise.errors import unknown
 
@@ -71,6 +71,11 @@ def byol_learning_rate(step: int, *, base: float, batch_size: int, max_steps: in
 def rising_momentum(initial: float, fraction: float) -> float:
     """A teacher's momentum from `initial` to 1: 1 - (1 - initial) (cos(pi fraction) + 1) / 2 (BYOL, section 3.2)."""
     return cosine(initial, fraction, final=1.0)
+
+
+def momentum_at(initial: float, schedule: Literal["constant", "cosine"], fraction: float) -> float:
+    """A teacher's momentum that stays as it is, or rises to 1 along the cosine of `rising_momentum`."""
+    return rising_momentum(initial, fraction) if schedule == "cosine" else initial
 
 
 def learning_rate(optimisation: Optimisation, progress: Progress, epochs: float | None) -> float:

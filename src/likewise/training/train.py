@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import nn
 
 from likewise import methods
+from likewise.checking import check_kinds
 from likewise.data import (
     Images,
     Loader,
@@ -127,8 +128,12 @@ def field_names(shape: type[Any]) -> set[str]:
 def sort_asked(asked: dict[str, Any]) -> tuple[Session, Asked, dict[str, Any]]:
     """What belongs to the session, to the run, and to the method's settings. Raises InputError for other names."""
     session, general = field_names(Session), field_names(Asked)
+    for shape in (Session, Asked):
+        check_kinds(shape, asked)
     wanted = Asked(**{name: value for name, value in asked.items() if name in general})
-    own = field_names(methods.find(wanted.method).Settings)
+    settings = methods.find(wanted.method).Settings
+    check_kinds(settings, asked)
+    own = field_names(settings)
     given = {name: value for name, value in asked.items() if name not in session | general}
     for name in given:
         if name not in own:

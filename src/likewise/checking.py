@@ -1,0 +1,56 @@
+"""Values by name against the fields of a dataclass: what the command line checks by itself, for calls from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+from pathlib import PurePath
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from likewise.errors import InputError, unknown
+
+
+def check_kinds(shape: type[Any], values: Mapping[str, Any]) -> None:
+    """Raise InputError for a value that the field of its name in the dataclass `shape` does not take.
+
+    Numbers of NumPy are numbers, a list is as good as a tuple, and a path as its text. Names that are no fields are
+    left to others.
+    """
+    hints = get_type_hints(shape)
+    for name, value in values.items():
+        if name in hints:
+            check_kind(name, value, hints[name])
+
+
+def check_kind(name: str, value: object, hint: Any) -> None:
+    """Raise InputError, with the nearest spelling where it is one of several words, unless `hint` takes `value`."""
+    if _takes(hint, value) or _takes(hint, _plain(value)):
+        return
+    words = [word for part in (hint, *get_args(hint)) if get_origin(part) is Literal for word in get_args(part)]
+    if words and isinstance(value, str):
+        raise unknown(name, value, map(str, words))
+    allowed = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    raise InputError(f"{name}={value!r} is not of the kind that is wanted: allowed is {allowed}")
+
+
+def _takes(hint: Any, value: object) -> bool:
+    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+
+    try:
+        check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+    except TypeCheckError:
+        return False
+    return True
+
+
+def _plain(value: object) -> object:
+    """`value` with the types that hints name: numbers of Python, tuples, and paths as text."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(each) for each in value)
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
