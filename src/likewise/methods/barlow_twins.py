@@ -13,7 +13,7 @@ from torch.nn import functional
 from likewise.distributed import gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.methods.checks import at_least, positive
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views, usual
 from likewise.similarity import similarities
 from likewise.views.pair import two_views
 
@@ -135,11 +135,7 @@ class BarlowTwins(Method):
         return {"student": self.network[0]}
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "imagenet": Preset(
             settings=Settings(embedding=8192, loss_scale=1.0, bias_rate=0.0048 / 0.2, zero_init=True),
             optimisation=Optimisation(

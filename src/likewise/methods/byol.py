@@ -9,7 +9,7 @@ from torch import nn
 
 from likewise.encoders import Encoder, heads
 from likewise.methods.checks import at_least, between
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.similarity import pull, unit
 from likewise.teachers import Momentum
 from likewise.training.schedules import momentum_at
@@ -112,11 +112,7 @@ class BYOL(Method):
         return {"student": self.student[0], "teacher": self.teacher.network.get_submodule("0")}
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "asymmetric": Preset(
             settings=Settings(momentum=0.99, hidden=4096, embedding=512, views="same"),
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),

@@ -21,7 +21,7 @@ from likewise.methods.cmsf_constraints import (
     SameLabel,
     Unwritten,
 )
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import (
     Few,
@@ -187,11 +187,7 @@ class CMSF(Method):
     )
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "2q": Preset(
             settings=_official,
             optimisation=_published,

@@ -14,7 +14,7 @@ from likewise.errors import InputError
 from likewise.methods.checks import at_least, between
 from likewise.methods.cmsf import constrained_shift, watched
 from likewise.methods.cmsf_labeller import HeadKind, Labeller
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import Few, neighbours, outside, unit
 from likewise.teachers import evaluated
@@ -139,11 +139,7 @@ class CMSFSemi(Method):
         return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "imagenet": Preset(
             settings=Settings(
                 queue_size=128_000,

@@ -13,7 +13,7 @@ from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, positive
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.similarity import own_columns, similarities, unit
 from likewise.teachers import Momentum
 from likewise.views.pair import strong_views
@@ -181,11 +181,7 @@ class FNC(Method):
         return {"student": self.student[0]}
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "imagenet": Preset(
             settings=Settings(support=8, topk=10, memory_batches=16, momentum=0.999, crop_scale=(0.08, 1.0)),
             optimisation=Optimisation(

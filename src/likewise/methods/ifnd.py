@@ -13,7 +13,7 @@ from likewise.clusters import NONE, Clusters
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.methods.checks import at_least, between, positive
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, read, similarities, unit
 from likewise.teachers import evaluated
@@ -202,11 +202,7 @@ class IFND(Method):
         return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "imagenet": Preset(
             settings=Settings(
                 queue_size=65_536,

@@ -14,7 +14,7 @@ from likewise.distributed import gather
 from likewise.encoders import Encoder, build
 from likewise.memory import Queue
 from likewise.methods.checks import at_least, positive
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, distill
 from likewise.teachers import Momentum, with_statistics_of
@@ -184,11 +184,7 @@ class MCL(Method):
         return {"student": student, "teacher": with_statistics_of(self.teachers.get_submodule("0.network.0"), student)}
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "imagenet": Preset(
             settings=Settings(
                 queue_size=65_536,

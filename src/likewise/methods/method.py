@@ -124,6 +124,11 @@ class Preset:
     """Where the numbers come from."""
 
 
+def usual(settings: Any) -> Preset:
+    """The recipe of most small defaults: `settings`, optimised as `Optimisation` is by default."""
+    return Preset(settings=settings, note="narrow encoders, pictures up to 64 px")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """What a person wants to know before choosing the method. The docs page and `likewise methods` are made of it."""

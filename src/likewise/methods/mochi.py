@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from likewise.distributed import common, gather, positions, world
 from likewise.encoders import Encoder
 from likewise.methods.checks import at_least, between
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import neighbours, read, unit
 from likewise.teachers import evaluated
@@ -167,11 +167,7 @@ class MoCHi(Method):
     _imagenet: ClassVar = Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200)
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "imagenet": Preset(
             settings=Settings(
                 queue_size=65_536,

@@ -10,7 +10,7 @@ from torch import nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.moco_parts import MocoSettings, moco_parts, pairs
 from likewise.similarity import contrast
 from likewise.teachers import evaluated
@@ -73,11 +73,7 @@ class MoCoV2(Method):
         return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "imagenet": Preset(
             settings=Settings(queue_size=65_536, temperature=0.2, momentum=0.999, split_batch_norm=1, shuffle=True),
             optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),

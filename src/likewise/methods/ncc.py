@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -206,6 +206,8 @@ class NCC(Method):
             {"params": list(self.predictor.parameters()), "rate": self.settings.predictor_rate},
         ]
 
+    _official: ClassVar = Settings(plain_share=0.05, refresh_every=1, momentum=0.996, hidden=4096, embedding=256)
+
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
@@ -213,46 +215,22 @@ class NCC(Method):
             note="narrow encoders, pictures up to 64 px",
         ),
         "cifar10": Preset(
-            settings=Settings(
-                plain_share=0.05,
-                refresh_every=1,
-                momentum=0.996,
-                momentum_schedule="constant",
-                hidden=4096,
-                embedding=256,
-            ),
+            settings=replace(_official, momentum_schedule="constant"),
             optimisation=Optimisation(
                 learning_rate=0.1, weight_decay=5e-4, warmup=0.05, final=0.006, batch_size=512, epochs=1000
             ),
             note="the official CIFAR-10 recipe, ResNet-18; its cosine, too, ends a little above 0",
         ),
         "cifar20": Preset(
-            settings=Settings(
-                plain_share=0.05,
-                refresh_every=1,
-                momentum=0.996,
-                update="before",
-                together=True,
-                balanced=True,
-                hidden=4096,
-                embedding=256,
-            ),
+            settings=replace(_official, update="before", together=True, balanced=True),
             optimisation=Optimisation(
                 learning_rate=0.05, weight_decay=5e-4, warmup=0.05, final=0.006, batch_size=256, epochs=1000
             ),
             note="the official recipe for CIFAR-20 and dogs, second version of the code",
         ),
         "imagenet": Preset(
-            settings=Settings(
-                clusters=1000,
-                noise_std=1e-4,
-                scatter_weight=1e-3,
-                queue_size=10_240,
-                plain_share=0.05,
-                refresh_every=10,
-                momentum=0.996,
-                hidden=4096,
-                embedding=256,
+            settings=replace(
+                _official, clusters=1000, noise_std=1e-4, scatter_weight=1e-3, queue_size=10_240, refresh_every=10
             ),
             optimisation=Optimisation(optimiser="lars", learning_rate=0.3, weight_decay=1e-6, warmup=0.05, epochs=100),
             note="the published numbers for ImageNet; weight decay and budget are likely, not known for sure",

@@ -13,7 +13,7 @@ from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
 from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, positive
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
 from likewise.training.schedules import momentum_at
@@ -172,11 +172,7 @@ class ReSSL(Method):
         return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "cifar": Preset(
             settings=Settings(queue_size=4096, entropy=0.0, momentum=0.99, hidden=2048),
             optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, warmup=5 / 200, epochs=200),

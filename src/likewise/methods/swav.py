@@ -15,7 +15,7 @@ from likewise.encoders.crops import MultiCrop
 from likewise.memory import Queue
 from likewise.methods.checks import at_least, between, positive
 from likewise.methods.crop_parts import LARGE, CropSettings, sides
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.similarity import similarities, unit
 from likewise.similarity.across_views import across_views, entropies
 from likewise.similarity.assign import Gather, sinkhorn
@@ -184,11 +184,7 @@ class SwAV(Method):
     )
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "imagenet": Preset(
             settings=replace(_published, queue_size=0, frozen=1 / 800),
             optimisation=Optimisation(

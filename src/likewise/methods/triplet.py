@@ -13,7 +13,7 @@ from likewise.distributed import common, gather, positions
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
 from likewise.methods.checks import at_least, between, positive
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.similarity import own_columns, similarities, unit
 from likewise.teachers import Momentum
 from likewise.training.schedules import rising_momentum
@@ -175,11 +175,7 @@ class Triplet(Method):
         return {"student": self.student[0], "teacher": self.teacher.network.get_submodule("0")}
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "imagenet": Preset(
             settings=Settings(
                 momentum=0.99, hidden=4096, embedding=256, resize_student=96 / 224, resize_teacher=128 / 224

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder
 from likewise.methods.checks import at_least, positive
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.moco_parts import MocoSettings, moco_parts, pairs
 from likewise.similarity import contrast, own_columns, similarities, unit
 from likewise.teachers import evaluated
@@ -136,11 +136,7 @@ class XMoCo(Method):
         return evaluated(self.student, self.teacher)
 
     presets: ClassVar = {
-        "small": Preset(
-            settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
-        ),
+        "small": usual(Settings()),
         "imagenet": Preset(
             settings=Settings(queue_size=65_536, temperature=0.2, momentum=0.999, split_batch_norm=1, shuffle=True),
             optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
