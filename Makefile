@@ -61,7 +61,7 @@ $(PEERS_READY): $(READY)
 	$(PIP) -e '.[bench]'
 	@rm -f .venv/peers-*; touch $@
 
-bench: $(PEERS_READY)  ## speed beside the peers into benchmarks/RESULTS.md, about 20 min; BENCH='views knn' for some
+bench: $(PEERS_READY)  ## speed beside the peers into benchmarks/RESULTS.md, about 30 min; BENCH='views knn' for some
 	@$(BIN) -m benchmarks $(BENCH)
 
 lint: $(READY)  ## lint, layout and types only

@@ -28,7 +28,7 @@ from likewise.training.resolve import image_size, resolve
 from likewise.training.train import build_method, data_facts, sort_asked, train
 from likewise.views import make_views
 
-MINUTES = 6
+MINUTES = 9
 METHODS: dict[str, dict[str, Any]] = {
     "isd": {},
     "moco_v2": {"symmetric": True, "split_batch_norm": 1},  # as lightly trains it

@@ -14,7 +14,7 @@ from torch.nn.functional import kl_div, log_softmax, normalize, softmax
 from benchmarks.harness import Outcome, in_turn, parser_of, peak_extra_mib, ratio, rounded, run
 from likewise.similarity import distill
 
-MINUTES = 5
+MINUTES = 11
 BATCH = 256
 STUDENT, TEACHER = 0.1, 0.02
 LARGEST_COMPARED = 65_536
