@@ -81,6 +81,12 @@ def mutual_contrast(
     )
 
 
+def encoders(first: Encoder, networks: int) -> list[Encoder]:
+    """`first` and others of its kind with random starts of their own; published weights are the same in all."""
+    seeds = torch.randint(2**31, (networks - 1,)).tolist()
+    return [first, *(build(first.spec, seed=seed) for seed in seeds)]
+
+
 class MCL(Method):
     """Mutual contrastive learning on MoCo.
 
@@ -139,9 +145,8 @@ class MCL(Method):
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        seeds = torch.randint(2**31, (settings.networks - 1,)).tolist()  # published weights are the same in all
-        encoders = [encoder, *(build(encoder.spec, seed=seed) for seed in seeds)]
-        parts = [moco_parts(each, settings, facts, hidden=settings.hidden) for each in encoders]
+        cohort = encoders(encoder, settings.networks)
+        parts = [moco_parts(each, settings, facts, hidden=settings.hidden) for each in cohort]
         self.students = nn.ModuleList(each.student for each in parts)
         self.teachers = nn.ModuleList(each.teacher for each in parts)
         self.queues = nn.ModuleList(each.queue for each in parts)

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from likewise.distributed import gather, gather_with_gradient
-from likewise.encoders import Encoder, build, heads
+from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
 from likewise.methods.checks import at_least, positive
-from likewise.methods.mcl import MutualContrast
+from likewise.methods.mcl import MutualContrast, encoders
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.similarity import cross_entropy, similarities, unit
 from likewise.views import weak
@@ -104,8 +104,8 @@ class MCLSupervised(Method):
         title="Mutual Contrastive Learning with labels",
         paper="Yang, An, Cai, Xu. Mutual Contrastive Learning for Visual Representation Learning. AAAI 2022, "
         "arXiv 2104.12565",
-        summary="With labels for all pictures: classifiers that teach each other are better than one alone, at the "
-        "same cost when used.",
+        summary="With labels for all pictures: classifiers that teach each other, of which one is kept, at the cost "
+        "of one when used.",
         needs=("labels",),
         status="verified",
     )
@@ -151,8 +151,7 @@ class MCLSupervised(Method):
             raise InputError("mcl_supervised needs labels of two classes or more: without labels use mcl")
         self.settings = settings
         features, dim = encoder.features, settings.embedding
-        seeds = torch.randint(2**31, (settings.networks - 1,)).tolist()  # published weights are the same in all
-        self.students = nn.ModuleList([encoder, *(build(encoder.spec, seed=seed) for seed in seeds)])
+        self.students = nn.ModuleList(encoders(encoder, settings.networks))
         self.heads = nn.ModuleList(heads.mlp([features, dim, dim], hidden_norm=None) for _ in self.students)
         self.classifiers = nn.ModuleList(nn.Linear(features, facts.classes) for _ in self.students)
         self.views = {"view": weak(facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)}
