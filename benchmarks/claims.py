@@ -153,7 +153,8 @@ def scored(run: Path, data: Path, job: Job) -> dict[str, float]:
     cache = run.parent / "cache" if job.quick else cache_root() / "claims"
     labels = "labels" if job.quick else "label"
     found = {}
-    for score in evaluate(run, data, probe=("knn", "clustering"), labels=labels, cache_dir=cache, quiet=True):
+    probes = ("knn", "clustering")
+    for score in evaluate(run, data, probe=probes, labels=labels, cache_dir=cache, report=False, quiet=True):
         name = f"{score.k}-NN" if score.name == "knn" else score.measure
         name = "clustering" if name == "accuracy" else name
         found[name] = score.value

@@ -12,7 +12,8 @@ from torch.nn.functional import normalize
 from benchmarks.features import features
 from benchmarks.harness import Outcome, in_turn, parser_of, peak_extra_mib, ratio, rounded, run
 from benchmarks.peers import peer
-from likewise.evaluation.knn import accuracy, majority, neighbours
+from likewise.evaluation.knn import accuracy, majority
+from likewise.evaluation.nearest import neighbours
 from likewise.similarity import Neighbours
 
 MINUTES = 3

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from likewise.errors import InputError
 from likewise.evaluation import knn
+from likewise.evaluation.nearest import neighbours
 
 
 def points(count: int, seed: int, dim: int = 12) -> tuple[Tensor, Tensor]:
@@ -25,7 +26,7 @@ def test_neighbours_equal_scikit_learn(k: int) -> None:
     (query, _), (bank, _) = points(40, 1), points(300, 2)
     exact = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(bank.numpy())
     distance, index = exact.kneighbors(query.numpy())
-    found = knn.neighbours(query, bank, k)
+    found = neighbours(query, bank, k)
     np.testing.assert_allclose(1 - found.similarity.numpy(), distance, atol=1e-5)
     assert (found.rows.numpy() == index).mean() > 0.99
 
@@ -33,7 +34,7 @@ def test_neighbours_equal_scikit_learn(k: int) -> None:
 @pytest.mark.parametrize(("rows", "size"), [(7, 2**20), (64, 2048), (1, 2**20), (300, 4096)])
 def test_tiles_change_nothing(rows: int, size: int) -> None:
     (query, _), (bank, _) = points(33, 3), points(300, 4)
-    whole, tiled = knn.neighbours(query, bank, 9), knn.neighbours(query, bank, 9, tile_rows=rows, tile_bytes=size)
+    whole, tiled = neighbours(query, bank, 9), neighbours(query, bank, 9, tile_rows=rows, tile_bytes=size)
     torch.testing.assert_close(tiled.similarity, whole.similarity)
     assert tiled.rows.equal(whole.rows)
 
@@ -45,13 +46,13 @@ def test_majority_equals_scikit_learn_where_nothing_ties() -> None:
         judge = KNeighborsClassifier(k, algorithm="brute").fit(unit_bank, labels.numpy())
         votes = judge.predict_proba(unit_query)
         clear = (votes == votes.max(1, keepdims=True)).sum(1) == 1
-        ours = knn.majority(knn.neighbours(query, bank, k), labels, k).numpy()
+        ours = knn.majority(neighbours(query, bank, k), labels, k).numpy()
         assert (ours[clear] == judge.predict(unit_query)[clear]).all()
 
 
 def test_ties_go_to_the_nearest_member() -> None:
     bank = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.3], [0.7, 0.5]])
-    found = knn.neighbours(torch.tensor([[1.0, 0.0]]), bank, 4)
+    found = neighbours(torch.tensor([[1.0, 0.0]]), bank, 4)
     assert knn.majority(found, torch.tensor([2, 1, 1, 2]), 4).item() == 2
     assert knn.majority(found, torch.tensor([1, 2, 2, 1]), 4).item() == 1
     assert knn.majority(found, torch.tensor([0, 2, 2, 1]), 4).item() == 2
@@ -72,7 +73,7 @@ def test_weighted_votes_are_the_formula() -> None:
 def test_what_cannot_be_is_one_line() -> None:
     (query, _), (bank, _) = points(4, 9), points(8, 10)
     with pytest.raises(InputError, match="k=9"):
-        knn.neighbours(query, bank, 9)
+        neighbours(query, bank, 9)
     query[2, 3] = float("nan")
     with pytest.raises(InputError, match="query"):
-        knn.neighbours(query, bank, 1)
+        neighbours(query, bank, 1)

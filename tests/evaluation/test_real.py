@@ -13,6 +13,7 @@ from likewise.data import open_source
 from likewise.data.source import Part
 from likewise.encoders import load_encoder
 from likewise.evaluation import ProbeSettings, extract, knn
+from likewise.evaluation.nearest import neighbours
 
 IMAGENETTE = Path(os.environ.get("LIKEWISE_DATA", "nowhere")) / "imagenette112.parquet"
 
@@ -37,6 +38,6 @@ def test_imagenet_weights_know_imagenette(tmp_path: Path, monkeypatch: pytest.Mo
         assert images.labels is not None
         found.append((extract(encoder, images, image_size=112), torch.from_numpy(images.labels)))
     (bank_NF, labels_N), (query_QF, labels_Q) = found
-    near = knn.neighbours(query_QF, bank_NF, 10)
+    near = neighbours(query_QF, bank_NF, 10)
     predicted_Q = knn.weighted(near, labels_N, 10, ProbeSettings().temperature)
     assert knn.accuracy(predicted_Q, labels_Q) > 0.8

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.evaluation import classwise, knn
+from likewise.evaluation import classwise
 from likewise.evaluation.given import Features, ProbeSettings
-from likewise.evaluation.knn import check_features
+from likewise.evaluation.nearest import check_features, neighbours
 from likewise.evaluation.scores import Score
 from likewise.similarity import unit
 from likewise.training import health
@@ -64,7 +64,7 @@ def class_alignment(features_NF: Tensor, labels_N: Tensor) -> float:
 @torch.no_grad()
 def purity(features_QF: Tensor, bank_NF: Tensor, labels_Q: Tensor, labels_N: Tensor, k: int) -> Tensor:
     """(Q,) share of the k nearest pictures of the bank that have the query's label."""
-    found = knn.neighbours(features_QF, bank_NF, k)
+    found = neighbours(features_QF, bank_NF, k)
     return (labels_N[found.rows] == labels_Q.unsqueeze(1)).double().mean(1)
 
 

@@ -21,6 +21,7 @@ from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.evaluation import knn
 from likewise.evaluation.features import Precision, extract
+from likewise.evaluation.nearest import neighbours
 from likewise.evaluation.rows import stratified
 from likewise.similarity import Neighbours
 
@@ -52,7 +53,7 @@ def leave_one_out(encoder: Encoder, images: Images, *, k: int = 20, precision: P
     k = min(k, len(images) - 1)
     features_NF = extract(uncompiled(encoder), images, precision=precision)
     labels_N = torch.from_numpy(images.labels)
-    found = knn.neighbours(features_NF, features_NF, k + 1)
+    found = neighbours(features_NF, features_NF, k + 1)
     other = found.rows != torch.arange(len(images))[:, None]
     other[other.all(1), -1] = False  # a picture with k copies need not be among its own nearest
     shape = (len(images), k)

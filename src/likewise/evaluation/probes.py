@@ -11,6 +11,7 @@ from likewise.evaluation.fewshot import fewshot_scores
 from likewise.evaluation.geometry import purity_scores, rank_scores, uniformity_scores
 from likewise.evaluation.given import Features, ProbeSettings, on
 from likewise.evaluation.labels import label_scores
+from likewise.evaluation.nearest import neighbours
 from likewise.evaluation.retrieval import retrieval_scores
 from likewise.evaluation.scores import Score
 from likewise.evaluation.sgd import sgd_scores
@@ -29,7 +30,7 @@ def knn_scores(features: Features, settings: ProbeSettings = _USUAL) -> list[Sco
     count = len(features.bank_NF)
     wanted = [(k, vote, vote) for k in settings.k for vote in ("majority", "weighted")]
     wanted = wanted or [*((k, "majority", "") for k in MAJORITY), (WEIGHTED, "weighted", "")]
-    found = knn.neighbours(features.query_QF, features.bank_NF, min(max(k for k, _, _ in wanted), count))
+    found = neighbours(features.query_QF, features.bank_NF, min(max(k for k, _, _ in wanted), count))
     scores = []
     for k, vote, variant in wanted:
         if vote == "majority":

@@ -16,8 +16,8 @@ USUAL = ("knn", 20)
 """The probe whose mistakes are shown where there are several: the report is about neighbours."""
 
 
-def record(subject: Subject, result: Evaluation, rows: Rows, features: Features) -> None:
-    """Add the scores to the run, and write its report again. `features` are those of the subject itself."""
+def record(subject: Subject, result: Evaluation, rows: Rows, features: Features, *, report: bool) -> None:
+    """Add the scores to the run and, where wanted, write its report again. `features` are those of the subject."""
     run = subject.run
     assert run is not None
     stored = run.read()
@@ -31,6 +31,8 @@ def record(subject: Subject, result: Evaluation, rows: Rows, features: Features)
     run.write(scores=merged(stored.get("scores", []), result), classes=counts, notes=result.notes)
     if labelled:
         answers.keep(run.path, result.scores, result.data, rows.query_labels, rows.query.fingerprint)
+    if not report:
+        return
     index = spread(len(rows.query), PICTURED)
     write_report(
         run.path,

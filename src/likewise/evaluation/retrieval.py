@@ -17,7 +17,7 @@ from torch import Tensor
 from likewise.errors import InputError
 from likewise.evaluation import classwise
 from likewise.evaluation.given import Features, ProbeSettings
-from likewise.evaluation.knn import check_features
+from likewise.evaluation.nearest import check_features
 from likewise.evaluation.scores import Score
 from likewise.similarity import unit
 

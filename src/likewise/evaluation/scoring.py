@@ -69,6 +69,8 @@ class How:
     """What held-out pictures, episodes and draws of labels follow from."""
     cache_dir: Path | None = None
     """Where features and pictures are kept."""
+    report: bool = True
+    """Write the run's report again."""
     quiet: bool = False
     """Say nothing."""
 
@@ -113,7 +115,7 @@ def evaluate(
     as the baseline; `compare="random"` with random weights. `how` are, by name, the fields of `How`: `probe`,
     `labels`, `subset`, `settings`, ... Features are computed once and kept (`cached_features`); an encoder in memory is
     moved to the device. Where the run was trained on a draw, groups of classes are those of the draw. Scores are added
-    to the run's run.json, and its report is written again.
+    to the run's run.json, and its report is written again unless `report` is off.
 
     Raises InputError for a run, role, probe, split or labels that do not exist, and for features that are not finite.
     """
@@ -169,7 +171,7 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
             scores += _scores(name, encoder, rows, on_device, how)
     result = Evaluation(scores, subject.path, _name_of(data, rows), list(rows.notes))
     if subject.run is not None and shown is not None:
-        record(subject, result, rows, shown)
+        record(subject, result, rows, shown, report=how.report)
     return result
 
 

@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from likewise.errors import InputError
 from likewise.evaluation.given import Features, ProbeSettings
-from likewise.evaluation.knn import accuracy, check_features
+from likewise.evaluation.knn import accuracy
 from likewise.evaluation.linear import VARIANCE_FLOOR
+from likewise.evaluation.nearest import check_features
 from likewise.evaluation.scores import Score
 from likewise.similarity import unit
 

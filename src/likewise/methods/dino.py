@@ -180,6 +180,10 @@ class DINO(Method):
         frozen=1 / 800,
     )
 
+    _long: ClassVar = Optimisation(
+        weight_decay=1e-4, decay_norms_and_biases=False, warmup=10 / 800, batch_size=1024, epochs=800
+    )
+
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
@@ -201,30 +205,14 @@ class DINO(Method):
         ),
         "imagenet": Preset(
             settings=replace(_published, drop_path=0.1),
-            optimisation=Optimisation(
-                optimiser="adamw",
-                learning_rate=2e-3,
-                weight_decay=0.04,
-                final_weight_decay=0.4,
-                decay_norms_and_biases=False,
-                warmup=10 / 800,
-                final=1e-6 / 2e-3,
-                batch_size=1024,
-                epochs=800,
+            optimisation=replace(
+                _long, optimiser="adamw", learning_rate=2e-3, weight_decay=0.04, final_weight_decay=0.4, final=5e-4
             ),
             note="the published recipe, ImageNet, 800 epochs: --encoder vit_small_patch16_224",
         ),
         "imagenet_resnet": Preset(
             settings=replace(_published, large_scale=(0.14, 1.0), small_scale=(0.05, 0.14)),
-            optimisation=Optimisation(
-                learning_rate=0.12,
-                weight_decay=1e-4,
-                decay_norms_and_biases=False,
-                warmup=10 / 800,
-                final=1e-6 / 0.12,
-                batch_size=1024,
-                epochs=800,
-            ),
+            optimisation=replace(_long, learning_rate=0.12, final=1e-6 / 0.12),
             note="the published recipe for ResNet-50: SGD, rate 0.03 for 256 pictures",
         ),
     }

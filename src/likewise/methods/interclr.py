@@ -19,12 +19,7 @@ from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.moco_parts import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, similarities, unit
-from likewise.similarity.by_label import (
-    Strategy,
-    contrast_across,
-    draw_negatives,
-    draw_positives,
-)
+from likewise.similarity.by_label import Strategy, contrast_across, draw_negatives, draw_positives
 from likewise.teachers import evaluated
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -15,22 +15,11 @@ from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.similarity import pull, unit
-from likewise.similarity.scattering import prototypes, scatter
+from likewise.similarity import unit
+from likewise.similarity.scattering import align, prototypes, scatter
 from likewise.teachers import Momentum
 from likewise.training.schedules import momentum_at
 from likewise.views import strong
-
-
-def align(
-    query_BD: Tensor, key_BD: Tensor, noise_BD: Tensor, noise_std: float, predictor: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """-2 mean cos(predictor(z + sigma noise), k): the positive is sampled around the picture's own embedding.
-
-    The noise is added to the raw projection, so what it does depends on the norm of z (ProPos, arXiv 2111.11821,
-    section 3.3). No gradient goes to the key.
-    """
-    return pull(predictor(query_BD + noise_std * noise_BD), unit(key_BD)) - 2.0
 
 
 class NCC(Method):

@@ -1,15 +1,20 @@
-"""Prototypes that are the means of what is in the batch, and are pushed apart (ProPos, arXiv 2111.11821, section 3.2).
+"""Prototypes that are the means of what is in the batch, and are pushed apart, and positives sampled around a picture.
+
+ProPos, arXiv 2111.11821, sections 3.2 and 3.3.
 
 Shapes: B pictures, C clusters, D dimensions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from likewise.similarity.read import similarities
+from likewise.similarity.losses import pull
+from likewise.similarity.read import similarities, unit
 
 ABSENT = -10.0
 """Logit of a prototype that has no member in the batch, as in the official code."""
@@ -38,3 +43,14 @@ def scatter(query_CD: Tensor, key_CD: Tensor, temperature: float) -> Tensor:
     logits_CC = logits_CC.masked_fill(~present_C, ABSENT)
     loss_C = logits_CC.logsumexp(1) - own_C
     return loss_C.masked_fill(~present_C, 0.0).sum() / present_C.sum().clamp(min=1)
+
+
+def align(
+    query_BD: Tensor, key_BD: Tensor, noise_BD: Tensor, noise_std: float, predictor: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """-2 mean cos(predictor(z + sigma noise), k): the positive is sampled around the picture's own embedding.
+
+    The noise is added to the raw projection, so what it does depends on the norm of z (ProPos, arXiv 2111.11821,
+    section 3.3). No gradient goes to the key.
+    """
+    return pull(predictor(query_BD + noise_std * noise_BD), unit(key_BD)) - 2.0

@@ -7,9 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from adapters import Vectors, same
-from likewise.methods.ncc import align
 from likewise.similarity import unit
-from likewise.similarity.scattering import prototypes, scatter
+from likewise.similarity.scattering import align, prototypes, scatter
 
 
 def aligned(v: Vectors, prefix: str) -> None:
