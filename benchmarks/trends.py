@@ -242,7 +242,7 @@ CLAIMS: tuple[Claim, ...] = (
         method="moco_v2",
         text="A key encoder that moves slowly is needed: at m = 0 the features are worse.",
         arms={
-            "m = 0.99": {"method": "moco_v2", "momentum": 0.99},
+            "m = 0.99": MOCO,
             "m = 0": {"method": "moco_v2", "momentum": 0.0},
         },
         better="m = 0.99",

@@ -61,7 +61,8 @@ class ReSSL(Method):
 
     It differs from ISD in having no predictor and no batch norm in its head, and in its value: a cross-entropy, with
     the teacher's entropy in it. That the teacher looks at a weakly changed view and that Tt is well below Ts is what
-    it lives on. The small preset lets Tt follow an entropy, as ISD's does; the published ones keep it.
+    it lives on. The small preset centres the embeddings and lets Tt follow an entropy, as ISD's does; the published
+    ones do neither.
 
     Order inside a step: teacher moves, both look, logits against the memory as it was, then the teacher's vectors
     enter it.
@@ -96,9 +97,12 @@ class ReSSL(Method):
         momentum_schedule: Literal["constant", "cosine"] = "constant"
         """cosine: rises to 1 over the budget, which the recipe usual for CIFAR does and the paper does not."""
         hidden: int = 1024
-        """Width of the head's hidden layer, F - hidden - D without batch norm."""
+        """Width of the head's hidden layer, F - hidden - D, without batch norm between."""
         embedding: int = 128
         """Length D of the embedding."""
+        centred: bool = True
+        """Batch norm without scale and shift at the end of the head, as ISD's small preset has it: the paper's head has
+        none, and in a few minutes its embeddings spread little (effective rank 6 where with it they have 11)."""
         crops: Literal[1, 5] = 1
         """Student views: one, or five of falling size with the same target, mean of the losses."""
         shuffle: bool = False
@@ -127,7 +131,8 @@ class ReSSL(Method):
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        head = heads.mlp([encoder.features, settings.hidden, settings.embedding], hidden_norm=None)
+        widths = [encoder.features, settings.hidden, settings.embedding]
+        head = heads.mlp(widths, hidden_norm=None, last_norm="batch_no_affine" if settings.centred else None)
         self.student = nn.Sequential(encoder, head)
         self.teacher = Momentum(self.student)
         self.temperature = Temperature(settings.temperature_teacher, settings.entropy)
@@ -174,13 +179,19 @@ class ReSSL(Method):
     presets: ClassVar = {
         "small": usual(Settings()),
         "cifar": Preset(
-            settings=Settings(queue_size=4096, entropy=0.0, momentum=0.99, hidden=2048),
+            settings=Settings(queue_size=4096, entropy=0.0, momentum=0.99, hidden=2048, centred=False),
             optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, warmup=5 / 200, epochs=200),
             note="the paper's CIFAR recipe, ResNet-18, as far as it is known: head and memory are, warm-up is not",
         ),
         "imagenet": Preset(
             settings=Settings(
-                queue_size=131_072, entropy=0.0, momentum=0.999, hidden=4096, embedding=512, shuffle=True
+                queue_size=131_072,
+                entropy=0.0,
+                momentum=0.999,
+                hidden=4096,
+                embedding=512,
+                centred=False,
+                shuffle=True,
             ),
             optimisation=Optimisation(
                 learning_rate=0.05, weight_decay=1e-4, decay_norms_and_biases=False, warmup=5 / 200, epochs=200

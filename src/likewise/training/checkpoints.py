@@ -25,7 +25,7 @@ from likewise.errors import InputError, LikewiseError
 from likewise.training.files import ASIDE, write_aside
 
 State = dict[str, Any]
-"""`method`, `optimizer` (state dicts), perhaps `scaler`, and `progress` (plain numbers)."""
+"""`method`, `optimizer`, `precision` (state dicts, the last with the scale of float16), `progress` (plain numbers)."""
 
 _NAME = re.compile(r"step-(\d{9,})\.pt")
 

@@ -157,6 +157,7 @@ class Loop:
     ) -> None:
         self.fabric, self.method, self.plan, self.run, self.clock = fabric, method, plan, run, clock
         self.wrapped, self.optimizer = fabric.setup(method, optimizer)
+        self.precision = fabric.strategy.precision
         self.loader, self.loggers, self.health, self.keep = loader, loggers, health, keep
         least, most = SECONDS_BETWEEN_CHECKPOINTS
         self.checkpoint_seconds = (least, most) if checkpoint_minutes is None else (60 * checkpoint_minutes,) * 2
@@ -260,6 +261,7 @@ class Loop:
             self.averages.add(terms)
             self.health.observe(progress, terms)
         self.guard.check(progress.step)
+        self.precision.unscale_gradients(self.optimizer.optimizer)  # in float16 they are scaled up until here
         self.method.after_backward(progress)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -346,6 +348,7 @@ class Loop:
         state = {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.optimizer.state_dict(),
+            "precision": self.precision.state_dict(),
             "progress": {"step": self.clock.step, "minutes": self.clock.minutes_used},
         }
         return checkpoints.save(self.run.path / "checkpoints", self.clock.step, state, self.keep)

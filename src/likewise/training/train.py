@@ -245,6 +245,8 @@ def fit(
         state = checkpoints.load(checkpoint)
         method.load_state_dict(state["method"])
         optimizer.load_state_dict(state["optimizer"])
+        if scale := state.get("precision"):  # empty but for float16
+            engine.strategy.precision.load_state_dict(scale)
         clock.step, clock.minutes_used = state["progress"]["step"], state["progress"]["minutes"]
     if session.resume and engine.is_global_zero:
         run.cut_metrics(clock.step)
