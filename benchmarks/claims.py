@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.results import STORE as RESULTS
 from benchmarks.results import table
-from benchmarks.trends import BUDGET, CLAIMS, METRIC, WHOLE, Claim, Keywords
+from benchmarks.trends import BUDGET, CLAIMS, CUT, METRIC, WHOLE, Claim, Keywords
 
 STORE = RESULTS / "claims"
 TEACHERS = RESULTS / ".claims_teachers"
@@ -277,12 +277,12 @@ def section(store: Path = STORE) -> str:
     budget, side = BUDGET, BUDGET["image_size"]
     head = (
         f"`python -m benchmarks.claims`. CIFAR-10, ResNet-18 of width {budget['width']}, {budget['epochs']} epochs of "
-        f"12,000 to 13,000 pictures at {side} px (those of ISD, SwAV and MIRA at {WHOLE['image_size']}) in batches of "
-        f"{budget['batch_size']}, the same for all arms of a claim, each seed with a draw of its own; exact cosine kNN "
-        "of the 10,000 test pictures among the whole balanced training set. Mean ± standard deviation over seeds; the "
-        "difference is taken seed by seed, ± its standard error. A claim holds, or does not, where that is clear at "
-        f"{CONFIDENCE:.0%} (Student's t, one-sided), and is within noise otherwise. Minutes of training show trends, "
-        "not what a method is worth in the end."
+        f"12,000 to 13,000 pictures at {side} px (ISD's at {WHOLE['image_size']}, SwAV's at {CUT['image_size']}) in "
+        f"batches of {budget['batch_size']}, the same for all arms of a claim, each seed with a draw of its own; exact "
+        "cosine kNN of the 10,000 test pictures among the whole balanced training set. Mean ± standard deviation over "
+        "seeds; the difference is taken seed by seed, ± its standard error. A claim holds, or does not, where that is "
+        f"clear at {CONFIDENCE:.0%} (Student's t, one-sided), and is within noise otherwise. Minutes of training show "
+        "trends, not what a method is worth in the end."
     )
     return f"## Claims at small scale\n\n{head}\n\n{claims_table(store=store)}"
 
