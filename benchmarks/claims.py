@@ -284,7 +284,10 @@ def section(store: Path = STORE) -> str:
         f"clear at {CONFIDENCE:.0%} (Student's t, one-sided), and is within noise otherwise. Minutes of training show "
         "trends, not what a method is worth in the end."
     )
-    return f"## Claims at small scale\n\n{head}\n\n{claims_table(store=store)}"
+    parts = ["## Claims at small scale", head, claims_table(store=store)]
+    if (remarks := store.with_suffix(".md")).exists():
+        parts.append(remarks.read_text(encoding="utf-8").strip())
+    return "\n\n".join(parts)
 
 
 # From the command line ---------------------------------------------------------------------------------------------

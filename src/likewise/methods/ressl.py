@@ -17,11 +17,8 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
 from likewise.training.schedules import momentum_at
-from likewise.views import ViewPolicy, strong
-from likewise.views.pair import PairPolicy, blurred, teacher_student
-
-FIVE_CROPS = ((1.0, 1.0), (6 / 7, 0.86), (5 / 7, 0.715), (4 / 7, 0.571), (3 / 7, 0.429))
-"""Side of each student crop as a share of the full one (224, 192, 160, 128, 96 px), and factor on its scale."""
+from likewise.views.crops import five_crops
+from likewise.views.pair import PairPolicy, teacher_student
 
 
 class Relations(NamedTuple):
@@ -141,7 +138,9 @@ class ReSSL(Method):
             settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
         )
         if settings.crops == 5:
-            self.views |= five_crops(facts, settings.crop_scale)
+            self.views |= five_crops(
+                "student", facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
+            )
         self.roles = [role for role in self.views if role != "teacher"]
 
     def before_step(self, progress: Progress) -> None:
@@ -199,18 +198,3 @@ class ReSSL(Method):
             note="the published recipe, ImageNet, ResNet-50; five crops with `crops=5`",
         ),
     }
-
-
-def five_crops(facts: Facts, scale: tuple[float, float]) -> dict[str, ViewPolicy]:
-    """The student's crops, of falling size and scale: 1, 6/7, ... of the full side, in steps of 4 pixels."""
-    low, high = scale
-    policies = {}
-    for number, (side, factor) in enumerate(FIVE_CROPS):
-        policies["student" if number == 0 else f"student_{number}"] = strong(
-            max(4, 4 * round(facts.image_size * side / 4)),
-            mean=facts.mean,
-            std=facts.std,
-            scale=(low * factor, high * factor),
-            blur=blurred(facts.image_size),
-        )
-    return policies

@@ -1,4 +1,4 @@
-"""The view policies of methods that look at two large crops and several small ones with unequal colours."""
+"""The view policies of methods that look at many crops of a picture."""
 
 from __future__ import annotations
 
@@ -7,6 +7,27 @@ from dataclasses import replace
 from likewise.views.pair import blurred
 from likewise.views.policy import Channels, Span, ViewPolicy
 from likewise.views.presets import multi_crop, strong
+
+FIVE_CROPS = ((1.0, 1.0), (6 / 7, 0.86), (5 / 7, 0.715), (4 / 7, 0.571), (3 / 7, 0.429))
+"""Side of each of the five as a share of the full one (224, 192, 160, 128, 96 px), and factor on its scale."""
+
+
+def five_crops(role: str, size: int, *, mean: Channels, std: Channels, scale: Span) -> dict[str, ViewPolicy]:
+    """Roles `role`, `role_1`, ...: strong crops of falling size and scale (ReSSL, arXiv 2107.09282, multi-crop).
+
+    Sides are 1, 6/7, ... of the full one in steps of 4 pixels.
+    """
+    low, high = scale
+    policies = {}
+    for number, (side, factor) in enumerate(FIVE_CROPS):
+        policies[f"{role}_{number}" if number else role] = strong(
+            max(4, 4 * round(size * side / 4)),
+            mean=mean,
+            std=std,
+            scale=(low * factor, high * factor),
+            blur=blurred(size),
+        )
+    return policies
 
 
 def unequal_crops(
