@@ -94,8 +94,7 @@ class GroupedBatchNorm(_BatchNorm):
             return None if values is None else values.repeat(groups)
 
         running = repeated(self.running_mean), repeated(self.running_var)
-        # row n = m * groups + p holds channels p * C .. p * C + C of row m of the regrouped batch
-        grouped = x.reshape(x.shape[0] // groups, groups * x.shape[1], *x.shape[2:])
+        grouped = _groups_as_channels(x, groups)
         y = F.batch_norm(grouped, *running, repeated(self.weight), repeated(self.bias), True, share, self.eps)
         for own, updated in zip((self.running_mean, self.running_var), running, strict=True):
             if own is None or updated is None:
@@ -104,9 +103,7 @@ class GroupedBatchNorm(_BatchNorm):
             if world > 1:
                 dist.all_reduce(own)
                 own.div_(world)
-        in_channels_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
-        y = y.reshape(x.shape)
-        return y.contiguous(memory_format=torch.channels_last) if in_channels_last else y
+        return _channels_as_groups(y, groups)
 
 
 class SplitBatchNorm2d(GroupedBatchNorm, nn.BatchNorm2d):
@@ -180,6 +177,46 @@ class _Normalise(torch.autograd.Function):
 
 
 _normalise = cast("Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]", _Normalise.apply)
+
+
+def _groups_as_channels(x: Tensor, groups: int) -> Tensor:
+    """(N, C, ...) -> (M, P C, ...): row n = m P + p becomes channels p C .. p C + C of row m; the layout stays."""
+    if not _in_channels_last(x):
+        return x.reshape(x.shape[0] // groups, groups * x.shape[1], *x.shape[2:])
+    rows, channels, height, width = x.shape
+    x_MPHWC = x.permute(0, 2, 3, 1).view(rows // groups, groups, height, width, channels)
+    return x_MPHWC.permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)
+
+
+class _ChannelsAsGroups(torch.autograd.Function):
+    """The way back, into a tensor that is nobody's view, so that the activation that follows can change it in place."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, groups: int) -> Tensor:
+        """(M, P C, ...) -> (N, C, ...)."""
+        ctx.groups = groups
+        if not _in_channels_last(y):
+            return torch.clone(y.reshape(y.shape[0] * groups, y.shape[1] // groups, *y.shape[2:]))
+        rows, channels, height, width = y.shape
+        shape = (rows * groups, channels // groups, height, width)
+        x = torch.empty(shape, dtype=y.dtype, device=y.device, memory_format=torch.channels_last)
+        y_MHWPC = y.permute(0, 2, 3, 1).view(rows, height, width, groups, channels // groups)
+        x.permute(0, 2, 3, 1).view(rows, groups, height, width, -1).copy_(y_MHWPC.permute(0, 3, 1, 2, 4))
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """The first way, for the gradient."""
+        return _groups_as_channels(grad, ctx.groups), None
+
+
+_channels_as_groups = cast("Callable[..., Tensor]", _ChannelsAsGroups.apply)
+
+
+def _in_channels_last(x: Tensor) -> bool:
+    """Whether blocks of channels can be moved as they lie, which takes half the time of changing the layout twice."""
+    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def _accurate(x: Tensor) -> torch.dtype:
