@@ -112,10 +112,10 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         method="barlow_twins",
-        text="A wider embedding is better at the same budget.",
+        text="A wider embedding is better at the same budget. (The loss grows with the width and is divided by it.)",
         arms={
-            "1024": {"method": "barlow_twins", "embedding": 1024},
-            "64": {"method": "barlow_twins", "embedding": 64},
+            "1024": {"method": "barlow_twins", "embedding": 1024, "loss_scale": 0.01},
+            "64": {"method": "barlow_twins", "embedding": 64, "loss_scale": 0.16},
         },
         better="1024",
     ),
