@@ -114,8 +114,8 @@ CLAIMS: tuple[Claim, ...] = (
         method="barlow_twins",
         text="A wider embedding is better at the same budget. (The loss grows with the width and is divided by it.)",
         arms={
-            "1024": {"method": "barlow_twins", "embedding": 1024, "loss_scale": 0.01},
-            "64": {"method": "barlow_twins", "embedding": 64, "loss_scale": 0.16},
+            "1024": {"method": "barlow_twins", "embedding": 1024, "loss_scale": 0.003},
+            "64": {"method": "barlow_twins", "embedding": 64, "loss_scale": 0.048},
         },
         better="1024",
     ),
