@@ -82,8 +82,11 @@ class SEED(Method):
         """Earlier teacher vectors, K."""
         temperature_student: float = 0.2
         """tau_S: divides the student's similarities."""
-        temperature_teacher: float = 0.02
+        temperature_teacher: float = 0.05
         """tau_T: the paper says 0.01, the official default is 1e-4, which leaves only the picture itself."""
+        centred: bool = True
+        """Standardise the teacher's features by the batch. Pooled features are never negative, so that all point the
+        same way and few rows of the queue differ; the paper's teachers have a projection head."""
         small_crops: int = 0
         """Small crops (96 of 224 px) of each picture that both networks see besides, with a queue of their own; 6 in
         the paper's longest runs."""
@@ -106,6 +109,7 @@ class SEED(Method):
         self.teacher = pretrained(settings.teacher, image_size=side, mean=facts.mean, std=facts.std)
         dim = self.teacher.features
         self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
+        self.centre = nn.BatchNorm1d(dim, affine=False) if settings.centred else nn.Identity()
         self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
         large, small = (
             strong(size, mean=facts.mean, std=facts.std, scale=scale, blur=blurred(side))
@@ -136,7 +140,7 @@ class SEED(Method):
 
     def _compare(self, image: Tensor, queue: Queue) -> tuple[Tensor, Distillation, Tensor]:
         """The student's vectors, how they differ from the teacher's in their view of the queue, and the teacher's."""
-        q_BD, k_BD = self.student(image), unit(self.teacher(image))
+        q_BD, k_BD = self.student(image), unit(self.centre(self.teacher(image)))
         ts, tt = self.settings.temperature_student, self.settings.temperature_teacher
         return q_BD, seed_distill(q_BD, k_BD, queue.rows, ts, tt, top=min(5, queue.size)), k_BD
 
@@ -151,14 +155,16 @@ class SEED(Method):
             note="narrow encoders, pictures up to 64 px",
         ),
         "imagenet": Preset(
-            settings=Settings(queue_size=65_536, temperature_teacher=0.01),
+            settings=Settings(queue_size=65_536, temperature_teacher=0.01, centred=False),
             optimisation=Optimisation(
                 learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", warmup=5 / 200, epochs=200
             ),
             note="the published recipe, ImageNet, MoCo v2 teacher; temperature_teacher from the paper",
         ),
         "swav": Preset(
-            settings=Settings(queue_size=65_536, temperature_teacher=0.01, small_crops=6, crop_scale=(0.14, 1.0)),
+            settings=Settings(
+                queue_size=65_536, temperature_teacher=0.01, centred=False, small_crops=6, crop_scale=(0.14, 1.0)
+            ),
             optimisation=Optimisation(
                 learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", warmup=5 / 800, epochs=800
             ),
