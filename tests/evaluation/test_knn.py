@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from likewise.errors import InputError
-from likewise.evaluation import knn
+from likewise.evaluation import knn, nearest
 from likewise.evaluation.nearest import neighbours
 
 
@@ -37,6 +37,23 @@ def test_tiles_change_nothing(rows: int, size: int) -> None:
     whole, tiled = neighbours(query, bank, 9), neighbours(query, bank, 9, tile_rows=rows, tile_bytes=size)
     torch.testing.assert_close(tiled.similarity, whole.similarity)
     assert tiled.rows.equal(whole.rows)
+
+
+@pytest.mark.parametrize("threads", [2, 5, 40])
+def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    (query, _), (bank, _) = points(33, 3), points(300, 4)
+    alone = neighbours(query, bank, 9)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    shared = neighbours(query, bank, 9)
+    torch.testing.assert_close(shared.similarity, alone.similarity)
+    assert shared.rows.equal(alone.rows)
+
+
+def test_an_accelerator_finds_the_same() -> None:
+    query, bank = normalize(points(33, 3)[0]), normalize(points(300, 4)[0])
+    here, there = (look(query, bank, 9, 4096) for look in (nearest._by_processor, nearest._by_accelerator))
+    torch.testing.assert_close(there.similarity, here.similarity)
+    assert there.rows.equal(here.rows)
 
 
 def test_majority_equals_scikit_learn_where_nothing_ties() -> None:
