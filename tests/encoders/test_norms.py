@@ -85,6 +85,20 @@ def test_short_batch_and_evaluation() -> None:
     torch.testing.assert_close(norm(x[:1]), (x[:1] - norm.running_mean) / (norm.running_var + norm.eps).sqrt())
 
 
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_gradients_in_channels_last_are_those_of_the_plain_layout(side: int) -> None:
+    x, weight = torch.randn(8, 6, side, side, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
+    found = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        norm = SplitBatchNorm2d(6, splits=4).double()
+        norm.weight.data.copy_(weight)
+        leaf = x.clone(memory_format=memory_format).requires_grad_()
+        (torch.relu_(norm(leaf)) * x.cos()).sum().backward()  # in place, as in residual networks
+        found.append([leaf.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var])
+    for plain, last in zip(*found, strict=True):
+        torch.testing.assert_close(last, plain)
+
+
 def test_channels_last_stays_and_changes_nothing() -> None:
     x = torch.randn(8, 6, 4, 4)
     expected = SplitBatchNorm2d(6, splits=4)(x)

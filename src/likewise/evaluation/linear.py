@@ -93,8 +93,8 @@ def fit(features_NF: Tensor, labels_N: Tensor, *, decays: Sequence[float] = DECA
     return LinearProbe(mean_F, scale_F, weight_CF, bias_C, decay, best)
 
 
-def _search(problem: _Problem, known: int, decays: Sequence[float]) -> tuple[float, float, tuple[Tensor, Tensor]]:
-    """The decay with the best accuracy on the rows after the first `known`, that accuracy, and what those gave."""
+def _search(problem: _Problem, known: int, decays: Sequence[float]) -> _Tried:
+    """The decay whose fit of the first `known` rows is best on the others."""
     part, unseen = problem.rows(slice(known)), problem.rows(slice(known, None))
 
     def tried(decay: float, start: tuple[Tensor, Tensor] | None) -> _Tried:

@@ -56,7 +56,8 @@ class SEED(Method):
         likewise train photos/ --method isd --encoder resnet50 --out runs/big
         likewise train photos/ --method seed_kd --teacher runs/big --out runs/small
 
-    The teacher's vectors are its pooled features: its projection head is not part of a saved encoder.
+    The teacher's vectors are its pooled features, standardised in the small preset: its projection head is not part of
+    a saved encoder.
 
     Fang, Wang, Wang, Zhang, Yang, Liu: SEED, ICLR 2021, arXiv 2101.04731, section 3.2.
     """
