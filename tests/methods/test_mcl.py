@@ -11,18 +11,17 @@ from torch.nn import functional
 
 from likewise.encoders import build
 from likewise.errors import InputError
-from likewise.methods.mcl import MCL, mutual_contrast
-from likewise.methods.mcl_supervised import (
-    MCLSupervised,
+from likewise.methods.mcl import MCL
+from likewise.methods.mcl_supervised import MCLSupervised
+from likewise.methods.method import Facts
+from likewise.similarity import unit
+from likewise.similarity.mutual import (
     classification,
+    mutual_contrast,
     supervised_contrast,
     supervised_mutual_contrast,
 )
-from likewise.methods.mcl_supervised import (
-    imitation as imitated,
-)
-from likewise.methods.method import Facts
-from likewise.similarity import unit
+from likewise.similarity.mutual import imitation as imitated
 from tests.contract.gauntlet import PICTURES, SIDE, SPEC, batch_at, make, one_step, optimizer_of
 
 T, SOFT = 0.1, 3.0

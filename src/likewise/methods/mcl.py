@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, build
@@ -16,69 +14,10 @@ from likewise.memory import Queue
 from likewise.methods.checks import at_least, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.moco_parts import MocoSettings, key, moco_parts
-from likewise.similarity import contrast, distill
+from likewise.similarity.mutual import mutual_contrast
 from likewise.teachers import Momentum, with_statistics_of
 from likewise.views import strong
 from likewise.views.pair import blurred
-
-
-class MutualContrast(NamedTuple):
-    """The four parts of the loss of a cohort, each summed over networks or pairs of them."""
-
-    vcl: Tensor
-    """Vanilla: each network by itself."""
-    soft_vcl: Tensor
-    """Each imitates how every other sees its own keys."""
-    icl: Tensor
-    """Interactive: queries of each network against keys and queue of every other."""
-    soft_icl: Tensor
-    """Each imitates, in its view of another's keys, the other's view of its own."""
-
-
-def mutual_contrast(
-    queries: Sequence[Tensor],
-    keys: Sequence[Tensor],
-    queues: Sequence[Tensor],
-    temperature: float,
-    kl_temperature: float,
-) -> MutualContrast:
-    """Mutual contrastive learning of M networks (arXiv 2104.12565, eq. 1-9), with nothing of size B x K.
-
-    `queries` and `keys` are M batches (B, D), `queues` M memories (K, D) whose row j is the same picture in all. With
-    z^ab = [q_a.k_b ; Q_b q_a] / t, the positive first, and D(s <- r) = T^2 KL(softmax(r/T) || softmax(s/T)):
-
-        VCL  = sum_a CE(z^aa)                    soft VCL = sum_{a != b} D(z^aa <- z^bb)
-        ICL  = sum_{a != b} CE(z^ab)             soft ICL = sum_{a != b} D(z^ab <- z^ba)
-
-    all means over the batch. What is imitated, keys and queues get no gradient.
-    """
-    networks = range(len(queries))
-    pairs = list(permutations(networks, 2))
-
-    def plain(a: int, b: int) -> Tensor:
-        return contrast(queries[a], keys[b], queues[b], temperature)
-
-    def imitation(a: int, of_a: int, b: int, of_b: int) -> Tensor:
-        """D(z^{a, of_a} <- z^{b, of_b})."""
-        both = temperature * kl_temperature
-        told = distill(
-            queries[a],
-            queries[b],
-            queues[of_b],
-            both,
-            both,
-            student_memory_KD=queues[of_a],
-            own_BE=keys[of_b],
-            student_own_BD=keys[of_a],
-        )
-        return kl_temperature**2 * told.loss
-
-    return MutualContrast(
-        vcl=torch.stack([plain(a, a) for a in networks]).sum(),
-        soft_vcl=torch.stack([imitation(a, a, b, b) for a, b in pairs]).sum(),
-        icl=torch.stack([plain(a, b) for a, b in pairs]).sum(),
-        soft_icl=torch.stack([imitation(a, b, b, a) for a, b in pairs]).sum(),
-    )
 
 
 def encoders(first: Encoder, networks: int) -> list[Encoder]:
@@ -92,8 +31,10 @@ class MCL(Method):
 
     M networks of the same kind, each with its moving average and its queue, differ in their random start alone. All
     see the same two views. Each contrasts its queries with its own keys (VCL) and with those of the others (ICL), and
-    imitates the others' distributions (soft VCL, soft ICL): see `mutual_contrast`. Order inside a step as in MoCo: key
-    encoders move, all look, losses against the queues as they were, then the keys enter them.
+    imitates the others' distributions (soft VCL, soft ICL): see `similarity.mutual`.
+
+    Order inside a step as in MoCo: key encoders move, all look, losses against the queues as they were, then the keys
+    enter them.
 
     One network is kept, the first. The cost is M times MoCo's, and M^2 in the small part that is similarity. The soft
     terms carry T^2 = 9: values of 10 to 25 are usual while the networks are still strangers. The form

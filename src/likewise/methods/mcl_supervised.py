@@ -4,82 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
 from likewise.methods.checks import at_least, positive
-from likewise.methods.mcl import MutualContrast, encoders
+from likewise.methods.mcl import encoders
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
-from likewise.similarity import cross_entropy, similarities, unit
+from likewise.similarity.mutual import classification, imitation, supervised_mutual_contrast
 from likewise.views import weak
-
-UNKNOWN = -1
-"""Label of a picture that has none."""
-
-
-def supervised_mutual_contrast(
-    embeddings: Sequence[Tensor],
-    labels_B: Tensor,
-    temperature: float,
-    kl_temperature: float,
-    *,
-    own_is_positive: bool = False,
-) -> MutualContrast:
-    """The four parts of mutual contrastive learning with labels (arXiv 2104.12565, eq. 1-9), each a mean over B.
-
-    With S^ab = e_a e_b^T / t the similarities of the batch: VCL is the supervised contrast of each S^aa, ICL that of
-    each S^ab; the soft terms let rows of S^aa imitate those of S^bb, and S^ab those of S^ba, over all columns, a
-    picture's own included. Between networks a picture's own column is left out of ICL as in the official code; the
-    paper counts it as a positive: `own_is_positive`.
-    """
-    units = [unit(each) for each in embeddings]
-    networks = range(len(units))
-    pairs = list(permutations(networks, 2))
-    logits = {(a, b): similarities(units[a], units[b], temperature) for a in networks for b in networks}
-
-    def between(pair: tuple[int, int]) -> Tensor:
-        return supervised_contrast(logits[pair], labels_B, own_is_positive=own_is_positive)
-
-    return MutualContrast(
-        vcl=torch.stack([supervised_contrast(logits[a, a], labels_B) for a in networks]).sum(),
-        soft_vcl=torch.stack([imitation(logits[a, a], logits[b, b], kl_temperature) for a, b in pairs]).sum(),
-        icl=torch.stack([between(pair) for pair in pairs]).sum(),
-        soft_icl=torch.stack([imitation(logits[a, b], logits[b, a], kl_temperature) for a, b in pairs]).sum(),
-    )
-
-
-def supervised_contrast(logits_BB: Tensor, labels_B: Tensor, *, own_is_positive: bool = False) -> Tensor:
-    """SupCon (arXiv 2004.11362, eq. 2): each anchor must find its class among the others, mean over anchors.
-
-    L = -mean_i mean_{j in P(i)} [ S_ij - log sum_{j allowed} exp S_ij ]. An anchor's own column is neither positive
-    nor allowed unless `own_is_positive`. Anchors without a positive have no loss and are not counted; a picture
-    without a label is no anchor and in nobody's sum.
-    """
-    known_B = labels_B != UNKNOWN
-    allowed_BB = known_B.unsqueeze(0).expand(len(labels_B), -1)
-    if not own_is_positive:
-        allowed_BB = allowed_BB & ~torch.eye(len(labels_B), dtype=torch.bool, device=labels_B.device)
-    positive_BB = (labels_B.unsqueeze(1) == labels_B) & allowed_BB
-    count_B = positive_BB.sum(1)
-    target_BB = positive_BB.to(logits_BB.dtype) / count_B.clamp(min=1).unsqueeze(1)
-    found_B = count_B > 0
-    # a row that allows nothing would give no number; it is not counted either way
-    loss_B = cross_entropy(logits_BB, target_BB, mask_BK=allowed_BB | ~found_B.unsqueeze(1))
-    return torch.where(found_B, loss_B, 0.0).sum() / found_B.sum().clamp(min=1)
-
-
-def imitation(student_BK: Tensor, teacher_BK: Tensor, kl_temperature: float) -> Tensor:
-    """D(s <- r) = T^2 KL(softmax(r/T) || softmax(s/T)), mean over B, without gradient to r."""
-    target_BK = (teacher_BK.detach() / kl_temperature).softmax(1)
-    entropy_B: Tensor = -torch.special.xlogy(target_BK, target_BK).sum(1)
-    return (cross_entropy(student_BK / kl_temperature, target_BK) - entropy_B).mean() * kl_temperature**2
 
 
 class MCLSupervised(Method):
@@ -208,10 +145,3 @@ class MCLSupervised(Method):
             note="the official recipe for CIFAR-100, but for its crops",
         ),
     }
-
-
-def classification(logits_NC: Tensor, labels_N: Tensor) -> Tensor:
-    """Mean cross-entropy of the pictures whose label is known; 0 where none is."""
-    known_N = labels_N != UNKNOWN
-    loss_N = functional.cross_entropy(logits_NC, labels_N, ignore_index=UNKNOWN, reduction="none")
-    return loss_N.sum() / known_N.sum().clamp(min=1)

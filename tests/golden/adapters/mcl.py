@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from adapters import Vectors, same
-from likewise.methods.mcl import MutualContrast, mutual_contrast
-from likewise.methods.mcl_supervised import supervised_mutual_contrast
+from likewise.similarity.mutual import MutualContrast, mutual_contrast, supervised_mutual_contrast
 
 PARTS = MutualContrast._fields
 COVERS = ("mcl_supervised",)
