@@ -15,7 +15,7 @@ from tests.contract.gauntlet import batch_at, make, one_step, optimizer_of
 
 
 def interclr(**settings: object) -> InterCLR:
-    made = make("interclr", intra_epochs=0, **settings)
+    made = make("interclr", **{"intra_epochs": 0, "pseudo_labels": "online", **settings})
     assert isinstance(made, InterCLR)
     return made
 

@@ -28,8 +28,9 @@ class InterCLR(Method):
 
     Beside MoCo's contrast of two views of a picture stands one with other pictures: the positive is drawn among all
     pictures of the same pseudo-class, the negatives among those of others, both out of a bank with one embedding for
-    each picture of the data set. Pseudo-classes are kept up to date online: a k-means before training, then each
-    picture of a batch goes to the nearest centroid, and centroids follow their members.
+    each picture of the data set. Pseudo-classes are a k-means before training, and are kept up to date online: each
+    picture of a batch goes to the nearest centroid, and centroids follow their members. Or they are offline, which is
+    the small preset: a k-means before each epoch.
 
         L = 0.75 L_intra + 0.25 L_inter,   L_inter = -log( e^((q.b+ - m)/T) / (e^((q.b+ - m)/T) + sum_n e^(q.b_n/T)) )
 
@@ -62,8 +63,10 @@ class InterCLR(Method):
         """First epochs with the intra branch alone; none in the official recipe."""
         clusters: int = 0
         """Pseudo-classes, C; 0 stands for N/200, from 10."""
-        pseudo_labels: Literal["online", "offline"] = "online"
-        """online: a batch's labels change at each step. offline: k-means of all pictures before each epoch instead."""
+        pseudo_labels: Literal["online", "offline"] = "offline"
+        """online, the official one: a batch's labels change at each step. offline: k-means of all pictures before each
+        epoch instead. In a few epochs embeddings drift faster than the bank is renewed, and online labels then tell
+        when a picture was last seen rather than what it shows."""
         strategy: Strategy = "semihard"
         """Negatives: out of the nearest (semihard) or farthest (semieasy) rows, the nearest (hard), or any (random)."""
         negatives: int = 0
@@ -205,6 +208,7 @@ class InterCLR(Method):
                 momentum=0.999,
                 intra_epochs=0,
                 clusters=10_000,
+                pseudo_labels="online",
                 negatives=16_384,
                 pool=128_000,
                 repair_every=1,

@@ -95,6 +95,7 @@ def method_with(v: Vectors) -> InterCLR:
         embedding=bank.shape[1],
         clusters=len(clusters),
         bank_momentum=v.number("bank_momentum"),
+        pseudo_labels="online",
     )
     encoder = build(EncoderSpec(name="resnet18", width=8, stem="small", image_size=16), seed=0)
     assert isinstance(encoder, Encoder)
