@@ -56,7 +56,7 @@ def mutual_contrast(
     def plain(a: int, b: int) -> Tensor:
         return contrast(queries[a], keys[b], queues[b], temperature)
 
-    def imitation(a: int, of_a: int, b: int, of_b: int) -> Tensor:
+    def imitated(a: int, of_a: int, b: int, of_b: int) -> Tensor:
         """D(z^{a, of_a} <- z^{b, of_b})."""
         both = temperature * kl_temperature
         told = distill(
@@ -73,9 +73,9 @@ def mutual_contrast(
 
     return MutualContrast(
         vcl=torch.stack([plain(a, a) for a in networks]).sum(),
-        soft_vcl=torch.stack([imitation(a, a, b, b) for a, b in pairs]).sum(),
+        soft_vcl=torch.stack([imitated(a, a, b, b) for a, b in pairs]).sum(),
         icl=torch.stack([plain(a, b) for a, b in pairs]).sum(),
-        soft_icl=torch.stack([imitation(a, b, b, a) for a, b in pairs]).sum(),
+        soft_icl=torch.stack([imitated(a, b, b, a) for a, b in pairs]).sum(),
     )
 
 
