@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.results import STORE as RESULTS
 from benchmarks.results import table
-from benchmarks.trends import BUDGET, CLAIMS, CUT, METRIC, WHOLE, Claim, Keywords
+from benchmarks.trends import BUDGET, CLAIMS, CUT, METRIC, VIEWS, WHOLE, Claim, Keywords
 
 STORE = RESULTS / "claims"
 TEACHERS = RESULTS / ".claims_teachers"
@@ -97,8 +97,9 @@ def train_one(keywords: Keywords, job: Job, data: Path, out: Path) -> str | None
 
     labels = "labels" if job.quick else "label"
     try:
-        train(data, **arguments_of(keywords), labels=labels, subset=job.subset, subset_seed=job.seed, seed=job.seed,
-              device="cpu", quiet=True, report=False, loggers=(), online_probe=False, out=str(out))  # fmt: skip
+        train(data, **VIEWS, **arguments_of(keywords), labels=labels, subset=job.subset, subset_seed=job.seed,
+              seed=job.seed, device="cpu", quiet=True, report=False, loggers=(), online_probe=False,
+              out=str(out))  # fmt: skip
     except TrainingStopped as stopped:
         return str(stopped)
     return None

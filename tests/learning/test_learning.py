@@ -19,7 +19,8 @@ SEEDS = (0, 1)
 """Where the first misses, the mean of both decides: processors round differently, and a run of minutes is a draw."""
 VERIFIED = [name for name in methods.names() if methods.find(name).card.status == "verified"]
 
-SMALL = {"width": 8, "image_size": 16, "first_size": 1.0, "batch_size": 128, "epochs": 4.0, "device": "cpu"}
+FULL_SIZE = {"first_size": 1.0, "last_size": 1.0}
+SMALL = {"width": 8, "image_size": 16, **FULL_SIZE, "batch_size": 128, "epochs": 4.0, "device": "cpu"}
 """Enough to see that a method learns, and a minute or two for each: 372 steps on pictures of 16 px."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.data]

@@ -51,18 +51,24 @@ def test_a_published_recipe_keeps_its_numbers() -> None:
     assert plan.encoder.mean == (0.485, 0.456, 0.406)
     assert plan.settings.queue_size == 128_000
     assert plan.optimisation.learning_rate == 0.05
-    assert plan.optimisation.first_size == 1.0
+    assert (plan.optimisation.first_size, plan.optimisation.last_size) == (1.0, 1.0)
 
 
-def test_views_grow_only_where_the_encoder_takes_any_size() -> None:
-    assert planned().optimisation.first_size < 1
-    assert planned(first_size=1.0).optimisation.first_size == 1
-    assert planned(encoder="vit_tiny_patch16_224", image_size=32).optimisation.first_size == 1
-    assert planned(pretrained=True).optimisation.first_size == 1
-    with pytest.raises(InputError, match=r"first_size=0.5 needs a ResNet"):
-        planned(encoder="vit_tiny_patch16_224", image_size=32, first_size=0.5)
-    with pytest.raises(InputError, match=r"first_size=1.5 is out of range"):
-        planned(first_size=1.5)
+def test_views_are_smaller_only_where_the_encoder_takes_any_size() -> None:
+    def sizes(**asked: Any) -> tuple[float, float]:
+        optimisation = planned(**asked).optimisation
+        return optimisation.first_size, optimisation.last_size
+
+    assert sizes() == (0.75, 0.75)
+    assert sizes(first_size=0.5) == (0.5, 0.75)
+    assert sizes(first_size=1.0, last_size=1.0) == (1.0, 1.0)
+    assert sizes(encoder="vit_tiny_patch16_224", image_size=32) == (1.0, 1.0)
+    assert sizes(pretrained=True) == (1.0, 1.0)
+    for name in ("first_size", "last_size"):
+        with pytest.raises(InputError, match=rf"{name}=0.5 needs a ResNet"):
+            planned(encoder="vit_tiny_patch16_224", image_size=32, **{name: 0.5})
+        with pytest.raises(InputError, match=rf"{name}=1.5 is out of range"):
+            planned(**{name: 1.5})
 
 
 def test_few_pictures_get_a_small_batch_and_queue() -> None:

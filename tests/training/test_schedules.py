@@ -214,8 +214,10 @@ def test_tables_hold_the_peak_twice_and_stop_before_the_end() -> None:
     assert table[-1] == pytest.approx(schedules.cosine(2.0, 5 / 6, 1.0))
 
 
-def test_views_grow_in_three_stages_and_end_full() -> None:
+def test_views_grow_in_three_stages() -> None:
     growing = Optimisation(first_size=0.5)
     shares = [schedules.view_share(growing, Progress(0, fraction / 10, 0)) for fraction in range(11)]
     assert shares == [0.5] * 5 + [0.75] * 3 + [1.0] * 3
+    smaller = Optimisation(first_size=0.5, last_size=0.75)
+    assert [schedules.view_share(smaller, at(fraction)) for fraction in (0.0, 0.6, 0.9)] == [0.5, 0.625, 0.75]
     assert schedules.view_share(Optimisation(), Progress(0, 0.0, 0)) == 1.0

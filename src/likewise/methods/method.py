@@ -107,7 +107,10 @@ class Optimisation:
     batch_size: int = 256
     """Pictures per optimiser step over all processes."""
     first_size: float = 1.0
-    """Share of their side that views begin with; they grow to it over the budget. Below 1, early steps cost less."""
+    """Side that views begin with, as a share of the encoder's input. They change to `last_size` over the budget."""
+    last_size: float = 1.0
+    """Side that views end with. A crop shows things larger than the whole picture does, so that below 1 the encoder
+    learns from them at the size that it will see them at, and at less cost (arXiv 1906.06423)."""
     epochs: float = 30.0
     """Budget when neither epochs nor minutes are given."""
 

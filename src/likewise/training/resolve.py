@@ -14,8 +14,11 @@ from likewise.views.pair import SMALL_PICTURE
 
 Precision = Literal["float32", "bf16", "fp16"]
 
-FIRST_SIZE = 0.625
-"""Share of their side that views begin with in this project's own recipes: 20 of 32 pixels, 0.4 of the work."""
+SIZES = ("first_size", "last_size")
+VIEW_SIZE = 0.75
+"""Side of the views, as a share of the encoder's input, in this project's own recipes. It is the mean side of a crop
+that covers .2 to 1 of a picture: things are as large in such a view as in the whole picture, which is what the encoder
+is shown later (Touvron, Vedaldi, Douze, Jegou, NeurIPS 2019, arXiv 1906.06423). 24 of 32 pixels are .56 of the work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,10 @@ class Asked:
     warmup: float | None = None
     """Share of the budget with a linearly rising learning rate; by default the preset's."""
     first_size: float | None = None
-    """Share of their side that views begin with: they grow to full size over the first four fifths of the budget."""
+    """Side that views begin with, as a share of image_size; they change to last_size in the first four fifths of the
+    budget."""
+    last_size: float | None = None
+    """Side that views end with, as a share of image_size, at which pictures are embedded."""
     flip: bool = True
     """Mirror half of the views left to right, where the method's views do; not good for digits, text or signs."""
     accumulate: int = 1
@@ -72,8 +78,10 @@ class Asked:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name}={value} must be greater than 0")
-        if self.first_size is not None and not 0 < self.first_size <= 1:
-            raise InputError(f"first_size={self.first_size} is out of range: allowed is above 0 up to 1 (full size)")
+        for name in SIZES:
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise InputError(f"{name}={value} is out of range: allowed is above 0 up to 1 (full size)")
         if self.epochs is not None and self.minutes is not None:
             raise InputError(f"epochs={self.epochs:g} and minutes={self.minutes:g}: give one budget, not both")
 
@@ -278,23 +286,21 @@ def _optimisation(
 ) -> Optimisation:
     changes: dict[str, Any] = {
         name: value
-        for name in ("learning_rate", "weight_decay", "optimiser", "warmup", "first_size")
+        for name in ("learning_rate", "weight_decay", "optimiser", "warmup", *SIZES)
         if (value := getattr(asked, name)) is not None
     }
     if asked.learning_rate is None and batch != preset.batch_size:
         rate = preset.learning_rate * batch / preset.batch_size
         changes["learning_rate"] = rate
         choices.append(Choice("learning_rate", rate, f"{preset.learning_rate:g} at batch {preset.batch_size}, scaled"))
-    grows = has_width(asked.encoder)  # ResNets take views of any size; the positions of a transformer do not
-    if asked.first_size is not None and asked.first_size < 1 and not grows:
-        raise InputError(
-            f"first_size={asked.first_size} needs a ResNet: views of {asked.encoder} cannot grow, allowed is 1"
-        )
-    if asked.first_size is None and own_recipe and grows and not asked.pretrained:
-        changes["first_size"] = FIRST_SIZE
-        choices.append(
-            Choice("first_size", FIRST_SIZE, "early steps on smaller views cost less; the last are full size")
-        )
+    any_size = has_width(asked.encoder)  # ResNets take views of any size; the positions of a transformer do not
+    for name in SIZES:
+        share = getattr(asked, name)
+        if share is None and own_recipe and any_size and not asked.pretrained:
+            changes[name] = VIEW_SIZE
+            choices.append(Choice(name, VIEW_SIZE, "a crop shows things larger, so its view may be smaller"))
+        elif share is not None and share < 1 and not any_size:
+            raise InputError(f"{name}={share} needs a ResNet: {asked.encoder} takes one size only, allowed is 1")
     return dataclasses.replace(preset, batch_size=batch, **changes)
 
 

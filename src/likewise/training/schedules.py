@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 SCHEDULES = ("constant", "cosine", "cosine_epoch", "step")
 
-FULL_SIZE = 0.8
-"""Share of the budget after which views that grow have their full side."""
+LAST_SIZE = 0.8
+"""Share of the budget after which views that grow have their last side."""
 
 _ROUNDING = 1e-9
 """Slack when a fraction is compared with a milestone: 14 of 20 epochs is 0.7 however it was divided."""
@@ -103,15 +103,15 @@ def learning_rate(optimisation: Optimisation, progress: Progress, epochs: float 
 
 
 def view_share(optimisation: Optimisation, progress: Progress) -> float:
-    """Share of their full side that views have in the step that `progress` stands before.
+    """Side of the views, as a share of the encoder's input, in the step that `progress` stands before.
 
-    `first_size` for the first half of the budget, half way to 1 until `FULL_SIZE` of it, then 1, so that the last steps
-    see what the encoder will see. Progressive resizing as in EfficientNetV2 (Tan, Le, ICML 2021, arXiv 2104.00298).
+    `first_size` for the first half of the budget, half way to `last_size` until `LAST_SIZE` of it, then `last_size`.
+    Progressive resizing as in EfficientNetV2 (Tan, Le, ICML 2021, arXiv 2104.00298).
     """
-    first, fraction = optimisation.first_size, progress.fraction
-    if fraction >= FULL_SIZE - _ROUNDING:
-        return 1.0
-    return first if fraction < 0.5 - _ROUNDING else (1.0 + first) / 2
+    first, last, fraction = optimisation.first_size, optimisation.last_size, progress.fraction
+    if fraction >= LAST_SIZE - _ROUNDING:
+        return last
+    return first if fraction < 0.5 - _ROUNDING else (first + last) / 2
 
 
 def views_at(
