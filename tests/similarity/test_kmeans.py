@@ -79,6 +79,10 @@ def test_laws(points: int, clusters: int, dim: int, metric: Metric, grid: int, s
     assert found.centroids.isfinite().all()
 
 
+def test_points_that_cancel_out_are_far_from_their_centroid() -> None:
+    assert kmeans(torch.tensor([[1.0], [-1.0]], dtype=torch.float64), 1).inertia == 2.0
+
+
 def test_more_iterations_never_hurt() -> None:
     x = torch.randn(500, 8, generator=torch.Generator().manual_seed(0))
     inertias = [kmeans(x, 20, metric="euclidean", iterations=n, tolerance=0).inertia for n in (0, 1, 2, 4, 8, 16, 100)]

@@ -26,7 +26,8 @@ class KMeans(NamedTuple):
     """What k-means found."""
 
     centroids: Tensor
-    """(K, D); unit length for the cosine metric. A centroid without points is one of the points, or a repetition."""
+    """(K, D); unit length for the cosine metric, or 0 where points cancel out. A centroid without points is one of the
+    points, or a repetition."""
     assignment: Tensor
     """(N,) int64, the nearest centroid of each point, the first of equally near ones."""
     inertia: float
@@ -82,8 +83,10 @@ def kmeans(
             break
     assignment_N = _assign(x_ND, centroids).assignment
     inertia = float(_to_own(x_ND, centroids, assignment_N).double().sum())
-    # the squared chord between unit vectors is twice 1 - cosine
-    return KMeans(centroids + origin_1D, assignment_N, inertia / 2 if metric == "cosine" else inertia)
+    if metric == "cosine":  # the squared chord between unit vectors is twice 1 - cosine
+        cancelled_K = centroids.norm(dim=1) < 0.5  # points opposite each other have a mean of 0: a chord of 1, not 2
+        inertia = (inertia + int((cancelled_K[assignment_N] & x_ND.any(dim=1)).sum())) / 2
+    return KMeans(centroids + origin_1D, assignment_N, inertia)
 
 
 def _checked(x_ND: Tensor, clusters: int, metric: str) -> Tensor:
