@@ -22,7 +22,7 @@ LONG_TAIL = "longtail:100"
 BUDGET: Keywords = {"encoder": "resnet18", "width": 16, "image_size": 16, "epochs": 4, "batch_size": 128}
 """Of every arm: a minute on two cores. What an arm says itself comes before this."""
 VIEWS: Keywords = {"first_size": 0.625, "last_size": 1.0}
-"""Of every arm as well: views that grow to the whole side, since at 16 px three quarters of it show too little."""
+"""Of every arm as well: views that grow to the whole side, as by default when the stored cells were trained."""
 WHOLE: Keywords = {"image_size": 32}
 """For the headline, which is about pictures as they are."""
 CUT: Keywords = {"image_size": 24}
