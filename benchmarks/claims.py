@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.results import STORE as RESULTS
 from benchmarks.results import table
-from benchmarks.trends import BUDGET, CLAIMS, CUT, METRIC, VIEWS, WHOLE, Claim, Keywords
+from benchmarks.trends import BUDGET, CLAIMS, CUT, METRIC, SETTINGS, VIEWS, WHOLE, Claim, Keywords
 
 STORE = RESULTS / "claims"
 TEACHERS = RESULTS / ".claims_teachers"
@@ -79,6 +79,11 @@ def arguments_of(keywords: Keywords) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in keywords.items()}
 
 
+def as_trained(keywords: Keywords) -> dict[str, Any]:
+    """Keywords of an arm with what holds for every arm, for `likewise.train`."""
+    return {**VIEWS, **SETTINGS.get(keywords["method"], {}), **arguments_of(keywords)}
+
+
 def data_of(job: Job, folder: Path) -> Path:
     """CIFAR-10, or a file of made-up pictures in `folder`."""
     from benchmarks.pictures import cifar10_file, small_pictures
@@ -96,8 +101,9 @@ def train_one(keywords: Keywords, job: Job, data: Path, out: Path) -> str | None
     from likewise.errors import TrainingStopped
 
     labels = "labels" if job.quick else "label"
+    asked = arguments_of(keywords) if job.quick else as_trained(keywords)
     try:
-        train(data, **VIEWS, **arguments_of(keywords), labels=labels, subset=job.subset, subset_seed=job.seed,
+        train(data, **asked, labels=labels, subset=job.subset, subset_seed=job.seed,
               seed=job.seed, device="cpu", quiet=True, report=False, loggers=(), online_probe=False,
               out=str(out))  # fmt: skip
     except TrainingStopped as stopped:

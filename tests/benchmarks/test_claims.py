@@ -32,7 +32,7 @@ def own_methods() -> set[str]:
 
 
 def resolved(keywords: Mapping[str, Any]) -> Any:
-    given = {name: value for name, value in claims.arguments_of(keywords).items() if name != "teacher"}
+    given = {name: value for name, value in claims.as_trained(keywords).items() if name != "teacher"}
     _, wanted, own = sort_asked(given)
     assert isinstance(wanted, Asked)
     if "teacher" in keywords:
@@ -59,8 +59,9 @@ def test_arms_can_be_trained(number: int) -> None:
         kept = {field.name: getattr(plan.settings, field.name) for field in fields(plan.settings)}
         asked = {name: value for name, value in claim.arms[arm].items() if name in kept and name != "teacher"}
         assert {name: kept[name] for name in asked} == asked
-        budgets.add((plan.batch_size, plan.epochs, plan.encoder.width, plan.encoder.image_size))
-    assert len(budgets) == 1, "arms of a claim have the same budget"
+        spec, rule = plan.encoder, plan.optimisation.optimiser
+        budgets.add((plan.batch_size, plan.epochs, spec.width, spec.image_size, rule))
+    assert len(budgets) == 1, "arms of a claim have the same budget and update rule"
     assert len({claims.job_of(claim, arm, 0).name for arm in claim.arms}) == len(claim.arms)
 
 

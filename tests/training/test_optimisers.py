@@ -172,7 +172,7 @@ def test_lars_runs_a_closure() -> None:
     assert not torch.equal(parameter.detach(), torch.ones(2, 2))
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw", *FORMS])
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "muon", *FORMS])
 def test_state_survives_saving(kind: str) -> None:
     """n steps, save, load into a fresh optimiser, n steps: the same bits as 2n steps."""
     torch.manual_seed(0)
@@ -210,7 +210,7 @@ def decays(optimiser: torch.optim.Optimizer) -> dict[int, float]:
     return {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw", "lars"])
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "lars", "muon"])
 def test_norms_and_biases_are_left_out_when_asked(kind: Any) -> None:
     model = Small()
     optimiser = build(
@@ -225,16 +225,17 @@ def test_norms_and_biases_are_left_out_when_asked(kind: Any) -> None:
         "norm.bias": 0.0,
         "scale": 0.0,
     }
-    if kind == "lars":
-        assert [group["adapt"] for group in optimiser.param_groups] == [True, False]
+    if kind in {"lars", "muon"}:
+        switch = "adapt" if kind == "lars" else "matrices"
+        assert [group[switch] for group in optimiser.param_groups] == [True, False]
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw", "lars"])
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "lars", "muon"])
 def test_everything_is_decayed_otherwise(kind: Any) -> None:
     model = Small()
     optimiser = build([{"params": model.parameters()}], Optimisation(optimiser=kind, weight_decay=0.3))
     assert set(decays(optimiser).values()) == {0.3}
-    assert len(optimiser.param_groups) == 1
+    assert len(optimiser.param_groups) == (2 if kind == "muon" else 1)
 
 
 def test_group_keeps_its_own_decay_and_rate() -> None:
@@ -305,7 +306,7 @@ def test_unknown_form_and_bad_trust_are_refused() -> None:
 # While training -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw", "lars"])
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "lars", "muon"])
 def test_a_scheduled_decay_reaches_matrices_without_a_decay_of_their_own(kind: Any) -> None:
     matrix, vector, own = (nn.Parameter(torch.ones(*shape)) for shape in ((2, 2), (2,), (3, 3)))
     groups = [{"params": [matrix, vector]}, {"params": [own], "weight_decay": 0.7}]

@@ -71,6 +71,13 @@ def test_views_are_smaller_only_where_the_encoder_takes_any_size() -> None:
             planned(**{name: 1.5})
 
 
+def test_a_pretrained_encoder_is_not_trained_with_muon() -> None:
+    assert planned().optimisation.optimiser == "muon"
+    assert planned(pretrained=True).optimisation.optimiser == "sgd"
+    assert planned(pretrained=True, optimiser="muon").optimisation.optimiser == "muon"
+    assert any(choice.setting == "optimiser" for choice in planned(pretrained=True).choices)
+
+
 def test_few_pictures_get_a_small_batch_and_queue() -> None:
     plan = planned(CIFAR._replace(images=100))
     assert plan.batch_size <= 25

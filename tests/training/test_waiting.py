@@ -7,12 +7,12 @@ the host) raises there.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Any, get_args
 
 import pytest
 import torch
 
-from likewise.methods.method import Batch, Method, Optimisation, Progress
+from likewise.methods.method import Batch, Method, Optimisation, Progress, UpdateRule
 from likewise.training import optimisers
 from likewise.training.health import FiniteGuard, Health
 from likewise.training.loop import Averages
@@ -59,8 +59,8 @@ def test_a_step_waits_for_nothing(name: str) -> None:
     assert all(weight.device.type == "meta" for weight in method.state_dict().values())
 
 
-@pytest.mark.parametrize("rule", ["sgd", "adamw", "lars"])
-def test_no_optimiser_waits(rule: Literal["sgd", "adamw", "lars"]) -> None:
+@pytest.mark.parametrize("rule", get_args(UpdateRule))
+def test_no_optimiser_waits(rule: UpdateRule) -> None:
     method = make("byol").to("meta")
     steps(method, optimisers.build(method.parameter_groups(), Optimisation(optimiser=rule)))
 

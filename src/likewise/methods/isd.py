@@ -49,8 +49,9 @@ class ISD(Method):
 
     What the small preset does otherwise, since in a few minutes a young teacher finds all pictures alike, and a student
     that copies this learns nothing: `entropy` lets Tt follow, so that a target always names a few rows; with
-    `enqueue=before` a picture's own vector is one of them; `centred` embeddings fill the sphere from the first step; a
-    short queue and a quick teacher suit the few steps. The presets r18 and plus are the paper's.
+    `enqueue=before` a picture's own vector is one of them; `centred` embeddings fill the sphere from the first step;
+    the teacher is quick, and the memory holds this batch alone, since rows of the batches before come from an encoder
+    that has changed much since then; and kernels are updated by Muon. The presets r18 and plus are the paper's.
 
     Tejankar, Koohpayegani, Pillai, Favaro, Pirsiavash: ISD, ICCV 2021, arXiv 2012.09259, section 3.
     """
@@ -69,10 +70,11 @@ class ISD(Method):
     class Settings:
         """Settings of ISD. The defaults are those of the small preset."""
 
-        queue_size: int = 512
+        queue_size: int = 128
         """Rows of the memory, K. Smaller than the data set, so that no picture is in it twice."""
         enqueue: Literal["before", "after"] = "before"
-        """Whether the teacher's vectors enter the memory before the loss, each a row of its own target, or after it."""
+        """Whether the teacher's vectors enter the memory before the loss, each a row of its own target, or after it.
+        With `before` the memory has room for a batch at least."""
         temperature_student: float = 0.2
         """Ts: divides the student's similarities."""
         temperature_teacher: float = 0.02
@@ -115,7 +117,8 @@ class ISD(Method):
         self.predictor = predictor(settings.predictor, features, dim)
         self.teacher = Momentum(self.student)
         self.temperature = Temperature(settings.temperature_teacher, settings.entropy)
-        self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL}, noise=settings.noise)
+        least = facts.batch_size if settings.enqueue == "before" else 1
+        self.queue = Queue(max(settings.queue_size, least), dim, columns={"label": LABEL}, noise=settings.noise)
         self.views = teacher_student(
             settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
         )
@@ -170,7 +173,9 @@ class ISD(Method):
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=128, epochs=30),
+            optimisation=Optimisation(
+                optimiser="muon", learning_rate=0.1, weight_decay=5e-4, batch_size=128, epochs=30
+            ),
             note="tuned for pictures up to 64 px and minutes of training; see docs/performance.md",
         ),
         "r18": Preset(

@@ -17,6 +17,8 @@ from likewise.views.view import View
 
 Views = Mapping[str, View]
 """The views of one batch by role, as the method named them in `Method.views`."""
+UpdateRule = Literal["sgd", "adamw", "lars", "muon"]
+"""Optimisers; see `likewise.training.optimisers` and, for the last one, `likewise.training.muon`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +76,16 @@ class Progress(NamedTuple):
 class Optimisation:
     """How a preset of a method is optimised: the paper's numbers, or those of the small default."""
 
-    optimiser: Literal["sgd", "adamw", "lars"] = "sgd"
+    optimiser: UpdateRule = "sgd"
     """Update rule."""
     learning_rate: float = 0.06
     """Peak learning rate at `batch_size`; not rescaled silently."""
     weight_decay: float = 5e-4
-    """L2 decay (decoupled for adamw)."""
+    """L2 decay (decoupled for adamw, and for the matrices of muon)."""
     final_weight_decay: float | None = None
     """Where the decay moves to along a cosine over the budget; None keeps it where it is."""
     momentum: float = 0.9
-    """Momentum of sgd and lars; first beta of adamw."""
+    """Momentum of sgd, lars and muon; first beta of adamw."""
     nesterov: bool = False
     """Whether sgd looks ahead along its momentum."""
     decay_norms_and_biases: bool = True

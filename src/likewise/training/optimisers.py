@@ -1,25 +1,25 @@
-"""From a method's parameter groups to an optimiser: SGD and AdamW of torch, and LARS in its three published forms."""
+"""From a method's parameter groups to an optimiser: SGD and AdamW of torch, LARS in its three published forms, Muon."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
 from likewise.errors import InputError, unknown
-
-if TYPE_CHECKING:
-    from likewise.methods.method import Optimisation
+from likewise.methods.method import Optimisation, UpdateRule
+from likewise.training.muon import Muon
 
 LarsForm = Literal["byol", "swav", "paws"]
 """byol: BYOL and Barlow Twins. swav: LARC around plain SGD. paws: LARC with the rate inside the momentum."""
 
-OPTIMISERS = ("sgd", "adamw", "lars")
 _GROUP_KEYS = ("params", "rate", "weight_decay", "name")
+_FOR_MATRICES = {"lars": "adapt", "muon": "matrices"}
+"""Switch of a group by which an optimiser leaves its parameters to plain SGD."""
 
 
 class _Form(NamedTuple):
@@ -148,12 +148,13 @@ def build(
     A group holds `params` and may hold `rate` (factor on the learning rate, kept in the group for `set_rate`) and
     `weight_decay` (instead of the optimisation's, and then out of reach of `set_decay`). With
     `decay_norms_and_biases=False` each group is cut in two: its parameters with one dimension or none get no decay and
-    no LARS scaling. Telling them by their dimensions, not by their names, also finds norms inside shortcuts.
+    no LARS scaling. For muon it is cut in any case. Telling them by their dimensions, not by their names, also finds
+    norms inside shortcuts.
 
     Raises `InputError` for an unknown optimiser, an unknown key of a group, or when there is nothing to train.
     """
-    if optimisation.optimiser not in OPTIMISERS:
-        raise unknown("optimiser", optimisation.optimiser, OPTIMISERS)
+    if optimisation.optimiser not in get_args(UpdateRule):
+        raise unknown("optimiser", optimisation.optimiser, get_args(UpdateRule))
     if optimisation.lars_form not in get_args(LarsForm):
         raise unknown("form of LARS", optimisation.lars_form, get_args(LarsForm))
     if optimisation.nesterov and not optimisation.momentum > 0:
@@ -179,12 +180,13 @@ def _parts(group: Mapping[str, Any], optimisation: Optimisation) -> list[dict[st
         "rate": float(group.get("rate", 1.0)),
         "weight_decay": float(group.get("weight_decay", optimisation.weight_decay)),
     }
-    if optimisation.decay_norms_and_biases:
+    rule, decay_all = optimisation.optimiser, optimisation.decay_norms_and_biases
+    if decay_all and rule != "muon":
         parts = [{**rest, "params": parameters}]
     else:
-        bare = {"weight_decay": 0.0, "decay_scheduled": False}
-        if optimisation.optimiser == "lars":
-            bare["adapt"] = False
+        bare = {} if decay_all else {"weight_decay": 0.0, "decay_scheduled": False}
+        if rule in _FOR_MATRICES:
+            bare[_FOR_MATRICES[rule]] = False
         parts = [
             {**rest, "params": [p for p in parameters if p.ndim > 1]},
             {**rest, **bare, "params": [p for p in parameters if p.ndim <= 1]},
@@ -198,6 +200,8 @@ def _create(groups: list[dict[str, Any]], optimisation: Optimisation) -> Optimiz
         return SGD(groups, lr=rate, momentum=momentum, nesterov=optimisation.nesterov, foreach=True)
     if optimisation.optimiser == "adamw":
         return AdamW(groups, lr=rate, betas=(momentum, 0.999), foreach=True)
+    if optimisation.optimiser == "muon":
+        return Muon(groups, lr=rate, momentum=momentum)
     return LARS(groups, lr=rate, momentum=momentum, form=optimisation.lars_form, trust=optimisation.trust)
 
 

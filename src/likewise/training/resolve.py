@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
-from likewise.methods.method import Method, Optimisation, Preset
+from likewise.methods.method import Method, Optimisation, Preset, UpdateRule
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD
 from likewise.views.pair import SMALL_PICTURE
 
@@ -49,7 +49,7 @@ class Asked:
     """Peak learning rate; by default the preset's, scaled with the batch size."""
     weight_decay: float | None = None
     """Weight decay; by default the preset's."""
-    optimiser: Literal["sgd", "adamw", "lars"] | None = None
+    optimiser: UpdateRule | None = None
     """Update rule; by default the preset's."""
     warmup: float | None = None
     """Share of the budget with a linearly rising learning rate; by default the preset's."""
@@ -293,6 +293,11 @@ def _optimisation(
         rate = preset.learning_rate * batch / preset.batch_size
         changes["learning_rate"] = rate
         choices.append(Choice("learning_rate", rate, f"{preset.learning_rate:g} at batch {preset.batch_size}, scaled"))
+    if asked.pretrained and asked.optimiser is None and preset.optimiser == "muon":
+        changes["optimiser"] = "sgd"
+        choices.append(
+            Choice("optimiser", "sgd", "muon changes all directions alike, which suits no pretrained encoder")
+        )
     any_size = has_width(asked.encoder)  # ResNets take views of any size; the positions of a transformer do not
     for name in SIZES:
         share = getattr(asked, name)
