@@ -24,7 +24,10 @@ BUDGET: Keywords = {"encoder": "resnet18", "width": 16, "image_size": 16, "epoch
 VIEWS: Keywords = {"first_size": 0.625, "last_size": 1.0}
 """Of every arm as well: views that grow to the whole side, as by default when the stored cells were trained."""
 _SGD: Keywords = {"optimiser": "sgd", "learning_rate": 0.06}
-SETTINGS: Mapping[str, Keywords] = {"isd": {**_SGD, "queue_size": 512}, "simclr": _SGD}
+SETTINGS: Mapping[str, Keywords] = {
+    "isd": {**_SGD, "queue_size": 512, "temperature_student": 0.2},
+    "simclr": _SGD,
+}
 """Of every arm of a method, likewise: its defaults when the stored cells were trained, and the update rule of those
 that it is compared with."""
 WHOLE: Keywords = {"image_size": 32}

@@ -75,7 +75,7 @@ class ISD(Method):
         enqueue: Literal["before", "after"] = "before"
         """Whether the teacher's vectors enter the memory before the loss, each a row of its own target, or after it.
         With `before` the memory has room for a batch at least."""
-        temperature_student: float = 0.2
+        temperature_student: float = 0.1
         """Ts: divides the student's similarities."""
         temperature_teacher: float = 0.02
         """Tt: divides the teacher's similarities. Sharper than Ts, only the nearest rows stay in the target."""

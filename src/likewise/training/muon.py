@@ -93,13 +93,12 @@ def _step_plain(group: dict[str, Any], weights: list[Tensor], buffers: list[Tens
     torch._foreach_add_(weights, buffers, alpha=-group["lr"])
 
 
-def orthogonal(matrices_NRC: Tensor, steps: int = STEPS) -> Tensor:
+def orthogonal(matrices_NRC: Tensor) -> Tensor:
     """Each of N matrices with its singular values moved to about 1, and its singular vectors as they are.
 
     The published iteration X <- a X + b (X X') X + c (X X')^2 X multiplies X by a polynomial p(A) = a + b A + c A^2 of
     A = X X', which itself becomes p(A) A p(A). So the iterations are done on the small side alone and their product
-    meets the matrix once: a third of the work where the other side is nine times as long, as a kernel's is. Directions
-    whose share of the length is below a ten-thousandth keep the digits that float32 has left for them.
+    meets the matrix once: a third of the work where the other side is nine times as long, as a kernel's is.
 
     A matrix of zeros stays zero.
     """
@@ -107,13 +106,19 @@ def orthogonal(matrices_NRC: Tensor, steps: int = STEPS) -> Tensor:
     x_NRC = wide / wide.norm(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(wide.dtype).tiny)
     tall = x_NRC.shape[1] > x_NRC.shape[2]
     x_NSL = x_NRC.mT if tall else x_NRC  # S the short side, L the long one
-    a, b, c = QUINTIC
     gram_NSS = x_NSL @ x_NSL.mT
-    one_SS = torch.eye(x_NSL.shape[1], dtype=wide.dtype, device=wide.device)
-    product_NSS = one_SS.expand_as(gram_NSS)
-    for _ in range(steps):
-        p_NSS = torch.baddbmm(gram_NSS, gram_NSS, gram_NSS, beta=b, alpha=c) + a * one_SS
-        product_NSS = p_NSS @ product_NSS
+    product_NSS = p_NSS = _polynomial(gram_NSS)
+    for _ in range(STEPS - 1):
         gram_NSS = p_NSS @ gram_NSS @ p_NSS
+        p_NSS = _polynomial(gram_NSS)
+        product_NSS = p_NSS @ product_NSS
     turned_NSL: Tensor = product_NSS @ x_NSL
     return turned_NSL.mT if tall else turned_NSL
+
+
+def _polynomial(gram_NSS: Tensor) -> Tensor:
+    """p(A) = a + b A + c A^2 of each of N square matrices."""
+    a, b, c = QUINTIC
+    p_NSS = torch.baddbmm(gram_NSS, gram_NSS, gram_NSS, beta=b, alpha=c)
+    p_NSS.diagonal(dim1=1, dim2=2).add_(a)
+    return p_NSS
