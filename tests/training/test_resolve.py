@@ -73,7 +73,12 @@ def test_views_are_smaller_only_where_the_encoder_takes_any_size() -> None:
 
 def test_a_pretrained_encoder_is_not_trained_with_muon() -> None:
     assert planned().optimisation.optimiser == "muon"
-    assert planned(pretrained=True).optimisation.optimiser == "sgd"
+    assert planned().optimisation.learning_rate == 0.1
+    for asked in ({"pretrained": True}, {"optimiser": "sgd"}, {"pretrained": True, "optimiser": "sgd"}):
+        plan = planned(**asked)
+        assert (plan.optimisation.optimiser, plan.optimisation.learning_rate) == ("sgd", 0.06)
+    assert planned(optimiser="sgd", learning_rate=0.2).optimisation.learning_rate == 0.2
+    assert planned(optimiser="sgd", batch_size=256).optimisation.learning_rate == pytest.approx(0.12)
     assert planned(pretrained=True, optimiser="muon").optimisation.optimiser == "muon"
     assert any(choice.setting == "optimiser" for choice in planned(pretrained=True).choices)
 

@@ -25,8 +25,9 @@ class Muon(Optimizer):
 
     where `orthogonal` makes all singular values about 1. Directions that gradients rarely take, which plain SGD would
     learn last, are so learned at the same pace as the others; what that gives in few steps stands in
-    docs/performance.md. Groups with `matrices=False` (vectors, and what is no matrix of a layer) take plain SGD,
-    mu <- m mu + g + wd w, w <- w - lr mu.
+    docs/performance.md. Groups with `matrices=False` (biases and norms) take plain SGD,
+
+        mu <- m mu + g + wd w;   w <- w - lr mu.
 
     Nothing in it waits for the device. The norm and the iteration are computed in float32 or better.
     """

@@ -284,6 +284,8 @@ def _settings(
 def _optimisation(
     asked: Asked, preset: Optimisation, batch: int, *, own_recipe: bool, choices: list[Choice]
 ) -> Optimisation:
+    if preset.optimiser == "muon":
+        preset = _muon_or_sgd(asked, preset, choices)
     changes: dict[str, Any] = {
         name: value
         for name in ("learning_rate", "weight_decay", "optimiser", "warmup", *SIZES)
@@ -293,11 +295,6 @@ def _optimisation(
         rate = preset.learning_rate * batch / preset.batch_size
         changes["learning_rate"] = rate
         choices.append(Choice("learning_rate", rate, f"{preset.learning_rate:g} at batch {preset.batch_size}, scaled"))
-    if asked.pretrained and asked.optimiser is None and preset.optimiser == "muon":
-        changes["optimiser"] = "sgd"
-        choices.append(
-            Choice("optimiser", "sgd", "muon changes all directions alike, which suits no pretrained encoder")
-        )
     any_size = has_width(asked.encoder)  # ResNets take views of any size; the positions of a transformer do not
     for name in SIZES:
         share = getattr(asked, name)
@@ -307,6 +304,16 @@ def _optimisation(
         elif share is not None and share < 1 and not any_size:
             raise InputError(f"{name}={share} needs a ResNet: {asked.encoder} takes one size only, allowed is 1")
     return dataclasses.replace(preset, batch_size=batch, **changes)
+
+
+def _muon_or_sgd(asked: Asked, preset: Optimisation, choices: list[Choice]) -> Optimisation:
+    """A preset with Muon, or with SGD at the usual rate where that was asked for or the encoder is pretrained."""
+    if asked.pretrained and asked.optimiser is None:
+        reason = "muon changes all directions alike, which suits no pretrained encoder"
+        choices.append(Choice("optimiser", "sgd", reason))
+    elif asked.optimiser != "sgd":
+        return preset
+    return dataclasses.replace(preset, optimiser="sgd", learning_rate=Optimisation.learning_rate)
 
 
 def _encoder(
