@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+
+from likewise.training.momentum import MomentumOptimizer
 
 STEPS = 5
 """Iterations of `orthogonal`."""
@@ -16,7 +17,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients a, b, c of the iteration, as published: singular values above a hundredth end between .7 and 1.2."""
 
 
-class Muon(Optimizer):
+class Muon(MomentumOptimizer):
     """Momentum orthogonalised by Newton-Schulz (Jordan et al. 2024, "Muon", kellerjordan.github.io/posts/muon).
 
     With g the gradient of a matrix w of R rows, a kernel being one of R output channels, and mu the momentum (from 0):
@@ -42,24 +43,11 @@ class Muon(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "matrices": True})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of every parameter that has a gradient; the others keep their weight and their momentum."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            update = _step_matrices if group["matrices"] else _step_plain
-            for weights in _of_one_shape([p for p in group["params"] if p.grad is not None]):
-                update(group, weights, [self._buffer(weight) for weight in weights])
-        return loss
-
-    def _buffer(self, weight: Tensor) -> Tensor:
-        state = self.state[weight]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
-        return cast("Tensor", state["momentum_buffer"])
+    def update(self, group: dict[str, Any], weights: list[Tensor]) -> None:
+        """Move matrices by an orthogonalised step, everything else by SGD's, those of one shape at a time."""
+        step = _step_matrices if group["matrices"] else _step_plain
+        for alike in _of_one_shape(weights):
+            step(group, alike, self.momenta(alike))
 
 
 def _of_one_shape(weights: list[Tensor]) -> list[list[Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
@@ -12,6 +12,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from likewise.errors import InputError, unknown
 from likewise.methods.method import Optimisation, UpdateRule
+from likewise.training.momentum import MomentumOptimizer
 from likewise.training.muon import Muon
 
 LarsForm = Literal["byol", "swav", "paws"]
@@ -38,7 +39,7 @@ _FORMS: dict[LarsForm, _Form] = {
 }
 
 
-class LARS(Optimizer):
+class LARS(MomentumOptimizer):
     """SGD whose step on each tensor is scaled by trust * |w| / |g| (You et al., arXiv 1708.03888), no synchronisation.
 
     With g the gradient, w the weight, mu the momentum buffer (from 0):
@@ -72,32 +73,15 @@ class LARS(Optimizer):
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "form": form, "trust": trust}
         super().__init__(params, {**defaults, "eps": eps, "adapt": True})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of every parameter that has a gradient; the others keep their weight and their momentum."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for weights in _alike([p for p in group["params"] if p.grad is not None]):
-                self._update(group, weights)
-        return loss
-
-    def _update(self, group: dict[str, Any], weights: list[Tensor]) -> None:
-        """Step on tensors of one device and type."""
+    def update(self, group: dict[str, Any], weights: list[Tensor]) -> None:
+        """Move tensors by their scaled gradients, those of one device and type at a time."""
         form = _FORMS[cast("LarsForm", group["form"])]
-        gradients = _scaled_gradients(group, form, weights)
-        buffers = [self._buffer(weight) for weight in weights]
-        torch._foreach_mul_(buffers, group["momentum"])
-        torch._foreach_add_(buffers, gradients, alpha=group["lr"] if form.rate_inside else 1.0)
-        torch._foreach_add_(weights, buffers, alpha=-1.0 if form.rate_inside else -group["lr"])
-
-    def _buffer(self, weight: Tensor) -> Tensor:
-        state = self.state[weight]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
-        return cast("Tensor", state["momentum_buffer"])
+        for alike in _alike(weights):
+            gradients = _scaled_gradients(group, form, alike)
+            buffers = self.momenta(alike)
+            torch._foreach_mul_(buffers, group["momentum"])
+            torch._foreach_add_(buffers, gradients, alpha=group["lr"] if form.rate_inside else 1.0)
+            torch._foreach_add_(alike, buffers, alpha=-1.0 if form.rate_inside else -group["lr"])
 
 
 def _alike(weights: list[Tensor]) -> list[list[Tensor]]:
