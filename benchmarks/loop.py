@@ -37,7 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
 BATCHES = {16: 128, 64: 64}
 WARM_STEPS, LEAST_STEPS = 1, 3
 AS_LIGHTLY: dict[str, Any] = {"first_size": 1.0, "last_size": 1.0, "optimiser": "sgd"}
-"""For what lightly does as well; by default our views are 24 of 32 pixels, and the update rule is Muon."""
+"""For what lightly does as well; by default our views are 24 of 32 pixels, and ISD's, which Muon updates, 16 to 24."""
 Rate = Callable[[float], float]
 """Seconds to run for -> pictures a second."""
 
@@ -157,8 +157,8 @@ def measure(options: argparse.Namespace) -> Outcome:
         "multiplies bfloat16, against the same model on views made before, and against lightly with its own transforms "
         "and two workers. MoCo v2 and BYOL in both directions with ordinary batch norms, as lightly trains them; "
         "lightly has no ISD, which is put together of its parts. "
-        f"Batch {BATCHES[16]} at width 16, {BATCHES[64]} at 64. likewise by default, with views of 24 px and Muon, and "
-        "as lightly trains: views of 32 px and SGD, like the model alone.",
+        f"Batch {BATCHES[16]} at width 16, {BATCHES[64]} at 64. likewise by default, with views of 24 px, ISD with "
+        "Muon and views of 16 to 24 px, and as lightly trains: views of 32 px and SGD, like the model alone.",
     )
     with TemporaryDirectory() as folder:
         data = training_data(Path(folder), quick=options.quick)

@@ -59,8 +59,9 @@ def test_views_are_smaller_only_where_the_encoder_takes_any_size() -> None:
         optimisation = planned(**asked).optimisation
         return optimisation.first_size, optimisation.last_size
 
-    assert sizes() == (0.75, 0.75)
-    assert sizes(first_size=0.5) == (0.5, 0.75)
+    assert sizes() == (0.5, 0.75)
+    assert sizes(optimiser="sgd") == (0.75, 0.75)
+    assert sizes(first_size=0.625) == (0.625, 0.75)
     assert sizes(first_size=1.0, last_size=1.0) == (1.0, 1.0)
     assert sizes(encoder="vit_tiny_patch16_224", image_size=32) == (1.0, 1.0)
     assert sizes(pretrained=True) == (1.0, 1.0)

@@ -19,6 +19,9 @@ VIEW_SIZE = 0.75
 """Side of the views, as a share of the encoder's input, in this project's own recipes. It is the mean side of a crop
 that covers .2 to 1 of a picture: things are as large in such a view as in the whole picture, which is what the encoder
 is shown later (Touvron, Vedaldi, Douze, Jegou, NeurIPS 2019, arXiv 1906.06423). 24 of 32 pixels are .56 of the work."""
+FIRST_SIZE_MUON = 0.5
+"""Side that they begin with where Muon updates the encoder, which learns enough from the first small ones for that to
+pay; with SGD it did not (docs/performance.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,11 +299,13 @@ def _optimisation(
         changes["learning_rate"] = rate
         choices.append(Choice("learning_rate", rate, f"{preset.learning_rate:g} at batch {preset.batch_size}, scaled"))
     any_size = has_width(asked.encoder)  # ResNets take views of any size; the positions of a transformer do not
-    for name in SIZES:
+    first = FIRST_SIZE_MUON if (asked.optimiser or preset.optimiser) == "muon" else VIEW_SIZE
+    for name, usual in zip(SIZES, (first, VIEW_SIZE), strict=True):
         share = getattr(asked, name)
         if share is None and own_recipe and any_size and not asked.pretrained:
-            changes[name] = VIEW_SIZE
-            choices.append(Choice(name, VIEW_SIZE, "a crop shows things larger, so its view may be smaller"))
+            changes[name] = usual
+            reason = "a crop shows things larger, so its view may be smaller"
+            choices.append(Choice(name, usual, reason if usual == VIEW_SIZE else "small views first, which cost less"))
         elif share is not None and share < 1 and not any_size:
             raise InputError(f"{name}={share} needs a ResNet: {asked.encoder} takes one size only, allowed is 1")
     return dataclasses.replace(preset, batch_size=batch, **changes)
