@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import __main__ as suite
 from benchmarks import results
-from benchmarks.harness import in_turn, peak_extra_mib, ratio
+from benchmarks.harness import Outcome, in_turn, peak_extra_mib, ratio
 
 SIDES = {
     "views": {"likewise", "decoding alone"},
@@ -69,6 +69,23 @@ def test_forms_of_the_loss_agree() -> None:
     student, teacher = torch.randn(2, 8, 16, generator=generator).unbind()
     memory = torch.nn.functional.normalize(torch.randn(64, 16, generator=generator), dim=1)
     assert difference(student, teacher, memory) < 1e-4
+
+
+def test_a_side_is_judged_by_its_best_method() -> None:
+    from benchmarks.accuracy_per_minute import report
+
+    def cell(side: str, method: str, minutes: float, value: float) -> dict[str, Any]:
+        knn = {"k=20": value, "k=200": value}
+        return {"side": side, "method": method, "minutes": minutes, "pictures": 1, "knn": knn}
+
+    ours = [cell("likewise", "isd", 10.0, 0.61), cell("likewise", "simclr", 10.0, 0.59)]
+    found = Outcome("", "")
+    report(found, [*ours, cell("lightly", "simclr", 10.0, 0.7)])
+    assert [(goal["found"], goal["met"]) for goal in found.targets] == [(0.61, False)]
+    for hour, met in ((0.6, True), (0.62, False)):
+        found = Outcome("", "")
+        report(found, [*ours, cell("lightly", "simclr", 60.0, hour), cell("lightly", "byol", 60.0, 0.5)])
+        assert (found.targets[1]["found"], found.targets[1]["met"]) == (pytest.approx(0.61 - hour), met)
 
 
 def test_sides_take_turns() -> None:
