@@ -61,6 +61,7 @@ def test_views_are_smaller_only_where_the_encoder_takes_any_size() -> None:
 
     assert sizes() == (0.5, 0.75)
     assert sizes(optimiser="sgd") == (0.75, 0.75)
+    assert sizes(image_size=28) == (0.75, 0.75)  # half of it is less than 16 px
     assert sizes(first_size=0.625) == (0.625, 0.75)
     assert sizes(first_size=1.0, last_size=1.0) == (1.0, 1.0)
     assert sizes(encoder="vit_tiny_patch16_224", image_size=32) == (1.0, 1.0)

@@ -22,6 +22,8 @@ is shown later (Touvron, Vedaldi, Douze, Jegou, NeurIPS 2019, arXiv 1906.06423).
 FIRST_SIZE_MUON = 0.5
 """Side that they begin with where Muon updates the encoder, which learns enough from the first small ones for that to
 pay; with SGD it did not (docs/performance.md)."""
+LEAST_FIRST = 16
+"""Pixels that such a first side has at least; of digits of 28 px less was left than is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +220,9 @@ def resolve(
         method=asked.method,
         variant=variant,
         settings=settings,
-        optimisation=_optimisation(asked, preset.optimisation, batch, own_recipe=own_recipe, choices=choices),
+        optimisation=_optimisation(
+            asked, preset.optimisation, batch, size.value, own_recipe=own_recipe, choices=choices
+        ),
         encoder=_encoder(asked, data, machine.device, size.value, own_recipe=own_recipe, choices=choices),
         batch_size=batch,
         epochs=_epochs(asked, preset, choices),
@@ -285,7 +289,7 @@ def _settings(
 
 
 def _optimisation(
-    asked: Asked, preset: Optimisation, batch: int, *, own_recipe: bool, choices: list[Choice]
+    asked: Asked, preset: Optimisation, batch: int, size: int, *, own_recipe: bool, choices: list[Choice]
 ) -> Optimisation:
     if preset.optimiser == "muon":
         preset = _muon_or_sgd(asked, preset, choices)
@@ -298,17 +302,28 @@ def _optimisation(
         rate = preset.learning_rate * batch / preset.batch_size
         changes["learning_rate"] = rate
         choices.append(Choice("learning_rate", rate, f"{preset.learning_rate:g} at batch {preset.batch_size}, scaled"))
+    rule = asked.optimiser or preset.optimiser
+    changes |= _view_sizes(asked, rule, size, own_recipe=own_recipe, choices=choices)
+    return dataclasses.replace(preset, batch_size=batch, **changes)
+
+
+def _view_sizes(
+    asked: Asked, rule: UpdateRule, size: int, *, own_recipe: bool, choices: list[Choice]
+) -> dict[str, float]:
+    """First and last side of the views, where they were not asked for and need not be the encoder's input of `size`."""
     any_size = has_width(asked.encoder)  # ResNets take views of any size; the positions of a transformer do not
-    first = FIRST_SIZE_MUON if (asked.optimiser or preset.optimiser) == "muon" else VIEW_SIZE
-    for name, usual in zip(SIZES, (first, VIEW_SIZE), strict=True):
+    usual = dict.fromkeys(SIZES, (VIEW_SIZE, "a crop shows things larger, so its view may be smaller"))
+    if rule == "muon" and size * FIRST_SIZE_MUON >= LEAST_FIRST:
+        usual["first_size"] = (FIRST_SIZE_MUON, "small views cost less, and Muon learns enough from them")
+    chosen: dict[str, float] = {}
+    for name, (value, reason) in usual.items():
         share = getattr(asked, name)
         if share is None and own_recipe and any_size and not asked.pretrained:
-            changes[name] = usual
-            reason = "a crop shows things larger, so its view may be smaller"
-            choices.append(Choice(name, usual, reason if usual == VIEW_SIZE else "small views first, which cost less"))
+            chosen[name] = value
+            choices.append(Choice(name, value, reason))
         elif share is not None and share < 1 and not any_size:
             raise InputError(f"{name}={share} needs a ResNet: {asked.encoder} takes one size only, allowed is 1")
-    return dataclasses.replace(preset, batch_size=batch, **changes)
+    return chosen
 
 
 def _muon_or_sgd(asked: Asked, preset: Optimisation, choices: list[Choice]) -> Optimisation:
