@@ -23,7 +23,7 @@ FIRST_SIZE_MUON = 0.5
 """Side that they begin with where Muon updates the encoder, which learns enough from the first small ones for that to
 pay; with SGD it did not (docs/performance.md)."""
 LEAST_FIRST = 16
-"""Pixels that such a first side has at least; of digits of 28 px less was left than is needed."""
+"""Pixels. Where that side would have fewer, views begin at `VIEW_SIZE`: 28 px digits were learned worse otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
