@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -128,14 +128,15 @@ class Training:
         self.batch = batch
         self._views = self._endless()
 
-    def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _endless(self) -> Generator[tuple[Tensor, Tensor], None, None]:
         while True:
             yield from self.loader
 
     def close(self) -> None:
-        """End the worker processes."""
-        self._views.close()  # type: ignore[attr-defined]
+        """End the worker processes; the next step starts others."""
+        self._views.close()
         self.loader._iterator = None
+        self._views = self._endless()
 
     def step(self) -> None:
         """One update of the weights."""
