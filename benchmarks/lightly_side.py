@@ -27,6 +27,8 @@ from likewise.encoders import Encoder
 RATE, RATE_BATCH, MOMENTUM, DECAY = 0.06, 128, 0.9, 5e-4
 MEMORY, TEACHER_MOMENTUM = 4096, 0.99
 WORKERS = 2
+AHEAD = 2 * WORKERS
+"""Batches that the workers make before anyone asks for them."""
 
 
 class Pictures(torch.utils.data.Dataset[Any]):
@@ -120,7 +122,13 @@ class Training:
         self.peer = Peer(encoder, method).train()
         data = Pictures(pixels_NHWC, transform_of(method, pixels_NHWC.shape[1]))
         self.loader = torch.utils.data.DataLoader(
-            data, batch, shuffle=True, drop_last=True, num_workers=WORKERS, persistent_workers=True
+            data,
+            batch,
+            shuffle=True,
+            drop_last=True,
+            num_workers=WORKERS,
+            persistent_workers=True,
+            prefetch_factor=AHEAD // WORKERS,
         )
         self.rate = RATE * batch / RATE_BATCH
         trained = [weight for weight in self.peer.parameters() if weight.requires_grad]
