@@ -158,24 +158,26 @@ def best(results: list[dict[str, Any]], side: str, minutes: float) -> float | No
 
 
 def plot(results: list[dict[str, Any]], path: Path) -> Path:
-    """Accuracy over minutes, a line for each side and method."""
+    """Accuracy over minutes, a line for each side and method: a colour for the method, a style for the side."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    colours = {method: f"C{number}" for number, method in enumerate(dict.fromkeys(cell["method"] for cell in results))}
     for side, method in dict.fromkeys((cell["side"], cell["method"]) for cell in results):
         line = [cell for cell in results if (cell["side"], cell["method"]) == (side, method)]
         style = "o-" if side == "likewise" else "s--"
         values = [100 * cell["knn"]["k=20"] for cell in line]
-        axes.plot([cell["minutes"] for cell in line], values, style, label=f"{side} {method}")
+        axes.plot([cell["minutes"] for cell in line], values, style, color=colours[method],
+                  label=f"{side} {method}")  # fmt: skip
     axes.set(xscale="log", xlabel="minutes of training", ylabel="20-NN accuracy, %", title="CIFAR-10, two cores")
     ticks = sorted({cell["minutes"] for cell in results})
     axes.set_xticks(ticks, [f"{minutes:g}" for minutes in ticks])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path, dpi=150)
     plt.close(figure)
     return path

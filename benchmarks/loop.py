@@ -24,7 +24,7 @@ from likewise.encoders import EncoderSpec, build
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Progress
 from likewise.training import optimisers
-from likewise.training.machine import detect, fabric
+from likewise.training.machine import detect, fabric, keep_freed_memory
 from likewise.training.resolve import image_size, resolve
 from likewise.training.train import build_method, data_facts, sort_asked, train
 from likewise.views import make_views
@@ -168,6 +168,7 @@ def measure(options: argparse.Namespace) -> Outcome:
         f"Batch {BATCHES[16]} at width 16, {BATCHES[64]} at 64. likewise by default, with views of 24 px, ISD with "
         "Muon and views of 16 to 24 px, and as lightly trains: views of 32 px and SGD, like the model alone.",
     )
+    keep_freed_memory()  # for all sides; ours would do it in the first turn, and those after it would have it as well
     with TemporaryDirectory() as folder:
         data = training_data(Path(folder), quick=options.quick)
         split = None if data.suffix == ".npy" else "train"
