@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import Outcome, parser_of, rounded, run, versions
+from benchmarks.harness import Outcome, machine, parser_of, rounded, run, versions
 from benchmarks.peers import peer
 from benchmarks.pictures import cifar10, cifar10_file, small_pictures
 from likewise.encoders import Encoder, EncoderSpec, build
@@ -81,7 +81,7 @@ def one_cell(name: str) -> dict[str, Any]:
         scores = evaluate(encoder, data, probe=("knn",), labels="label", cache_dir=Path(folder), quiet=True)
     values = {f"k={score.k}": score.value for score in scores}
     return {"side": side, "method": method, "minutes": float(minutes), "pictures": seen, "knn": values,
-            "threads": torch.get_num_threads(), "versions": versions()}  # fmt: skip
+            "threads": torch.get_num_threads(), "machine": machine(), "versions": versions()}  # fmt: skip
 
 
 def stored(name: str, folder: Path) -> Path:
@@ -134,10 +134,11 @@ def report(found: Outcome, results: list[dict[str, Any]]) -> None:
     found.figures["cells"] = results
     found.table(
         "Nearest-neighbour accuracy",
-        ["side", "method", "minutes", "pictures seen", "k = 20", "k = 200, weighted"],
+        ["side", "method", "minutes", "pictures seen", "k = 20", "k = 200, weighted", "processor"],
         [
             [cell["side"], cell["method"], cell["minutes"], f"{cell['pictures']:,}",
-             f"{cell['knn']['k=20']:.1%}", f"{cell['knn']['k=200']:.1%}"]
+             f"{cell['knn']['k=20']:.1%}", f"{cell['knn']['k=200']:.1%}",
+             f"{cell['machine']['processor']}, {cell['machine']['capability']}"]
             for cell in results
         ],
     )  # fmt: skip

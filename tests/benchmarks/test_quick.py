@@ -76,7 +76,8 @@ def test_a_side_is_judged_by_its_best_method() -> None:
 
     def cell(side: str, method: str, minutes: float, value: float) -> dict[str, Any]:
         knn = {"k=20": value, "k=200": value}
-        return {"side": side, "method": method, "minutes": minutes, "pictures": 1, "knn": knn}
+        return {"side": side, "method": method, "minutes": minutes, "pictures": 1, "knn": knn,
+                "machine": {"processor": "", "capability": ""}}  # fmt: skip
 
     ours = [cell("likewise", "isd", 10.0, 0.61), cell("likewise", "simclr", 10.0, 0.59)]
     found = Outcome("", "")
