@@ -1,9 +1,10 @@
 """lightly's methods as its CIFAR-10 benchmark trains them, on the encoder that likewise trains.
 
-Transforms, heads, losses, momentum and batch norm are lightly's; the sizes and the optimiser are those of its published
-benchmark (batch 128, rate 0.06, momentum 0.9, decay 5e-4, memory of 4,096, temperature 0.1 for MoCo and 0.5 for SimCLR,
-both directions), the cosine runs over the budget at hand, and two worker processes make the views. lightly has no ISD:
-that one is put together of its parts and the loss as one writes it down.
+Transforms, heads, losses and momentum are lightly's; the sizes and the optimiser are those of its published benchmark
+(batch 128, rate 0.06, momentum 0.9, decay 5e-4, memory of 4,096, temperature 0.1 for MoCo and 0.5 for SimCLR, both
+directions), the cosine runs over the budget at hand, and two worker processes make the views. The encoder and its batch
+norm are likewise's: MoCo's batch norm in eight splits is left out. lightly has no ISD: that one is put together of its
+parts and the loss as one writes it down.
 """
 
 from __future__ import annotations
