@@ -46,7 +46,7 @@ class Pictures(torch.utils.data.Dataset[Any]):
 
 
 def transform_of(method: str, size: int) -> Callable[[Image.Image], Any]:
-    """The views of lightly's benchmark: no blur on small pictures."""
+    """Those of lightly's benchmark, BYOL's of its documentation for CIFAR-10; no blur on small pictures."""
     from lightly.transforms import BYOLTransform, SimCLRTransform
     from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
 
