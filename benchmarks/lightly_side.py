@@ -45,16 +45,10 @@ class Pictures(torch.utils.data.Dataset[Any]):
         return self.transform(Image.fromarray(self.pixels_NHWC[position]))
 
 
-def transform_of(method: str, size: int) -> Callable[[Image.Image], Any]:
-    """Those of lightly's benchmark, BYOL's of its documentation for CIFAR-10; no blur on small pictures."""
-    from lightly.transforms import BYOLTransform, SimCLRTransform
-    from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
+def transform_of(size: int) -> Callable[[Image.Image], Any]:
+    """The one transform that lightly's CIFAR-10 benchmark gives all three methods, BYOL too; it blurs nothing."""
+    from lightly.transforms import SimCLRTransform
 
-    if method == "byol":
-        return BYOLTransform(
-            view_1_transform=BYOLView1Transform(input_size=size, gaussian_blur=0.0),
-            view_2_transform=BYOLView2Transform(input_size=size, gaussian_blur=0.0),
-        )
     return SimCLRTransform(input_size=size, cj_strength=0.5, gaussian_blur=0.0)
 
 
@@ -121,7 +115,7 @@ class Training:
     def __init__(self, encoder: Encoder, method: str, pixels_NHWC: NDArray[np.uint8], batch: int) -> None:
         torch.manual_seed(0)
         self.peer = Peer(encoder, method).train()
-        data = Pictures(pixels_NHWC, transform_of(method, pixels_NHWC.shape[1]))
+        data = Pictures(pixels_NHWC, transform_of(pixels_NHWC.shape[1]))
         self.loader = torch.utils.data.DataLoader(
             data,
             batch,
