@@ -2,7 +2,8 @@
 
 Every cell (side, method, minutes) is a process of its own, one at a time, and is stored as soon as it is done: a call
 that was interrupted goes on where it stopped. All encoders are the same narrow ResNet-18, and all are scored by the
-same code on the whole data set.
+same code on the whole data set. A cell may have several runs (`--runs`); then medians stand in the table, and the
+lowest and highest accuracy beside them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -36,9 +38,9 @@ A_PEER_HOUR = (10.0, 60.0)
 """Minutes in which what lightly's best method reaches in the longer time is to be reached."""
 
 
-def cell_name(side: str, method: str, minutes: float) -> str:
-    """As a file is called and a person asks for it: likewise:isd:5."""
-    return f"{side}:{method}:{minutes:g}"
+def cell_name(side: str, method: str, minutes: float, number: int = 1) -> str:
+    """As a file is called and a person asks for it: likewise:isd:5, and likewise:isd:5:2 for the second run of it."""
+    return f"{side}:{method}:{minutes:g}" + (f":{number}" if number > 1 else "")
 
 
 def train_ours(method: str, minutes: float, data: Path, folder: Path) -> tuple[Encoder, int]:
@@ -70,7 +72,7 @@ def train_theirs(method: str, minutes: float, data: Path) -> tuple[Encoder, int]
 
 def one_cell(name: str) -> dict[str, Any]:
     """Train and score one cell in this process."""
-    side, method, minutes = name.split(":")
+    side, method, minutes = name.split(":")[:3]
     data = cifar10_file()
     with TemporaryDirectory() as folder:
         encoder, seen = (
@@ -90,15 +92,16 @@ def stored(name: str, folder: Path) -> Path:
 
 
 def cells(options: argparse.Namespace, notes: list[str]) -> list[str]:
-    """All that are asked for, short ones first."""
+    """All runs that are asked for, short ones first."""
     sides = {"likewise": options.ours}
     if peer("lightly.transforms", notes) is not None:
         sides["lightly"] = options.theirs
     return [
-        cell_name(side, method, minutes)
+        cell_name(side, method, minutes, number)
         for minutes in sorted(options.minutes)
         for side, methods in sides.items()
         for method in methods
+        for number in range(1, options.runs + 1)
     ]
 
 
@@ -122,23 +125,45 @@ def measure(options: argparse.Namespace) -> Outcome:
         done = subprocess.run([*call, str(options.threads)], check=True, stdout=subprocess.PIPE, text=True)
         path.write_text(done.stdout, encoding="utf-8")
     results = [json.loads(path.read_text()) for path in sorted(options.store.glob("*.json"))]
-    results.sort(key=lambda cell: (cell["side"] != "likewise", cell["method"], cell["minutes"]))
     report(found, results)
     if peer("matplotlib", found.notes) is not None:
-        found.pictures.append(plot(results, options.store.parent / "accuracy_per_minute.png").name)
+        found.pictures.append(plot(medians(results), options.store.parent / "accuracy_per_minute.png").name)
     return found
 
 
-def report(found: Outcome, results: list[dict[str, Any]]) -> None:
-    """Table and targets of all cells."""
-    found.figures["cells"] = results
+def medians(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One entry a cell: medians over its runs, how many there are, and what they lie between in 20-NN accuracy."""
+    runs: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
+    for run_of_cell in results:
+        runs.setdefault((run_of_cell["side"], run_of_cell["method"], run_of_cell["minutes"]), []).append(run_of_cell)
+    return [
+        {"side": side, "method": method, "minutes": minutes, "runs": len(alike),
+         "pictures": round(median(cell["pictures"] for cell in alike)),
+         "knn": {k: median(cell["knn"][k] for cell in alike) for k in alike[0]["knn"]},
+         "between": [choose(cell["knn"]["k=20"] for cell in alike) for choose in (min, max)],
+         "processors": list(dict.fromkeys(processor(cell["machine"]) for cell in alike))}
+        for (side, method, minutes), alike in sorted(runs.items(), key=lambda cell: (cell[0][0] != "likewise", cell[0]))
+    ]  # fmt: skip
+
+
+def processor(found: dict[str, Any]) -> str:
+    """Name and best instructions of a run's machine."""
+    return f"{found['processor']}, {found['capability']}"
+
+
+def report(found: Outcome, runs: list[dict[str, Any]]) -> None:
+    """Table and targets of all cells, from all their runs."""
+    found.figures["cells"] = runs
+    results = medians(runs)
     found.table(
         "Nearest-neighbour accuracy",
-        ["side", "method", "minutes", "pictures seen", "k = 20", "k = 200, weighted", "processor"],
+        ["side", "method", "minutes", "runs", "pictures seen", "k = 20", "lowest to highest", "k = 200, weighted",
+         "processor"],
         [
-            [cell["side"], cell["method"], cell["minutes"], f"{cell['pictures']:,}",
-             f"{cell['knn']['k=20']:.1%}", f"{cell['knn']['k=200']:.1%}",
-             f"{cell['machine']['processor']}, {cell['machine']['capability']}"]
+            [cell["side"], cell["method"], cell["minutes"], cell["runs"], f"{cell['pictures']:,}",
+             f"{cell['knn']['k=20']:.1%}",
+             " to ".join(f"{value:.1%}" for value in cell["between"]) if cell["runs"] > 1 else "",
+             f"{cell['knn']['k=200']:.1%}", "; ".join(cell["processors"])]
             for cell in results
         ],
     )  # fmt: skip
@@ -204,6 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--minutes", type=float, nargs="+", default=DEFAULT_MINUTES, help="budgets of training")
     parser.add_argument("--ours", nargs="*", default=OURS, help="likewise's methods, METHOD or METHOD@VARIANT")
     parser.add_argument("--theirs", nargs="*", default=THEIRS, help="lightly's: simclr, byol, moco_v2, isd")
+    parser.add_argument("--runs", type=int, default=1, help="runs of each cell, of which the table has the medians")
     parser.add_argument("--store", type=Path, default=STORE, help="folder of the finished cells")
     parser.add_argument("--again", action="store_true", help="measure cells that are stored already as well")
     parser.add_argument("--cell", default=None, help="train and score this one only, as likewise:isd:5, and print it")

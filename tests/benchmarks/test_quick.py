@@ -80,9 +80,12 @@ def test_a_side_is_judged_by_its_best_method() -> None:
                 "machine": {"processor": "", "capability": ""}}  # fmt: skip
 
     ours = [cell("likewise", "isd", 10.0, 0.61), cell("likewise", "simclr", 10.0, 0.59)]
+    ours += [cell("likewise", "isd", 10.0, value) for value in (0.6, 0.66)]  # two more runs: .61 is the median
     found = Outcome("", "")
     report(found, [*ours, cell("lightly", "simclr", 10.0, 0.7)])
     assert [(goal["found"], goal["met"]) for goal in found.targets] == [(0.61, False)]
+    rows = [row[3:7] for row in found.tables[0]["rows"]]
+    assert rows == [[3, "1", "61.0%", "60.0% to 66.0%"], [1, "1", "59.0%", ""], [1, "1", "70.0%", ""]]
     for hour, met in ((0.6, True), (0.62, False)):
         found = Outcome("", "")
         report(found, [*ours, cell("lightly", "simclr", 60.0, hour), cell("lightly", "byol", 60.0, 0.5)])
