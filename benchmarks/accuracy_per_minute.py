@@ -234,6 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--again", action="store_true", help="measure cells that are stored already as well")
     parser.add_argument("--cell", default=None, help="train and score this one only, as likewise:isd:5, and print it")
     options = parser.parse_args(arguments)
+    if options.runs < 1:
+        parser.error(f"--runs {options.runs} must be at least 1")
     if options.cell is not None:
         torch.set_num_threads(options.threads)
         cell = one_cell(options.cell)
