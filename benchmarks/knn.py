@@ -12,9 +12,9 @@ from torch.nn.functional import normalize
 from benchmarks.features import features
 from benchmarks.harness import Outcome, in_turn, parser_of, peak_extra_mib, ratio, rounded, run
 from benchmarks.peers import peer
-from likewise.evaluation.knn import accuracy, majority
-from likewise.evaluation.nearest import neighbours
 from likewise.similarity import Neighbours
+from likewise.similarity.knn import accuracy, majority
+from likewise.similarity.nearest import neighbours
 
 MINUTES = 3
 K = 200

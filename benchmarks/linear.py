@@ -12,9 +12,9 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.features import Features, features
 from benchmarks.harness import Outcome, in_turn, parser_of, ratio, rounded, run
-from likewise.evaluation.knn import accuracy
 from likewise.evaluation.linear import fit
 from likewise.similarity import unit
+from likewise.similarity.knn import accuracy
 
 MINUTES = 3
 BATCH, RATE, MOMENTUM = 256, 0.1, 0.9

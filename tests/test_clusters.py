@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from likewise.clusters import NONE, Clusters
 from likewise.errors import InputError
+from likewise.memory import Clusters
+from likewise.similarity.kmeans import NONE
 
 
 def clusters(labels: list[int], count: int, rows: torch.Tensor) -> Clusters:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from likewise._version import __version__
+
 if TYPE_CHECKING:
     from likewise.comparison.comparing import compare
     from likewise.converting import convert
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from likewise.exporting import export
     from likewise.loading import load
     from likewise.training.train import train
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "compare": "likewise.comparison.comparing",

@@ -76,7 +76,7 @@ def _train(words: list[str]) -> None:
     shape = train_arguments(value_of(words, "method", "isd"), value_of(words, "variant", None))
     parsed = parse(shape, words, "likewise train", "Learn an encoder from pictures without labels.")
     asked = explicit(parsed, words)
-    from likewise.training.run import command_line
+    from likewise.runs import command_line
     from likewise.training.train import train
 
     asked.pop("data", None)
@@ -136,7 +136,7 @@ def _compare(words: list[str]) -> None:
 
     parsed = parse(Compare, words, "likewise compare", "Runs side by side, by the same protocols or not at all.")
     from likewise.comparison import check_free, compare, write
-    from likewise.training.run import plain
+    from likewise.runs import plain
 
     files = {name: path for name in ("csv", "html", "svg") if (path := getattr(parsed, name)) is not None}
     for path in files.values():  # before anything takes long

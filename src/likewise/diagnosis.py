@@ -26,10 +26,10 @@ from likewise.data import (
     training_split,
 )
 from likewise.methods.method import Batch, Progress
-from likewise.training import optimisers, schedules
+from likewise.runs import plain
+from likewise.training import optimisers, scheduled
 from likewise.training.machine import detect, fabric
 from likewise.training.resolve import Plan, image_size, resolve
-from likewise.training.run import plain
 from likewise.training.train import build_method, data_facts, sort_asked
 from likewise.views import make_views
 
@@ -130,7 +130,7 @@ def _time_steps(plan: Plan, images: Images) -> dict[str, float]:
     batches = Loader(images, sampler, device=engine.device).batches(0)
     for step in range(WARM_STEPS + TIMED_STEPS):
         progress = Progress(step, max(0.0, step - WARM_STEPS + 0.5) / TIMED_STEPS, 0)
-        policies = schedules.views_at(method.views, plan.optimisation, progress, flip=plan.flip)
+        policies = scheduled.views_at(method.views, plan.optimisation, progress, flip=plan.flip)
         marks = [time.perf_counter()]
         loaded = next(batches)
         marks.append(_now(engine.device))
@@ -143,7 +143,7 @@ def _time_steps(plan: Plan, images: Images) -> dict[str, float]:
         optimizer.zero_grad()
         marks.append(_now(engine.device))
         if step >= WARM_STEPS:
-            share = schedules.view_share(plan.optimisation, progress)
+            share = scheduled.view_share(plan.optimisation, progress)
             for part, before, after in zip(spans, marks, marks[1:], strict=False):
                 spans[part][share].append(after - before)
     batches.close()

@@ -16,7 +16,7 @@ from likewise.encoders import Encoder, load_encoder
 from likewise.encoders.build import rebuild
 from likewise.encoders.store import as_text, description, read_description, serialised
 from likewise.errors import InputError, LikewiseError, unknown
-from likewise.training.files import write_aside
+from likewise.files import write_aside
 
 Format = Literal["safetensors", "onnx"]
 Which = Literal["student", "teacher"]

@@ -10,7 +10,7 @@ from likewise.exporting import weights_of
 
 if TYPE_CHECKING:
     from likewise.encoders import Encoder
-    from likewise.training.run import RunDirectory
+    from likewise.runs import RunDirectory
 
 
 def load(run: str | Path | RunDirectory, *, which: Literal["student", "teacher"] | None = None) -> Encoder:

@@ -13,9 +13,9 @@ from likewise import methods
 from likewise.encoders import Encoder, load_encoder
 from likewise.errors import InputError
 from likewise.methods.method import Progress
+from likewise.runs import RunDirectory
 from likewise.teachers import Frozen, Momentum
 from likewise.training.health import Health
-from likewise.training.run import RunDirectory
 from likewise.training.train import train
 from tests.contract.gauntlet import ALL, BATCH, batch_at, make, one_step, optimizer_of, student_of
 

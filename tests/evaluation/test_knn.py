@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from likewise.errors import InputError
-from likewise.evaluation import knn, nearest
-from likewise.evaluation.nearest import neighbours
+from likewise.similarity import knn, nearest
+from likewise.similarity.nearest import neighbours
 
 
 def points(count: int, seed: int, dim: int = 12) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,9 @@ from likewise.converting import lite0
 from likewise.data import open_source
 from likewise.data.source import Part
 from likewise.encoders import load_encoder
-from likewise.evaluation import ProbeSettings, extract, knn
-from likewise.evaluation.nearest import neighbours
+from likewise.evaluation import ProbeSettings, extract
+from likewise.similarity import knn
+from likewise.similarity.nearest import neighbours
 
 IMAGENETTE = Path(os.environ.get("LIKEWISE_DATA", "nowhere")) / "imagenette112.parquet"
 

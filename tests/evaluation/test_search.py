@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from likewise.evaluation import knn, nearest
-from likewise.evaluation.nearest import neighbours
+from likewise.similarity import knn, nearest
+from likewise.similarity.nearest import neighbours
 
 ROWS = 1500
 """Long enough for the sieve at k up to 10."""

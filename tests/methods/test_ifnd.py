@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from likewise.clusters import NONE
 from likewise.methods.ifnd import IFND
 from likewise.methods.method import Facts, Progress
 from likewise.similarity import contrast, unit
 from likewise.similarity.false_negatives import Strategy, contrast_without, false_negatives
+from likewise.similarity.kmeans import NONE
 from tests.contract.gauntlet import SPEC, batch_at, make, one_step, optimizer_of
 
 

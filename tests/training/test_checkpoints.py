@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 import likewise
 from likewise.errors import InputError, LikewiseError
+from likewise.files import write_aside
 from likewise.training.checkpoints import DamagedCheckpoint, all_checkpoints, latest, load, path_for, save, step_of
-from likewise.training.files import write_aside
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -261,7 +261,8 @@ WRITER = """
 import json, os, resource, signal, sys
 from pathlib import Path
 import torch
-from likewise.training import checkpoints, files
+from likewise.training import (checkpoints)
+from likewise import files
 
 torch.set_num_threads(1)
 

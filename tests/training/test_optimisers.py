@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from likewise.errors import InputError
+from likewise.gradients import clip_each
 from likewise.methods.method import Optimisation
-from likewise.training.optimisers import LARS, LarsForm, build, clip_each, set_decay, set_rate
+from likewise.training.optimisers import LARS, LarsForm, build, set_decay, set_rate
 
 FORMS: list[LarsForm] = ["byol", "swav", "paws"]
 

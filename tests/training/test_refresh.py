@@ -22,10 +22,10 @@ from likewise.errors import TrainingStopped
 from likewise.methods.byol import BYOL
 from likewise.methods.method import Method, Progress
 from likewise.methods.ncc import NCC
+from likewise.runs import RunDirectory
 from likewise.training import checkpoints
 from likewise.training.loop import Loop
 from likewise.training.refresh import BATCH, embed_all, refresh
-from likewise.training.run import RunDirectory
 from likewise.training.train import Interrupted, train
 from likewise.views import centre
 from tests.contract import gauntlet

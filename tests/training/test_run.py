@@ -18,7 +18,7 @@ import torch
 import likewise
 from likewise.encoders import EncoderSpec, build, load_encoder
 from likewise.errors import InputError
-from likewise.training.run import RunDirectory, command_line, default_name, plain, versions
+from likewise.runs import RunDirectory, command_line, default_name, plain, versions
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_a_run_without_metrics(run: RunDirectory) -> None:
 
 def test_a_killed_run_keeps_its_lines(run: RunDirectory) -> None:
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom likewise.training.run import RunDirectory\n"
+        "import os, sys\nfrom pathlib import Path\nfrom likewise.runs import RunDirectory\n"
         "run = RunDirectory(Path(sys.argv[1]))\n"
         "for step in range(5): run.append_metrics({'step': step})\n"
         "os.kill(os.getpid(), 9)\n"
@@ -282,6 +282,6 @@ def test_command_line_can_be_pasted() -> None:
 
 
 def test_importing_needs_no_torch() -> None:
-    code = "import sys, likewise.training.run; sys.exit('torch' in sys.modules)"
+    code = "import sys, likewise.runs; sys.exit('torch' in sys.modules)"
     source = str(Path(likewise.__file__).parents[1])
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": source}, timeout=60, check=True)

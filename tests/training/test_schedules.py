@@ -9,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from likewise import schedules
 from likewise.errors import InputError
 from likewise.methods.method import Optimisation, Progress
-from likewise.training import schedules
+from likewise.training import scheduled
 from likewise.training.seeding import derived_seed, generator, seed_step
 
 FRACTION = st.floats(0.0, 1.0)
@@ -108,8 +109,8 @@ def test_linear_ramp() -> None:
 def test_constant_and_cosine() -> None:
     constant = Optimisation(learning_rate=0.1, schedule="constant")
     cosine = Optimisation(learning_rate=0.1, schedule="cosine")
-    assert schedules.learning_rate(constant, at(0.9), 10) == 0.1
-    assert schedules.learning_rate(cosine, at(0.25), 10) == pytest.approx(0.05 * (1 + math.cos(math.pi / 4)))
+    assert scheduled.learning_rate(constant, at(0.9), 10) == 0.1
+    assert scheduled.learning_rate(cosine, at(0.25), 10) == pytest.approx(0.05 * (1 + math.cos(math.pi / 4)))
 
 
 def test_cosine_epoch_has_stairs_with_epochs_and_none_with_time() -> None:
@@ -117,41 +118,41 @@ def test_cosine_epoch_has_stairs_with_epochs_and_none_with_time() -> None:
     for epoch, expected in enumerate(ISD_COSINE):
         for within in (0.0, 0.5, 0.99):
             progress = at((epoch + within) / 20, epoch=epoch)
-            assert schedules.learning_rate(optimisation, progress, 20) == pytest.approx(expected, abs=5e-9)
-    timed = schedules.learning_rate(optimisation, at(0.125, epoch=7), None)
+            assert scheduled.learning_rate(optimisation, progress, 20) == pytest.approx(expected, abs=5e-9)
+    timed = scheduled.learning_rate(optimisation, at(0.125, epoch=7), None)
     assert timed == pytest.approx(schedules.cosine(0.05, 0.125))
 
 
 def test_step_schedule_of_the_isd_recipe() -> None:
     optimisation = Optimisation(learning_rate=0.01, schedule="step", milestones=(140 / 200, 180 / 200), step_factor=0.2)
-    rates = [schedules.learning_rate(optimisation, at(epoch / 200, epoch=epoch), 200) for epoch in range(200)]
+    rates = [scheduled.learning_rate(optimisation, at(epoch / 200, epoch=epoch), 200) for epoch in range(200)]
     assert rates == pytest.approx([0.01] * 140 + [0.002] * 40 + [0.0004] * 20)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "cosine_epoch", "step"])
 def test_warmup_rises_from_zero_under_every_schedule(schedule: str) -> None:
     optimisation = Optimisation(learning_rate=0.4, schedule=schedule, warmup=0.1)  # type: ignore[arg-type]
-    rates = [schedules.learning_rate(optimisation, at(f, epoch=int(f * 20)), 20) for f in (0.0, 0.05, 0.0999)]
+    rates = [scheduled.learning_rate(optimisation, at(f, epoch=int(f * 20)), 20) for f in (0.0, 0.05, 0.0999)]
     assert rates == pytest.approx([0.0, 0.2, 0.3996])
-    assert schedules.learning_rate(optimisation, at(0.1, epoch=2), 20) == pytest.approx(0.4)
+    assert scheduled.learning_rate(optimisation, at(0.1, epoch=2), 20) == pytest.approx(0.4)
 
 
 def test_warmup_may_end_inside_an_epoch() -> None:
     """The stair of the epoch in which the warm-up ends is the peak, not a rate from before the peak."""
     optimisation = Optimisation(learning_rate=0.4, schedule="cosine_epoch", warmup=0.12)
-    assert schedules.learning_rate(optimisation, at(0.13, epoch=2), 20) == pytest.approx(0.4)
+    assert scheduled.learning_rate(optimisation, at(0.13, epoch=2), 20) == pytest.approx(0.4)
 
 
 def test_byol_recipe_through_an_optimisation() -> None:
     optimisation = Optimisation(learning_rate=3.2, schedule="cosine", warmup=0.1)
-    found = [schedules.learning_rate(optimisation, at(step / 200, step=step), 10) for step in BYOL_STEPS]
+    found = [scheduled.learning_rate(optimisation, at(step / 200, step=step), 10) for step in BYOL_STEPS]
     assert found == pytest.approx(BYOL_RATES, rel=1e-8, abs=1e-12)
 
 
 def test_unknown_schedule_is_refused() -> None:
     optimisation = Optimisation(schedule="cosin")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="did you mean 'cosine'"):
-        schedules.learning_rate(optimisation, at(0.1), 10)
+        scheduled.learning_rate(optimisation, at(0.1), 10)
 
 
 # Seeding: randomness as a function of the step -----------------------------------------------------------------------
@@ -191,20 +192,20 @@ def test_dropout_repeats_at_the_same_step_and_differs_elsewhere() -> None:
 @pytest.mark.parametrize("schedule", ["cosine", "cosine_epoch"])
 def test_cosines_end_at_the_share_that_is_to_be_left(schedule: str) -> None:
     optimisation = Optimisation(schedule=schedule, learning_rate=0.4, warmup=0.1, final=0.25)  # type: ignore[arg-type]
-    assert schedules.learning_rate(optimisation, at(0.1, epoch=2), 20) == pytest.approx(0.4)
-    assert schedules.learning_rate(optimisation, at(1.0, epoch=20), 20) == pytest.approx(0.1)
+    assert scheduled.learning_rate(optimisation, at(0.1, epoch=2), 20) == pytest.approx(0.4)
+    assert scheduled.learning_rate(optimisation, at(1.0, epoch=20), 20) == pytest.approx(0.1)
 
 
 def test_a_warm_up_may_start_above_zero() -> None:
     optimisation = Optimisation(learning_rate=4.8, warmup=0.1, warmup_from=0.0625)
-    assert schedules.learning_rate(optimisation, at(0.0), None) == pytest.approx(0.3)
-    assert schedules.learning_rate(optimisation, at(0.05), None) == pytest.approx((0.3 + 4.8) / 2)
+    assert scheduled.learning_rate(optimisation, at(0.0), None) == pytest.approx(0.3)
+    assert scheduled.learning_rate(optimisation, at(0.05), None) == pytest.approx((0.3 + 4.8) / 2)
 
 
 def test_the_weight_decay_follows_its_cosine_where_it_has_an_end() -> None:
     moving = Optimisation(weight_decay=0.04, final_weight_decay=0.4)
-    assert [schedules.weight_decay(moving, at(f)) for f in (0.0, 0.5, 1.0)] == pytest.approx([0.04, 0.22, 0.4])
-    assert schedules.weight_decay(Optimisation(weight_decay=0.04), at(0.7)) == 0.04
+    assert [scheduled.weight_decay(moving, at(f)) for f in (0.0, 0.5, 1.0)] == pytest.approx([0.04, 0.22, 0.4])
+    assert scheduled.weight_decay(Optimisation(weight_decay=0.04), at(0.7)) == 0.04
 
 
 def test_tables_hold_the_peak_twice_and_stop_before_the_end() -> None:
@@ -216,8 +217,8 @@ def test_tables_hold_the_peak_twice_and_stop_before_the_end() -> None:
 
 def test_views_grow_in_three_stages() -> None:
     growing = Optimisation(first_size=0.5)
-    shares = [schedules.view_share(growing, Progress(0, fraction / 10, 0)) for fraction in range(11)]
+    shares = [scheduled.view_share(growing, Progress(0, fraction / 10, 0)) for fraction in range(11)]
     assert shares == [0.5] * 5 + [0.75] * 3 + [1.0] * 3
     smaller = Optimisation(first_size=0.5, last_size=0.75)
-    assert [schedules.view_share(smaller, at(fraction)) for fraction in (0.0, 0.6, 0.9)] == [0.5, 0.625, 0.75]
-    assert schedules.view_share(Optimisation(), Progress(0, 0.0, 0)) == 1.0
+    assert [scheduled.view_share(smaller, at(fraction)) for fraction in (0.0, 0.6, 0.9)] == [0.5, 0.625, 0.75]
+    assert scheduled.view_share(Optimisation(), Progress(0, 0.0, 0)) == 1.0

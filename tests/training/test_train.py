@@ -20,8 +20,8 @@ import likewise.methods
 from likewise.errors import InputError, TrainingStopped
 from likewise.methods.isd import ISD
 from likewise.methods.method import Terms
+from likewise.runs import RunDirectory
 from likewise.training.loop import Loop
-from likewise.training.run import RunDirectory
 from likewise.training.train import Interrupted, train
 from tests.contract import gauntlet
 

@@ -19,9 +19,9 @@ from likewise.comparison.tables import Column, Contrast, baselines, cell, column
 from likewise.errors import InputError
 from likewise.evaluation import evaluate
 from likewise.evaluation.subject import Which
-from likewise.training.files import write_aside
+from likewise.files import write_aside
+from likewise.runs import RunDirectory
 from likewise.training.machine import best_device
-from likewise.training.run import RunDirectory
 
 Run = str | Path | RunDirectory
 

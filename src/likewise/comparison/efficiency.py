@@ -18,10 +18,11 @@ import torch
 from likewise.data.subsets import per_class
 from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.evaluation import knn, linear
+from likewise.evaluation import linear
 from likewise.evaluation.features import cached_features
 from likewise.evaluation.rows import Rows, open_rows
 from likewise.evaluation.subject import Run, Which, open_subject
+from likewise.similarity import knn
 from likewise.training.progress import decoding
 
 DRAWS = 5

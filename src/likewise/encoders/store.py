@@ -19,7 +19,7 @@ from likewise.encoders.build import rebuild
 from likewise.encoders.encoder import Encoder
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError
-from likewise.training.files import write_aside
+from likewise.files import write_aside
 
 DESCRIPTION = "model.json"
 _NAMED = 5

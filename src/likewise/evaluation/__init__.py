@@ -7,13 +7,14 @@ for score in result:
 
 from __future__ import annotations
 
-from likewise.evaluation import knn, linear
+from likewise.evaluation import linear
 from likewise.evaluation.features import cached_features, extract
 from likewise.evaluation.given import Features, ProbeSettings
-from likewise.evaluation.online import leave_one_out
 from likewise.evaluation.scores import Evaluation, Score
 from likewise.evaluation.scoring import evaluate
 from likewise.evaluation.transfer import Transfer, transfer
+from likewise.similarity import knn
+from likewise.training.online import leave_one_out
 
 __all__ = [
     "Evaluation",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from likewise.data.fingerprints import digest
 from likewise.evaluation.scores import Score, kind
-from likewise.training.files import write_aside
+from likewise.files import write_aside
 
 FOLDER = "answers"
 

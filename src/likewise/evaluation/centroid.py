@@ -10,9 +10,9 @@ from torch import Tensor
 
 from likewise.errors import InputError
 from likewise.evaluation.given import Features, ProbeSettings
-from likewise.evaluation.nearest import check_features
 from likewise.evaluation.scores import Score
 from likewise.similarity import unit
+from likewise.similarity.nearest import check_features
 
 
 @torch.no_grad()

@@ -15,9 +15,9 @@ from torch import Tensor
 from likewise.errors import InputError
 from likewise.evaluation import classwise
 from likewise.evaluation.given import Features, ProbeSettings
-from likewise.evaluation.nearest import check_features
 from likewise.evaluation.scores import Score
 from likewise.similarity.kmeans import kmeans
+from likewise.similarity.nearest import check_features
 
 RESTARTS = 5
 """Runs of k-means, of which the tightest counts."""

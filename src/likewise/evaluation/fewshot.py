@@ -18,9 +18,9 @@ from torch import Tensor
 from likewise.errors import InputError
 from likewise.evaluation import classwise
 from likewise.evaluation.given import Features, ProbeSettings
-from likewise.evaluation.nearest import check_features
 from likewise.evaluation.scores import Score
 from likewise.similarity import unit
+from likewise.similarity.nearest import check_features
 
 QUERIES = 15
 """Pictures of each class that an episode asks for; fewer where the classes are smaller."""

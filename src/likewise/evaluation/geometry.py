@@ -13,9 +13,9 @@ from torch import Tensor
 from likewise.errors import InputError
 from likewise.evaluation import classwise
 from likewise.evaluation.given import Features, ProbeSettings
-from likewise.evaluation.nearest import check_features, neighbours
 from likewise.evaluation.scores import Score
 from likewise.similarity import unit
+from likewise.similarity.nearest import check_features, neighbours
 from likewise.training import health
 
 SPREAD = 2.0

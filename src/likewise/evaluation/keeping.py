@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib import format as npy
 from torch import Tensor
 
-from likewise.training.files import write_aside
+from likewise.files import write_aside
 
 SECONDS = 10.0
 """Between two moments from which an interrupted extraction goes on."""

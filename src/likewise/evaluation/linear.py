@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.evaluation.knn import accuracy
-from likewise.evaluation.nearest import check_features
 from likewise.evaluation.rows import stratified
 from likewise.similarity import unit
+from likewise.similarity.knn import accuracy
+from likewise.similarity.nearest import check_features
 
 DECAYS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 """Strengths of the weight decay to choose among."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from likewise.evaluation import knn, linear
+from likewise.evaluation import linear
 from likewise.evaluation.centroid import centroid_scores
 from likewise.evaluation.clustering import clustering_scores
 from likewise.evaluation.fewshot import fewshot_scores
 from likewise.evaluation.geometry import purity_scores, rank_scores, uniformity_scores
 from likewise.evaluation.given import Features, ProbeSettings, on
 from likewise.evaluation.labels import label_scores
-from likewise.evaluation.nearest import neighbours
 from likewise.evaluation.retrieval import retrieval_scores
 from likewise.evaluation.scores import Score
 from likewise.evaluation.sgd import sgd_scores
+from likewise.similarity import knn
+from likewise.similarity.nearest import neighbours
 
 __all__ = ["PROBES", "Features", "ProbeSettings", "knn_scores", "linear_scores", "on"]
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from likewise.errors import InputError
 from likewise.evaluation import classwise
 from likewise.evaluation.given import Features, ProbeSettings
-from likewise.evaluation.nearest import check_features
 from likewise.evaluation.scores import Score
 from likewise.similarity import unit
+from likewise.similarity.nearest import check_features
 
 RANKS = (1, 5, 10)
 _TILE_VALUES = 2**24

@@ -14,11 +14,11 @@ from torch.nn.functional import cross_entropy
 
 from likewise.errors import InputError
 from likewise.evaluation.given import Features, ProbeSettings
-from likewise.evaluation.knn import accuracy
 from likewise.evaluation.linear import VARIANCE_FLOOR
-from likewise.evaluation.nearest import check_features
 from likewise.evaluation.scores import Score
 from likewise.similarity import unit
+from likewise.similarity.knn import accuracy
+from likewise.similarity.nearest import check_features
 
 RATE, MOMENTUM, DECAY, BATCH, EPOCHS = 0.01, 0.9, 1e-4, 256, 40
 MILESTONES, FACTOR = (15, 30), 0.1

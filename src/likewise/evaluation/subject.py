@@ -12,7 +12,7 @@ from likewise.encoders.store import read_description
 from likewise.errors import InputError, unknown
 from likewise.evaluation.onnx import load_onnx
 from likewise.exporting import weights_of
-from likewise.training.run import RunDirectory
+from likewise.runs import RunDirectory
 
 Which = Literal["student", "teacher"]
 Run = str | Path | RunDirectory | Encoder

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads, norms
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.methods.moco_parts import key
+from likewise.methods.parts.checks import at_least, between, positive
+from likewise.methods.parts.moco import key
 from likewise.similarity import own_columns, pull, purity, similarities
 from likewise.similarity.adaptive import Target, adaptive_contrast, batch_targets
 from likewise.teachers import Momentum

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from likewise.distributed import gather_with_gradient
 from likewise.encoders import Encoder, heads
-from likewise.methods.checks import at_least, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views, usual
+from likewise.methods.parts.checks import at_least, positive
 from likewise.similarity import similarities
 from likewise.views.pair import two_views
 

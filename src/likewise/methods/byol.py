@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from likewise.encoders import Encoder, heads
-from likewise.methods.checks import at_least, between
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.parts.checks import at_least, between
+from likewise.schedules import momentum_at
 from likewise.similarity import pull, unit
 from likewise.teachers import Momentum
-from likewise.training.schedules import momentum_at
 from likewise.views.pair import two_views
 
 

@@ -12,8 +12,9 @@ from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.memory import Queue
-from likewise.methods.checks import at_least
-from likewise.methods.cmsf_constraints import (
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.parts.checks import at_least
+from likewise.methods.parts.cmsf_constraints import (
     Constraint,
     EarlierView,
     FirstVisit,
@@ -21,8 +22,7 @@ from likewise.methods.cmsf_constraints import (
     SameLabel,
     Unwritten,
 )
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
-from likewise.methods.shift_parts import ShiftSettings, shift_parts
+from likewise.methods.parts.shift import ShiftSettings, shift_parts
 from likewise.similarity import (
     Few,
     Neighbours,
@@ -83,7 +83,7 @@ class CMSF(Method):
 
     C holds, with `2q`, the rows of the pictures that were nearest an epoch ago, under another augmentation; with
     `clusters`, the rows of the same k-means cluster of all teacher vectors of the last epoch; with `labels`, the rows
-    of the same label, which may be noisy (`likewise.methods.cmsf_constraints`). With few labels see `cmsf_semi`.
+    of the same label, which may be noisy (`likewise.methods.parts.cmsf_constraints`). With few labels see `cmsf_semi`.
 
     Order inside a step: teacher moves, both look, the teacher's vectors enter memory and pool FIRST, then neighbours
     and loss. A picture's own vector is a candidate in every form.

@@ -11,11 +11,11 @@ from torch import nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.methods.checks import at_least, between
 from likewise.methods.cmsf import constrained_shift, watched
-from likewise.methods.cmsf_labeller import HeadKind, Labeller
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
-from likewise.methods.shift_parts import ShiftSettings, shift_parts
+from likewise.methods.parts.checks import at_least, between
+from likewise.methods.parts.cmsf_labeller import HeadKind, Labeller
+from likewise.methods.parts.shift import ShiftSettings, shift_parts
 from likewise.similarity import Few, neighbours, outside, unit
 from likewise.teachers import evaluated
 
@@ -31,7 +31,7 @@ class CMSFSemi(Method):
 
     For a picture without a label that counts C is the whole memory, which is plain mean shift; its row in the memory is
     a candidate of such pictures alone. The classifier is taught apart, once or twice an epoch, on a memory of labelled
-    teacher vectors (`likewise.methods.cmsf_labeller`).
+    teacher vectors (`likewise.methods.parts.cmsf_labeller`).
 
     Order inside a step: teacher moves, both look, labels are guessed, the teacher's vectors enter both memories, then
     neighbours and loss.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import distill, purity, unit
 from likewise.teachers import Cached, Momentum, check_pretrained, pretrained
 from likewise.views import weak

@@ -11,15 +11,15 @@ from torch import nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.encoders.crops import MultiCrop, drop_paths
-from likewise.methods.checks import at_least, between, positive
-from likewise.methods.crop_parts import LARGE, CropSettings, crop_views
+from likewise.gradients import clip_each
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.parts.checks import at_least, between, positive
+from likewise.methods.parts.crops import LARGE, CropSettings, crop_views
+from likewise.schedules import linear, rising_momentum
 from likewise.similarity import similarities, unit
 from likewise.similarity.across_views import across_views, entropies
 from likewise.similarity.centring import Centre, centred
 from likewise.teachers import Momentum
-from likewise.training.optimisers import clip_each
-from likewise.training.schedules import linear, rising_momentum
 
 
 def teacher_temperature(settings: DINO.Settings, progress: Progress, steps_per_epoch: int) -> float:

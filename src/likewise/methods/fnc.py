@@ -12,8 +12,8 @@ from torch.nn.functional import pad
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import own_columns, similarities, unit
 from likewise.teachers import Momentum
 from likewise.views.pair import strong_views

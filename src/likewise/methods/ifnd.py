@@ -8,12 +8,12 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from likewise.clusters import Clusters
 from likewise.distributed import gather
 from likewise.encoders import Encoder
-from likewise.methods.checks import at_least, between, positive
+from likewise.memory import Clusters
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
-from likewise.methods.moco_parts import MocoSettings, key, moco_parts
+from likewise.methods.parts.checks import at_least, between, positive
+from likewise.methods.parts.moco import MocoSettings, key, moco_parts
 from likewise.similarity import unit
 from likewise.similarity.false_negatives import Strategy, accept, assign, contrast_without, false_negatives
 from likewise.teachers import evaluated

@@ -11,13 +11,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from likewise.clusters import Clusters
 from likewise.distributed import common, gather, positions
 from likewise.encoders import Encoder
-from likewise.memory import Bank
-from likewise.methods.checks import at_least, between, positive
+from likewise.memory import Bank, Clusters
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
-from likewise.methods.moco_parts import MocoSettings, key, moco_parts
+from likewise.methods.parts.checks import at_least, between, positive
+from likewise.methods.parts.moco import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, similarities, unit
 from likewise.similarity.by_label import Strategy, contrast_across, draw_negatives, draw_positives
 from likewise.teachers import evaluated

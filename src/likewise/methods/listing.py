@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from likewise.methods import find, names
-from likewise.training.run import plain
+from likewise.runs import plain
 
 
 def as_json() -> list[dict[str, Any]]:

@@ -11,9 +11,9 @@ from torch import nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder, build
 from likewise.memory import Queue
-from likewise.methods.checks import at_least, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
-from likewise.methods.moco_parts import MocoSettings, key, moco_parts
+from likewise.methods.parts.checks import at_least, positive
+from likewise.methods.parts.moco import MocoSettings, key, moco_parts
 from likewise.similarity.mutual import mutual_contrast
 from likewise.teachers import Momentum, with_statistics_of
 from likewise.views import strong

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
-from likewise.methods.checks import at_least, positive
 from likewise.methods.mcl import encoders
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
+from likewise.methods.parts.checks import at_least, positive
 from likewise.similarity.mutual import classification, imitation, supervised_mutual_contrast
 from likewise.views import weak
 

@@ -12,14 +12,14 @@ from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.encoders.crops import MultiCrop
 from likewise.errors import InputError
-from likewise.methods.checks import at_least, between, positive
-from likewise.methods.crop_parts import LARGE, CropSettings, crop_views
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.parts.checks import at_least, between, positive
+from likewise.methods.parts.crops import LARGE, CropSettings, crop_views
+from likewise.schedules import cosine, rising_momentum
 from likewise.similarity import similarities, unit
 from likewise.similarity.across_views import across_views, entropies
 from likewise.similarity.assign import mira
 from likewise.teachers import Momentum
-from likewise.training.schedules import cosine, rising_momentum
 
 
 class MIRA(Method):

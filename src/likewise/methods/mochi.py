@@ -11,9 +11,9 @@ from torch.nn.functional import normalize
 
 from likewise.distributed import common, gather, positions, world
 from likewise.encoders import Encoder
-from likewise.methods.checks import at_least, between
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
-from likewise.methods.moco_parts import MocoSettings, key, moco_parts
+from likewise.methods.parts.checks import at_least, between
+from likewise.methods.parts.moco import MocoSettings, key, moco_parts
 from likewise.similarity import neighbours, read, unit
 from likewise.teachers import evaluated
 

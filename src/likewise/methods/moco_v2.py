@@ -11,7 +11,7 @@ from torch import nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
-from likewise.methods.moco_parts import MocoSettings, moco_parts, pairs
+from likewise.methods.parts.moco import MocoSettings, moco_parts, pairs
 from likewise.similarity import contrast
 from likewise.teachers import evaluated
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
-from likewise.methods.shift_parts import ShiftSettings, shift_parts
+from likewise.methods.parts.shift import ShiftSettings, shift_parts
 from likewise.similarity import neighbours, pull, purity, unit
 from likewise.teachers import evaluated
 

@@ -9,16 +9,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from likewise.clusters import Clusters
 from likewise.distributed import common, gather, gather_with_gradient, positions, shuffled
 from likewise.encoders import Encoder, heads
-from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, positive
+from likewise.memory import LABEL, Clusters, Queue
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.parts.checks import at_least, between, positive
+from likewise.schedules import momentum_at
 from likewise.similarity import unit
 from likewise.similarity.scattering import align, prototypes, scatter
 from likewise.teachers import Momentum
-from likewise.training.schedules import momentum_at
 from likewise.views import strong
 
 

@@ -12,11 +12,11 @@ from likewise.distributed import gather, shuffled
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.parts.checks import at_least, between, positive
+from likewise.schedules import momentum_at
 from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
-from likewise.training.schedules import momentum_at
 from likewise.views.crops import five_crops
 from likewise.views.pair import PairPolicy, teacher_student
 

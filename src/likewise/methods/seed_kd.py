@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
+from likewise.methods.parts.checks import at_least, positive
 from likewise.similarity import Distillation, distill, purity, unit
 from likewise.teachers import check_pretrained, pretrained
 from likewise.views import multi_crop, strong

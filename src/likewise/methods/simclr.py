@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from likewise.encoders import Encoder, heads
-from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
+from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import nt_xent
 from likewise.views.pair import two_views
 

@@ -13,9 +13,9 @@ from likewise.distributed import gather, rank, world
 from likewise.encoders import Encoder, heads
 from likewise.encoders.crops import MultiCrop
 from likewise.memory import Queue
-from likewise.methods.checks import at_least, between, positive
-from likewise.methods.crop_parts import LARGE, CropSettings, sides
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.parts.checks import at_least, between, positive
+from likewise.methods.parts.crops import LARGE, CropSettings, sides
 from likewise.similarity import similarities, unit
 from likewise.similarity.across_views import across_views, entropies
 from likewise.similarity.assign import Gather, sinkhorn

@@ -12,11 +12,11 @@ from torch.nn import functional
 from likewise.distributed import common, gather, positions
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
-from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.parts.checks import at_least, between, positive
+from likewise.schedules import rising_momentum
 from likewise.similarity import own_columns, similarities, unit
 from likewise.teachers import Momentum
-from likewise.training.schedules import rising_momentum
 from likewise.views.pair import two_views
 
 Negatives = Literal["band", "median", "all"]

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder
-from likewise.methods.checks import at_least, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
-from likewise.methods.moco_parts import MocoSettings, moco_parts, pairs
+from likewise.methods.parts.checks import at_least, positive
+from likewise.methods.parts.moco import MocoSettings, moco_parts, pairs
 from likewise.similarity import contrast, own_columns, similarities, unit
 from likewise.teachers import evaluated
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from likewise.training.run import RunDirectory
+from likewise.runs import RunDirectory
 
 PARTS = ("data", "views", "model")
 """What the time of a step is spent on."""

@@ -10,12 +10,12 @@ from torch import Tensor
 from likewise.data import Images
 from likewise.data.source import spread
 from likewise.errors import InputError
+from likewise.files import write_aside
 from likewise.report import map2d, neighbours, sections
 from likewise.report.document import document
 from likewise.report.facts import Facts
 from likewise.report.markup import section, tag
 from likewise.report.mistakes import Judged, mistakes
-from likewise.training.files import write_aside
 
 PICTURED = 1500
 """Pictures that the map and the neighbours are made of at most."""

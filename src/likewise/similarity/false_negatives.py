@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from likewise.clusters import NONE
+from likewise.similarity.kmeans import NONE
 from likewise.similarity.losses import contrast
 from likewise.similarity.read import read, similarities, unit
 

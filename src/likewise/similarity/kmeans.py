@@ -18,6 +18,8 @@ from torch import Tensor
 from likewise.errors import InputError, unknown
 
 Metric = Literal["cosine", "euclidean"]
+NONE = -1
+"""The label of what belongs to no cluster."""
 _TILE = 1 << 20
 """Distances (points x clusters) held at a time."""
 

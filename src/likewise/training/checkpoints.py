@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError, LikewiseError
-from likewise.training.files import ASIDE, write_aside
+from likewise.files import ASIDE, write_aside
 
 State = dict[str, Any]
 """`method`, `optimizer`, `precision` (state dicts, the last with the scale of float16), `progress` (plain numbers)."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from likewise.errors import InputError, unknown
-from likewise.training.files import write_aside
-from likewise.training.run import plain
+from likewise.files import write_aside
+from likewise.runs import plain
 
 PROJECT = "likewise"
 IDENTITIES = "loggers.json"

@@ -22,19 +22,19 @@ from torch import Tensor
 from likewise.data import LoadedBatch, Loader
 from likewise.errors import TrainingStopped
 from likewise.methods.method import Batch, Method, Progress, Terms
-from likewise.training import checkpoints, schedules
+from likewise.runs import RunDirectory
+from likewise.training import checkpoints, scheduled
 from likewise.training.health import FiniteGuard, Health, Report
 from likewise.training.loggers import Logger
 from likewise.training.optimisers import set_decay, set_rate
 from likewise.training.progress import ProgressDisplay, Stopwatch
 from likewise.training.refresh import refresh
 from likewise.training.resolve import Plan
-from likewise.training.run import RunDirectory
 from likewise.training.seeding import seed_step
 from likewise.views import make_views
 
 if TYPE_CHECKING:
-    from likewise.evaluation.online import OnlineProbe
+    from likewise.training.online import OnlineProbe
 
 LOGGED_POINTS = 500
 """About how many lines of metrics a run of known length leaves; never more often than every tenth step."""
@@ -236,10 +236,10 @@ class Loop:
         """One update of the weights."""
         progress, parts = self.clock.progress(), self.plan.accumulate
         seed_step(self.plan.seed, progress.step, self.fabric.global_rank)
-        set_rate(self.optimizer.optimizer, schedules.learning_rate(self.plan.optimisation, progress, self.plan.epochs))
-        set_decay(self.optimizer.optimizer, schedules.weight_decay(self.plan.optimisation, progress))
+        set_rate(self.optimizer.optimizer, scheduled.learning_rate(self.plan.optimisation, progress, self.plan.epochs))
+        set_decay(self.optimizer.optimizer, scheduled.weight_decay(self.plan.optimisation, progress))
         self.method.before_step(progress)
-        policies = schedules.views_at(self.method.views, self.plan.optimisation, progress, flip=self.plan.flip)
+        policies = scheduled.views_at(self.method.views, self.plan.optimisation, progress, flip=self.plan.flip)
         for number in range(parts):
             self.watch.enter("views")
             share = slice(number, None, parts)  # strided, like the shares of processes

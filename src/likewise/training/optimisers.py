@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, cast, get_args
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
 from likewise.errors import InputError, unknown
+from likewise.gradients import by_kind, norms
 from likewise.methods.method import Optimisation, UpdateRule
 from likewise.training.momentum import MomentumOptimizer
 from likewise.training.muon import Muon
@@ -76,20 +76,12 @@ class LARS(MomentumOptimizer):
     def update(self, group: dict[str, Any], weights: list[Tensor]) -> None:
         """Move tensors by their scaled gradients, those of one device and type at a time."""
         form = _FORMS[cast("LarsForm", group["form"])]
-        for alike in _alike(weights):
+        for alike in by_kind(weights):
             gradients = _scaled_gradients(group, form, alike)
             buffers = self.momenta(alike)
             torch._foreach_mul_(buffers, group["momentum"])
             torch._foreach_add_(buffers, gradients, alpha=group["lr"] if form.rate_inside else 1.0)
             torch._foreach_add_(alike, buffers, alpha=-1.0 if form.rate_inside else -group["lr"])
-
-
-def _alike(weights: list[Tensor]) -> list[list[Tensor]]:
-    """Tensors by device and type, so that each list can be handled by fused kernels."""
-    lists: dict[tuple[torch.device, torch.dtype], list[Tensor]] = defaultdict(list)
-    for weight in weights:
-        lists[weight.device, weight.dtype].append(weight)
-    return list(lists.values())
 
 
 def _scaled_gradients(group: Mapping[str, Any], form: _Form, weights: list[Tensor]) -> list[Tensor]:
@@ -99,24 +91,18 @@ def _scaled_gradients(group: Mapping[str, Any], form: _Form, weights: list[Tenso
     decayed = list(torch._foreach_add(raw, weights, alpha=decay)) if decay else raw
     if not group["adapt"]:
         return decayed
-    w_N = _norms(weights)
+    w_N = norms(weights)
     if form.decay_in_norm:
-        g_N = _norms(decayed)
+        g_N = norms(decayed)
         usable_N = (w_N > 0) & (g_N > 0)
         return _times(decayed, torch.where(usable_N, trust * w_N / g_N, 1.0))
-    g_N = _norms(raw)
+    g_N = norms(raw)
     usable_N = (w_N > 0) & (g_N > 0)
     scaled = _times(decayed, torch.where(usable_N, trust * w_N / (g_N + decay * w_N + group["eps"]), 1.0))
     if not decay:
         return scaled
     # Where a norm is 0 the gradient goes in bare. `torch.where` asks on the device; an `if` would wait for it.
     return [torch.where(ok, new, bare) for ok, new, bare in zip(usable_N.unbind(), scaled, raw, strict=True)]
-
-
-def _norms(tensors: list[Tensor]) -> Tensor:
-    """(N,) Euclidean norms in float32 or better."""
-    wide = torch.promote_types(tensors[0].dtype, torch.float32)
-    return torch.stack(torch._foreach_norm([tensor.to(wide) for tensor in tensors], 2))
 
 
 def _times(tensors: list[Tensor], factor_N: Tensor) -> list[Tensor]:
@@ -200,16 +186,3 @@ def set_decay(optimiser: Optimizer, weight_decay: float) -> None:
     for group in optimiser.param_groups:
         if group.get("decay_scheduled", False):
             group["weight_decay"] = weight_decay
-
-
-@torch.no_grad()
-def clip_each(parameters: Iterable[Tensor], limit: float) -> None:
-    """Scale every gradient that is longer than `limit` down to it, each tensor for itself (DINO, arXiv 2104.14294).
-
-    Unlike clipping by the norm of all gradients together, one layer's outlier leaves the others as they are.
-    """
-    given = [parameter for parameter in parameters if parameter.grad is not None]
-    for alike in _alike(given):
-        gradients = [cast("Tensor", parameter.grad) for parameter in alike]
-        factor_N = (limit / (_norms(gradients) + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, list(factor_N.to(gradients[0].dtype).unbind()))

@@ -10,8 +10,8 @@ from likewise import methods
 from likewise.encoders import EncoderSpec
 from likewise.errors import InputError
 from likewise.methods.method import Optimisation
+from likewise.runs import RunDirectory, plain
 from likewise.training.resolve import Choice, Plan
-from likewise.training.run import RunDirectory, plain
 
 
 def record(plan: Plan) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from likewise.data.subsets import Drawn, part_of
 from likewise.encoders import Encoder, build, norms
 from likewise.errors import InputError, TrainingStopped, unknown
 from likewise.methods.method import Facts, Method
+from likewise.runs import Ending, RunDirectory, command_line, default_name
 from likewise.training import checkpoints, optimisers
 from likewise.training.health import Health
 from likewise.training.loggers import open_loggers
@@ -49,12 +50,11 @@ from likewise.training.resolve import (
     resolve,
 )
 from likewise.training.resume import check_same, plan_of, record
-from likewise.training.run import Ending, RunDirectory, command_line, default_name
 from likewise.training.seeding import derived_seed
 from likewise.training.statistics import channel_statistics
 
 if TYPE_CHECKING:
-    from likewise.evaluation.online import OnlineProbe
+    from likewise.training.online import OnlineProbe
 
 PICTURED = 1500
 """Pictures that the report's neighbours and map are made of."""
@@ -313,7 +313,7 @@ def online_probe(session: Session, plan: Plan, method: Method, images: Images, r
     """What scores the student meanwhile, or None where nobody wants it or no label is known."""
     if not session.online_probe or images.labels is None:
         return None
-    from likewise.evaluation.online import OnlineProbe
+    from likewise.training.online import OnlineProbe
 
     return OnlineProbe(
         cast("Encoder", method.encoders()["student"]),

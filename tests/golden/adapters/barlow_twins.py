@@ -10,7 +10,7 @@ from adapters import Vectors, same
 from likewise.encoders import EncoderSpec, build
 from likewise.methods.barlow_twins import BarlowTwins, cross_correlation, reduce_redundancy
 from likewise.methods.method import Facts, Progress
-from likewise.training import optimisers, schedules
+from likewise.training import optimisers, scheduled
 
 
 def check_loss(v: Vectors) -> None:
@@ -68,7 +68,7 @@ def check_schedule(v: Vectors) -> None:
     optimiser = optimisers.build(method.parameter_groups(), recipe)
     rates = []
     for step in range(steps):
-        rate = schedules.learning_rate(recipe, Progress(step, step / steps, 0), epochs)
+        rate = scheduled.learning_rate(recipe, Progress(step, step / steps, 0), epochs)
         optimisers.set_rate(optimiser, rate)
         rates.append([group["lr"] for group in optimiser.param_groups])
     same(torch.tensor(rates, dtype=torch.float64), v["schedule_lr"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from adapters import Vectors, same
+from likewise import schedules
 from likewise.similarity import pull, unit
-from likewise.training import schedules
 
 
 def check_asymmetric(v: Vectors) -> None:

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from adapters import Vectors, same
+from likewise import schedules
 from likewise.encoders import heads
+from likewise.gradients import clip_each
 from likewise.methods.dino import DINO, teacher_temperature
 from likewise.methods.method import Progress
 from likewise.similarity import similarities, unit
 from likewise.similarity.across_views import across_views
 from likewise.similarity.centring import Centre, centred
-from likewise.training import schedules
-from likewise.training.optimisers import clip_each
 
 TOLERANCE = 1e-8
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from adapters import Vectors, same
+from likewise import schedules
 from likewise.encoders import heads
 from likewise.memory import LABEL, Queue
 from likewise.methods.isd import ISD
 from likewise.methods.method import Batch, Facts, Progress
 from likewise.similarity import distill, purity, similarities, unit
-from likewise.training import schedules
 from likewise.views import View
 
 

@@ -6,9 +6,8 @@ import torch
 
 from adapters import Vectors, same
 from likewise.encoders.norms import SplitBatchNorm2d
-from likewise.evaluation import knn
 from likewise.memory import Queue
-from likewise.similarity import contrast, similarities, unit
+from likewise.similarity import contrast, knn, similarities, unit
 
 
 def check_loss(v: Vectors) -> None:

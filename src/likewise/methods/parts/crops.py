@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from likewise.encoders import Encoder
 from likewise.encoders.crops import small_side
-from likewise.methods.checks import at_least, between
 from likewise.methods.method import Facts
+from likewise.methods.parts.checks import at_least, between
 from likewise.views import ViewPolicy
 from likewise.views.crops import unequal_crops
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from likewise.distributed import shuffled
 from likewise.encoders import Encoder, heads, norms
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Facts, Views
+from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import unit
 from likewise.teachers import Momentum
 from likewise.views import ViewPolicy

@@ -6,21 +6,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-from likewise.errors import unknown
-
-if TYPE_CHECKING:
-    from likewise.methods.method import Optimisation, Progress
-    from likewise.views import ViewPolicy
-
-SCHEDULES = ("constant", "cosine", "cosine_epoch", "step")
-
-LAST_SIZE = 0.8
-"""Share of the budget after which views that grow have their last side."""
-
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 """Slack when a fraction is compared with a milestone: 14 of 20 epochs is 0.7 however it was divided."""
 
 
@@ -48,7 +37,7 @@ def cosine_by_epoch(base: float, epoch: int, epochs: float, final: float = 0.0) 
 
 def step(base: float, fraction: float, milestones: Sequence[float], factor: float) -> float:
     """`base` times `factor` for each milestone that `fraction` has reached."""
-    return float(base * factor ** sum(_clamp(fraction) >= milestone - _ROUNDING for milestone in milestones))
+    return float(base * factor ** sum(_clamp(fraction) >= milestone - ROUNDING for milestone in milestones))
 
 
 def warmup_cosine(
@@ -76,56 +65,6 @@ def rising_momentum(initial: float, fraction: float) -> float:
 def momentum_at(initial: float, schedule: Literal["constant", "cosine"], fraction: float) -> float:
     """A teacher's momentum that stays as it is, or rises to 1 along the cosine of `rising_momentum`."""
     return rising_momentum(initial, fraction) if schedule == "cosine" else initial
-
-
-def learning_rate(optimisation: Optimisation, progress: Progress, epochs: float | None) -> float:
-    """The learning rate of the step that `progress` stands before.
-
-    `epochs` is the budget in passes over the data, None where the budget is time. `cosine_epoch` needs the number of
-    epochs to know what one epoch is; with a time budget it follows the fraction at every step instead, which is the
-    same curve without the stairs. A warm-up rises at every step under all schedules. Raises `InputError` for a
-    schedule that does not exist.
-    """
-    base, warmup, fraction = optimisation.learning_rate, optimisation.warmup, progress.fraction
-    final = base * optimisation.final
-    if optimisation.schedule not in SCHEDULES:
-        raise unknown("schedule", optimisation.schedule, SCHEDULES)
-    if fraction < warmup:
-        return linear(base * optimisation.warmup_from, base, fraction / warmup)
-    if optimisation.schedule == "cosine":
-        return warmup_cosine(base, fraction, warmup, final=final)
-    if optimisation.schedule == "cosine_epoch":
-        began = fraction if epochs is None else max(progress.epoch / epochs, warmup)
-        return warmup_cosine(base, began, warmup, final=final)
-    if optimisation.schedule == "step":
-        return step(base, fraction, optimisation.milestones, optimisation.step_factor)
-    return base
-
-
-def view_share(optimisation: Optimisation, progress: Progress) -> float:
-    """Side of the views, as a share of the encoder's input, in the step that `progress` stands before.
-
-    `first_size` for the first half of the budget, half way to `last_size` until `LAST_SIZE` of it, then `last_size`.
-    Progressive resizing as in EfficientNetV2 (Tan, Le, ICML 2021, arXiv 2104.00298).
-    """
-    first, last, fraction = optimisation.first_size, optimisation.last_size, progress.fraction
-    if fraction >= LAST_SIZE - _ROUNDING:
-        return last
-    return first if fraction < 0.5 - _ROUNDING else (first + last) / 2
-
-
-def views_at(
-    views: Mapping[str, ViewPolicy], optimisation: Optimisation, progress: Progress, *, flip: bool = True
-) -> dict[str, ViewPolicy]:
-    """What the views of a method look like in that step: as large as the schedule has it, and mirrored or not."""
-    share = view_share(optimisation, progress)
-    return {role: (policy if flip else policy.upright()).shrunk(share) for role, policy in views.items()}
-
-
-def weight_decay(optimisation: Optimisation, progress: Progress) -> float:
-    """The weight decay of the step that `progress` stands before (DINO, arXiv 2104.14294, section 3.2)."""
-    start, end = optimisation.weight_decay, optimisation.final_weight_decay
-    return start if end is None else cosine(start, progress.fraction, end)
 
 
 def tabulated_cosine(

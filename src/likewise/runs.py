@@ -23,9 +23,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
-import likewise
+from likewise._version import __version__
 from likewise.errors import InputError, unknown
-from likewise.training.files import write_aside
+from likewise.files import write_aside
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +55,7 @@ def default_name(data_name: str, method: str, encoder: str) -> str:
 
 def versions() -> dict[str, str]:
     """This package, Python, the platform, and the packages that numbers depend on."""
-    found = {"likewise": likewise.__version__, "python": platform.python_version(), "platform": platform.platform()}
+    found = {"likewise": __version__, "python": platform.python_version(), "platform": platform.platform()}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
@@ -206,9 +206,7 @@ class RunDirectory:
         begun = {"started": before.get("started", _now()), "command": before.get("command", command)}
         if "started" in before:
             begun["resumed"] = [*before.get("resumed", []), {"at": _now(), "command": command}]
-        self.write(
-            likewise=likewise.__version__, status="running", **begun, versions=versions(), finished=None, **fields
-        )
+        self.write(likewise=__version__, status="running", **begun, versions=versions(), finished=None, **fields)
 
     def end(self, status: Ending, *, minutes: float, **fields: Any) -> None:
         """The run is over: `finished` its budget, `interrupted` from outside, or `stopped` by itself.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.evaluation.nearest import neighbours
 from likewise.similarity import Neighbours
+from likewise.similarity.nearest import neighbours
 
 
 def majority(found: Neighbours, labels_N: Tensor, k: int) -> Tensor:

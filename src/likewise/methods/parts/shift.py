@@ -9,8 +9,8 @@ from torch import nn
 
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.checks import at_least, between
 from likewise.methods.method import Facts
+from likewise.methods.parts.checks import at_least, between
 from likewise.teachers import Momentum
 from likewise.views import ViewPolicy
 from likewise.views.pair import PairPolicy, teacher_student

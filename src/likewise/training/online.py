@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from likewise.data import Images
 from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.evaluation import knn
 from likewise.evaluation.features import Precision, extract
-from likewise.evaluation.nearest import neighbours
 from likewise.evaluation.rows import stratified
-from likewise.similarity import Neighbours
+from likewise.similarity import Neighbours, knn
+from likewise.similarity.nearest import neighbours
 
 SHARE = 0.015
 """Of the time of training that is planned for it."""

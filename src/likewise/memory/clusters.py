@@ -9,10 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.errors import InputError
-from likewise.similarity.kmeans import Metric, kmeans
-
-NONE = -1
-"""The label of a picture that belongs to no cluster."""
+from likewise.similarity.kmeans import NONE, Metric, kmeans
 
 
 class Clusters(nn.Module):
