@@ -47,10 +47,13 @@ def rank(
     is_same: bool = False,
     query_cameras_Q: Tensor | None = None,
     gallery_cameras_N: Tensor | None = None,
+    top: int | None = None,
 ) -> Ranked:
     """Sort the gallery for each query by cosine similarity, nearest first, equal ones in the order of the gallery.
 
-    `is_same`: the gallery is the queries, and each leaves itself out. Raises InputError for features that are not
+    `is_same`: the gallery is the queries, and each leaves itself out. With `top` average precision looks at the first
+    `top` places alone and divides by the smaller of `top` and the number of matches (mAP@K of landmark retrieval).
+    Raises InputError for features that are not
     finite, for cameras of only one side, and where no query has anything to find.
     """
     check_features("query", query_QF)
@@ -77,7 +80,10 @@ def rank(
         left_out += int((possible_B == 0).sum())
         place_N = torch.arange(1, hits_BN.shape[1] + 1, device=hits_BN.device, dtype=torch.float64)
         at_hits_BN = hits_BN.cumsum(1).div(place_N).mul_(hits_BN)
-        precision.append(at_hits_BN.sum(1) / hits_BN.sum(1))
+        counted_B = hits_BN.sum(1)
+        if top is not None:
+            at_hits_BN, counted_B = at_hits_BN[:, :top], counted_B.clamp(max=top)
+        precision.append(at_hits_BN.sum(1) / counted_B)
         first.append(hits_BN.int().argmax(1) + 1)
     found = Ranked(torch.cat(precision), torch.cat(first), left_out)
     if not len(found.first_Q):
