@@ -54,13 +54,15 @@ def kmeans(
     tolerance: float = 1e-4,
     seed: int = 0,
     start: Tensor | None = None,
+    restart: bool = True,
 ) -> KMeans:
     """Cluster the points (N, D), from `start` (K, D) if given and from a k-means++ draw of `seed` otherwise.
 
     Stops when the centroids' summed squared step is at most `tolerance` times the mean squared norm of the centred
     points (at most `tolerance` for the cosine metric), or after `iterations`. Each cluster that has lost all its
     points restarts at the point farthest from all centroids, one after the other; where there are fewer distinct
-    points than clusters the surplus clusters stay empty. Points of length 0 have no direction, and for the cosine
+    points than clusters the surplus clusters stay empty. Without `restart` empty clusters stay empty where they are
+    (plain Lloyd iterations, as USL uses). Points of length 0 have no direction, and for the cosine
     metric form one of their own. The result depends on the points, the settings and the device alone. Works in float64
     for float64 points and in float32 for others.
 
@@ -78,7 +80,7 @@ def kmeans(
     centroids = _drawn(x_ND, clusters, seed) if start is None else _like(x_ND, start, clusters, metric, origin_1D)
     for _ in range(iterations):
         seen = _assign(x_ND, centroids)
-        moved, restarted = _moved(x_ND, centroids, seen, metric, same)
+        moved, restarted = _moved(x_ND, centroids, seen, metric, same, restart=restart)
         step = float((moved - centroids).square().sum())
         centroids = moved
         if not restarted and step <= tolerance * size:
@@ -176,14 +178,16 @@ def _assign(x_ND: Tensor, centroids_KD: Tensor) -> _Pass:
     return _Pass(assignment_N, sums, counts)
 
 
-def _moved(x_ND: Tensor, centroids_KD: Tensor, seen: _Pass, metric: Metric, same: float) -> tuple[Tensor, bool]:
+def _moved(
+    x_ND: Tensor, centroids_KD: Tensor, seen: _Pass, metric: Metric, same: float, *, restart: bool
+) -> tuple[Tensor, bool]:
     """The means of the clusters, empty ones restarted at far points; and whether any was restarted."""
     moved_KD = seen.sums / seen.counts[:, None].clamp(min=1)
     if metric == "cosine":
         moved_KD = F.normalize(moved_KD, dim=1)
     empty = (seen.counts == 0).nonzero().flatten().tolist()
     moved_KD[empty] = centroids_KD[empty]
-    if not empty:
+    if not (empty and restart):
         return moved_KD, False
     near_N, restarted = _to_own(x_ND, centroids_KD, seen.assignment), False
     for cluster in empty:

@@ -1,0 +1,1 @@
+"""Which images to have labelled before any label exists."""
