@@ -42,11 +42,8 @@ def check_picks(v: Vectors) -> None:
 
 
 def check_global_loss(v: Vectors) -> None:
-    forms: tuple[tuple[Literal["balanced", "batch"], str], ...] = (
-        ("balanced", "global"),
-        ("batch", "global_batchmean"),
-    )
-    for mean, key in forms:
+    forms: dict[str, Literal["weights", "batch"]] = {"global": "weights", "global_batchmean": "batch"}
+    for key, mean in forms.items():
         strong = v.leaf("global_strong")
         loss = confident(v["global_weak"], strong, v.number("global_threshold"), mean=mean)
         same(loss, v[f"{key}_loss"], 1e-6)
