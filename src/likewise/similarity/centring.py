@@ -31,3 +31,13 @@ class Centre(nn.Module):
 def centred(teacher_GBK: Tensor, centre_1K: Tensor, temperature: float) -> Tensor:
     """softmax((t - c) / temperature), (G, B, K): the centre keeps it from one prototype, a low temperature from all."""
     return ((teacher_GBK.detach() - centre_1K) / temperature).softmax(2)
+
+
+@torch.no_grad()
+def recentred(teacher_BC: Tensor, centre_1C: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
+    """Teacher logits less the centre, and the new centre, which follows the ALREADY centred logits.
+
+    Dynamic Distillation's form (arXiv 2106.07807, published code); DINO's `Centre` follows the raw ones.
+    """
+    less_BC = teacher_BC - centre_1C
+    return less_BC, momentum * centre_1C + (1.0 - momentum) * less_BC.mean(0, keepdim=True)
