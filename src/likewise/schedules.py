@@ -83,3 +83,8 @@ def tabulated_cosine(
 def clipped_ramp(fraction: float) -> float:
     """min(1, .75 (1 - cos(pi fraction))): .75 in the middle, 1 from about 61 % on (arXiv 2106.07807)."""
     return min(1.0, 0.75 * (1.0 - math.cos(math.pi * _clamp(fraction))))
+
+
+def young_momentum(updates: int, momentum: float) -> float:
+    """min(m, (1 + n) / (10 + n)) at update n, from 1: a teacher that follows closely at first (OTTER, 2112.09445)."""
+    return min(momentum, (1 + updates) / (10 + updates))

@@ -38,7 +38,8 @@ class Queue(nn.Module):
     `noise="columns"` reproduces the official ResNet-18 code of ISD, which normalises the noise along the other axis;
     `noise="uniform"` is that of CompRess, uniform within 1/sqrt(D/3) and so of about unit norm.
     Columns are read as `queue.column("label")`. A batch that reaches past the end goes on at the beginning; with
-    `end="slide"` it is written over the last rows instead, as the cache of labelled pictures of CMSF does.
+    `end="slide"` it is written over the last rows instead, as the cache of labelled pictures of CMSF does, and with
+    `end="cut"` what reaches past the end is dropped and the next batch begins at the front, as t-ReX's memory does.
     """
 
     rows: Tensor
@@ -52,7 +53,7 @@ class Queue(nn.Module):
         *,
         columns: Mapping[str, Column] | None = None,
         noise: Literal["rows", "columns", "uniform"] = "rows",
-        end: Literal["wrap", "slide"] = "wrap",
+        end: Literal["wrap", "slide", "cut"] = "wrap",
     ) -> None:
         super().__init__()
         if size < 1:
@@ -81,6 +82,9 @@ class Queue(nn.Module):
 
         Columns that are not given, or given as None, get their fill value back in the written rows.
         """
+        if self.end == "cut":
+            self._push_cut(rows_BD, columns)
+            return
         batch = len(rows_BD)
         kept = min(batch, self.size)
         # Slots are computed on the device: reading the position back would stall an accelerator at every step.
@@ -91,10 +95,29 @@ class Queue(nn.Module):
         self.rows.index_copy_(0, slots, rows_BD[batch - kept :].to(self.rows.dtype))
         for name in self.columns:
             self._write_column(name, slots, columns.pop(name, None))
-        if columns:
-            raise InputError(f"queue has no column {', '.join(columns)}: it has {', '.join(self.columns) or 'none'}")
+        self._check_all_taken(columns)
         self.position.copy_((first + kept) % self.size)
         self.filled.add_(batch).clamp_(max=self.size)
+
+    def _push_cut(self, rows_BD: Tensor, columns: dict[str, Tensor | None]) -> None:
+        """Write what fits before the end. How much that is only the device knows, so every row asks for its source."""
+        batch = len(rows_BD)
+        source_K = torch.arange(self.size, device=self.rows.device) - self.position
+        written_K = (source_K >= 0) & (source_K < batch)
+        source_K = source_K.clamp(0, batch - 1)
+        self.rows.copy_(torch.where(written_K.unsqueeze(1), rows_BD[source_K].to(self.rows.dtype), self.rows))
+        for name, column in self.columns.items():
+            values, kept = columns.pop(name, None), self.column(name)
+            new = torch.full_like(kept, column.fill) if values is None else values[source_K].to(kept.dtype)
+            kept.copy_(torch.where(written_K.view(-1, *[1] * (kept.ndim - 1)), new, kept))
+        self._check_all_taken(columns)
+        end = self.position + batch
+        self.filled.copy_(torch.maximum(self.filled, end.clamp(max=self.size)))
+        self.position.copy_(torch.where(end >= self.size, 0, end))
+
+    def _check_all_taken(self, columns: Mapping[str, Tensor | None]) -> None:
+        if columns:
+            raise InputError(f"queue has no column {', '.join(columns)}: it has {', '.join(self.columns) or 'none'}")
 
     def _write_column(self, name: str, slots: Tensor, values: Tensor | None) -> None:
         column = self.column(name)

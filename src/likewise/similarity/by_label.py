@@ -116,3 +116,13 @@ def contrast_across(
     if counted_Bn is not None:
         negative_Bn = negative_Bn.masked_fill(~counted_Bn, -torch.inf)
     return (torch.cat([positive_B.unsqueeze(1), negative_Bn], 1).logsumexp(1) - positive_B).mean()
+
+
+@torch.no_grad()
+def class_prototypes(rows_KD: Tensor, labels_K: Tensor, classes: int) -> Tensor:
+    """(C, D) unit sums of the rows of each class as they are, longer rows weighing more; zero for an absent class.
+
+    The online class means of t-ReX (arXiv 2206.15369, eq. 2). Rows labelled -1 belong to none.
+    """
+    member_CK = labels_K == torch.arange(classes, device=labels_K.device).unsqueeze(1)
+    return torch.nn.functional.normalize(member_CK.to(rows_KD.dtype) @ rows_KD, dim=1)
