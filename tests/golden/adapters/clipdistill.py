@@ -54,7 +54,7 @@ def check_soft_targets(v: Vectors) -> None:
 
 
 def check_transport(v: Vectors) -> None:
-    plan = transported(v["sinkhorn_cost"], v.number("sinkhorn_lambda"), v.number("sinkhorn_iterations"))
+    plan = transported(-v["sinkhorn_cost"], v.number("sinkhorn_lambda"), v.number("sinkhorn_iterations"))
     before_rows = v["sinkhorn_plan"]  # columns came last: the published function leaves it to its caller to scale rows
     same(plan, before_rows / before_rows.sum(1, keepdim=True))
 
