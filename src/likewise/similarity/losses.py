@@ -76,17 +76,29 @@ def distill(
 
 
 def contrast(
-    query_BD: Tensor, key_BD: Tensor, memory_KD: Tensor, temperature: float, *, exclude: Exclude | None = None
+    query_BD: Tensor,
+    key_BD: Tensor,
+    memory_KD: Tensor,
+    temperature: float,
+    *,
+    exclude: Exclude | None = None,
+    own_negative_BD: Tensor | None = None,
+    with_own_B: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE with one positive and a memory of negatives (MoCo, arXiv 1911.05722, eq. 1), mean over the batch.
 
-    L = -log( exp(q.k/T) / (exp(q.k/T) + sum_j exp(q.M_j/T)) ): the read of the memory and one more logit. No gradient
-    goes to the key or the memory.
+    L = -log( exp(q.k/T) / (exp(q.k/T) + sum_j exp(q.M_j/T)) ): the read of the memory and one more logit. With
+    `own_negative_BD` each query has one negative more that nobody else sees, where `with_own_B` (B,) says so. No
+    gradient goes to the key, the memory or that negative.
     """
     q_BD = unit(query_BD)
     positive_B = (q_BD * unit(key_BD).detach()).sum(1) / temperature
-    negatives = read(q_BD, memory_KD, temperature, exclude=exclude)
-    return (torch.logaddexp(positive_B, negatives.log_sum_exp) - positive_B).mean()
+    negative_B = read(q_BD, memory_KD, temperature, exclude=exclude).log_sum_exp
+    if own_negative_BD is not None:
+        own_B = (q_BD * unit(own_negative_BD).detach()).sum(1) / temperature
+        own_B = own_B if with_own_B is None else own_B.masked_fill(~with_own_B, -torch.inf)
+        negative_B = torch.logaddexp(negative_B, own_B)
+    return (torch.logaddexp(positive_B, negative_B) - positive_B).mean()
 
 
 def pull(student_BD: Tensor, target_BD: Tensor) -> Tensor:
