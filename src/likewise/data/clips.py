@@ -1,0 +1,62 @@
+"""Which frames of a video a clip holds, and how far apart two clips of one video lie (CVRL, arXiv 2008.03800, 3.2).
+
+Randomness is uniform numbers passed in. Shapes: C clips, F frames of a clip.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.errors import unknown
+
+Law = Literal["decreasing", "uniform", "increasing", "none"]
+
+
+def span(length: int, frames: int, stride: int) -> int:
+    """Places that a clip of `frames` every `stride` can begin at; the whole video where it is shorter than a clip."""
+    covered = (frames - 1) * stride
+    return length - covered if length > covered else length
+
+
+def gap(places: int, uniform: float, law: Law = "decreasing") -> int:
+    """Frames between the starts of two clips, 0 to `places` - 1, from a number in [0, 1).
+
+    decreasing: density 2/M (1 - d/M), M = `places`, so that clips far apart are rarer; increasing: 2 d / M^2; uniform;
+    none: always 0. Raises InputError for other laws.
+    """
+    if law == "decreasing":
+        share = 1.0 - math.sqrt(1.0 - uniform)
+    elif law == "increasing":
+        share = math.sqrt(uniform)
+    elif law == "uniform":
+        share = uniform
+    elif law == "none":
+        share = 0.0
+    else:
+        raise unknown("law of the gap between clips", law, get_args(Law))
+    return min(int(places * share), places - 1)
+
+
+def pair_starts(
+    length: int, frames: int, stride: int, uniform_3: NDArray[np.float64], law: Law = "decreasing"
+) -> tuple[int, int]:
+    """First frames of two clips of one video, in random order, from three numbers in [0, 1): gap, place, order.
+
+    In a video shorter than a clip both starts are drawn independently, the third number being the second start.
+    """
+    of_gap, of_place, of_order = uniform_3.tolist()
+    if length <= (frames - 1) * stride:
+        return int(of_place * length), int(of_order * length)
+    places = span(length, frames, stride)
+    apart = gap(places, of_gap, law)
+    first = int(of_place * (places - apart))
+    return (first, first + apart) if of_order < 0.5 else (first + apart, first)
+
+
+def frame_numbers(starts_C: NDArray[np.int64], frames: int, stride: int, length: int) -> NDArray[np.int64]:
+    """(C, F) frames of clips that begin at `starts_C`; a video that ends too early is repeated from its first frame."""
+    return (starts_C[:, None] + stride * np.arange(frames)) % length
