@@ -62,6 +62,14 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+class Unit(nn.Module):
+    """Rows of unit length: (B, F) -> (B, F)."""
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        """Each row divided by its norm."""
+        return F.normalize(x_BF, dim=1)
+
+
 class Beside(nn.Module):
     """Several heads on the same features, their outputs side by side: (B, F) -> (B, sum of their widths)."""
 

@@ -84,9 +84,14 @@ def moco_parts(
     return Parts(student, Momentum(student), queue, views)
 
 
+def shuffled_pass(teacher: Momentum, image: Tensor, *, shuffle: bool) -> Tensor:
+    """What the teacher makes of a view, row by row, its pictures permuted for the pass where wanted."""
+    return shuffled(teacher, image) if shuffle else teacher(image)
+
+
 def key(teacher: Momentum, image: Tensor, *, shuffle: bool) -> Tensor:
     """(B, D) unit keys of a view, their pictures permuted across processes for the pass where wanted."""
-    return unit(shuffled(teacher, image) if shuffle else teacher(image))
+    return unit(shuffled_pass(teacher, image, shuffle=shuffle))
 
 
 def pairs(

@@ -1,0 +1,118 @@
+"""SimReg: a small student, topped by a deep head that is thrown away, regresses a frozen teacher's features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from likewise.encoders import Encoder, heads
+from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
+from likewise.similarity import pull, unit
+from likewise.teachers import check_pretrained, pretrained
+from likewise.views.pair import PairPolicy, teacher_student
+
+Head = Literal["mlp4", "mlp2", "linear"]
+
+
+def regressor(form: Head, features: int, dim: int) -> nn.Module:
+    """The head F -> dim that exists in training only (section 3.1).
+
+    `mlp4` is two perceptrons of one hidden layer each, with nothing between them.
+    """
+    if form == "linear":
+        return nn.Sequential(nn.BatchNorm1d(features), heads.mlp([features, dim]))
+    if form == "mlp2":
+        return heads.mlp([features, 2 * features, dim])
+    return nn.Sequential(heads.mlp([features, 2 * features, features]), heads.mlp([features, 2 * features, dim]))
+
+
+class SimReg(Method):
+    """Regression as self-supervised distillation.
+
+    With g the head, f_S the student and f_T the frozen teacher, all vectors of unit length,
+
+        L = mean_i | g(f_S(q_i)) - f_T(t_i) |^2 = mean_i ( 2 - 2 p_i.y_i ).
+
+    q and t are the same view in the recommended form, or two views. No queue, no negatives, no temperature. With
+    several teachers each has a head of its own on the shared student, and the losses are summed (how the paper weighs
+    them is not said).
+
+        likewise train photos/ --method isd --encoder resnet50 --out runs/big
+        likewise train photos/ --method simreg --teacher runs/big --out runs/small
+
+    The head is dropped afterwards: it mimics the teacher better than the student's own features do, yet these are
+    what the paper evaluates.
+
+    Navaneet, Koohpayegani, Tejankar, Pirsiavash: SimReg, BMVC 2021, arXiv 2201.05131, section 3.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Regression for self-supervised distillation (SimReg)",
+        paper="Navaneet, Koohpayegani, Tejankar, Pirsiavash. SimReg: Regression as a Simple Yet Effective Tool for "
+        "Self-supervised Knowledge Distillation. BMVC 2021, arXiv 2201.05131",
+        summary="To get a small encoder out of a large one in the simplest way: no memory and no negatives.",
+        needs=("frozen teacher",),
+        status="verified",
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Settings of SimReg. The defaults are those of the small preset."""
+
+        teacher: tuple[str, ...] = ()
+        """The frozen teachers: run directories, .safetensors files, or timm models with published weights."""
+        head: Head = "mlp4"
+        """mlp4: the four layers of the paper. mlp2: two layers. linear: batch norm and one layer."""
+        same_view: bool = True
+        """Both networks see the student's view of an image; else a view each."""
+        policy: PairPolicy = "weak/weak"
+        """Strength of the views, teacher/student."""
+        crop_scale: tuple[float, float] = (0.2, 1.0)
+        """Smallest and largest share of the image that a crop covers."""
+
+        def __post_init__(self) -> None:
+            for name in self.teacher:
+                check_pretrained(name)
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.settings = settings
+        side, mean, std = facts.image_size, facts.mean, facts.std
+        self.student = encoder
+        names = settings.teacher or ("",)  # an empty name says what is missing
+        self.teachers = nn.ModuleList(pretrained(name, image_size=side, mean=mean, std=std) for name in names)
+        self.regressors = nn.ModuleList(
+            regressor(settings.head, encoder.features, int(teacher.features))  # type: ignore[arg-type]
+            for teacher in self.teachers
+        )
+        views = teacher_student(settings.policy, side, mean=mean, std=std, scale=settings.crop_scale)
+        self.views = {"student": views["student"]} if settings.same_view else views
+
+    def step(self, views: Views, batch: Batch) -> Terms:
+        """Squared distance of unit vectors, summed over the teachers."""
+        features_BF = self.student(views["student"].image)
+        taught = views["student" if self.settings.same_view else "teacher"].image
+        losses = [
+            pull(head(features_BF), unit(teacher(taught)))
+            for head, teacher in zip(self.regressors, self.teachers, strict=True)
+        ]
+        parts = {f"loss_{n}": loss.detach() for n, loss in enumerate(losses)} if len(losses) > 1 else {}
+        return Terms(torch.stack(losses).sum(), parts, features_BF.detach())
+
+    def encoders(self) -> dict[str, nn.Module]:
+        """The student without its heads."""
+        return {"student": self.student}
+
+    _long: ClassVar = Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=130)
+
+    presets: ClassVar = {
+        "small": Preset(
+            settings=Settings(),
+            optimisation=replace(_long, schedule="cosine", epochs=30),
+            note="the published recipe in fewer epochs",
+        ),
+        "imagenet": Preset(settings=Settings(), optimisation=_long, note="the published recipe, ImageNet"),
+    }
