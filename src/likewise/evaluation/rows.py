@@ -183,10 +183,14 @@ def _held_out(whole: _Part, split: str | None, seed: int) -> tuple[_Part, _Part,
 
 
 def _drawn(bank: _Part, query: _Part, text: str, seed: int) -> tuple[_Part, _Part, str]:
-    """A draw of the bank, the queries of its classes, and its words. Other labels of the bank are those of the draw."""
+    """A draw of the bank, the queries of its classes, and its words. Other labels of the bank are those of the draw.
+
+    Where the draw takes labels away, only what keeps one is left in the bank.
+    """
     drawn = draw(bank.labels, bank.images.names, text, seed)
-    kept = bank.keep(drawn.index)
-    kept.images.labels = drawn.labels
+    known = drawn.labels >= 0
+    kept = bank.keep(drawn.index[known])
+    kept.images.labels = drawn.labels[known]
     if drawn.selects_classes:
         query = query.of_classes(drawn.classes)
         if not len(query.images):
