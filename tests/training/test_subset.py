@@ -84,6 +84,6 @@ def test_few_labels_train_on_all_and_are_the_bank(data: Path, tmp_path: Path) ->
     plain = evaluate(run, probe="knn", subset="perclass:5", quiet=True).scores[0]
     assert bank.value == plain.value
     assert "20 of them with their labels" in bank.protocol
-    everywhere = evaluate(run, probe="knn", quiet=True).scores[0]
+    everywhere = evaluate(run, probe="knn", per_class=True, quiet=True).scores[0]
     assert everywhere.groups is not None
     assert set(everywhere.groups) == {"old", "new"}
