@@ -23,4 +23,4 @@ def permutation(count: int, *key: int) -> NDArray[np.int64]:
 
 def uniform(count: int, *key: int) -> NDArray[np.float64]:
     """(count,) numbers in [0, 1)."""
-    return (raw_bits(count, *key) >> np.uint64(11)) * 2.0**-53
+    return (raw_bits(count, *key) >> np.uint64(11)).astype(np.float64) * 2.0**-53

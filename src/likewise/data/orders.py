@@ -241,7 +241,8 @@ class Following:
         """Positions, in the shape of the batch that is followed."""
         ids = self._lead.batch(step)
         numbers = uniform(ids.size, _STREAM, self._seed, step).reshape(ids.shape)
-        return self._table_NK[ids, np.floor(numbers * self._count_N[ids]).astype(np.int64)]
+        found: Ids = self._table_NK[ids, np.floor(numbers * self._count_N[ids]).astype(np.int64)]
+        return found
 
 
 def _check(*, seed: int, **counts: int) -> None:

@@ -17,4 +17,5 @@ from timm.models.resnet import BasicBlock, ResNet
 @register_model
 def resnet10(pretrained: bool = False, num_classes: int = 1000, **_: Any) -> ResNet:
     """ResNet-10, with 1 for every norm at the beginning."""
-    return ResNet(BasicBlock, (1, 1, 1, 1), num_classes=num_classes, zero_init_last=False)
+    block: Any = BasicBlock  # timm's annotation asks for a block where it takes the class of one
+    return ResNet(block, (1, 1, 1, 1), num_classes=num_classes, zero_init_last=False)
