@@ -20,8 +20,6 @@ from likewise.views.operations import Operation
 _TOP = 255.0
 _GREY = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in torchvision's grey value."""
-_SMOOTH = torch.tensor([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]) / 13.0
-"""Pillow's filter that sharpness goes by."""
 _ROUNDING = 1e-3
 
 
@@ -92,13 +90,13 @@ def _colour(levels: Tensor, factor: Tensor) -> Tensor:
 
 def _sharpness(levels_N3HW: Tensor, factor: Tensor) -> Tensor:
     """Away from a smoothed copy, or towards it; its outermost pixels are not smoothed."""
-    count, channels, height, width = levels_N3HW.shape
-    if min(height, width) <= 2:
+    if min(levels_N3HW.shape[2:]) <= 2:
         return levels_N3HW
-    kernel = onto(_SMOOTH, levels_N3HW.device).view(1, 1, 3, 3)
-    inner = functional.conv2d(levels_N3HW.reshape(-1, 1, height, width), kernel).round_()
+    three = levels_N3HW[:, :, :-2] + levels_N3HW[:, :, 1:-1] + levels_N3HW[:, :, 2:]
+    nine = three[..., :-2] + three[..., 1:-1] + three[..., 2:]
     smooth = levels_N3HW.clone()
-    smooth[:, :, 1:-1, 1:-1] = inner.view(count, channels, height - 2, width - 2)
+    inner = smooth[:, :, 1:-1, 1:-1]
+    inner.mul_(4.0).add_(nine).div_(13.0).round_()  # Pillow's filter: 5 for the pixel itself, 1 for each neighbour
     return _mixed(levels_N3HW, smooth, factor)
 
 
