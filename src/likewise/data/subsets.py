@@ -182,11 +182,11 @@ class _State:
     index: Index
     labels: Labels
     names: Sequence[str]
+    """Of all pictures, also those that are no longer in the draw."""
     groups: dict[str, list[int]] | None = None
 
     def keep(self, inside: Index) -> _State:
-        names = [self.names[at] for at in inside]
-        return replace(self, index=self.index[inside], labels=self.labels[inside], names=names)
+        return replace(self, index=self.index[inside], labels=self.labels[inside])
 
     def of_classes(self, classes: Sequence[int]) -> _State:
         return self.keep(np.flatnonzero(np.isin(self.labels, classes)))
@@ -269,15 +269,15 @@ def _noise(state: _State, argument: str, seed: int) -> _State:
 
 
 def _list(state: _State, argument: str, seed: int) -> _State:
-    return state.keep(listed(state.names, Path(argument).expanduser()))
+    return state.keep(listed([state.names[at] for at in state.index], Path(argument).expanduser()))
 
 
 def _labels(state: _State, argument: str, seed: int) -> _State:
     name, _, rest = argument.partition(":")
     if name not in _LABELLED_BY:
         raise unknown("draw of labels", name, _LABELLED_BY)
-    few = _DRAWS[name](replace(state, index=np.arange(len(state.index))), rest, seed)
-    return replace(state, labels=only(state.labels, few.index))
+    few = _DRAWS[name](state, rest, seed)
+    return replace(state, labels=only(state.labels, np.flatnonzero(np.isin(state.index, few.index))))
 
 
 def _gcd(state: _State, argument: str, seed: int) -> _State:

@@ -17,23 +17,14 @@ def probability(name: str, value: float) -> None:
         raise InputError(f"{name} {value} is not a probability: allowed is 0 to 1, nearest {min(max(value, 0.0), 1.0)}")
 
 
-def span(name: str, value: Span, *, low: float, high: float = math.inf) -> None:
-    """Refuse what is not an ordered pair with low < first <= second <= high. Raises InputError."""
-    limits = f"above {low:g}" if math.isinf(high) else f"above {low:g} up to {high:g}"
+def span(name: str, value: Span, *, low: float, high: float = math.inf, closed: bool = False) -> None:
+    """Refuse what is not an ordered pair above `low` (or from it, where `closed`) up to `high`. Raises InputError."""
+    limits = f"{'from' if closed else 'above'} {low:g}" if math.isfinite(low) else "finite"
+    limits += "" if math.isinf(high) else f"{' to' if closed else ' up to'} {high:g}"
     if len(value) != 2:
         raise InputError(f"{name} {value!r} is not a pair: allowed are two numbers {limits}, the smaller first")
     first, second = value
-    if not (low < first <= second <= high) or math.isinf(second):
-        raise InputError(f"{name} {first:g} to {second:g} is no range: allowed are two numbers {limits}, smaller first")
-
-
-def ordered(name: str, value: Span, *, low: float = -math.inf, high: float = math.inf) -> None:
-    """Refuse what is not an ordered pair with low <= first <= second <= high. Raises InputError."""
-    limits = "finite" if math.isinf(low) else f"from {low:g}" + ("" if math.isinf(high) else f" to {high:g}")
-    if len(value) != 2:
-        raise InputError(f"{name} {value!r} is not a pair: allowed are two numbers {limits}, the smaller first")
-    first, second = value
-    if not (low <= first <= second <= high) or not math.isfinite(second - first):
+    if not (low <= first <= second <= high) or (first == low and not closed) or not math.isfinite(second - first):
         raise InputError(f"{name} {first:g} to {second:g} is no range: allowed are two numbers {limits}, smaller first")
 
 
@@ -42,12 +33,6 @@ def strength(name: str, value: float, high: float) -> None:
     if not 0.0 <= value <= high:
         nearest = high if value > high else 0.0
         raise InputError(f"{name} {value} is no strength of jitter: allowed is 0 to {high:g}, nearest {nearest:g}")
-
-
-def whole_from_one(name: str, value: object) -> None:
-    """Refuse what is not a whole number from 1. Raises InputError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} {value!r} is no number of pixels: allowed are whole numbers from 1, usual is 224")
 
 
 def whole(name: str, value: object, low: int, high: float = math.inf) -> None:

@@ -1,7 +1,7 @@
 """The operations of RandAugment on a batch, each image with its own operation and strength.
 
-Values are whole numbers from 0 to 255 throughout, cut or rounded after each operation exactly as torchvision does it
-for bytes. One pass an operation, over the images that drew it; rotations, shears and moves share one.
+Values are whole numbers from 0 to 255 throughout, cut or rounded after each operation as torchvision does it for
+bytes. One pass an operation, over the images that drew it; rotations, shears and moves share one.
 
 Shapes: N images that drew an operation, L operations for each image, H x W pixels.
 """

@@ -73,7 +73,7 @@ class Operation:
             raise InputError(f"operation {self.name} has no opposite: leave it out")
         low, high = (0.0, 2.0 if self.opposite else math.inf) if self.name in FACTORS else (-math.inf, math.inf)
         low, high = _BOUNDS.get(self.name, (low, high))
-        limits.ordered(f"strength of {self.name}", self.strength, low=low, high=high)
+        limits.span(f"strength of {self.name}", self.strength, low=low, high=high, closed=True)
 
 
 @dataclass(frozen=True, kw_only=True)

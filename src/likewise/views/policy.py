@@ -132,7 +132,7 @@ class Solarise:
     def __post_init__(self) -> None:
         limits.probability("solarise probability", self.probability)
         if isinstance(self.threshold, tuple):
-            limits.ordered("solarise threshold", self.threshold, low=0.0, high=1.0)
+            limits.span("solarise threshold", self.threshold, low=0.0, high=1.0, closed=True)
         else:
             limits.probability("solarise threshold", self.threshold)
 
@@ -203,7 +203,7 @@ class ViewPolicy:
     """Own transform of one picture at a time: takes a PIL image, returns a (3, size, size) float tensor."""
 
     def __post_init__(self) -> None:
-        limits.whole_from_one("view size", self.size)
+        limits.whole("view size", self.size, 1)
         limits.probability("flip probability", self.flip)
         limits.probability("grey probability", self.grey)
         if self.interpolation not in _FILTERS:
