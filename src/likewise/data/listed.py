@@ -1,4 +1,4 @@
-"""Pictures that a text file lists, found among the names of the data."""
+"""Images that a text file lists, found among the names of the data."""
 
 from __future__ import annotations
 

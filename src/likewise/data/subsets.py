@@ -182,7 +182,7 @@ class _State:
     index: Index
     labels: Labels
     names: Sequence[str]
-    """Of all pictures, also those that are no longer in the draw."""
+    """Of all images, also those that are no longer in the draw."""
     groups: dict[str, list[int]] | None = None
 
     def keep(self, inside: Index) -> _State:

@@ -44,7 +44,7 @@ class Geometry(NamedTuple):
     def fractions(self) -> Tensor:
         """(B, 4) float32: top, left, height, width as fractions of the source picture.
 
-        Of a moved view these are where its corners lie, which may be outside of the picture.
+        Of a moved view these are where its corners lie, which may be outside of it.
         """
         box_B4: Tensor = self.box
         if self.shift is not None:
@@ -129,7 +129,7 @@ class Columns(NamedTuple):
     world: int
 
     def __call__(self, name: str, *, shared: bool = False) -> Tensor:
-        """(B,) float64 in [0, 1) for the pictures of this process; `shared` numbers are the same in all roles."""
+        """(B,) float64 in [0, 1) for the images of this process; `shared` numbers are the same in all roles."""
         seed = stream_seed(self.seed, self.step, f"{'' if shared else self.role}/{name}")
         generator = torch.Generator().manual_seed(seed)
         return torch.rand(self.rows * self.world, generator=generator, dtype=torch.float64)[self.rank :: self.world]

@@ -47,7 +47,7 @@ def make_views(
     enclosing autocast does not change them. Roles with a `per_sample` function carry no geometry.
 
     `regions` are for policies with `within_region`: (B, R, 4) or (B, 4), top, left, height and width as fractions of
-    each picture; height or width of 0 stands for none. `compose` may put other images into the place of crops, before
+    each image; height or width of 0 stands for none. `compose` may put other images into the place of crops, before
     their colours are changed. Its generator follows from (`seed`, `step`), and is the same in all processes: it draws
     for the whole batch, of which this process has the rows `rank`, `rank` + `world`, ....
 
