@@ -61,6 +61,14 @@ def test_every_move_is_equally_likely_and_some_images_stay() -> None:
     assert torch.equal(plain.flip, geometry.flip)
 
 
+@pytest.mark.parametrize(("size", "most"), [(32, 1), (2, 1), (1, 0)])
+def test_a_small_reach_is_a_pixel_where_there_is_room(size: int, most: int) -> None:
+    policy = replace(weak(size, **NEUTRAL), shift=Shift(reach=0.01))
+    geometry = draw(policy, SIZES, seed=0, step=0, role="a").geometry
+    assert {down for down, _ in shifts(geometry, size)} == set(range(-most, most + 1))
+    assert crop_and_flip(torch.ones(260, 32, 32, 3), geometry, size).shape == (260, 3, size, size)
+
+
 def test_boxes_say_where_the_corners_lie() -> None:
     box = torch.tensor([[4, 8, 16, 16]] * 2)
     geometry = Geometry(box, torch.tensor([False, True]), torch.tensor([[32, 32]] * 2))

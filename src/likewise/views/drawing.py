@@ -185,7 +185,7 @@ def _geometry(
     geometry = Geometry(box_B4, coin_B < policy.flip, sizes_B2)
     if (shift := policy.shift) is None:
         return geometry
-    most = round(shift.reach * policy.size)
+    most = min(max(1, round(shift.reach * policy.size)), policy.size // 2)
     pixels_B2 = torch.stack([columns("shift down"), columns("shift right")], dim=1).mul_(2 * most + 1).floor_() - most
     is_moved_B1 = (columns("shift") < shift.probability).unsqueeze(1)
     return geometry._replace(shift=pixels_B2 * is_moved_B1 / policy.size, fill=shift.fill)
@@ -240,7 +240,7 @@ def _operations(operations: Operations, columns: Columns) -> tuple[Tensor, Tenso
 
 def _hole(cut_out: CutOut, size: int, columns: Columns) -> Tensor:
     """(B, 4) int64 where the view is hidden."""
-    half = round(cut_out.side * size) // 2
+    half = max(1, round(cut_out.side * size) // 2)
     middle_B2 = (torch.stack([columns("cut-out down"), columns("cut-out right")], dim=1) * size).to(torch.int64)
     begin_B2, end_B2 = (middle_B2 - half).clamp_(min=0), (middle_B2 + half).clamp_(max=size)
     side_B2 = (end_B2 - begin_B2) * (columns("cut-out") < cut_out.probability).unsqueeze(1)

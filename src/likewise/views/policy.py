@@ -68,7 +68,7 @@ class Shift:
     """
 
     reach: float = 0.125
-    """Greatest distance on each axis, either way, as a share of the view's side; at most 0.5."""
+    """Greatest distance on each axis, either way, as a share of the view's side, at most 0.5; a pixel at least."""
     fill: Fill = "reflect"
     """`reflect`: the view mirrored at its outermost pixels. `zero`: black."""
     probability: float = 1.0
@@ -145,7 +145,7 @@ class CutOut:
     """
 
     side: float = 0.5
-    """Side of the square as a share of the view's side."""
+    """Side of the square as a share of the view's side, an even number of pixels."""
     colour: Channels | None = None
     """Red, green and blue of the square, 0 to 1; None: the means of the policy, which become 0."""
     probability: float = 1.0
