@@ -30,7 +30,8 @@ Law = Callable[[Ids, int, NDArray[np.float64]], Ids]
 """Where clips begin: (lengths (B,) in frames, frames from the first to the last of a clip, uniform numbers
 (B, 2 x clips)) -> starts (B, clips), each from 0 to the length - 1."""
 
-_STREAM = 0x6F726472  # keeps these draws apart from others made of the same seed
+_DEALT, _PARTS, _STARTS, _ENTRIES = (0x6F726472 + kind for kind in range(4))
+"""Keep these draws apart from each other, and from others made of the same seed."""
 
 
 class Order(Protocol):
@@ -98,7 +99,7 @@ class Stratified:
         parts = len(members) // self._each
         number, part = divmod(turn, max(1, parts))
         if place not in self._latest or self._latest[place][0] != number:
-            order = permutation(len(members), _STREAM, self._seed, place, number)
+            order = permutation(len(members), _DEALT, self._seed, place, number)
             self._latest[place] = number, members[order]
         shuffled = self._latest[place][1]
         if parts == 0:
@@ -137,13 +138,13 @@ class Grouped:
 
     def _parts(self, epoch: int) -> Ids:
         """(P, each) the parts of one epoch in their order."""
-        shuffled = permutation(len(self._group_N), _STREAM, self._seed, epoch, 0)
+        shuffled = permutation(len(self._group_N), _PARTS, self._seed, epoch, 0)
         sorted_N = shuffled[np.argsort(self._group_N[shuffled], kind="stable")]
         rank_N = np.arange(len(sorted_N)) - self._first_N[sorted_N]
         size_N = np.bincount(self._group_N)[self._group_N[sorted_N]]
         full_N = rank_N < size_N // self._each * self._each
         parts = sorted_N[full_N].reshape(-1, self._each)
-        return parts[permutation(len(parts), _STREAM, self._seed, epoch, 1)]
+        return parts[permutation(len(parts), _PARTS, self._seed, epoch, 1)]
 
 
 class Clips:
@@ -179,7 +180,7 @@ class Clips:
         """(batch_size, clips, frames) positions."""
         videos_B = self._videos.batch(step)
         lengths_B = self._lengths[videos_B]
-        numbers = uniform(len(videos_B) * 2 * self._clips, _STREAM, self._seed, step)
+        numbers = uniform(len(videos_B) * 2 * self._clips, _STARTS, self._seed, step)
         starts_BC = self._law(lengths_B, int(self._within[-1]) + 1, numbers.reshape(len(videos_B), -1))
         frames_BCF = (starts_BC[:, :, None] + self._within) % lengths_B[:, None, None]
         return self._sorted_N[self._first[videos_B][:, None, None] + frames_BCF]
@@ -240,7 +241,7 @@ class Following:
     def batch(self, step: int) -> Ids:
         """Positions, in the shape of the batch that is followed."""
         ids = self._lead.batch(step)
-        numbers = uniform(ids.size, _STREAM, self._seed, step).reshape(ids.shape)
+        numbers = uniform(ids.size, _ENTRIES, self._seed, step).reshape(ids.shape)
         found: Ids = self._table_NK[ids, np.floor(numbers * self._count_N[ids]).astype(np.int64)]
         return found
 
