@@ -39,8 +39,8 @@ class Labels(NamedTuple):
     """Name of class 0, of class 1, ..."""
 
 
-class Part(NamedTuple):
-    """What one file, or one split, says of the classes of its images."""
+class Stated(NamedTuple):
+    """The labels of one file, or of one split, as they stand there."""
 
     values: Sequence[Any] | NDArray[Any]
     """(N,) whole numbers, words, truth values, or whatever `is_unknown` takes for no label."""
@@ -81,10 +81,10 @@ def as_labels(values: Sequence[Any] | NDArray[Any], what: str, names: tuple[str,
 
     Raises InputError where there are fractions, or numbers that `names` does not reach.
     """
-    return united([Part(values, what, names)])[0]
+    return united([Stated(values, what, names)])[0]
 
 
-def united(parts: Sequence[Part]) -> list[Labels]:
+def united(parts: Sequence[Stated]) -> list[Labels]:
     """Labels of several files or splits, in which a class has one number: one list of names, or none, for all.
 
     Numbers of a part go through the names of that part. Classes are then the same where their names are: the longest
@@ -136,7 +136,7 @@ def from_text(cells: Sequence[str]) -> Sequence[Any]:
 # One part ----------------------------------------------------------------------------------------------------------
 
 
-def _tidy(part: Part) -> NDArray[Any]:
+def _tidy(part: Stated) -> NDArray[Any]:
     """The values of a part as (N,) int64, -1 where unknown, or as objects: words, empty where unknown."""
     array = _array(part.values)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -203,7 +203,7 @@ def _whole(array: NDArray[Any], what: str) -> NDArray[np.int64]:
 
 
 def _without_digits(
-    parts: Sequence[Part], tidy: list[NDArray[Any]], declared: Sequence[tuple[str, ...]]
+    parts: Sequence[Stated], tidy: list[NDArray[Any]], declared: Sequence[tuple[str, ...]]
 ) -> list[NDArray[Any]]:
     """Numbers written as words ("0", "1") become numbers where another part has numbers or names for numbers."""
     names = {name for each in declared for name in each}
@@ -233,7 +233,7 @@ def _numbered(arrays: Sequence[NDArray[np.int64]]) -> list[Labels]:
 
 
 def _check_shared(
-    parts: Sequence[Part], numbers: Sequence[int], known: Sequence[NDArray[Any]], declared: Sequence[tuple[str, ...]]
+    parts: Sequence[Stated], numbers: Sequence[int], known: Sequence[NDArray[Any]], declared: Sequence[tuple[str, ...]]
 ) -> None:
     """Refuse numbers without names beside names that they cannot be read through; warn where they can."""
     namers = [part for part in parts if part.names]
@@ -256,7 +256,7 @@ def _classes(declared: Sequence[tuple[str, ...]], words: Sequence[str]) -> tuple
     return tuple(dict.fromkeys([*(name for names in longest_first for name in names), *words]))
 
 
-def _among(classes: tuple[str, ...], part: Part, array: NDArray[Any], declared: Sequence[tuple[str, ...]]) -> Labels:
+def _among(classes: tuple[str, ...], part: Stated, array: NDArray[Any], declared: Sequence[tuple[str, ...]]) -> Labels:
     """The labels of one part as positions in `classes`."""
     own = part.names or (declared[0] if declared else ())
     number = {name: position for position, name in enumerate(classes)}

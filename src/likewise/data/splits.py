@@ -103,7 +103,13 @@ def rows_of(split: str | None, values: Sequence[str] | None, count: int, what: s
     return np.flatnonzero([value in same for value in values])
 
 
-def told(counts: Mapping[str, int], used: str | None) -> str:
-    """The splits with their counts for a person, and which of them is used."""
-    parts = [f"{name or 'in none'} {count:,}{' (used)' if name == used else ''}" for name, count in counts.items()]
-    return ", ".join(parts) + ("" if used else "; all are used, since none is called train")
+def in_words(splits: Sequence[str], counts: Mapping[str, int], used: str | None) -> str:
+    """The splits with their counts, where these are known, and which is used; for a person, empty without any."""
+    if not splits:
+        return ""
+    parts = [
+        name + (f" {counts[name]:,}" if name in counts else "") + (" (used)" if name == used else "") for name in splits
+    ]
+    outside = [f"in none of them {counts['']:,}"] if "" in counts else []
+    why = "" if training_split(splits) else ", since none is called train"
+    return ", ".join([*parts, *outside]) + ("" if used else f"; all are used{why}")

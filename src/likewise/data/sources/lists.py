@@ -15,7 +15,7 @@ from likewise.data.fingerprints import FileFacts, digest, digest_files, file_fac
 from likewise.data.labels import FractionError, Labels, as_labels, find_column, from_text
 from likewise.data.sources.files import FileSource, printable, short_name
 from likewise.data.split_finding import SPLIT_COLUMN, column_splits
-from likewise.data.splits import in_order, rows_of
+from likewise.data.splits import counts_of, in_order, pick_split, rows_of
 from likewise.errors import InputError
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img")
@@ -137,6 +137,7 @@ def open_listed(root: Path, table: Listed, split: str | None) -> FileSource:
     if not len(rows):
         raise InputError(f"{root} lists no pictures")
     base = root if root.is_dir() else root.parent
+    splits = in_order(table.splits or ())
     found = [find_file(table.paths[row], (table.folders[row], base), table.names[row]) for row in rows]
     return FileSource(
         name=short_name(root),
@@ -144,7 +145,9 @@ def open_listed(root: Path, table: Listed, split: str | None) -> FileSource:
         names=[printable(table.names[row]) for row in rows],
         labels=table.labels.values[rows] if table.labels else None,
         class_names=table.labels.names if table.labels else None,
-        splits=in_order(table.splits or ()),
+        splits=splits,
+        split=pick_split(split, splits, str(root)),
+        split_counts=counts_of(table.splits),
         paths=[place for place, _ in found],
     )
 

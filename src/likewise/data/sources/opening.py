@@ -71,8 +71,7 @@ def _text_splits(text: str) -> tuple[str, ...]:
     if name is not None:
         return named.named_splits(name)
     if path.is_dir() and text:
-        splits = files.folder_splits(path)
-        return _open_folder(path, None, NONE).splits if not splits and files.holds_shards(path) else splits
+        return _open_folder(path, None, NONE).splits if files.holds_shards(path) else files.folder_splits(path)
     ending = path.suffix.lower()
     if path.is_file() and ending in _ARRAYS:
         return arrays.array_splits(arrays.array_names(path))

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from likewise.data.decode import decode, look_at
 from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
-from likewise.data.labels import NONE, FractionError, Labels, Part, find_column, united
+from likewise.data.labels import NONE, FractionError, Labels, Stated, find_column, united
 from likewise.data.source import BrokenImage, Look, Pixels, Source
 from likewise.data.sources.columns import ImageColumn, class_columns, image_columns, label_column, text_columns
 from likewise.data.sources.files import printable, read_bytes, short_name
 from likewise.data.sources.lists import Listed, find_file, open_listed, path_column
 from likewise.data.sources.shards import Shards
 from likewise.data.split_finding import Marked, column_splits, file_splits, speak_of_splits
-from likewise.data.splits import in_order, pick_split, rows_of
+from likewise.data.splits import counts_of, in_order, pick_split, rows_of
 from likewise.errors import InputError
 
 
@@ -78,7 +78,8 @@ def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None,
     taken = [*(column.names for column in columns), marked.column if marked else None]
     found = None if labels == NONE else _labels(shards, labels, taken, str(root))
     facts = [file_facts(path, name) for path, name in zip(shards.paths, shards.names, strict=True)]
-    inside = digest("parquet", digest_files(facts), columns[0].data, pick_split(split, splits, str(root)))
+    chosen = pick_split(split, splits, str(root))
+    inside = digest("parquet", digest_files(facts), columns[0].data, chosen)
     return ParquetSource(
         name=short_name(root),
         fingerprint=digest(inside, digest_files(fact for _, fact in outside.values())) if outside else inside,
@@ -86,6 +87,8 @@ def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None,
         labels=found.values[rows] if found else None,
         class_names=found.names if found else None,
         splits=splits,
+        split=chosen,
+        split_counts=counts_of(words),
         shards=shards,
         columns=columns,
         rows=rows,
@@ -204,7 +207,7 @@ def _labels(shards: Shards, wanted: str | None, taken: Sequence[str | None], wha
         if find_column(shards.schemas[file].names, None, what) is not None:
             _check_everywhere(shards, column)
     parts = [
-        Part(
+        Stated(
             shards.values_or_nulls(file, column),
             f"column {column!r} of {path}",
             class_columns(shards.schemas[file]).get(shards.own(file, column) or ""),
