@@ -46,7 +46,7 @@ class How:
     train_split: str | None = None
     """Split whose labels the probes know; by default the training split."""
     test_split: str | None = None
-    """Split that is classified; by default test, else validation, else a held-out fifth of each class."""
+    """Split that is classified; by default test, else validation, where it has labels; else a fifth of each class."""
     subset: str | None = None
     """Draw from the bank, as `likewise.data.subsets` reads it."""
     subset_seed: int = 0
