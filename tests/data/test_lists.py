@@ -71,6 +71,8 @@ TABLES = {
     "flag.csv": "path,label,is_train\na.png,owl,True\nsub dir/b.png,cat,1\nc.png,owl,False\n",
     "windows.csv": "path,label,split\r\na.png,owl,train\r\nsub dir\\b.png,cat,train\r\nc.png,owl,test\r\n",
     "spaces.csv": "path;label;split\na.png;owl;train\nsub dir/b.png;cat;train\n\n;;\nc.png;owl;test\n",
+    "tabs.csv": "path\tlabel\tsplit\na.png\towl\ttrain\nsub dir/b.png\tcat\ttrain\nc.png\towl\ttest\n",
+    "excel.csv": "sep=|\npath|label|split\na.png|owl|train\nsub dir/b.png|cat|train\nc.png|owl|test\n",
     "table.txt": "path,label,split\na.png,owl,train\nsub dir/b.png,cat,train\nc.png,owl,test\n",
 }
 

@@ -23,6 +23,8 @@ PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path"
 TEXT = frozenset({".txt", ".lst"})
 SEPARATED = frozenset({".csv", ".tsv"})
 
+_DELIMITERS = (",", ";", "\t", "|")
+
 Columns = Mapping[str, Sequence[Any]]
 """A table: the values of each column."""
 
@@ -62,7 +64,7 @@ def _lines(text: str, path: Path) -> Columns:
     """A path a line, or a path and a class, or a table after all; lines that begin with # are remarks."""
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and (not line.startswith("#") or _is_image(line))]
-    if lines and any(mark in lines[0] for mark in ",;") and not any(map(_is_image, lines)):
+    if lines and any(mark in lines[0] for mark in _DELIMITERS) and not any(map(_is_image, lines)):
         return _separated("\n".join(lines), path)
     pairs = [line.rsplit(maxsplit=1) for line in lines]
     if lines and all(len(pair) == 2 and _is_image(pair[0]) and not _is_image(pair[1]) for pair in pairs):
@@ -75,8 +77,10 @@ def _is_image(name: str) -> bool:
 
 
 def _separated(text: str, path: Path) -> Columns:
-    first = text.split("\n", maxsplit=1)[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in first and "," not in first else ","
+    first, _, rest = text.partition("\n")
+    if first.startswith("sep="):  # what Excel writes
+        first, text = rest.partition("\n")[0], rest
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=first.count)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         rows = [row for row in reader if any(cell.strip() for cell in row)]
