@@ -317,6 +317,13 @@ def test_labels_inside_a_struct(tmp_path: Path) -> None:
     assert words(open_source(path, labels="sample.label")) == ["2", "0", "1"]
 
 
+def test_a_struct_without_the_label_is_unlabelled(tmp_path: Path) -> None:
+    for number, more in enumerate(({"label": 1}, {})):
+        rows = [{"image": {"bytes": BYTES[0], "path": None}, **more}]
+        parquet(tmp_path / "set" / f"train-{number}.parquet", {"sample": rows})
+    assert words(open_source(tmp_path / "set")) == ["1", "?"]
+
+
 # Images outside ----------------------------------------------------------------------------------------------------
 
 

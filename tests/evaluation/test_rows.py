@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from likewise.data import Source, open_source
 from likewise.errors import InputError
 from likewise.evaluation.rows import open_rows, stratified
+from likewise.evaluation.scoring import _classes, _renumbered
 from tests.evaluation.conftest import drawn
 
 
@@ -156,3 +157,16 @@ def test_classes_may_be_asked_for_by_name() -> None:
     data = {"images": drawn(12, 1)[0], "labels": words}
     rows = open_rows(data, image_size=16, classes=["owl", "dog", "gnu"])
     assert sorted({rows.bank.class_names[label] for label in rows.bank_labels}) == ["dog", "owl"]
+
+
+DRAW = {"path": "a.csv", "class_names": ["owl", "cat"], "counts": [9, 1], "classes": [0], "groups": {"rare": [1]}}
+
+
+def test_a_draw_is_known_again_by_the_names_of_its_classes() -> None:
+    other = _renumbered(DRAW, ("cat", "dog", "owl"), "b.csv")
+    assert other is not None
+    assert (list(other["counts"]), other["groups"]) == ([1, 0, 9], {"rare": [0]})
+    assert _renumbered(DRAW, ("cat", "dog"), "a.csv") is None  # another column of the same table
+    assert _renumbered({**DRAW, "class_names": None}, None, "a.csv") is not None
+    assert _renumbered({**DRAW, "class_names": None}, None, "b.csv") is None
+    assert (_classes("trained", DRAW), _classes("others", DRAW)) == (["owl"], ["cat"])

@@ -176,7 +176,8 @@ def _array(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
 def _from_objects(values: list[Any], names: Sequence[str]) -> NDArray[Any]:
     """An array of numbers where every known value is one, else of words."""
     own = frozenset(names)  # a declared class may be called `NA`
-    known = [None if is_unknown(value) and value not in own else value for value in values]
+    words_known = {value: value in own or not is_unknown(value) for value in set(filter(_is_word, values))}
+    known = [value if (words_known[value] if _is_word(value) else not is_unknown(value)) else None for value in values]
     if all(isinstance(value, Real | Decimal | np.bool_) for value in known if value is not None):
         numbers = [-1 if value is None else value for value in known]
         if any(value is not None for value in known) and max(numbers) <= _LARGEST:
@@ -185,6 +186,10 @@ def _from_objects(values: list[Any], names: Sequence[str]) -> NDArray[Any]:
     words = np.empty(len(values), dtype=object)
     words[:] = ["" if value is None else _word(value, own) for value in known]
     return words
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _word(value: Any, names: frozenset[str]) -> str:
@@ -208,13 +213,14 @@ def _without_digits(
     """Numbers written as words ("0", "1") become numbers where another part has numbers or names for numbers."""
     names = {name for each in declared for name in each}
     others = bool(declared) or any(array.dtype.kind == "i" and (array >= 0).any() for array in tidy)
-    found = []
-    for part, array in zip(parts, tidy, strict=True):
-        words = {str(word) for word in array if word} if array.dtype.kind == "O" and not part.names else set()
-        if others and words and not words & names and all(map(_WHOLE.fullmatch, words)):
-            array = np.array([int(float(word)) if word else -1 for word in array], dtype=np.int64)  # noqa: PLW2901
-        found.append(array)
-    return found
+
+    def numbers(part: Stated, array: NDArray[Any]) -> NDArray[Any]:
+        words = set() if part.names or array.dtype.kind != "O" else {str(word) for word in array if word}
+        if not words or words & names or not all(map(_WHOLE.fullmatch, words)):
+            return array
+        return np.array([int(word.partition(".")[0]) if word else -1 for word in array], dtype=np.int64)
+
+    return [numbers(part, array) for part, array in zip(parts, tidy, strict=True)] if others else tidy
 
 
 def _without_words(array: NDArray[Any]) -> NDArray[np.int64]:

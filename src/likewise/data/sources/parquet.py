@@ -72,7 +72,6 @@ def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None,
     if not len(rows):
         raise InputError(f"{root} has no rows")
     splits = in_order(words or ())
-    files = np.asarray(shards.by_row(range(len(paths))), dtype=np.int64)[rows]
     listed = _names(shards, columns)
     outside = _outside(shards, columns, listed, rows)
     taken = [*(column.names for column in columns), marked.column if marked else None]
@@ -92,7 +91,7 @@ def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None,
         shards=shards,
         columns=columns,
         rows=rows,
-        files=files,
+        files=shards.files_by_row()[rows],
         outside={row: place for row, (place, _) in outside.items()},
     )
 
@@ -174,22 +173,20 @@ def _outside(
     shards: Shards, columns: Sequence[ImageColumn], names: Sequence[str | None], rows: NDArray[np.int64]
 ) -> dict[int, tuple[str, FileFacts]]:
     """Where the images lie that have a path and no bytes, among `rows`, and the facts of these files."""
-    null = np.concatenate(
-        [
-            np.zeros(meta.num_rows, bool)
-            if column.names is None
-            else np.ones(meta.num_rows, bool)
-            if column.data is None
-            else shards.nulls(file, column.data)
-            for file, (meta, column) in enumerate(zip(shards.metadata, columns, strict=True))
-        ]
-    )
-    files = shards.by_row(range(len(shards.paths)))
+    empty = np.concatenate([_without_bytes(shards, file, column) for file, column in enumerate(columns)])
+    files = shards.files_by_row()
     found = {}
-    for row in map(int, rows[null[rows]]):
+    for row in map(int, rows[empty[rows]]):
         if name := names[row]:
             found[row] = find_file(name, (shards.paths[files[row]].parent, shards.root), name)
     return found
+
+
+def _without_bytes(shards: Shards, file: int, column: ImageColumn) -> NDArray[np.bool_]:
+    """Which rows of a file may name an image in place of holding it."""
+    if column.names is None or column.data is None:
+        return np.full(shards.metadata[file].num_rows, column.names is not None)
+    return shards.nulls(file, column.data)
 
 
 # Labels ------------------------------------------------------------------------------------------------------------

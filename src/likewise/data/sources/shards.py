@@ -65,12 +65,16 @@ class Shards:
         """One value for each file as one for each row."""
         return [value for value, meta in zip(values, self.metadata, strict=True) for _ in range(meta.num_rows)]
 
+    def files_by_row(self) -> NDArray[np.int64]:
+        """(rows,) number of the file that each row is in."""
+        return np.repeat(np.arange(len(self.paths)), [metadata.num_rows for metadata in self.metadata])
+
     def own(self, file: int, path: str) -> str | None:
         """A column as one of the files spells it, capitals aside; None where the file lacks it."""
-        top = _top(self.schemas[file], path)
-        if top is not None:
+        schema = self.schemas[file]
+        if _has(schema, path):
             return path
-        same = [name for name in self.schemas[file].names if name.lower() == path.lower()]
+        same = [name for name in schema.names if name.lower() == path.lower()]
         return same[0] if len(same) == 1 else None
 
     def values(self, file: int, path: str) -> Sequence[Any] | NDArray[Any] | None:
@@ -181,6 +185,20 @@ def _typed(folders: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
 def _top(schema: pa.Schema, path: str) -> str | None:
     """The column of a schema that `path` is, or is in."""
     return next((name for name in schema.names if path == name or path.startswith(f"{name}.")), None)
+
+
+def _has(schema: pa.Schema, path: str) -> bool:
+    """Whether a schema has a column of this path."""
+    top = _top(schema, path)
+    if top is None or top == path:
+        return top is not None
+    kind = schema.field(top).type
+    for field in path.removeprefix(f"{top}.").split("."):
+        place = kind.get_field_index(field) if pa.types.is_struct(kind) else -1
+        if place < 0:
+            return False
+        kind = kind.field(place).type
+    return True
 
 
 def _leaf(table: pa.Table, path: str) -> pa.ChunkedArray:
