@@ -142,6 +142,7 @@ def test_cells_of_text_are_numbers_where_all_of_them_are() -> None:
     assert list(from_text(["1.0", "", "NA", "2"])) == [1.0, None, None, 2]
     assert list(from_text(["1", "two"])) == ["1", "two"]
     assert list(from_text(["", "nan"])) == ["", "nan"]
+    assert list(from_text([1, None, "2"])) == [1, None, "2"]
 
 
 def test_labels_of_splits_are_brought_together() -> None:

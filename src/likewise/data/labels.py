@@ -125,10 +125,10 @@ def find_column(columns: Sequence[str], wanted: str | None, what: str) -> str | 
     return next((lower[name] for name in LABEL_COLUMNS if name in lower), None)
 
 
-def from_text(cells: Sequence[str]) -> Sequence[Any]:
-    """Cells of a file without types, such as CSV: numbers where all that are known are numbers, else as they are."""
+def from_text(cells: Sequence[Any]) -> Sequence[Any]:
+    """Cells of a table, words being numbers where all that are known are: a text file has no types."""
     known = [cell for cell in cells if not is_unknown(cell)]
-    if not known or not all(_NUMBER.fullmatch(cell.strip()) for cell in known):
+    if not known or not all(_is_word(cell) and _NUMBER.fullmatch(cell.strip()) for cell in known):
         return cells
     return [None if is_unknown(cell) else float(cell) if "." in cell else int(cell) for cell in cells]
 

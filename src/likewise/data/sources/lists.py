@@ -119,7 +119,7 @@ def open_list(path: Path, columns: Columns, *, split: str | None = None, labels:
     if paths is None:
         raise InputError(f"{path} has no column of paths: its columns are {', '.join(columns)}; call one 'path'")
     marked = column_splits(list(columns), columns.__getitem__)
-    listed = [str(value) for value in columns[paths]]
+    listed = ["" if value is None else str(value) for value in columns[paths]]
     others = [name for name in columns if name not in {paths, marked.column if marked else None}]
     column = find_column(others, labels, str(path))
     try:
