@@ -155,9 +155,9 @@ def test_a_file_without_any_image_is_broken_rows(tmp_path: Path) -> None:
 
 
 def test_files_with_paths_and_files_with_bytes_are_one_table(tmp_path: Path) -> None:
-    put(tmp_path / "set" / "b" / "one", 5)
+    put(tmp_path / "set" / "b" / "one.raw", 5)
     parquet(tmp_path / "set" / "a" / "0.parquet", {"image": structs(BYTES)})
-    parquet(tmp_path / "set" / "b" / "0.parquet", {"image": ["one"]})
+    parquet(tmp_path / "set" / "b" / "0.parquet", {"image": ["one.raw"]})
     assert red(open_source(tmp_path / "set")) == [7, 8, 9, 5]
 
 
@@ -361,21 +361,21 @@ def test_fingerprint_of_images_inside_needs_no_other_file(tmp_path: Path) -> Non
 
 def test_tables_of_paths_are_relative_to_themselves(tmp_path: Path) -> None:
     for number, split in enumerate(("train", "test")):
-        put(tmp_path / "set" / split / "here", number)
-        put(tmp_path / "store" / split, 10 + number)
-        names = ["here", f"../../store/{split}", str(tmp_path / "store" / split)]
+        put(tmp_path / "set" / split / "here.raw", number)
+        put(tmp_path / "store" / f"{split}.raw", 10 + number)
+        names = ["here.raw", f"../../store/{split}.raw", str(tmp_path / "store" / f"{split}.raw")]
         parquet(tmp_path / "set" / split / "0.parquet", {"path": names, "label": [number] * 3})
     assert split_names(tmp_path / "set") == ("train", "test")
     test = open_source(tmp_path / "set", split="test")
     assert (test.name, red(test), words(test)) == ("set", [1, 11, 11], ["1", "1", "1"])
-    assert test.names[0] == "test/here"
+    assert test.names[0] == "test/here.raw"
 
 
 def test_tables_of_paths_have_class_names_and_a_common_root(tmp_path: Path) -> None:
-    put(tmp_path / "set" / "img" / "a", 3)
+    put(tmp_path / "set" / "img" / "a.raw", 3)
     for split, names in (("train", ["cat", "owl"]), ("test", ["owl", "cat"])):
         features = {"label": {"_type": "ClassLabel", "names": names}}
-        declared(tmp_path / "set" / "data" / f"{split}-0.parquet", {"path": ["img/a"], "label": [0]}, features)
+        declared(tmp_path / "set" / "data" / f"{split}-0.parquet", {"path": ["img/a.raw"], "label": [0]}, features)
     assert red(open_source(tmp_path / "set", split="train")) == [3]
     assert words(open_source(tmp_path / "set", split="train")) == ["cat"]
     assert words(open_source(tmp_path / "set", split="test")) == ["owl"]
