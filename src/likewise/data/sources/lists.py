@@ -163,7 +163,8 @@ def find_file(path: str, folders: Sequence[Path], name: str) -> tuple[str, FileF
     are folders where no file has them in its name.
     """
     ways = [path, path.replace("\\", "/")] if "\\" in path else [path]
-    places = [folder / os.path.expanduser(way) for folder in dict.fromkeys(folders) for way in ways]  # noqa: PTH111  # leaves ~nobody as it is
+    # Not Path.expanduser, which raises for a user that does not exist.
+    places = [folder / os.path.expanduser(way) for folder in dict.fromkeys(folders) for way in ways]  # noqa: PTH111
     every = ((place, file_facts(place, name)) for place in places)
     place, facts = next((pair for pair in every if pair[1].size >= 0), (places[0], FileFacts(name, -1, -1)))
     return str(place), facts
