@@ -58,7 +58,7 @@ class Evaluate:
     train_split: str | None = None
     """Split whose labels the probe learns from; by default `train`."""
     test_split: str | None = None
-    """Split that is classified; by default `test`, or else the validation split."""
+    """Split that is classified; by default `test`, or else the validation split, the first that has labels."""
     subset: str | None = None
     """Draw from the training split, such as longtail:100, share:0.01, perclass:10 or novel:0.5."""
     subset_seed: int = 0

@@ -25,7 +25,7 @@ from likewise.data import (
     split_names,
     training_split,
 )
-from likewise.methods.method import Batch, Progress
+from likewise.methods.method import Batch, Progress, composer
 from likewise.runs import plain
 from likewise.training import optimisers, scheduled
 from likewise.training.machine import detect, fabric
@@ -134,10 +134,12 @@ def _time_steps(plan: Plan, images: Images) -> dict[str, float]:
         marks = [time.perf_counter()]
         loaded = next(batches)
         marks.append(_now(engine.device))
-        views = make_views(policies, loaded.pixels, loaded.sizes, seed=plan.seed, step=step)
+        batch = Batch(loaded.index, loaded.labels)
+        compose = composer(method, batch)
+        views = make_views(policies, loaded.pixels, loaded.sizes, seed=plan.seed, step=step, compose=compose)
         marks.append(_now(engine.device))
         method.before_step(progress)
-        terms = wrapped(views, Batch(loaded.index, loaded.labels))
+        terms = wrapped(views, batch)
         engine.backward(terms.loss)
         optimizer.step()
         optimizer.zero_grad()

@@ -18,7 +18,7 @@ from torch.nn import Module
 
 from likewise import methods
 from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
-from likewise.methods.method import Batch, Facts, Method, Progress, Terms, Views
+from likewise.methods.method import Batch, Facts, Method, Progress, Terms, Views, composer
 from likewise.training.refresh import refresh
 from likewise.training.seeding import seed_step
 from likewise.views import make_views
@@ -103,10 +103,12 @@ def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, wor
     pixels, labels = pictures()
     index = (torch.arange(size) + step * size)[rank::world] % PICTURES
     sizes = torch.full((len(index), 2), 20)
-    views = make_views(method.views, pixels[index], sizes, seed=3, step=step, rank=rank, world=world)
+    batch = Batch(index, labels[index])
+    place = {"seed": 3, "step": step, "rank": rank, "world": world}
+    views = make_views(method.views, pixels[index], sizes, **place, compose=composer(method, batch))
     dtype = next(method.parameters()).dtype
     views = {role: view._replace(image=view.image.to(dtype)) for role, view in views.items()}
-    return views, Batch(index, labels[index])
+    return views, batch
 
 
 def optimizer_of(method: Method) -> torch.optim.Optimizer:

@@ -14,7 +14,8 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from likewise.encoders import norms
-from tests.contract.gauntlet import ALL, make, one_step, optimizer_of
+from tests.contract.doubles import Mixed
+from tests.contract.gauntlet import ALL, SIDE, batch_at, make, one_step, optimizer_of
 
 STEPS = 3
 
@@ -32,11 +33,17 @@ def run(name: str, rank: int, world: int) -> dict[str, Any]:
     return {"losses": losses / world, "state": {k: v.clone() for k, v in method.state_dict().items()}}
 
 
+def composed(rank: int, world: int) -> dict[str, Any]:
+    """The views of a method that mixes images of the whole batch."""
+    views, _ = batch_at(Mixed(SIDE), 2, rank=rank, world=world)
+    return {role: view.image for role, view in views.items()}
+
+
 def worker(rank: int, world: int, port: int, out: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=world)
-    results = {name: run(name, rank, world) for name in ALL}
+    results = {name: run(name, rank, world) for name in ALL} | {"composed": composed(rank, world)}
     torch.save(results, Path(out) / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -59,3 +66,11 @@ def test_two_processes_compute_what_one_does(name: str, two: list[dict[str, Any]
         torch.testing.assert_close(each[name]["losses"], one["losses"], rtol=1e-7, atol=1e-9)
         for key, expected in one["state"].items():
             torch.testing.assert_close(each[name]["state"][key], expected, rtol=1e-5, atol=1e-7, msg=key)
+
+
+def test_two_processes_compose_what_one_does(two: list[dict[str, Any]]) -> None:
+    one = composed(0, 1)
+    for rank, each in enumerate(two):
+        away = {role: (each["composed"][role] - image[rank::2]).abs() for role, image in one.items()}
+        assert float(away["first"].max()) < 1e-5
+        assert float(away["second"].mean()) < 1e-3, "a value on the edge between two bytes may become either"

@@ -170,3 +170,25 @@ def test_damaged_and_unsafe_files_are_refused(tmp_path: Path) -> None:
     for name in ("a.npz", "e.npz"):
         with pytest.raises(InputError, match=r"no \.npz file"):
             split_names(tmp_path / name)
+
+
+def test_additional_splits_and_splits_without_labels() -> None:
+    pictures = np.zeros((3, 8, 8), np.uint8)
+    data = {"train_images": pictures, "train_labels": np.array(["b", "a", "b"]), "test_images": pictures}
+    data |= {"Unlabeled_images": pictures, "raw_info": np.zeros(3)}
+    assert split_names(data) == ("train", "unlabeled", "test")
+    source = open_source(data)
+    assert source.labels is not None
+    assert (source.labels.tolist(), source.class_names) == ([1, 0, 1] + [-1] * 6, ("a", "b"))
+    assert source.split_counts == {"train": 3, "unlabeled": 3, "test": 3}
+    alone = open_source(data, split="Unlabeled")
+    assert (alone.split, len(alone), alone.labels is not None and alone.labels.tolist()) == ("unlabeled", 3, [-1] * 3)
+
+
+def test_joined_sources_have_one_list_of_classes() -> None:
+    parts = [open_source({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.array([0, 1])}) for _ in range(3)]
+    parts[0].class_names, parts[1].class_names, parts[2].labels = ("b", "a"), ("a", "c"), None
+    whole = Joined.of(parts)
+    assert whole.class_names is not None
+    assert whole.labels is not None
+    assert [whole.class_names[n] if n >= 0 else "?" for n in whole.labels] == ["b", "a", "a", "c", "?", "?"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from likewise.data import describe, open_source
@@ -37,6 +38,15 @@ def test_everything_is_described(photos: Path) -> None:
     assert found.imbalance == 2
     assert found.unlabelled == 1
     assert found.splits == ()
+
+
+def test_splits_are_counted_and_the_one_that_is_used_is_named() -> None:
+    pictures = np.zeros((5, 8, 8, 3), np.uint8)
+    data = {"train_images": pictures, "test_images": pictures[:3], "extra_images": pictures[:1]}
+    found = describe(open_source(data, split="train"))
+    assert (found.split, found.split_counts) == ("train", {"train": 5, "extra": 1, "test": 3})
+    assert "splits  train 5 (used), extra 1, test 3" in str(found)
+    assert "splits  train 5, extra 1, test 3; all are used" in str(describe(open_source(data)))
 
 
 def test_the_text_is_for_people(photos: Path) -> None:

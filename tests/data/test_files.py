@@ -69,6 +69,23 @@ def test_train_and_test_folders_are_splits(tmp_path: Path) -> None:
         open_source(tmp_path / "set", split="test")
 
 
+def test_every_folder_beside_train_and_test_is_a_split(tmp_path: Path) -> None:
+    for name in ("Train/cat/1.png", "test/dog/2.png", "unlabeled/3.png", "4.png"):
+        save(tmp_path / "set" / name)
+    assert split_names(tmp_path / "set") == ("Train", "unlabeled", "test")
+    assert list(open_source(tmp_path / "set", split="train").names) == ["Train/cat/1.png"]
+    counts = {"Train": 1, "unlabeled": 1, "test": 1, "": 1}
+    assert open_source(tmp_path / "set").split_counts == counts
+
+
+def test_folders_may_say_that_they_are_splits(tmp_path: Path) -> None:
+    for name in ("split=train/cat/1.png", "split=extra/dog/2.png"):
+        save(tmp_path / "set" / name)
+    assert split_names(tmp_path / "set") == ("train", "extra")
+    extra = open_source(tmp_path / "set", split="extra", labels="folders")
+    assert (list(extra.names), extra.class_names) == (["split=extra/dog/2.png"], ("cat", "dog"))
+
+
 def test_folders_called_otherwise_are_no_splits(photos: Path) -> None:
     save(photos / "train" / "1.png")
     assert split_names(photos) == ()

@@ -63,6 +63,72 @@ def test_csv_of_other_makes(folder: Path) -> None:
         assert labels.tolist() == [1, 0], name
 
 
+TABLES = {
+    "capitals.csv": "Path,Label,Split\na.png,owl,train\nsub dir/b.png,cat,train\nc.png,owl,test\n",
+    "mixed.csv": "path,label,split\na.png,owl,Train\nsub dir/b.png,cat,train\nc.png,owl,TEST\n",
+    "blanks.csv": " path , label, split\na.png , owl , train \nsub dir/b.png, cat, train\nc.png, owl, test\n",
+    "set.csv": "path,label,set\na.png,owl,training\nsub dir/b.png,cat,Training\nc.png,owl,testing\n",
+    "flag.csv": "path,label,is_train\na.png,owl,True\nsub dir/b.png,cat,1\nc.png,owl,False\n",
+    "windows.csv": "path,label,split\r\na.png,owl,train\r\nsub dir\\b.png,cat,train\r\nc.png,owl,test\r\n",
+    "spaces.csv": "path;label;split\na.png;owl;train\nsub dir/b.png;cat;train\n\n;;\nc.png;owl;test\n",
+    "tabs.csv": "path\tlabel\tsplit\na.png\towl\ttrain\nsub dir/b.png\tcat\ttrain\nc.png\towl\ttest\n",
+    "excel.csv": "sep=|\npath|label|split\na.png|owl|train\nsub dir/b.png|cat|train\nc.png|owl|test\n",
+    "table.txt": "path,label,split\na.png,owl,train\nsub dir/b.png,cat,train\nc.png,owl,test\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_people_have_them(folder: Path, name: str, encoding: str) -> None:
+    (folder / name).write_text(TABLES[name], encoding=encoding, newline="")
+    train, test = split_names(folder / name)
+    assert (first_pixels(folder / name, split=train), first_pixels(folder / name, split=test)) == ([0, 1], [2])
+    source = open_source(folder / name)
+    assert source.class_names == ("cat", "owl")
+    assert source.labels is not None
+    assert source.labels.tolist() == [1, 0, 1]
+    assert source.split_counts == {train: 2, test: 1}
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels", "names"),
+    [
+        (["1.0", "", "0.0"], [1, -1, 0], None),
+        (["NA", "1", "0"], [-1, 1, 0], None),
+        (["owl", "nan", "cat"], [1, -1, 0], ("cat", "owl")),
+        (["owl", "-1", "NULL"], [0, -1, -1], ("owl",)),
+        (["0.5", "1.0", ""], None, None),
+    ],
+)
+def test_cells_that_are_no_class(folder: Path, cells: list[str], labels: list[int] | None, names: object) -> None:
+    rows = zip(("a.png", "sub dir/b.png", "c.png"), cells, strict=True)
+    (folder / "a.csv").write_text("\n".join(["path,label", *(f"{path},{cell}" for path, cell in rows)]))
+    source = open_source(folder / "a.csv")
+    assert (None if source.labels is None else source.labels.tolist(), source.class_names) == (labels, names)
+    if labels is None:
+        with pytest.raises(InputError, match="fractions"):
+            open_source(folder / "a.csv", labels="label")
+
+
+def test_text_may_have_remarks_and_class_numbers(folder: Path) -> None:
+    save(folder / "#1.png", flat((9, 9, 9)))
+    (folder / "a.txt").write_text("# mine\nsub dir/b.png 1\nc.png 0\n")
+    source = open_source(folder / "a.txt")
+    assert source.labels is not None
+    assert (list(source.names), source.labels.tolist()) == (["sub dir/b.png", "c.png"], [1, 0])
+    (folder / "b.txt").write_text("# mine\n#1.png\nc.png\n")
+    assert first_pixels(folder / "b.txt") == [9, 2]
+
+
+def test_a_name_with_a_backslash_comes_before_a_folder(folder: Path) -> None:
+    save(folder / "sub dir\\b.png", flat((7, 7, 7)))
+    (folder / "a.txt").write_text("sub dir\\b.png\n~nobody at all/c.png\n")
+    source = open_source(folder / "a.txt")
+    assert int(source.read(0)[0, 0, 0]) == 7
+    with pytest.raises(BrokenImage, match="cannot be opened"):
+        source.read(1)
+
+
 def test_label_column_by_name(folder: Path) -> None:
     listed = folder / "list.csv"
     listed.write_text("path,label,habitat\na.png,0,sea\nc.png,1,land\n")
@@ -109,7 +175,7 @@ def test_fingerprint_follows_the_listed_files(folder: Path) -> None:
         ("x.csv", b"path,label\na.png\n", "row 2 has 1 cells"),
         ("x.csv", b"path\n", "lists no pictures"),
         ("x.txt", b"\n\n", "lists no pictures"),
-        ("x.txt", b"\xff\xfe\x00a", "no UTF-8 text"),
+        ("x.txt", b"\xff\xfea", "no UTF-8 text"),
         ("x.csv", b"path,label\na.png,0.5x\n,\n", None),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 
 from likewise.data import open_source, prepare, split_names
 from likewise.data.source import BrokenImage
-from likewise.data.sources.parquet import ParquetSource, Shards
+from likewise.data.sources.parquet import ParquetSource
 from likewise.errors import InputError
 from tests.data.pictures import encoded, flat, parquet, save, structs
 
@@ -131,7 +131,7 @@ def test_pictures_beside_a_parquet_file_make_a_folder(tmp_path: Path, table: Pat
 
 
 def test_few_row_groups_are_kept(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("likewise.data.sources.parquet._KEPT_BYTES", 0)
+    monkeypatch.setattr("likewise.data.sources.shards._KEPT_BYTES", 0)
     reads = []
     whole = pq.ParquetFile.read_row_group
     monkeypatch.setattr(
@@ -166,12 +166,6 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing more")
     with pytest.raises(InputError, match="no Parquet file"):
         open_source(tmp_path / "a.parquet")
-
-
-def test_shards_of_different_kinds_are_refused(tmp_path: Path, table: Path) -> None:
-    other = parquet(tmp_path / "b.parquet", {"image": structs([encoded(flat((0, 0, 0)))])})
-    with pytest.raises(InputError, match="has no column"):
-        Shards([table, other])
 
 
 def test_no_rows_are_refused(tmp_path: Path) -> None:

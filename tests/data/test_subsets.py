@@ -59,6 +59,7 @@ def test_draws_are_pure_and_never_repeat_a_picture(labels: list[int], seed: int,
     assert len(set(one.names)) == len(one.names)
     assert sum(drawn.counts) <= len(labels)
     assert one.labels is not None
+    assert np.array_equal(drawn.truth, np.asarray(labels)[drawn.index])
     if "noise" not in text:
         assert np.array_equal(np.bincount(one.labels, minlength=len(drawn.counts)), drawn.counts)
 
@@ -109,6 +110,53 @@ def test_other_labels_and_other_pictures_are_other_data(tmp_path: Path, monkeypa
     assert np.array_equal(images.picture(1), prepare(clean, short_side=None).picture(1))
 
 
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=60), st.integers(0, 5), st.integers(1, 4))
+def test_few_labels_are_those_of_the_draw_and_every_image_stays(labels: list[int], seed: int, count: int) -> None:
+    true = np.asarray(labels)
+    assume((true >= 0).any())
+    names = [f"{n}.png" for n in range(len(true))]
+    few = subsets.draw(true, names, f"labels:perclass:{count}", seed)
+    assert few.index.tolist() == list(range(len(true)))
+    assert few.truth.tolist() == labels
+    known = np.flatnonzero(few.labels >= 0)
+    np.testing.assert_array_equal(known, subsets.per_class(true, count, seed))
+    np.testing.assert_array_equal(few.labels[known], true[known])
+    assert few.record()["labelled"] == len(known)
+    assert not few.selects_classes
+
+
+def test_few_labels_by_share_by_list_and_of_a_draw(tmp_path: Path) -> None:
+    names = [f"c{label}/{n}.png" for n, label in enumerate(CIFAR)]
+    drawn = subsets.draw(CIFAR, names, "labels:share:0.01", seed=2)
+    assert np.bincount(drawn.labels[drawn.labels >= 0]).tolist() == [50] * 10
+    assert "50,000 pictures of 10 classes, 500 of them with their labels" in drawn.protocol
+    (tmp_path / "few.txt").write_text("c3/15004.png\nc9/45007.png\n")
+    listed = subsets.draw(CIFAR, names, f"base:9+labels:list:{tmp_path}/few.txt", seed=1)
+    kept = listed.index[listed.labels >= 0]
+    assert kept.tolist() == [15004, 45007]
+    assert len(listed.index) == 45_000
+    np.testing.assert_array_equal(listed.truth, CIFAR[listed.index])
+
+
+def test_gcd_labels_half_of_each_old_class() -> None:
+    names = [str(n) for n in range(len(CIFAR))]
+    drawn = subsets.draw(CIFAR, names, "gcd:0.5", seed=0)
+    assert np.bincount(drawn.labels[drawn.labels >= 0], minlength=10).tolist() == [2500] * 5 + [0] * 5
+    assert drawn.groups == {"old": [0, 1, 2, 3, 4], "new": [5, 6, 7, 8, 9]}
+    assert len(drawn.index) == 50_000
+    many = subsets.draw(CIFAR100, names, "gcd:80/0.2", seed=0)
+    assert np.bincount(many.labels[many.labels >= 0], minlength=100).tolist() == [100] * 80 + [0] * 20
+
+
+def test_hidden_labels_are_other_data() -> None:
+    whole = source(np.arange(20) % 4)
+    few, drawn = subsets.part_of(whole, "labels:perclass:1")
+    assert few.fingerprint != subsets.part_of(whole, "labels:perclass:2")[0].fingerprint
+    assert few.labels is not None
+    assert sorted(few.labels.tolist()) == [-1] * 16 + [0, 1, 2, 3]
+    assert drawn.truth.tolist() == [n % 4 for n in range(20)]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -124,6 +172,12 @@ def test_other_labels_and_other_pictures_are_other_data(tmp_path: Path, monkeypa
         ("base:4", "of 4 classes"),
         ("noise:0.1/last", "did you mean 'next'|allowed are next"),
         ("list:nowhere.txt", "cannot read the list"),
+        ("labels:perclas:4", "did you mean 'perclass'"),
+        ("labels:list:nowhere.txt", "cannot read the list"),
+        ("labels:share:2", "at most 1"),
+        ("gcd:4", "of 4 classes"),
+        ("gcd:0.5/2", "at most 1"),
+        ("gcd", "such as gcd:0.5"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(text: str, words: str) -> None:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from likewise.data import Source, open_source
 from likewise.errors import InputError
 from likewise.evaluation.rows import open_rows, stratified
+from likewise.evaluation.scoring import _classes, _renumbered
 from tests.evaluation.conftest import drawn
 
 
@@ -80,3 +82,91 @@ def test_what_to_do_without_labels_is_said(tmp_path: Path) -> None:
         open_rows(tmp_path / "d.npz", image_size=16)
     with pytest.raises(InputError, match="no class with two pictures"):
         open_rows({"images": drawn(3, 0)[0], "labels": np.arange(3)}, image_size=16)
+
+
+# Splits without labels ---------------------------------------------------------------------------------------------
+
+
+def parts(**labels: list[int] | None) -> dict[str, np.ndarray]:
+    """Arrays of splits with these labels, or without any."""
+    arrays: dict[str, np.ndarray] = {}
+    for seed, (split, own) in enumerate(labels.items()):
+        arrays[f"{split}_images"] = drawn(12, seed)[0]
+        if own is not None:
+            arrays[f"{split}_labels"] = np.array(own)
+    return arrays
+
+
+KNOWN = [0, 1, 2] * 4
+UNKNOWN = [-1] * 12
+
+
+@pytest.mark.parametrize("test", [UNKNOWN, None])
+def test_a_test_split_without_labels_is_passed_over(test: list[int] | None) -> None:
+    rows = open_rows(parts(train=KNOWN, validation=KNOWN, test=test), image_size=16)
+    assert (len(rows.bank), len(rows.query), rows.split) == (12, 12, "validation")
+    assert "from train (12 pictures) to validation (12), since test has no labels" in rows.protocol
+    assert "validation, since test has no labels; --test-split names others" in rows.notes[0]
+
+
+def test_a_part_is_held_out_where_no_other_split_has_labels() -> None:
+    rows = open_rows(parts(train=KNOWN, dev=UNKNOWN, test=UNKNOWN), image_size=16)
+    assert (len(rows.bank), len(rows.query), rows.split) == (9, 3, "held out")
+    assert "since test and dev have no labels" in rows.protocol
+
+
+def test_asking_for_a_split_without_labels_says_which_has_some() -> None:
+    data = parts(train=KNOWN, validation=KNOWN, test=UNKNOWN)
+    with pytest.raises(InputError, match=r"split 'test' of arrays has no labels.*train, validation has.*--test-split"):
+        open_rows(data, image_size=16, test_split="test")
+    with pytest.raises(InputError, match=r"split 'train' of arrays has no labels.*validation has.*--train-split"):
+        open_rows(data | {"train_labels": np.array(UNKNOWN)}, image_size=16)
+
+
+def test_a_split_to_be_judged_on_needs_one_to_learn_from() -> None:
+    with pytest.raises(InputError, match=r"no split of the data is called train.*--train-split, dev, test"):
+        open_rows(parts(dev=KNOWN, test=KNOWN), image_size=16, test_split="test")
+
+
+# Names of classes --------------------------------------------------------------------------------------------------
+
+
+def test_classes_of_bank_and_queries_compare_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set of which each split numbers its own classes, as one of torchvision might."""
+    named = {"train": ("cat", "owl"), "test": ("owl", "dog", "cat")}
+
+    def opened(data: object, *, split: str, labels: object) -> Source:
+        pictures, labels = drawn(6, 1)[0], [number % len(named[split]) for number in range(6)]
+        source = open_source({"images": pictures, "labels": np.array(labels)})
+        source.class_names, source.split = named[split], split
+        return source
+
+    monkeypatch.setattr("likewise.evaluation.rows.split_names", lambda data: tuple(named))
+    monkeypatch.setattr("likewise.evaluation.rows.open_source", opened)
+    rows = open_rows("any", image_size=16)
+    names = rows.bank.class_names
+    assert names is not None
+    assert names == rows.query.class_names
+    assert [names[label] for label in rows.bank_labels] == ["cat", "owl"] * 3
+    assert [names[label] for label in rows.query_labels] == ["owl", "dog", "cat"] * 2
+    assert any("classes dog are not in the bank, so their 2 pictures" in note for note in rows.notes)
+
+
+def test_classes_may_be_asked_for_by_name() -> None:
+    words = np.array(["cat", "owl", "dog"] * 4)
+    data = {"images": drawn(12, 1)[0], "labels": words}
+    rows = open_rows(data, image_size=16, classes=["owl", "dog", "gnu"])
+    assert sorted({rows.bank.class_names[label] for label in rows.bank_labels}) == ["dog", "owl"]
+
+
+DRAW = {"path": "a.csv", "class_names": ["owl", "cat"], "counts": [9, 1], "classes": [0], "groups": {"rare": [1]}}
+
+
+def test_a_draw_is_known_again_by_the_names_of_its_classes() -> None:
+    other = _renumbered(DRAW, ("cat", "dog", "owl"), "b.csv")
+    assert other is not None
+    assert (list(other["counts"]), other["groups"]) == ([1, 0, 9], {"rare": [0]})
+    assert _renumbered(DRAW, ("cat", "dog"), "a.csv") is None  # another column of the same table
+    assert _renumbered({**DRAW, "class_names": None}, None, "a.csv") is not None
+    assert _renumbered({**DRAW, "class_names": None}, None, "b.csv") is None
+    assert (_classes("trained", DRAW), _classes("others", DRAW)) == (["owl"], ["cat"])

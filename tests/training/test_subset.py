@@ -74,3 +74,16 @@ def test_wrong_labels_and_classes_that_no_run_has(data: Path, tmp_path: Path) ->
     assert "the draw noise:1/next (seed 0)" in noisy.protocol
     novel = evaluate(run, probe="knn", subset="novel:0.5", quiet=True).scores[0]
     assert novel.n == 16
+
+
+def test_few_labels_train_on_all_and_are_the_bank(data: Path, tmp_path: Path) -> None:
+    run = train(data, **options(tmp_path / "run", subset="gcd:0.5", precision="float32"))
+    told = json.loads((run.path / "run.json").read_text())["data"]
+    assert (told["images"], told["subset"]["labelled"]) == (160, 40)
+    bank = evaluate(run, probe="knn", subset="labels:perclass:5", quiet=True).scores[0]
+    plain = evaluate(run, probe="knn", subset="perclass:5", quiet=True).scores[0]
+    assert bank.value == plain.value
+    assert "20 of them with their labels" in bank.protocol
+    everywhere = evaluate(run, probe="knn", per_class=True, quiet=True).scores[0]
+    assert everywhere.groups is not None
+    assert set(everywhere.groups) == {"old", "new"}

@@ -249,3 +249,15 @@ def test_a_run_is_never_overwritten_nor_continued_differently(data: Path, tmp_pa
         train(other, **options(tmp_path / "run", resume=True))
     with pytest.raises(InputError, match="does not exist"):
         train(data, **options(tmp_path / "nowhere", resume=True))
+
+
+def test_splits_are_told_with_the_one_that_is_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw = np.random.default_rng(0)
+    counts = {"train": 16, "extra": 8, "test": 9}
+    arrays = {f"{name}_images": draw.integers(0, 255, (count, 16, 16, 3), np.uint8) for name, count in counts.items()}
+    np.savez(tmp_path / "parts.npz", **arrays)
+    run = train(
+        tmp_path / "parts.npz", **options(tmp_path / "run", epochs=1, quiet=False, device="cpu", precision="float32")
+    )
+    assert "splits: train 16 (used), extra 8, test 9" in capsys.readouterr().err
+    assert (run.read()["data"]["split"], run.read()["data"]["images"]) == ("train", 16)

@@ -22,7 +22,7 @@ def drawn(policy=POLICY, sizes=SIZES, seed=0, step=0, role="student", **place) -
 
 
 def parts(one: Draw) -> list[torch.Tensor]:
-    return [*one.geometry, *one.look]
+    return [part for part in (*one.geometry, *one.look) if isinstance(part, torch.Tensor)]
 
 
 def same(one: Draw, other: Draw) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -159,3 +161,52 @@ def test_own_transforms_get_pillow_images_without_padding(ragged):
     pixels, sizes = ragged
     made(pixels, sizes, {"own": from_callable(note, 4)})
     assert seen == [tuple(size) for size in sizes.tolist()]
+
+
+def greyed(world: int, rank: int):
+    """Half of the images of the global batch become one grey level in role `student`, which is drawn for all."""
+
+    def compose(crops, generator):
+        assert set(crops) == set(BOTH)
+        image = crops["student"].image
+        assert 0 <= float(image.min()) <= float(image.max()) <= 1 + 1e-6, "before colours and normalising"
+        assert crops["student"].box.shape == (len(image), 4)
+        level = torch.rand(len(image) * world, generator=generator)[rank::world].view(-1, 1, 1, 1)
+        return {"student": torch.where(level < 0.5, level, image)}
+
+    return compose
+
+
+def test_images_are_composed_between_crop_and_colours(small):
+    policies = {**BOTH, "student": replace(STRONG, blur=None, solarise=None, colour=None, grey=0.0)}
+    plain, composed = made(small, policies=policies), made(small, policies=policies, compose=greyed(1, 0))
+    assert torch.equal(plain["teacher"].image, composed["teacher"].image)
+    flat = composed["student"].image.flatten(2).std(dim=2).amax(dim=1) < 1e-5
+    assert 0.35 < float(flat.float().mean()) < 0.65
+    torch.testing.assert_close(plain["student"].image[~flat], composed["student"].image[~flat], atol=1e-6, rtol=0)
+    assert torch.equal(plain["student"].box, composed["student"].box)
+    unchanged = made(small, compose=lambda crops, generator: {})
+    for role, view in made(small).items():
+        torch.testing.assert_close(view.image, unchanged[role].image, rtol=0, atol=1e-5)
+        assert view.image.is_contiguous(memory_format=torch.channels_last)
+    other = made(small, policies=policies, step=1, compose=greyed(1, 0))
+    assert not torch.equal(other["student"].image.flatten(2).std(dim=2).amax(dim=1) < 1e-5, flat)
+
+
+def test_processes_compose_as_one(small):
+    whole = made(small, compose=greyed(1, 0))["student"].image
+    for rank in (0, 1):
+        share = made(small[rank::2], rank=rank, world=2, compose=greyed(2, rank))["student"].image
+        torch.testing.assert_close(share, whole[rank::2], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        (lambda crops: {"studnet": crops["student"].image}, "did you mean 'student'"),
+        (lambda crops: {"teacher": crops["teacher"].image[:3]}, "'teacher' have the shape .* needed is"),
+    ],
+)
+def test_composed_images_that_do_not_fit_are_refused(small, result, says):
+    with pytest.raises(InputError, match=says):
+        made(small, compose=lambda crops, generator: result(crops))

@@ -52,7 +52,7 @@ def test_the_same_parameters_through_torchvision_give_the_same_pictures(image):
     views = views * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
     theirs = []
     for row, one in enumerate(image):
-        factors = [float(part[row]) for part in look]
+        factors = [float(part[row]) for part in look if part is not None]
         out = tv.adjust_brightness(one, factors[0])
         out = tv.adjust_saturation(tv.adjust_contrast(out, factors[1]), factors[2])
         out = tv.adjust_hue(out, factors[3])

@@ -70,7 +70,7 @@ def test_multi_crop_names_its_roles():
         (lambda: strong(32, blur=float("nan"), **STATS), "blur probability nan"),
         (lambda: Solarise(threshold=128), "solarise threshold 128"),
         (lambda: Solarise(probability=2), "solarise probability 2"),
-        (lambda: ViewPolicy(size=0), "view size 0 is no number of pixels"),
+        (lambda: ViewPolicy(size=0), "view size 0 is not valid: allowed are whole numbers from 1"),
         (lambda: ViewPolicy(size=32.0), "view size 32.0"),
         (lambda: ViewPolicy(size=True), "view size True"),
         (lambda: ViewPolicy(size=8, flip=3), "flip probability 3"),

@@ -63,6 +63,16 @@ def look_at(data: bytes) -> Look:
     return Look(height, width, is_grey(pixels), image.format or "unknown")
 
 
+def is_image(data: bytes) -> bool:
+    """Whether some bytes begin as an image in a known format does."""
+    try:
+        with _reasons(data):
+            _open(data)
+    except BrokenImage:
+        return False
+    return True
+
+
 def from_pil(image: Image.Image) -> Pixels:
     """An opened Pillow image as (H, W, 3) uint8 RGB. Raises BrokenImage."""
     with _reasons(b"\0"):

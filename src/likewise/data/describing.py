@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from likewise.data.source import Broken, BrokenImage, Look, Source, spread
+from likewise.data.splits import in_words
 from likewise.errors import InputError
 
 _SHOWN = 3
@@ -41,6 +42,10 @@ class Description:
     """Pictures in all."""
     splits: tuple[str, ...]
     """Splits of the data that the source was opened from."""
+    split: str | None
+    """The one that this is of; None where it is of all."""
+    split_counts: dict[str, int]
+    """Images of each split, of none under an empty name; empty where not known."""
     sample: int
     """Pictures looked at, evenly spread."""
     height: Span
@@ -66,12 +71,13 @@ class Description:
 
     def __str__(self) -> str:
         """Some lines for a person."""
-        splits = f", splits {', '.join(self.splits)}" if self.splits else ""
+        splits = in_words(self.splits, self.split_counts, self.split)
         formats = ", ".join(
             f"{name} {count / max(1, self.sample - len(self.broken)):.0%}" for name, count in self.formats.items()
         )
         lines = [
-            f"{self.name}: {self.count:,} pictures{splits}; looked at {self.sample:,}",
+            f"{self.name}: {self.count:,} pictures; looked at {self.sample:,}",
+            *([f"  splits  {splits}"] if splits else []),
             f"  height  {self.height}",
             f"  width   {self.width}",
             f"  colour  {_share(1 - self.grey_share)} in colour, {_share(self.grey_share)} grey",
@@ -108,6 +114,8 @@ def describe(source: Source, sample: int = 64) -> Description:
         name=source.name,
         count=len(source),
         splits=source.splits,
+        split=source.split,
+        split_counts=dict(source.split_counts),
         sample=len(positions),
         height=_span([look.height for look in seen]),
         width=_span([look.width for look in seen]),

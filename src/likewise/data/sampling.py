@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.data.numbers import permutation, uniform
 from likewise.errors import InputError
 
 _STREAM = 0x736D706C  # keeps these draws apart from others made of the same seed
@@ -55,17 +56,15 @@ class Sampler:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """The pictures of one epoch in their order."""
         if self._latest is None or self._latest[0] != epoch:
-            # Sorting raw bits: NumPy promises that the bits of a generator stay the same from version to version, but
-            # not what its shuffle makes of them.
-            bits = np.random.Philox(np.random.SeedSequence([_STREAM, self.seed, epoch])).random_raw(self.count)
-            order = np.argsort(bits, kind="stable") if self._weights is None else _drawn(bits, self._weights)
+            key = (_STREAM, self.seed, epoch)
+            weights = self._weights
+            order = permutation(self.count, *key) if weights is None else _drawn(uniform(self.count, *key), weights)
             self._latest = epoch, order
         return self._latest[1]
 
 
-def _drawn(bits_N: NDArray[np.uint64], weights_N: NDArray[np.float64]) -> NDArray[np.int64]:
-    """For each raw number the picture whose share of the weights, put end to end, it falls into."""
+def _drawn(uniform_N: NDArray[np.float64], weights_N: NDArray[np.float64]) -> NDArray[np.int64]:
+    """For each uniform number the picture whose share of the weights, put end to end, it falls into."""
     edges_N = np.cumsum(weights_N)
-    uniform_N = (bits_N >> np.uint64(11)) * 2.0**-53
     drawn_N: NDArray[np.int64] = np.searchsorted(edges_N, uniform_N * edges_N[-1], side="right")
     return drawn_N.clip(max=int(np.flatnonzero(weights_N)[-1]))  # rounding may point past the last picture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.data.fingerprints import digest, digest_array
+from likewise.data.labels import Stated, united
 from likewise.errors import LikewiseError
 
 Pixels = NDArray[np.uint8]
@@ -70,6 +71,10 @@ class Source(ABC):
     """Name of each class where the data names them."""
     splits: tuple[str, ...] = ()
     """All splits of the data that this source was opened from, whichever of them it holds."""
+    split: str | None = None
+    """The one that it holds; None where it holds all."""
+    split_counts: Mapping[str, int] = field(default_factory=dict)
+    """Images of each split, of none under an empty name; empty where that is not known without opening them."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -112,6 +117,8 @@ class Part(Source):
             labels=None if whole.labels is None else whole.labels[index],
             class_names=whole.class_names,
             splits=whole.splits,
+            split=whole.split,
+            split_counts=whole.split_counts,
             whole=whole,
             index=index,
         )
@@ -134,15 +141,28 @@ class Joined(Source):
 
     @classmethod
     def of(cls, parts: Sequence[Source]) -> Joined:
-        """The pictures of all `parts`. Labels are kept where every part has them."""
-        labels = [part.labels for part in parts if part.labels is not None]
+        """The pictures of all `parts`; those of parts without labels are unlabelled, where others have some.
+
+        Classes are the same where their names are. Raises InputError where that cannot be said (`united`).
+        """
+        stated = [
+            Stated(
+                np.full(len(part), -1) if part.labels is None else part.labels,
+                f"labels of {part.name}",
+                part.class_names,
+            )
+            for part in parts
+        ]
+        found = united(stated) if any(part.labels is not None for part in parts) else None
+        splits = [part.split for part in parts]
         return cls(
             name=parts[0].name,
             fingerprint=digest(*(part.fingerprint for part in parts)),
             names=[name for part in parts for name in part.names],
-            labels=np.concatenate(labels) if len(labels) == len(parts) else None,
-            class_names=parts[0].class_names,
+            labels=np.concatenate([part.values for part in found]) if found else None,
+            class_names=found[0].names if found else None,
             splits=parts[0].splits,
+            split_counts={split: len(part) for split, part in zip(splits, parts, strict=True) if split},
             parts=tuple(parts),
         )
 

@@ -13,6 +13,8 @@ draws from left to right and each made from what the one before left:
     base:0.5  novel:0.5   half of the classes, and the other half (or a number of classes: base:60)
     task:2/5              the second of five disjoint parts of the classes
     noise:0.4             of each class two fifths of the labels replaced by another class's; noise:0.4/next by the next
+    labels:perclass:4     all images, and the labels of 4 of each class; likewise labels:share:0.01, labels:list:D1.txt
+    gcd:0.5               all images, and half of the labels of the first half of the classes; gcd:80/0.5: of 80
 
 Joined with `+`: `longtail:100+noise:0.2`.
 """
@@ -27,7 +29,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.data.few_labels import old_and_new, only
 from likewise.data.fingerprints import digest, digest_array
+from likewise.data.listed import listed
 from likewise.data.source import Part, Source
 from likewise.errors import InputError, unknown
 
@@ -131,35 +135,6 @@ def corrupted(labels: Labels, share: float, seed: int, *, to_next: bool = False)
     return found
 
 
-def listed(names: Sequence[str], path: Path) -> Index:
-    """Positions of the pictures that the file at `path` lists, one path a line, in the order of `names`.
-
-    Lines without a dot (titles, class names, as in ISD's D1 to D10) are passed over. A line means the picture whose
-    path ends like it, compared by the last two parts. Raises InputError where a listed picture is not in the data, or
-    its name could be two pictures.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the list {path}: {error}") from error
-    wanted = [line for line in lines if "." in line]
-    if not wanted:
-        raise InputError(f"{path} lists no pictures: one path a line is needed")
-    places: dict[str, int] = {}
-    for position, name in enumerate(names):
-        key = _ending(name)
-        places[key] = -1 if key in places else position
-    missing = [line for line in wanted if _ending(line) not in places]
-    if missing:
-        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        raise InputError(f"{path} lists {missing[0]}{more}, which the data does not have")
-    found = {places[_ending(line)] for line in wanted}
-    if -1 in found:
-        double = next(line for line in wanted if places[_ending(line)] == -1)
-        raise InputError(f"{path} lists {double}, and the data has two pictures called so")
-    return np.asarray(sorted(found), np.int64)
-
-
 # As text -----------------------------------------------------------------------------------------------------------
 
 
@@ -170,7 +145,9 @@ class Drawn:
     index: Index
     """Their positions, in rising order."""
     labels: Labels
-    """The labels that the draw left them."""
+    """The labels that the draw left them, -1 where it took them away."""
+    truth: Labels
+    """Their labels in the data, for scoring alone where the draw left others or none."""
     text: str
     """The draw as it was asked for."""
     seed: int
@@ -180,19 +157,22 @@ class Drawn:
     classes: tuple[int, ...]
     """The classes that are left."""
     groups: dict[str, list[int]] | None
-    """Classes by group where the draw names groups (`large`, `rare`)."""
+    """Classes by group where the draw names groups (`large`, `rare`; `old`, `new`)."""
     selects_classes: bool
     """Whether the draw leaves classes out."""
 
     @property
     def protocol(self) -> str:
         """The draw in words, for the protocol of a score."""
-        return f"the draw {self.text} (seed {self.seed}): {len(self.index):,} pictures of {len(self.classes)} classes"
+        known, hidden = int((self.labels >= 0).sum()), int(((self.labels < 0) & (self.truth >= 0)).sum())
+        few = f", {known:,} of them with their labels" if hidden else ""
+        count = f"{len(self.index):,} pictures of {len(self.classes)} classes"
+        return f"the draw {self.text} (seed {self.seed}): {count}{few}"
 
     def record(self) -> dict[str, Any]:
         """What a run keeps of it."""
         kept = {name: getattr(self, name) for name in ("text", "seed", "counts", "classes", "groups")}
-        return {**kept, "images": len(self.index)}
+        return {**kept, "images": len(self.index), "labelled": int((self.labels >= 0).sum())}
 
 
 @dataclass(frozen=True)
@@ -201,6 +181,8 @@ class _State:
 
     index: Index
     labels: Labels
+    names: Sequence[str]
+    """Of all images, also those that are no longer in the draw."""
     groups: dict[str, list[int]] | None = None
 
     def keep(self, inside: Index) -> _State:
@@ -216,15 +198,12 @@ def draw(labels: Labels | None, names: Sequence[str], text: str, seed: int = 0) 
     Raises InputError for a draw that does not exist or cannot be made of this data, and where labels are missing.
     """
     true: Labels = np.full(len(names), -1, np.int64) if labels is None else labels
-    state = _State(np.arange(len(names)), true)
+    state = _State(np.arange(len(names)), true, names)
     for part in text.split("+"):
         name, _, argument = part.strip().partition(":")
         if name not in _DRAWS:
             raise unknown("draw", name, _DRAWS)
-        if name == "list":
-            state = state.keep(listed([names[at] for at in state.index], Path(argument).expanduser()))
-            continue
-        if not (state.labels >= 0).any():
+        if name != "list" and not (state.labels >= 0).any():
             raise InputError(f"the draw {part!r} goes by labels, and the pictures have none: name them with labels")
         state = _DRAWS[name](state, argument, seed)
     kept = true[state.index]
@@ -233,6 +212,7 @@ def draw(labels: Labels | None, names: Sequence[str], text: str, seed: int = 0) 
     return Drawn(
         index=state.index,
         labels=state.labels,
+        truth=kept,
         text=text,
         seed=seed,
         counts=tuple(int(count) for count in counts),
@@ -288,17 +268,40 @@ def _noise(state: _State, argument: str, seed: int) -> _State:
     return replace(state, labels=corrupted(state.labels, _number("noise", share), seed, to_next=to == "next"))
 
 
+def _list(state: _State, argument: str, seed: int) -> _State:
+    return state.keep(listed([state.names[at] for at in state.index], Path(argument).expanduser()))
+
+
+def _labels(state: _State, argument: str, seed: int) -> _State:
+    name, _, rest = argument.partition(":")
+    if name not in _LABELLED_BY:
+        raise unknown("draw of labels", name, _LABELLED_BY)
+    few = _DRAWS[name](state, rest, seed)
+    return replace(state, labels=only(state.labels, np.flatnonzero(np.isin(state.index, few.index))))
+
+
+def _gcd(state: _State, argument: str, seed: int) -> _State:
+    part, share = _values("gcd", argument, most=2)
+    old, new = old_and_new(state.labels, _number("gcd", part))
+    of_old = only(state.labels, np.flatnonzero(np.isin(state.labels, old)))
+    few = share_of(of_old, 0.5 if share is None else _number("gcd", share), seed)
+    return replace(state, labels=only(state.labels, few), groups={"old": old, "new": new})
+
+
 _DRAWS: dict[str, Callable[[_State, str, int], _State]] = {
     "longtail": _long_tail,
     "isd": _isd,
-    "list": lambda state, argument, seed: state,
+    "list": _list,
     "perclass": lambda state, text, seed: state.keep(per_class(state.labels, _whole("perclass", text), seed)),
     "share": lambda state, text, seed: state.keep(share_of(state.labels, _number("share", text), seed)),
     "base": _base,
     "novel": _novel,
     "task": _task,
     "noise": _noise,
+    "labels": _labels,
+    "gcd": _gcd,
 }
+_LABELLED_BY = ("perclass", "share", "list")
 
 
 # Parts -------------------------------------------------------------------------------------------------------------
@@ -361,9 +364,5 @@ _EXAMPLES = {
     "novel": "novel:0.5",
     "task": "task:1/5",
     "noise": "noise:0.4",
+    "gcd": "gcd:0.5",
 }
-
-
-def _ending(name: str) -> str:
-    """The last two parts of a path, which are class and file in every usual layout."""
-    return "/".join(name.replace("\\", "/").strip("/").split("/")[-2:])

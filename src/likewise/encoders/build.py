@@ -23,6 +23,7 @@ from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.resnet import ResNet
 
 from likewise.encoders.encoder import Encoder
+from likewise.encoders.own import ConvNet, Staged
 from likewise.encoders.resnet import USUAL_WIDTH, narrow, small_stem
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError, unknown
@@ -136,6 +137,8 @@ def _create(spec: EncoderSpec) -> nn.Module:
     published = timm.get_pretrained_cfg(spec.name)
     if _family(spec.name) == ResNet.__module__:
         arguments["zero_init_last"] = False  # the ResNets of these papers start every norm at 1
+    if _family(spec.name) == ConvNet.__module__:
+        arguments["img_size"] = spec.image_size  # which decides how many features there are
     if published is None or not published.fixed_input_size:
         if small and _is_convnext(spec.name):
             arguments["patch_size"] = 1  # a total stride of 8, as in a ResNet with the small stem
@@ -187,6 +190,8 @@ def _shrink_stem(model: nn.Module, spec: EncoderSpec) -> None:
     """Give the model first layers for small pictures, in place, or check that timm did so when it made the model."""
     patches = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     reductions = {stage["reduction"] for stage in getattr(model, "feature_info", [])}
+    if isinstance(model, Staged):
+        return  # the first layers of ours are made for small images
     if isinstance(model, ResNet):
         small_stem(model, keep_weights=spec.pretrained)
     elif isinstance(model, EfficientNet | MobileNetV3):

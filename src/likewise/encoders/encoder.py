@@ -45,6 +45,22 @@ class Encoder(nn.Module):
         last = self._last(x_B3HW)
         return self._pool(last), self._as_map(last, x_B3HW)
 
+    def stages(self, x_B3HW: Tensor) -> list[Tensor]:
+        """The maps of all stages in one pass, from the first to the last: (B, C, h, w) each, h and w falling or equal.
+
+        Each is what the next stage takes, so that a norm or activation after the last one is not in it. ResNets and
+        wide ResNets have the first convolution's and one for each stage; ConvNeXts, `resnet12` and `convnet4` one for
+        each stage; ViTs one for each block, of its patches. Raises InputError for models that timm gives none of.
+        """
+        return self.with_stages(x_B3HW)[1]
+
+    def with_stages(self, x_B3HW: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Pooled features (B, F) and `stages` of one pass. Raises InputError as that does."""
+        if not hasattr(self.backbone, "forward_intermediates"):
+            raise InputError(f"encoder {self.spec.name!r} has no stages: ResNets, ConvNeXts and ViTs have some")
+        last, stages = _call(self.backbone, "forward_intermediates", x_B3HW, norm=False, output_fmt="NCHW")
+        return self._pool(last), stages
+
     def _last(self, x_B3HW: Tensor) -> Tensor:
         """What timm calls features: a map in the model's own layout, or tokens with class tokens first."""
         return cast("Tensor", _call(self.backbone, "forward_features", x_B3HW))

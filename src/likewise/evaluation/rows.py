@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data import Images, cached_side, held_out_split, open_source, prepare, split_names, training_split
-from likewise.data.splits import check_split
+from likewise.data import Images, Source, cached_side, open_source, prepare, split_names, training_split
+from likewise.data.labels import Stated, united
+from likewise.data.splits import held_out_splits, pick_split
 from likewise.data.subsets import draw
 from likewise.errors import InputError
 from likewise.training.progress import decoding
@@ -84,7 +85,7 @@ def open_rows(
     test_split: str | None = None,
     subset: str | None = None,
     subset_seed: int = 0,
-    classes: Sequence[int] | None = None,
+    classes: Sequence[int] | Sequence[str] | None = None,
     cameras: str | None = None,
     needs_labels: bool = True,
     seed: int = 0,
@@ -93,80 +94,144 @@ def open_rows(
 ) -> Rows:
     """The pictures of `data` to evaluate on, decoded.
 
-    The bank is the training split and the queries the test split, or else the validation split, unless others are
-    named. Where the data does not have both, a stratified fifth of the labelled pictures is held out, a pure function
-    of `seed`. `classes` leaves all others out. `subset` draws from the bank (`likewise.data.subsets`); where the draw
-    leaves classes out, their queries are left out too. `cameras` is a column of the data. Without
-    `needs_labels` data without any counts as one class.
+    The bank is the training split and the queries the test split, or else the validation split, the first that has
+    labels, unless others are named. Where the data does not have both, a stratified fifth of the labelled pictures is
+    held out, a pure function of `seed`. `classes`, numbers or names, leaves all others out. `subset` draws from the
+    bank (`likewise.data.subsets`); where the draw leaves classes out, their queries are left out too. `cameras` is a
+    column of the data. Without `needs_labels` data without any counts as one class.
 
     Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """
-    splits = split_names(data)
-    what = str(data) if isinstance(data, str | Path) else "the data"
-    for split in (train_split, test_split):
-        check_split(split, splits, what)
-    bank_split = train_split or training_split(splits)
-    query_split = test_split or held_out_split(split for split in splits if split != bank_split)
+    sources = _chosen(data, labels, train_split, test_split, needs_labels=needs_labels)
     opened = partial(
         _opened,
-        data,
+        data=data,
         short_side=cached_side(image_size),
-        labels=labels,
         classes=classes,
         cameras=cameras,
-        needs_labels=needs_labels,
         cache_dir=cache_dir,
         quiet=quiet,
     )
-    split_name, protocol = "held out", ""
-    if bank_split is None or query_split is None:
-        whole, notes = opened(bank_split)
-        bank, query, protocol = _held_out(whole, bank_split, seed)
+    bank, notes = opened(sources.bank)
+    if sources.query is None:
+        split_name = "held out"
+        bank, query, protocol = _held_out(bank, sources.bank.split, seed)
     else:
-        if bank_split == query_split:
-            raise InputError(f"bank and queries are both the split {bank_split!r}: every picture would find itself")
-        (bank, notes), (query, also_out) = opened(bank_split), opened(query_split)
-        notes, split_name = [*notes, *also_out], query_split
+        query, also_out = opened(sources.query)
+        notes, split_name = [*notes, *also_out], str(sources.query.split)
+        protocol = f"from {sources.bank.split} ({len(bank.images):,} pictures) to {split_name} ({len(query.images):,})"
+    if sources.why:
+        notes = [f"the pictures that are classified: {split_name}, {sources.why}; --test-split names others", *notes]
+        protocol += f", {sources.why}"
     words = "" if classes is None else f", {len(np.unique(query.labels))} classes only"
     if subset is not None:
         bank, query, drawn_words = _drawn(bank, query, subset, subset_seed)
         words += drawn_words
-    protocol = protocol or f"from {bank_split} ({len(bank.images):,} pictures) to {query_split} ({len(query.images):,})"
     notes = [*notes, *_strangers(bank.images, query.images), *_singles(bank.images)]
     return Rows(bank.images, query.images, split_name, protocol + words, tuple(notes), bank.cameras, query.cameras)
 
 
+class _Sources(NamedTuple):
+    """What is compared, not decoded yet."""
+
+    bank: Source
+    query: Source | None
+    """None where a part of the bank is held out."""
+    why: str = ""
+    """The reason why the queries are not those that one would expect."""
+
+
+def _chosen(
+    data: Any, labels: str | None, train_split: str | None, test_split: str | None, *, needs_labels: bool
+) -> _Sources:
+    """The splits that are asked for, or the usual ones, of which those without labels are passed over."""
+    splits = split_names(data)
+    what = str(data) if isinstance(data, str | Path) else "the data"
+    bank_split = pick_split(train_split, splits, what) or training_split(splits)
+    query_split = pick_split(test_split, splits, what)
+    if query_split is not None and bank_split is None:
+        raise InputError(f"no split of {what} is called train: name the bank with --train-split, {', '.join(splits)}")
+    if query_split is not None and bank_split == query_split:
+        raise InputError(f"bank and queries are both the split {bank_split!r}: every picture would find itself")
+
+    def checked(split: str | None) -> Source:
+        source = open_source(data, split=split, labels=labels)
+        if needs_labels and not _is_labelled(source):
+            raise _unlabelled(source, data, labels)
+        return source
+
+    bank = checked(bank_split)
+    if query_split is not None:
+        return _Sources(bank, _with_names_of(bank, checked(query_split)))
+    passed: list[str] = []
+    for split in () if bank_split is None else held_out_splits(name for name in splits if name != bank_split):
+        source = open_source(data, split=split, labels=labels)
+        if not needs_labels or _is_labelled(source):
+            return _Sources(bank, _with_names_of(bank, source), _since(passed))
+        passed.append(split)
+    return _Sources(bank, None, _since(passed))
+
+
+def _since(unlabelled: Sequence[str]) -> str:
+    verb = "has" if len(unlabelled) == 1 else "have"
+    return f"since {' and '.join(unlabelled)} {verb} no labels" if unlabelled else ""
+
+
+def _is_labelled(source: Source) -> bool:
+    return source.labels is not None and bool((source.labels >= 0).any())
+
+
+def _with_names_of(bank: Source, query: Source) -> Source:
+    """The queries, their classes numbered as those of the bank; where both have names, the same names are one class."""
+    stated = [
+        Stated(source.labels, f"labels of {source.split}", source.class_names)
+        for source in (bank, query)
+        if source.labels is not None and source.class_names
+    ]
+    if len(stated) == 2 and bank.class_names != query.class_names:
+        for source, found in zip((bank, query), united(stated), strict=True):
+            source.labels, source.class_names = found
+    return query
+
+
 def _opened(
-    data: Any,
-    split: str | None,
+    source: Source,
     *,
+    data: Any,
     short_side: int,
-    labels: str | None,
-    classes: Sequence[int] | None,
+    classes: Sequence[int] | Sequence[str] | None,
     cameras: str | None,
-    needs_labels: bool,
     cache_dir: Path | None,
     quiet: bool,
 ) -> tuple[_Part, list[str]]:
     """The labelled pictures of one split and of `classes`, decoded, and notes."""
-    source = open_source(data, split=split, labels=labels)
-    is_labelled = source.labels is not None and bool((source.labels >= 0).any())
-    if needs_labels and not is_labelled:
-        raise _unlabelled(source.name, data, labels)
     with decoding(source.name, enabled=not quiet) as progress:
         images = prepare(source, short_side=short_side, cache_dir=cache_dir, progress=progress)
-    if not is_labelled:
+    if not _is_labelled(source):
         images.labels = np.zeros(len(images), np.int64)
     seen = None
     if cameras is not None:
         seen = prepare(
-            open_source(data, split=split, labels=cameras), short_side=short_side, cache_dir=cache_dir, progress=None
+            open_source(data, split=source.split, labels=cameras),
+            short_side=short_side,
+            cache_dir=cache_dir,
+            progress=None,
         ).labels
-    part, notes = _labelled(_Part(images, seen), split or "the data")
-    part = part.of_classes(classes)
+    part, notes = _labelled(_Part(images, seen), source.split or "the data")
+    part = part.of_classes(_numbers_of(classes, images.class_names))
     if not len(part.images):
-        raise InputError(f"no picture of {split or source.name} is of the {len(classes or ())} classes asked for")
+        raise InputError(
+            f"no picture of {source.split or source.name} is of the {len(classes or ())} classes asked for"
+        )
     return part, notes
+
+
+def _numbers_of(classes: Sequence[int] | Sequence[str] | None, names: Sequence[str] | None) -> list[int] | None:
+    """Classes by their number in the data; without those that the data does not name. None for all."""
+    if classes is None:
+        return None
+    number = {name: position for position, name in enumerate(names or ())}
+    return [number.get(one, -1) if isinstance(one, str) else one for one in classes]
 
 
 def _held_out(whole: _Part, split: str | None, seed: int) -> tuple[_Part, _Part, str]:
@@ -183,10 +248,14 @@ def _held_out(whole: _Part, split: str | None, seed: int) -> tuple[_Part, _Part,
 
 
 def _drawn(bank: _Part, query: _Part, text: str, seed: int) -> tuple[_Part, _Part, str]:
-    """A draw of the bank, the queries of its classes, and its words. Other labels of the bank are those of the draw."""
+    """A draw of the bank, the queries of its classes, and its words. Other labels of the bank are those of the draw.
+
+    Where the draw takes labels away, only what keeps one is left in the bank.
+    """
     drawn = draw(bank.labels, bank.images.names, text, seed)
-    kept = bank.keep(drawn.index)
-    kept.images.labels = drawn.labels
+    known = drawn.labels >= 0
+    kept = bank.keep(drawn.index[known])
+    kept.images.labels = drawn.labels[known]
     if drawn.selects_classes:
         query = query.of_classes(drawn.classes)
         if not len(query.images):
@@ -248,12 +317,21 @@ def _strangers(bank: Images, query: Images) -> list[str]:
     return [told]
 
 
-def _unlabelled(name: str, data: Any, labels: str | None) -> InputError:
+def _unlabelled(source: Source, data: Any, labels: str | None) -> InputError:
     """The error for data without labels, with what to do about it."""
+    others = [split for split in source.splits if split != source.split]
+    named = [split for split in others if _is_labelled(open_source(data, split=split, labels=labels))]
+    if source.split is not None and named:
+        return InputError(
+            f"the split {source.split!r} of {source.name} has no labels to score by, and {', '.join(named)} has: "
+            "name the splits with --train-split and --test-split"
+        )
     if labels not in {None, "none"}:
-        return InputError(f"the labels {labels!r} of {name} are all unknown: name a column or 'folders' that has them")
+        return InputError(
+            f"the labels {labels!r} of {source.name} are all unknown: name a column or 'folders' that has them"
+        )
     is_folder = isinstance(data, str | Path) and Path(data).expanduser().is_dir()
     way = (
         "labels='folders' if its sub-folders are the classes" if is_folder else "labels='COLUMN', the one that has them"
     )
-    return InputError(f"{name} has no labels to score by: pass {way}")
+    return InputError(f"{source.name} has no labels to score by: pass {way}")

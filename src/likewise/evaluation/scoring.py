@@ -46,7 +46,7 @@ class How:
     train_split: str | None = None
     """Split whose labels the probes know; by default the training split."""
     test_split: str | None = None
-    """Split that is classified; by default test, else validation, else a held-out fifth of each class."""
+    """Split that is classified; by default test, else validation, where it has labels; else a fifth of each class."""
     subset: str | None = None
     """Draw from the bank, as `likewise.data.subsets` reads it."""
     subset_seed: int = 0
@@ -153,8 +153,8 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         cache_dir=how.cache_dir,
         quiet=how.quiet,
     )
-    is_same_data = drawn is not None and _has_classes_of(drawn, data, rows)
-    if how.classes != "all" and not is_same_data:
+    drawn = None if drawn is None else _renumbered(drawn, rows.bank.class_names, _name_of(data, rows))
+    if how.classes != "all" and drawn is None:
         raise InputError(
             f"classes={how.classes} is for the data that the run was trained on, and this has other classes"
         )
@@ -163,7 +163,7 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
     for role, encoder in encoders.items():
         features = _features(encoder, role, rows, how)
         features = replace(features, per_class=how.per_class, class_mean=_class_mean(how, data, rows))
-        if drawn is not None and is_same_data:
+        if drawn is not None:
             features = replace(features, trained_C=np.asarray(drawn["counts"], np.int64), groups=drawn["groups"])
         shown = shown or features
         on_device = on(how.place if how.place.type == "cuda" else torch.device("cpu"), features)
@@ -186,20 +186,33 @@ def _scores(name: str, encoder: Encoder, rows: Rows, features: Features, how: Ho
     return PROBES[name](features, how.settings)
 
 
-def _classes(wanted: Classes, drawn: dict[str, Any] | None) -> list[int] | None:
-    """The classes that are evaluated; None for all."""
+def _classes(wanted: Classes, drawn: dict[str, Any] | None) -> list[int] | list[str] | None:
+    """The classes that are evaluated, by their names where they have some; None for all."""
     if wanted == "all":
         return None
     if drawn is None:
         raise InputError(f"classes={wanted} is for runs that were trained on a draw (subset), and this one was not")
     inside = {int(value) for value in drawn["classes"]}
-    return sorted(inside if wanted == "trained" else set(range(len(drawn["counts"]))) - inside)
+    numbers = sorted(inside if wanted == "trained" else set(range(len(drawn["counts"]))) - inside)
+    names = drawn["class_names"]
+    return [names[number] for number in numbers] if names else numbers
 
 
-def _has_classes_of(drawn: dict[str, Any], data: Any, rows: Rows) -> bool:
-    """Whether class numbers mean the same as in the draw: the same data, or the same names."""
-    names = list(rows.bank.class_names or ())
-    return _name_of(data, rows) == drawn["path"] or (bool(names) and names == drawn["class_names"])
+def _renumbered(drawn: dict[str, Any], names: Sequence[str] | None, path: str) -> dict[str, Any] | None:
+    """The draw with the numbers that the classes have in this data; None where these are other classes.
+
+    Classes are the same where their names are, and without names where the data is the same.
+    """
+    before = drawn["class_names"]
+    if not before or not names:
+        return drawn if path == drawn["path"] else None
+    if not set(before) <= set(names):
+        return None
+    number = [list(names).index(name) for name in before]
+    counts = np.zeros(len(names), np.int64)
+    counts[number[: len(drawn["counts"])]] = drawn["counts"]
+    groups = drawn["groups"] and {name: [number[one] for one in each] for name, each in drawn["groups"].items()}
+    return {**drawn, "counts": counts, "groups": groups}
 
 
 def _class_mean(how: How, data: Any, rows: Rows) -> bool:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from likewise.views.making import Compose
 from likewise.views.policy import ViewPolicy
 from likewise.views.view import View
 
@@ -193,6 +195,18 @@ class Method(nn.Module):
     def after_step(self, progress: Progress) -> None:
         """Called after the optimiser step: averages of the new weights, normalised prototypes."""
 
+    composes: ClassVar[bool] = False
+    """Whether the method puts images together between crop and colours: other backgrounds, mixtures."""
+
+    def compose(self, crops: Views, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """Called where `composes`, before the colours of the views are changed: other images for some of the roles.
+
+        The crops are (B, 3, S, S) in [0, 1], not normalised. `generator`, on the CPU, is in the same state in all
+        processes, so it draws for the whole batch, of which `distributed.positions` are the rows of this process;
+        images of other processes are had by `distributed.gather`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} composes nothing")
+
     needs_refresh: ClassVar[bool] = False
     """Whether the method looks at the whole data set between epochs: clusters, a bank of all pictures."""
 
@@ -229,3 +243,10 @@ class Method(nn.Module):
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
         """Optimiser groups; a group may carry `rate` (factor on the learning rate) and `weight_decay`."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+
+def composer(method: Method, batch: Batch) -> Compose | None:
+    """What the method does with the crops of this batch, as `make_views` takes it; None where it does nothing."""
+    if not method.composes:
+        return None
+    return lambda crops, generator: method.compose(crops, batch, generator)

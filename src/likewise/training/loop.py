@@ -21,7 +21,7 @@ from torch import Tensor
 
 from likewise.data import LoadedBatch, Loader
 from likewise.errors import TrainingStopped
-from likewise.methods.method import Batch, Method, Progress, Terms
+from likewise.methods.method import Batch, Method, Progress, Terms, composer
 from likewise.runs import RunDirectory
 from likewise.training import checkpoints, scheduled
 from likewise.training.health import FiniteGuard, Health, Report
@@ -243,6 +243,7 @@ class Loop:
         for number in range(parts):
             self.watch.enter("views")
             share = slice(number, None, parts)  # strided, like the shares of processes
+            batch = Batch(loaded.index[share], None if loaded.labels is None else loaded.labels[share])
             views = make_views(
                 policies,
                 loaded.pixels[share],
@@ -251,9 +252,9 @@ class Loop:
                 step=progress.step * parts + number,
                 rank=self.fabric.global_rank,
                 world=self.fabric.world_size,
+                compose=composer(self.method, batch),
             )
             self.watch.enter("model")
-            batch = Batch(loaded.index[share], None if loaded.labels is None else loaded.labels[share])
             with self.fabric.no_backward_sync(self.wrapped, enabled=number + 1 < parts):
                 terms = self.wrapped(views, batch)
                 self.guard.watch(terms.loss, batch.index)

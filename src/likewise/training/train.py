@@ -27,6 +27,7 @@ from likewise.data import (
     training_split,
 )
 from likewise.data.source import Source
+from likewise.data.splits import in_words
 from likewise.data.subsets import Drawn, part_of
 from likewise.encoders import Encoder, build, norms
 from likewise.errors import InputError, TrainingStopped, unknown
@@ -112,6 +113,7 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
             images,
             path=data if isinstance(data, str | Path) else None,
             split=chosen,
+            splits=in_words(source.splits, source.split_counts, source.split),
             drawn=drawn,
         )
     return fit(engine, session, plan, method, images, run)
@@ -203,6 +205,7 @@ def announce(
     *,
     path: str | Path | None,
     split: str | None,
+    splits: str,
     drawn: Drawn | None = None,
 ) -> None:
     """Write down what is about to happen, and say it."""
@@ -220,6 +223,8 @@ def announce(
     }
     run.begin(command, data=described, **record(plan))
     say(f"{plan.method} ({plan.variant}) on {len(images):,} pictures of {images.name} -> {run.path}", markup=False)
+    if splits:
+        say(f"  splits: {splits}", markup=False)
     if drawn is not None:
         say(f"  {drawn.protocol}", markup=False)
     for choice in plan.choices:

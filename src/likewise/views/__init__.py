@@ -1,14 +1,15 @@
 """What a method looks at.
 
 A `ViewPolicy` says what a view looks like; `strong`, `weak`, `centre` and `multi_crop` are the usual ones. `make_views`
-makes the views of a whole batch. Methods that work on the pictures between crop and colours take the three parts
-themselves: `draw`, `crop_and_flip`, `photometric`.
+makes the views of a whole batch; what works on the images between crop and colours is its `compose`. Its three parts
+can be taken alone: `draw`, `crop_and_flip`, `photometric`.
 """
 
 from __future__ import annotations
 
 from likewise.views.drawing import Draw, Geometry, Look, draw
-from likewise.views.making import make_views
+from likewise.views.making import Compose, make_views
+from likewise.views.operations import Operation, Operations, rand_augment, random_magnitudes
 from likewise.views.photometry import photometric
 from likewise.views.policy import (
     IMAGENET_MEAN,
@@ -17,10 +18,12 @@ from likewise.views.policy import (
     Centre,
     Colour,
     Crop,
+    CutOut,
+    Shift,
     Solarise,
     ViewPolicy,
 )
-from likewise.views.presets import centre, from_callable, multi_crop, strong, weak
+from likewise.views.presets import centre, from_callable, multi_crop, padded, strong, weak
 from likewise.views.spatial import crop_and_flip, crop_and_flip_flow, crop_and_flip_mask
 from likewise.views.view import View
 
@@ -30,10 +33,15 @@ __all__ = [
     "Blur",
     "Centre",
     "Colour",
+    "Compose",
     "Crop",
+    "CutOut",
     "Draw",
     "Geometry",
     "Look",
+    "Operation",
+    "Operations",
+    "Shift",
     "Solarise",
     "View",
     "ViewPolicy",
@@ -45,7 +53,10 @@ __all__ = [
     "from_callable",
     "make_views",
     "multi_crop",
+    "padded",
     "photometric",
+    "rand_augment",
+    "random_magnitudes",
     "strong",
     "weak",
 ]

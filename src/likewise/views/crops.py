@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from likewise.views.limits import Channels, Span
 from likewise.views.pair import blurred
-from likewise.views.policy import Channels, Span, ViewPolicy
+from likewise.views.policy import ViewPolicy
 from likewise.views.presets import multi_crop, strong
 
 FIVE_CROPS = ((1.0, 1.0), (6 / 7, 0.86), (5 / 7, 0.715), (4 / 7, 0.571), (3 / 7, 0.429))

@@ -1,20 +1,28 @@
-"""All views of a batch in one call: draw, then crop, then colours, a few pictures at a time."""
+"""All views of a batch in one call: draw, then crop, then colours, a few pictures at a time.
+
+Where a method composes images, all crops are made first, handed to it, and then finished.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from likewise.errors import InputError
+from likewise.errors import InputError, unknown
 from likewise.views.devices import onto
-from likewise.views.drawing import Draw, draw
+from likewise.views.drawing import Draw, draw, stream_seed
 from likewise.views.per_sample import per_sample_views
-from likewise.views.photometry import Finisher
+from likewise.views.photometry import Finisher, photometric
 from likewise.views.policy import ViewPolicy
-from likewise.views.spatial import Cropper, row_chunks, working_pixels
+from likewise.views.regions import checked_regions
+from likewise.views.spatial import Cropper, crop_and_flip, row_chunks, working_pixels
 from likewise.views.view import View
+
+Compose = Callable[[Mapping[str, View], torch.Generator], Mapping[str, Tensor]]
+"""What composes images between crop and colours: the crops by role, (B, 3, S, S) in [0, 1], and a generator on the CPU
+-> the images by role that take their place; roles that it leaves out keep theirs."""
 
 
 @torch.no_grad()
@@ -27,6 +35,8 @@ def make_views(
     step: int,
     rank: int = 0,
     world: int = 1,
+    regions: Tensor | None = None,
+    compose: Compose | None = None,
 ) -> dict[str, View]:
     """One view of every picture for each role.
 
@@ -36,23 +46,71 @@ def make_views(
     b x `world` + `rank`. Images are float32, contiguous in torch.channels_last, on the device of the pixels; an
     enclosing autocast does not change them. Roles with a `per_sample` function carry no geometry.
 
-    Raises InputError where pixels and sizes do not fit together.
+    `regions` are for policies with `within_region`: (B, R, 4) or (B, 4), top, left, height and width as fractions of
+    each image; height or width of 0 stands for none. `compose` may put other images into the place of crops, before
+    their colours are changed. Its generator follows from (`seed`, `step`), and is the same in all processes: it draws
+    for the whole batch, of which this process has the rows `rank`, `rank` + `world`, ....
+
+    Raises InputError where pixels, sizes and regions do not fit together, and where `compose` returns other roles or
+    shapes than it was given.
     """
     sizes_B2 = _checked_sizes(pixels_BHWC, sizes_B2)
     place = {"seed": seed, "step": step, "rank": rank, "world": world}
+    regions_BR4 = None if regions is None else checked_regions(regions, len(pixels_BHWC))
     batched = {role: policy for role, policy in policies.items() if policy.per_sample is None}
-    draws = {role: draw(policy, sizes_B2, role=role, **place) for role, policy in batched.items()}
-    images = _rendered(batched, draws, pixels_BHWC)
+    draws = {
+        role: draw(policy, sizes_B2, role=role, regions_BR4=regions_BR4, **place) for role, policy in batched.items()
+    }
+    if compose is None:
+        made = _with_geometry(_rendered(batched, draws, pixels_BHWC), draws)
+    else:
+        generator = torch.Generator().manual_seed(stream_seed(seed, step, "/compose"))
+        made = _composed(batched, draws, pixels_BHWC, compose, generator)
     views = {}
     for role, policy in policies.items():
         if policy.per_sample is not None:
             image = per_sample_views(policy.per_sample, policy.size, pixels_BHWC, sizes_B2, role=role, **place)
             views[role] = View(image)
         else:
-            geometry = draws[role].geometry
-            box_B4, flip_B = (onto(part, pixels_BHWC.device) for part in (geometry.fractions(), geometry.flip))
-            views[role] = View(images[role], box=box_B4, flip=flip_B)
+            views[role] = made[role]
     return views
+
+
+def _with_geometry(images: Mapping[str, Tensor], draws: Mapping[str, Draw]) -> dict[str, View]:
+    """The images with where they came from."""
+    views = {}
+    for role, image in images.items():
+        geometry = draws[role].geometry
+        box_B4, flip_B = (onto(part, image.device) for part in (geometry.fractions(), geometry.flip))
+        views[role] = View(image, box=box_B4, flip=flip_B)
+    return views
+
+
+def _composed(
+    policies: Mapping[str, ViewPolicy],
+    draws: Mapping[str, Draw],
+    pixels_BHWC: Tensor,
+    compose: Compose,
+    generator: torch.Generator,
+) -> dict[str, View]:
+    """Views whose crops pass through `compose`. Raises InputError for what does not fit."""
+    images = {
+        role: crop_and_flip(pixels_BHWC, draws[role].geometry, policy.size, interpolation=policy.interpolation)
+        for role, policy in policies.items()
+    }
+    crops = _with_geometry(images, draws)
+    placed = compose(crops, generator)
+    for role, image in placed.items():
+        if role not in crops:
+            raise unknown("role of a composed view", role, crops)
+        if image.shape != images[role].shape:
+            found, wanted = tuple(image.shape), tuple(images[role].shape)
+            raise InputError(f"the composed images of view {role!r} have the shape {found}, needed is {wanted}")
+    images |= placed
+    return {
+        role: view._replace(image=photometric(images[role], draws[role].look, policies[role]))
+        for role, view in crops.items()
+    }
 
 
 def _rendered(policies: Mapping[str, ViewPolicy], draws: Mapping[str, Draw], pixels_BHWC: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The second half of a view: colours, blur, solarise, normalise."""
+"""The second half of a view: colours, blur, solarise, operations, cut-out, normalise."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from likewise.views.blurring import blur
 from likewise.views.colour import adjust_colour, colour_matrices
 from likewise.views.devices import onto
 from likewise.views.drawing import Look
+from likewise.views.operating import operate_
 from likewise.views.policy import ViewPolicy
 from likewise.views.spatial import row_chunks
 
 
 @torch.no_grad()
 def photometric(image_B3HW: Tensor, look: Look, policy: ViewPolicy) -> Tensor:
-    """Colour jitter, grey, clamp, blur, solarise, normalise, each where `look` says so.
+    """Colour jitter, grey, clamp, blur, solarise, operations, cut-out, normalise, each where `look` says so.
 
     `image_B3HW` is float in [0, 1]. Returns a new tensor of the same shape, contiguous in torch.channels_last.
     """
@@ -41,6 +42,9 @@ class Finisher:
             self._colours = onto(matrix_B33, device), onto(lift_B, device)
         self._mean_311 = onto(torch.tensor(policy.mean), device).view(3, 1, 1)
         self._std_311 = onto(torch.tensor(policy.std), device).view(3, 1, 1)
+        self._hole_colour_311: Tensor | None = None
+        if policy.cut_out is not None:
+            self._hole_colour_311 = onto(torch.tensor(policy.cut_out.colour or policy.mean), device).view(3, 1, 1)
 
     def write(self, image_N3HW: Tensor, rows: slice, out_B3HW: Tensor) -> None:
         """Finish the pictures `rows` of the batch into `out_B3HW[rows]`.
@@ -52,8 +56,13 @@ class Finisher:
             image_N3HW = adjust_colour(image_N3HW, matrix_B33[rows], lift_B[rows])
         if self._policy.blur is not None:
             image_N3HW = _blur_some_(image_N3HW, self._look.sigma[rows])
-        if self._policy.solarise is not None:
-            image_N3HW = _solarise_some_(image_N3HW, self._look.solarise[rows], self._policy.solarise.threshold)
+        look = self._look.rows(rows)
+        if look.threshold is not None:
+            image_N3HW = _solarise_some_(image_N3HW, look.solarise, look.threshold)
+        if self._policy.operations is not None and look.operation is not None and look.strength is not None:
+            image_N3HW = operate_(image_N3HW, self._policy.operations.choices, look.operation, look.strength)
+        if self._hole_colour_311 is not None and look.hole is not None:
+            image_N3HW = _hidden(image_N3HW, look.hole, self._hole_colour_311)
         out_B3HW[rows] = image_N3HW.sub_(self._mean_311).div_(self._std_311)
 
 
@@ -68,10 +77,23 @@ def _blur_some_(image_B3HW: Tensor, sigma_B: Tensor) -> Tensor:
     return image_B3HW.index_copy_(0, rows_N, blur(image_B3HW.index_select(0, rows_N), sigma_B[chosen_N]))
 
 
-def _solarise_some_(image_B3HW: Tensor, chosen_B: Tensor, threshold: float) -> Tensor:
+def _solarise_some_(image_B3HW: Tensor, chosen_B: Tensor, threshold_B: Tensor) -> Tensor:
     """Invert values at or above the threshold in the chosen pictures."""
-    rows_N = onto(chosen_B.nonzero().squeeze(1), image_B3HW.device)
-    if len(rows_N) == 0:
+    here_N = chosen_B.nonzero().squeeze(1)
+    if len(here_N) == 0:
         return image_B3HW
+    rows_N, from_N111 = (onto(part, image_B3HW.device) for part in (here_N, threshold_B[here_N].view(-1, 1, 1, 1)))
     chosen_N3HW = image_B3HW.index_select(0, rows_N)
-    return image_B3HW.index_copy_(0, rows_N, torch.where(chosen_N3HW >= threshold, 1.0 - chosen_N3HW, chosen_N3HW))
+    return image_B3HW.index_copy_(0, rows_N, torch.where(chosen_N3HW >= from_N111, 1.0 - chosen_N3HW, chosen_N3HW))
+
+
+def _hidden(image_B3HW: Tensor, hole_B4: Tensor, colour_311: Tensor) -> Tensor:
+    """One colour inside the boxes (top, left, height, width); a box of no height hides nothing."""
+    height, width = image_B3HW.shape[2:]
+    top_B1, left_B1, high_B1, wide_B1 = onto(hole_B4, image_B3HW.device).unsqueeze(2).unbind(1)
+    down_H = torch.arange(height, device=image_B3HW.device)
+    across_W = torch.arange(width, device=image_B3HW.device)
+    rows_BH = (down_H >= top_B1) & (down_H < top_B1 + high_B1)
+    cols_BW = (across_W >= left_B1) & (across_W < left_B1 + wide_B1)
+    inside_B1HW = (rows_BH.unsqueeze(2) & cols_BW.unsqueeze(1)).unsqueeze(1)
+    return torch.where(inside_B1HW, colour_311, image_B3HW)

@@ -6,22 +6,24 @@ A policy only describes. `draw` turns it into the parameters of one batch, `spat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor
 
 from likewise.errors import InputError, unknown
+from likewise.views import limits
+from likewise.views.limits import Channels, Span
+from likewise.views.operations import Operations
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Channel means of ImageNet's training pictures, red, green, blue, on a scale of 0 to 1."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Channel deviations of ImageNet's training pictures, on a scale of 0 to 1."""
 
-Channels = tuple[float, float, float]
-Span = tuple[float, float]
 Filter = Literal["bilinear", "bicubic"]
+Fill = Literal["zero", "reflect"]
 PerSample = Callable[[Any], Tensor]
 """Takes a PIL image (RGB) and returns a (3, H, W) float tensor, ready for the encoder."""
 
@@ -29,42 +31,7 @@ SMALLEST = 12
 """Pixels that a view is never shrunk below."""
 
 _FILTERS = ("bilinear", "bicubic")
-
-
-def _probability(name: str, value: float) -> None:
-    """Refuse what is not a probability. Raises InputError."""
-    if not 0.0 <= value <= 1.0:
-        raise InputError(f"{name} {value} is not a probability: allowed is 0 to 1, nearest {min(max(value, 0.0), 1.0)}")
-
-
-def _span(name: str, value: Span, *, low: float, high: float = math.inf) -> None:
-    """Refuse what is not an ordered pair with low < first <= second <= high. Raises InputError."""
-    limits = f"above {low:g}" if math.isinf(high) else f"above {low:g} up to {high:g}"
-    if len(value) != 2:
-        raise InputError(f"{name} {value!r} is not a pair: allowed are two numbers {limits}, the smaller first")
-    first, second = value
-    if not (low < first <= second <= high) or math.isinf(second):
-        raise InputError(f"{name} {first:g} to {second:g} is no range: allowed are two numbers {limits}, smaller first")
-
-
-def _strength(name: str, value: float, high: float) -> None:
-    """Refuse what is not a strength of jitter between 0 and `high`. Raises InputError."""
-    if not 0.0 <= value <= high:
-        nearest = high if value > high else 0.0
-        raise InputError(f"{name} {value} is no strength of jitter: allowed is 0 to {high:g}, nearest {nearest:g}")
-
-
-def _whole_from_one(name: str, value: object) -> None:
-    """Refuse what is not a whole number from 1. Raises InputError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} {value!r} is no number of pixels: allowed are whole numbers from 1, usual is 224")
-
-
-def _channels(name: str, values: Sequence[float], *, low: float) -> None:
-    """Refuse what is not three finite numbers above `low`. Raises InputError."""
-    if len(values) != 3 or not all(low < value < math.inf for value in values):
-        limit = "finite" if math.isinf(low) else f"above {low:g}"
-        raise InputError(f"{name} {values!r} is not valid: needed are three numbers, {limit}, for red, green, blue")
+_FILLS = ("zero", "reflect")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +44,8 @@ class Crop:
     """Least and greatest width over height of the crop; drawn uniformly on a logarithmic scale."""
 
     def __post_init__(self) -> None:
-        _span("crop scale", self.scale, low=0.0, high=1.0)
-        _span("crop ratio", self.ratio, low=0.0)
+        limits.span("crop scale", self.scale, low=0.0, high=1.0)
+        limits.span("crop ratio", self.ratio, low=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +58,28 @@ class Centre:
     def __post_init__(self) -> None:
         if not 0.0 < self.fraction <= 1.0:
             raise InputError(f"centre fraction {self.fraction} is no share: allowed is above 0 up to 1, nearest 1.0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """The view moved by whole pixels after crop and flip, each distance equally likely; the free border is filled.
+
+    With `crop=Centre()` this is the padded random crop of the CIFAR recipes: 4 of 32 px are a reach of 0.125.
+    """
+
+    reach: float = 0.125
+    """Greatest distance on each axis, either way, as a share of the view's side, at most 0.5; a pixel at least."""
+    fill: Fill = "reflect"
+    """`reflect`: the view mirrored at its outermost pixels. `zero`: black."""
+    probability: float = 1.0
+    """Share of images that are moved."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.reach <= 0.5:
+            raise InputError(f"shift reach {self.reach} is no share: allowed is above 0 up to 0.5, usual is 0.125")
+        if self.fill not in _FILLS:
+            raise unknown("fill", self.fill, _FILLS)
+        limits.probability("shift probability", self.probability)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +99,11 @@ class Colour:
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
-            _strength(name, getattr(self, name), math.inf)
+            limits.strength(name, getattr(self, name), math.inf)
             if math.isinf(getattr(self, name)):
                 raise InputError(f"{name} must be finite: allowed is 0 or more, usual is 0.4")
-        _strength("hue", self.hue, 0.5)
-        _probability("jitter probability", self.probability)
+        limits.strength("hue", self.hue, 0.5)
+        limits.probability("jitter probability", self.probability)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +116,8 @@ class Blur:
     """Share of pictures that are blurred."""
 
     def __post_init__(self) -> None:
-        _span("blur sigma", self.sigma, low=0.0)
-        _probability("blur probability", self.probability)
+        limits.span("blur sigma", self.sigma, low=0.0)
+        limits.probability("blur probability", self.probability)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,29 +126,61 @@ class Solarise:
 
     probability: float = 0.2
     """Share of pictures that are solarised."""
-    threshold: float = 0.5
-    """On the scale of 0 (black) to 1 (white)."""
+    threshold: float | Span = 0.5
+    """On the scale of 0 (black) to 1 (white); of a pair each image draws its own between the two."""
 
     def __post_init__(self) -> None:
-        _probability("solarise probability", self.probability)
-        _probability("solarise threshold", self.threshold)
+        limits.probability("solarise probability", self.probability)
+        if isinstance(self.threshold, tuple):
+            limits.span("solarise threshold", self.threshold, low=0.0, high=1.0, closed=True)
+        else:
+            limits.probability("solarise threshold", self.threshold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutOut:
+    """A square of one colour somewhere on the view (DeVries, Taylor, arXiv 1708.04552), the last step before the norm.
+
+    Every pixel is its middle equally often; what reaches past the border is not seen.
+    """
+
+    side: float = 0.5
+    """Side of the square as a share of the view's side, an even number of pixels."""
+    colour: Channels | None = None
+    """Red, green and blue of the square, 0 to 1; None: the means of the policy, which become 0."""
+    probability: float = 1.0
+    """Share of images with such a square."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.side <= 1.0:
+            raise InputError(f"cut-out side {self.side} is no share: allowed is above 0 up to 1, usual is 0.5")
+        if self.colour is not None:
+            limits.channels("cut-out colour", self.colour, low=-math.inf)
+        limits.probability("cut-out probability", self.probability)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewPolicy:
     """How one view of each picture is made.
 
-    The steps, in this order: crop and flip in one sampling to `size`; colour jitter; grey; clamp to [0, 1]; blur;
-    solarise; normalise. None or 0 leaves a step out. With `per_sample` the callable does everything and the other
-    fields except `size` say nothing.
+    The steps, in this order: crop and flip in one sampling to `size`; shift; colour jitter; grey; clamp to [0, 1];
+    blur; solarise; operations; cut-out; normalise. None or 0 leaves a step out. With `per_sample` the callable does
+    everything and the other fields except `size` say nothing.
     """
 
     size: int
     """Side of the square view in pixels."""
     crop: Crop | Centre = Crop()
     """Which part of the picture is shown."""
+    within_region: bool = False
+    """Whether the crop is taken from a region of the image, one of those that `make_views` is given, and the same for
+    all roles; images without a region are shown as without this."""
     flip: float = 0.5
     """Share of pictures mirrored left to right."""
+    shared_flip: bool = False
+    """Whether all roles that say so mirror the same images."""
+    shift: Shift | None = None
+    """The view moved by some pixels."""
     colour: Colour | None = None
     """Jitter of brightness, contrast, saturation, hue."""
     grey: float = 0.0
@@ -168,6 +189,10 @@ class ViewPolicy:
     """Gaussian blur."""
     solarise: Solarise | None = None
     """Inversion of bright values."""
+    operations: Operations | None = None
+    """Operations of RandAugment, drawn from a list."""
+    cut_out: CutOut | None = None
+    """A square that hides a part."""
     mean: Channels = IMAGENET_MEAN
     """Subtracted from each channel at the end, on a scale of 0 to 1."""
     std: Channels = IMAGENET_STD
@@ -178,13 +203,13 @@ class ViewPolicy:
     """Own transform of one picture at a time: takes a PIL image, returns a (3, size, size) float tensor."""
 
     def __post_init__(self) -> None:
-        _whole_from_one("view size", self.size)
-        _probability("flip probability", self.flip)
-        _probability("grey probability", self.grey)
+        limits.whole("view size", self.size, 1)
+        limits.probability("flip probability", self.flip)
+        limits.probability("grey probability", self.grey)
         if self.interpolation not in _FILTERS:
             raise unknown("interpolation", self.interpolation, _FILTERS)
-        _channels("mean", self.mean, low=-math.inf)
-        _channels("std", self.std, low=0.0)
+        limits.channels("mean", self.mean, low=-math.inf)
+        limits.channels("std", self.std, low=0.0)
         if self.per_sample is not None and not callable(self.per_sample):
             raise InputError(f"per_sample must be a function of a PIL image, found {type(self.per_sample).__name__}")
 

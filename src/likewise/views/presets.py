@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from likewise.errors import InputError
-from likewise.views.policy import Blur, Centre, Channels, Colour, Crop, PerSample, Solarise, Span, ViewPolicy
+from likewise.views import limits
+from likewise.views.limits import Channels, Span
+from likewise.views.policy import Blur, Centre, Colour, Crop, Fill, PerSample, Shift, Solarise, ViewPolicy
 
 
 def strong(
@@ -44,6 +46,16 @@ def strong(
 def weak(size: int, *, mean: Channels, std: Channels, scale: Span = (0.2, 1.0)) -> ViewPolicy:
     """Crop and flip only. Raises InputError as `ViewPolicy` does."""
     return ViewPolicy(size=size, crop=Crop(scale=scale), mean=mean, std=std)
+
+
+def padded(size: int, *, mean: Channels, std: Channels, pad: int, fill: Fill = "reflect") -> ViewPolicy:
+    """The whole middle square, filled up by `pad` pixels on each side and cropped at random, and a flip.
+
+    The augmentation of CIFAR recipes (pad 4 of 32 px; He et al. 2016). Raises InputError as `ViewPolicy` does, and
+    for a `pad` that is not from 1 to half of the size.
+    """
+    limits.whole("pad", pad, 1, size // 2)
+    return ViewPolicy(size=size, crop=Centre(), shift=Shift(reach=pad / size, fill=fill), mean=mean, std=std)
 
 
 def centre(size: int, *, mean: Channels, std: Channels, fraction: float = 1.0) -> ViewPolicy:

@@ -15,6 +15,7 @@ from likewise.views.devices import onto
 from likewise.views.drawing import Geometry
 from likewise.views.policy import Filter
 from likewise.views.resampling import by_matrices, by_pictures
+from likewise.views.shifting import moved, moved_flow
 
 _CACHE_BYTES = 2**21
 """Working set per thread of a processor: the passes over a few pictures then stay in its caches."""
@@ -52,7 +53,7 @@ class Cropper:
                 view_BCSS.mul_(scale)
         if interpolation == "bicubic" and scale != 1.0:
             view_BCSS.clamp_(0.0, 1.0)  # the cubic overshoots at edges
-        return view_BCSS
+        return view_BCSS if geometry.shift is None else moved(view_BCSS, geometry.shift, geometry.fill)
 
     def _floats(self) -> Tensor:
         """The pictures as (B, C, H, W) floats, converted at the first call."""
@@ -70,7 +71,7 @@ def matrices_are_faster(pixels_BHWC: Tensor, size: int) -> bool:
 
 @torch.no_grad()
 def crop_and_flip(pixels_BHWC: Tensor, geometry: Geometry, size: int, *, interpolation: Filter = "bilinear") -> Tensor:
-    """Cut the boxes out of the pictures, mirror them where the geometry says, resize them with antialiasing.
+    """Cut the boxes out of the pictures, mirror them where the geometry says, resize them with antialiasing, move them.
 
     `pixels_BHWC` is uint8 or float, padded at the bottom and at the right to equal size. Returns a new
     (B, C, size, size) float32 tensor on the same device, in [0, 1] where the pictures are uint8. On a processor,
@@ -99,9 +100,12 @@ def crop_and_flip_flow(flow_B2HW: Tensor, geometry: Geometry, size: int) -> Tens
     """Optical flow of the same pictures, cut like them, in pixels of the view.
 
     `flow_B2HW` holds the motion to the right and downwards in source pixels. A resized view stretches it, a mirrored
-    one turns right to left. Returns (B, 2, size, size) float32.
+    one, or a border filled by mirroring, turns right to left. Returns (B, 2, size, size) float32.
     """
-    view_B2SS = crop_and_flip(flow_B2HW.permute(0, 2, 3, 1).to(torch.float32), geometry, size)
+    still = geometry._replace(shift=None)
+    view_B2SS = crop_and_flip(flow_B2HW.permute(0, 2, 3, 1).to(torch.float32), still, size)
+    if geometry.shift is not None:
+        view_B2SS = moved_flow(view_B2SS, geometry.shift, geometry.fill)
     _, _, height_B, width_B = geometry.box.unbind(1)
     stretch_B2 = torch.stack([torch.where(geometry.flip, -size, size) / width_B, size / height_B], dim=1)
     return view_B2SS.mul_(onto(stretch_B2, view_B2SS.device).view(-1, 2, 1, 1))

@@ -17,7 +17,8 @@ class View(NamedTuple):
     image: Tensor
     """(B, 3, H, W) float, normalised with the statistics of its policy."""
     box: Tensor | None = None
-    """(B, 4) float: top, left, height, width of the crop as fractions of the source picture."""
+    """(B, 4) float: top, left, height, width of the crop as fractions of the source picture; a view that was moved
+    after the crop may reach beyond 0 to 1."""
     flip: Tensor | None = None
     """(B,) bool: mirrored left to right after the crop."""
     mask: Tensor | None = None

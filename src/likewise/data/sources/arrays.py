@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from likewise.data.decode import one_line
 from likewise.data.fingerprints import digest, digest_array, digest_files, file_facts
-from likewise.data.labels import NONE, as_labels
+from likewise.data.labels import NONE, Labels, Stated, united
 from likewise.data.pixels import Range, from_array, value_range
 from likewise.data.source import Joined, Pixels, Source, spread
 from likewise.data.sources.files import short_name
-from likewise.data.splits import KNOWN, check_split, in_order
+from likewise.data.splits import KNOWN, are_splits, in_order, pick_split
 from likewise.errors import InputError, unknown
 
 IMAGE_KEYS = ("images", "image", "x", "data", "imgs", "pixels")
@@ -132,23 +132,33 @@ def array_names(path: Path) -> list[str]:
 
 
 def array_splits(keys: list[str]) -> tuple[str, ...]:
-    """Splits that the names of arrays speak of: `train_images`, `x_test`."""
-    return in_order(split for key in keys if (split := _split_and_rest(key)[0]))
+    """Splits that the names of arrays speak of: `train_images`, `x_test`; beside these any other, `extra_images`."""
+    known = in_order(split for key in keys if (split := _split_and_rest(key, KNOWN)[0]))
+    if not are_splits(known):
+        return known
+    alike = {rest for key in keys for split, rest in [_split_and_rest(key, KNOWN)] if split and rest in IMAGE_KEYS}
+    others = [split for key in keys for split, rest in _ways(key) if rest in alike]
+    return in_order([*known, *others])
 
 
-def _split_and_rest(key: str) -> tuple[str, str]:
+def _split_and_rest(key: str, splits: Container[str]) -> tuple[str, str]:
     """`train_images` -> train, images; `x_train` -> train, x; `images` -> nothing, images."""
-    lower = key.lower()
-    if (match := _BEFORE.match(lower)) and match.group(1) in KNOWN:
-        return match.group(1), match.group(2)
-    if (match := _AFTER.match(lower)) and match.group(2) in KNOWN:
-        return match.group(2), match.group(1)
-    return "", lower
+    return next((way for way in _ways(key) if way[0] in splits), ("", key.lower()))
 
 
-def _split_arrays(arrays: Mapping[str, NDArray[Any]], split: str, labels: str | None, what: str) -> SplitArrays:
-    """The pictures and labels of one split, or of data without splits where `split` is empty. Raises InputError."""
-    keys = {rest: key for key in arrays if (rest := _split_and_rest(key)[1]) and _split_and_rest(key)[0] == split}
+def _ways(key: str) -> Iterator[tuple[str, str]]:
+    """What may be the split in the name of an array, and what is the rest then."""
+    if match := _BEFORE.match(key.lower()):
+        yield match.group(1), match.group(2)
+    if match := _AFTER.match(key.lower()):
+        yield match.group(2), match.group(1)
+
+
+def _split_arrays(
+    arrays: Mapping[str, NDArray[Any]], split: str, splits: Sequence[str], labels: str | None, what: str
+) -> SplitArrays:
+    """The pictures and labels of one of `splits`, or of data without any where it is empty. Raises InputError."""
+    keys = {rest: key for key in arrays for own, rest in [_split_and_rest(key, splits)] if rest and own == split}
     place = f"{split!r} of {what}" if split else what
     images = next((keys[name] for name in IMAGE_KEYS if name in keys), None)
     if images is None:
@@ -191,27 +201,25 @@ def open_arrays(
     is made from the contents. Raises InputError where no pictures are found, or no such split or array of labels.
     """
     splits = array_splits(list(arrays))
-    check_split(split, splits, name)
+    chosen = pick_split(split, splits, name)
     wanted = None if labels == NONE else labels
-    parts = {part: _split_arrays(arrays, part, wanted, name) for part in splits or ("",)}
-    known = [part.labels for part in parts.values() if part.labels is not None]
-    found = as_labels(np.concatenate([_flat(part) for part in known]), f"labels of {name}") if known else None
-    keep_labels = found is not None and len(known) == len(parts) and labels != NONE
-    starts = np.cumsum([0, *(len(part.images) for part in parts.values())])
+    parts = {part: _split_arrays(arrays, part, splits, wanted, name) for part in splits or ("",)}
+    found = None if labels == NONE else _labels(parts, name)
     span = common_range([part.images for part in parts.values()])
     sources = []
     for number, (part, (images, _)) in enumerate(parts.items()):
-        if split not in {None, part}:
+        if chosen not in {None, part}:
             continue
-        values = found.values[starts[number] : starts[number + 1]] if found is not None and keep_labels else None
         sources.append(
             ArraySource(
                 name=name,
                 fingerprint=digest(fingerprint, part) if fingerprint else digest(digest_array(images), span),
                 names=[f"{part or 'picture'} {position}" for position in range(len(images))],
-                labels=values,
-                class_names=found.names if found is not None and keep_labels else None,
+                labels=found[number].values if found else None,
+                class_names=found[number].names if found else None,
                 splits=splits,
+                split=part or None,
+                split_counts={other: len(arrays.images) for other, arrays in parts.items()} if splits else {},
                 array=images,
                 layout=layout_of(images, f"array {part or 'images'!r} of {name}"),
                 span=span,
@@ -220,8 +228,16 @@ def open_arrays(
     return sources[0] if len(sources) == 1 else Joined.of(sources)
 
 
-def _flat(labels: NDArray[Any]) -> NDArray[Any]:
-    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+def _labels(parts: Mapping[str, SplitArrays], name: str) -> list[Labels] | None:
+    """The labels of all splits, unknown in one that has none; None where no split has any."""
+    if all(part.labels is None for part in parts.values()):
+        return None
+    return united(
+        [
+            Stated(np.full(len(images), -1) if labels is None else labels, f"labels of {split or 'all'} in {name}")
+            for split, (images, labels) in parts.items()
+        ]
+    )
 
 
 def open_array_file(path: Path, *, split: str | None = None, labels: str | None = None) -> Source:

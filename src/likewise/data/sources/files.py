@@ -12,7 +12,8 @@ from likewise.data.decode import EXTENSIONS, decode, look_at
 from likewise.data.fingerprints import FileFacts, digest_files, file_facts
 from likewise.data.labels import NONE, Labels, as_labels
 from likewise.data.source import BrokenImage, Look, Pixels, Source
-from likewise.data.splits import KNOWN, TRAIN, check_split, in_order
+from likewise.data.split_finding import folder_split
+from likewise.data.splits import are_splits, check_split, counts_of, in_order, pick_split
 from likewise.errors import InputError
 
 FOLDERS = "folders"
@@ -133,17 +134,15 @@ def _entries(root: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
 
 
 def folder_splits(root: Path) -> tuple[str, ...]:
-    """Splits of a folder: its sub-folders, where one is `train` and all others are known names of splits as well."""
+    """Splits of a folder: its sub-folders, where one is `train` and another a known name, or all are `split=...`."""
     try:
         entries = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
     except OSError:
         return ()
-    names = [entry.name for entry in entries if entry.is_dir()]
-    if len(names) < 2 or not any(name.lower() in TRAIN for name in names) or any(n.lower() not in KNOWN for n in names):
-        return ()
-    if any(entry.suffix.lower() in EXTENSIONS for entry in entries):
-        return ()
-    return in_order(sorted(names))
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    names = [folder_split(name) for name in folders]
+    is_said = bool(names) and all(name != folder for name, folder in zip(names, folders, strict=True))
+    return in_order(sorted(names)) if is_said or are_splits(names) else ()
 
 
 def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str | None = None) -> FileSource:
@@ -156,9 +155,10 @@ def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str
     if not tree.pictures:
         raise InputError(f"no pictures in {root}: {_instead(tree)}")
     splits = folder_splits(root)
-    check_split(split, splits, f"the folder {root}")
+    chosen = pick_split(split, splits, f"the folder {root}")
+    marks = [folder_split(file.name.partition("/")[0]) if "/" in file.name else "" for file in tree.pictures]
     found = _folder_labels(root, tree.pictures, splits) if labels == FOLDERS else None
-    kept = [n for n, file in enumerate(tree.pictures) if split is None or file.name.startswith(f"{split}/")]
+    kept = [n for n, mark in enumerate(marks) if chosen is None or mark.lower() == chosen.lower()]
     if not kept:
         raise InputError(f"no pictures in {root / str(split)}")
     files = [tree.pictures[position] for position in kept]
@@ -169,6 +169,8 @@ def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str
         labels=found.values[kept] if found else None,
         class_names=found.names if found else None,
         splits=splits,
+        split=chosen,
+        split_counts=counts_of(marks) if splits else {},
         paths=[os.path.join(root, file.name) for file in files],  # noqa: PTH118  # as above, a million files
     )
 

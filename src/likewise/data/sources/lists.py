@@ -1,47 +1,86 @@
-"""Lists of picture files: plain text, CSV, or Parquet with a column of paths."""
+"""Lists of image files: plain text or CSV; and, from any table, the source of files that it lists."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from likewise.data.decode import EXTENSIONS
-from likewise.data.fingerprints import digest, digest_files, file_facts
-from likewise.data.labels import as_labels, find_column
+from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
+from likewise.data.labels import FractionError, Labels, as_labels, find_column, from_text
 from likewise.data.sources.files import FileSource, printable, short_name
-from likewise.data.splits import in_order, rows_of
+from likewise.data.split_finding import SPLIT_COLUMN, column_splits
+from likewise.data.splits import counts_of, in_order, pick_split, rows_of
 from likewise.errors import InputError
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img")
 """Names under which a column of paths is found, the likeliest first."""
-SPLIT_COLUMN = "split"
 TEXT = frozenset({".txt", ".lst"})
 SEPARATED = frozenset({".csv", ".tsv"})
+
+_DELIMITERS = (",", ";", "\t", "|")
 
 Columns = Mapping[str, Sequence[Any]]
 """A table: the values of each column."""
 
 
+class Listed(NamedTuple):
+    """What a table says, row by row."""
+
+    paths: Sequence[str]
+    """(N,) as they are written."""
+    folders: Sequence[Path]
+    """(N,) what each is relative to."""
+    names: Sequence[str]
+    """(N,) what the images are called."""
+    labels: Labels | None = None
+    """(N,) of all rows."""
+    splits: Sequence[str] | None = None
+    """(N,) the split of each row, empty for none."""
+
+
+# Text --------------------------------------------------------------------------------------------------------------
+
+
 def read_list(path: Path) -> Columns:
     """The columns of a text file (one path a line) or of a CSV file. Raises InputError where it is no text."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if is_wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no UTF-8 text: a list of pictures is .txt, .csv, .tsv or .parquet") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
-    if path.suffix.lower() in TEXT:
-        return {"path": [line.strip() for line in text.splitlines() if line.strip()]}
-    return _separated(text, path)
+    return _lines(text, path) if path.suffix.lower() in TEXT else _separated(text, path)
+
+
+def _lines(text: str, path: Path) -> Columns:
+    """A path a line, or a path and a class, or a table after all; lines that begin with # are remarks."""
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and (not line.startswith("#") or _is_image(line))]
+    if lines and any(mark in lines[0] for mark in _DELIMITERS) and not any(map(_is_image, lines)):
+        return _separated("\n".join(lines), path)
+    pairs = [line.rsplit(maxsplit=1) for line in lines]
+    if lines and all(len(pair) == 2 and _is_image(pair[0]) and not _is_image(pair[1]) for pair in pairs):
+        return {"path": [pair[0] for pair in pairs], "label": [pair[1] for pair in pairs]}
+    return {"path": lines}
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122  # a Path for each of a million lines is slow
 
 
 def _separated(text: str, path: Path) -> Columns:
-    first = text.split("\n", maxsplit=1)[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in first and "," not in first else ","
+    first, _, rest = text.partition("\n")
+    if first.startswith("sep="):  # what Excel writes
+        first, text = rest.partition("\n")[0], rest
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(_DELIMITERS, key=first.count)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         rows = [row for row in reader if any(cell.strip() for cell in row)]
@@ -49,7 +88,7 @@ def _separated(text: str, path: Path) -> Columns:
         raise InputError(f"{path} cannot be read as a table: {error}") from error
     if not rows:
         raise InputError(f"{path} is empty: it should have a row of column names, and a row for each picture")
-    if os.path.splitext(rows[0][0])[1].lower() in EXTENSIONS:  # noqa: PTH122  # no row of names: path, label, split
+    if _is_image(rows[0][0].strip()):  # no row of names: path, label, split
         rows.insert(0, ["path", "label", SPLIT_COLUMN][: len(rows[0])])
     names = [cell.strip() for cell in rows[0]]
     for number, row in enumerate(rows[1:], start=2):
@@ -66,43 +105,66 @@ def path_column(columns: Sequence[str]) -> str | None:
 
 def list_splits(columns: Columns) -> tuple[str, ...]:
     """Splits that a table names."""
-    return in_order(str(value) for value in columns.get(SPLIT_COLUMN, ()) if value is not None)
+    marked = column_splits(list(columns), columns.__getitem__)
+    return in_order(marked.words if marked else ())
 
 
 def open_list(path: Path, columns: Columns, *, split: str | None = None, labels: str | None = None) -> FileSource:
-    """The pictures that the table at `path` lists; paths are relative to its folder.
+    """The images that the table at `path` lists; paths are relative to its folder.
 
-    Files that do not exist count as broken pictures. Raises InputError where there is no column of paths, no row, no
+    Files that do not exist count as broken images. Raises InputError where there is no column of paths, no row, no
     such split, or no such label column.
     """
     paths = path_column(list(columns))
     if paths is None:
         raise InputError(f"{path} has no column of paths: its columns are {', '.join(columns)}; call one 'path'")
-    listed = [str(value or "") for value in columns[paths]]
-    others = [name for name in columns if name not in {paths, SPLIT_COLUMN}]
+    marked = column_splits(list(columns), columns.__getitem__)
+    listed = ["" if value is None else str(value) for value in columns[paths]]
+    others = [name for name in columns if name not in {paths, marked.column if marked else None}]
     column = find_column(others, labels, str(path))
-    found = as_labels(_numbers(columns[column]), f"column {column!r} of {path}") if column else None
-    marked = [str(value or "") for value in columns[SPLIT_COLUMN]] if SPLIT_COLUMN in columns else None
-    rows = rows_of(split, marked, len(listed), str(path))
+    try:
+        found = as_labels(from_text(columns[column]), f"column {column!r} of {path}") if column else None
+    except FractionError:
+        if labels is not None:
+            raise
+        found = None  # a measurement, found by its name alone
+    table = Listed(listed, [path.parent] * len(listed), listed, found, marked.words if marked else None)
+    return open_listed(path, table, split)
+
+
+# Any table ---------------------------------------------------------------------------------------------------------
+
+
+def open_listed(root: Path, table: Listed, split: str | None) -> FileSource:
+    """The images that a table lists, of all rows or of a split. Raises InputError for no row and no such split."""
+    rows = rows_of(split, table.splits, len(table.paths), str(root))
     if not len(rows):
-        raise InputError(f"{path} lists no pictures")
-    places = [path.parent / Path(listed[row]).expanduser() for row in rows]
-    names = [listed[row] for row in rows]
-    files = digest_files(file_facts(place, name) for place, name in zip(places, names, strict=True))
+        raise InputError(f"{root} lists no pictures")
+    base = root if root.is_dir() else root.parent
+    splits = in_order(table.splits or ())
+    found = [find_file(table.paths[row], (table.folders[row], base), table.names[row]) for row in rows]
     return FileSource(
-        name=short_name(path),
-        fingerprint=digest("list", files),
-        names=[printable(name) for name in names],
-        labels=found.values[rows] if found else None,
-        class_names=found.names if found else None,
-        splits=in_order(marked or ()),
-        paths=[str(place) for place in places],
+        name=short_name(root),
+        fingerprint=digest("list", digest_files(facts for _, facts in found)),
+        names=[printable(table.names[row]) for row in rows],
+        labels=table.labels.values[rows] if table.labels else None,
+        class_names=table.labels.names if table.labels else None,
+        splits=splits,
+        split=pick_split(split, splits, str(root)),
+        split_counts=counts_of(table.splits),
+        paths=[place for place, _ in found],
     )
 
 
-def _numbers(values: Sequence[Any]) -> Sequence[Any]:
-    """Words that are all whole numbers, or empty, as numbers."""
-    known = [value for value in values if value not in {None, ""}]
-    if known and all(isinstance(value, str) and value.removeprefix("-").isdecimal() for value in known):
-        return [int(value) if value else None for value in values]
-    return values
+def find_file(path: str, folders: Sequence[Path], name: str) -> tuple[str, FileFacts]:
+    """Where a file lies that is written as `path` relative to one of some folders, and its facts under a name.
+
+    The first folder where it is; where it is in none, its place in the first. Backslashes, as Windows writes them,
+    are folders where no file has them in its name.
+    """
+    ways = [path, path.replace("\\", "/")] if "\\" in path else [path]
+    # Not Path.expanduser, which raises for a user that does not exist.
+    places = [folder / os.path.expanduser(way) for folder in dict.fromkeys(folders) for way in ways]  # noqa: PTH111
+    every = ((place, file_facts(place, name)) for place in places)
+    place, facts = next((pair for pair in every if pair[1].size >= 0), (places[0], FileFacts(name, -1, -1)))
+    return str(place), facts

@@ -110,6 +110,7 @@ def _torchvision(name: str, split: str, arguments: dict[str, Any], labels: str |
         "labels": found.values if found else None,
         "class_names": found.names if found else None,
         "splits": named_splits(name),
+        "split": split or None,
     }
     array = getattr(dataset, "data", None)
     if array is None or len(np.shape(array)) < 3:

@@ -71,8 +71,7 @@ def _text_splits(text: str) -> tuple[str, ...]:
     if name is not None:
         return named.named_splits(name)
     if path.is_dir() and text:
-        splits = files.folder_splits(path)
-        return _open_folder(path, None, NONE).splits if not splits and files.holds_shards(path) else splits
+        return _open_folder(path, None, NONE).splits if files.holds_shards(path) else files.folder_splits(path)
     ending = path.suffix.lower()
     if path.is_file() and ending in _ARRAYS:
         return arrays.array_splits(arrays.array_names(path))
@@ -101,7 +100,7 @@ def _open_text(text: str, split: str | None, labels: str | None) -> Source:
     if ending in _ARRAYS:
         return arrays.open_array_file(path, split=split, labels=labels)
     if ending == files.PARQUET:
-        return _open_parquet(path, [path], split, labels)
+        return parquet.open_parquet(path, [path], split=split, labels=labels)
     raise InputError(
         f"{path} is no data that can be read: a folder, a picture, .parquet, .csv, .tsv, .txt, .npz and .npy are"
     )
@@ -110,16 +109,8 @@ def _open_text(text: str, split: str | None, labels: str | None) -> Source:
 def _open_folder(path: Path, split: str | None, labels: str | None) -> Source:
     tree = files.walk(path)
     if tree.tables and not tree.pictures:
-        return _open_parquet(path, [path / file.name for file in tree.tables], split, labels)
+        return parquet.open_parquet(path, [path / file.name for file in tree.tables], split=split, labels=labels)
     return files.open_folder(path, tree, split=split, labels=labels)
-
-
-def _open_parquet(root: Path, paths: list[Path], split: str | None, labels: str | None) -> Source:
-    shards = parquet.Shards(paths)
-    table = parquet.table_of(shards)
-    if table is not None:
-        return lists.open_list(paths[0], table, split=split, labels=labels)
-    return parquet.open_parquet(root, shards, split=split, labels=labels)
 
 
 def _nowhere(text: str) -> InputError:

@@ -1,132 +1,51 @@
-"""Parquet files with the pictures inside, as Hugging Face writes them: one file or a folder of shards."""
+"""Parquet files, one or a folder of shards: with the images inside, as Hugging Face writes them, or with paths."""
 
 from __future__ import annotations
 
-import json
-import re
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from likewise.data.decode import decode, look_at, one_line
-from likewise.data.fingerprints import digest, digest_files, file_facts
-from likewise.data.labels import LABEL_COLUMNS, NONE, Labels, as_labels, find_column
+from likewise.data.decode import decode, look_at
+from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
+from likewise.data.labels import NONE, FractionError, Labels, Stated, find_column, united
 from likewise.data.source import BrokenImage, Look, Pixels, Source
+from likewise.data.sources.columns import ImageColumn, class_columns, image_columns, label_column, text_columns
 from likewise.data.sources.files import printable, read_bytes, short_name
-from likewise.data.sources.lists import SPLIT_COLUMN, Columns, path_column
-from likewise.data.splits import KNOWN, in_order, rows_of
+from likewise.data.sources.lists import Listed, find_file, open_listed, path_column
+from likewise.data.sources.shards import Shards
+from likewise.data.split_finding import Marked, column_splits, file_splits, speak_of_splits
+from likewise.data.splits import counts_of, in_order, pick_split, rows_of
 from likewise.errors import InputError
-
-_KEPT_BYTES = 256 << 20
-_LIKELY = ("image", "img", "picture", "jpg", "png", "bytes")
-_SHARD = re.compile(r"^([A-Za-z]+)[-_.]")
-
-
-class ImageColumn(NamedTuple):
-    """Where the encoded pictures are."""
-
-    data: str
-    """Path of the bytes in the schema: `image.bytes`, or a binary column of its own."""
-    names: str | None
-    """Path of the file names in the schema: `image.path`."""
-
-
-class Shards:
-    """Parquet files with one schema, read a row group at a time; the last groups are kept.
-
-    Raises InputError where a file is no Parquet file or has another schema than the first.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = tuple(paths)
-        self.metadata = [_metadata(path) for path in paths]
-        self.schema: pa.Schema = self.metadata[0].schema.to_arrow_schema()
-        for path, metadata in zip(self.paths, self.metadata, strict=True):
-            if missing := set(self.schema.names) - set(metadata.schema.to_arrow_schema().names):
-                raise InputError(f"{path} has no column {min(missing)}, which {self.paths[0].name} has")
-        groups = [(file, group) for file, meta in enumerate(self.metadata) for group in range(meta.num_row_groups)]
-        self._groups = groups
-        self._ends = np.cumsum(
-            [self.metadata[file].row_group(group).num_rows for file, group in groups], dtype=np.int64
-        )
-        self._kept: OrderedDict[tuple[int, tuple[str, ...]], list[pa.ChunkedArray]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return sum(metadata.num_rows for metadata in self.metadata)
-
-    def rows_by_file(self) -> NDArray[np.int64]:
-        """Number of the file of each row."""
-        return np.repeat(np.arange(len(self.paths)), [metadata.num_rows for metadata in self.metadata])
-
-    def column(self, path: str) -> pa.ChunkedArray:
-        """One whole column, `struct.field` for a part of a struct. Raises InputError where it cannot be read."""
-        found = []
-        for file, metadata in zip(self.paths, self.metadata, strict=True):
-            try:
-                with pq.ParquetFile(file, metadata=metadata) as opened:
-                    found.append(_leaf(opened.read(columns=[path]), path))
-            except (OSError, pa.ArrowException) as error:
-                raise InputError(f"column {path} of {file} cannot be read: {one_line(error)}") from error
-        return pa.chunked_array([chunk for column in found for chunk in column.chunks], type=found[0].type)
-
-    def cells(self, row: int, paths: tuple[str, ...]) -> tuple[list[Any], Path]:
-        """The values of some columns in one row, and the file that they are in. Raises BrokenImage."""
-        number = int(np.searchsorted(self._ends, row, side="right"))
-        columns = self._group(number, paths)
-        inside = row - int(self._ends[number]) + len(columns[0])
-        return [column[inside].as_py() for column in columns], self.paths[self._groups[number][0]]
-
-    def _group(self, number: int, paths: tuple[str, ...]) -> list[pa.ChunkedArray]:
-        # Under the lock: threads that decode work side by side on the same few groups, and each should be read once.
-        with self._lock:
-            if (number, paths) in self._kept:
-                self._kept.move_to_end((number, paths))
-                return self._kept[number, paths]
-            file, group = self._groups[number]
-            try:
-                with pq.ParquetFile(self.paths[file], metadata=self.metadata[file]) as opened:
-                    table = opened.read_row_group(group, columns=list(paths))
-            except (OSError, pa.ArrowException) as error:
-                where = f"row group {group} of {self.paths[file].name}"
-                raise BrokenImage(f"{where} is damaged: {one_line(error)}") from error
-            self._kept[number, paths] = [_leaf(table, path) for path in paths]
-            while len(self._kept) > 2 and self._bytes_kept() > _KEPT_BYTES:
-                self._kept.popitem(last=False)
-            return self._kept[number, paths]
-
-    def _bytes_kept(self) -> int:
-        return sum(column.nbytes for columns in self._kept.values() for column in columns)
 
 
 @dataclass(kw_only=True, eq=False)
 class ParquetSource(Source):
-    """Encoded pictures in the rows of Parquet files."""
+    """Encoded images in the rows of Parquet files."""
 
     shards: Shards
     """The files."""
-    column: ImageColumn
-    """Where in them the pictures are."""
+    columns: tuple[ImageColumn, ...]
+    """Where in each of them the images are."""
     rows: NDArray[np.int64]
     """(N,) the rows that belong to this source."""
+    files: NDArray[np.int64]
+    """(N,) the file that each of them is in."""
+    outside: Mapping[int, str]
+    """Where the images lie that are not inside but named, by row."""
 
     def _bytes(self, position: int) -> bytes:
-        paths = tuple(path for path in self.column if path is not None)
-        (data, *names), file = self.shards.cells(int(self.rows[position]), paths)
-        if data is not None:
-            return bytes(data)
-        if names and names[0]:  # the picture lies outside, which the format allows
-            return read_bytes(file.parent / names[0])
-        raise BrokenImage("no picture in this row")
+        row, column = int(self.rows[position]), self.columns[self.files[position]]
+        if row in self.outside:
+            return read_bytes(self.outside[row])
+        data = None if column.data is None else self.shards.cells(row, (column.data,))[0]
+        if data is None:
+            raise BrokenImage("no picture in this row")
+        return bytes(data)
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """Decode one row."""
@@ -137,159 +56,165 @@ class ParquetSource(Source):
         return look_at(self._bytes(position))
 
 
-def _metadata(path: Path) -> pq.FileMetaData:
-    try:
-        return pq.read_metadata(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is no Parquet file that can be read: {one_line(error)}") from error
+def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None, labels: str | None = None) -> Source:
+    """The images in, or listed by, the Parquet files `paths`, found at `root` (the file, or the folder of files).
 
-
-def _leaf(table: pa.Table, path: str) -> pa.ChunkedArray:
-    """The column at `path`: a column of its own, or a field of a struct."""
-    if path in table.column_names:
-        return table.column(path)
-    column, _, field = path.rpartition(".")
-    return pc.struct_field(table.column(column), field)
-
-
-# Finding columns ---------------------------------------------------------------------------------------------------
-
-
-def image_column(schema: pa.Schema) -> ImageColumn | None:
-    """The column that holds encoded pictures, or None."""
-    found: dict[str, ImageColumn] = {}
-    for field in schema:
-        if pa.types.is_struct(field.type):
-            inner = {part.name: part.type for part in field.type}
-            if "bytes" in inner and _is_binary(inner["bytes"]):
-                names = f"{field.name}.path" if "path" in inner else None
-                found[field.name] = ImageColumn(f"{field.name}.bytes", names)
-        elif _is_binary(field.type):
-            found[field.name] = ImageColumn(field.name, None)
-    lower = {name.lower(): name for name in reversed(found)}
-    likeliest = next((lower[name] for name in _LIKELY if name in lower), next(iter(found), None))
-    return None if likeliest is None else found[likeliest]
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
-
-
-def class_columns(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
-    """Columns that the Hugging Face metadata declare as classes, with the classes' names."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        declared = {name: tuple(map(str, kind["names"])) for name, kind in features.items() if "names" in kind}
-    except (KeyError, TypeError, ValueError):  # none, or not in the form that is known: the columns still say enough
-        return {}
-    return {name: names for name, names in declared.items() if name in schema.names}
-
-
-def label_column(schema: pa.Schema, wanted: str | None, what: str) -> str | None:
-    """The column with the labels: as asked for, else a declared class, else a likely name, else None."""
-    classes = class_columns(schema)
-    plain = [field.name for field in schema if not _is_binary(field.type) and not pa.types.is_nested(field.type)]
-    if wanted is None:
-        likely = [name for name in LABEL_COLUMNS if name in classes]
-        declared = [name for name in classes if name != SPLIT_COLUMN]
-        if likely or declared:
-            return (likely or declared)[0]
-    column = find_column([name for name in plain if name != SPLIT_COLUMN], wanted, what)
-    if column is None or wanted is not None:
-        return column
-    kind = schema.field(column).type  # found by its name alone: measurements are called y, too
-    return None if pa.types.is_floating(kind) or pa.types.is_temporal(kind) else column
-
-
-# Opening -----------------------------------------------------------------------------------------------------------
-
-
-def parquet_splits(shards: Shards) -> tuple[str, ...]:
-    """The splits that a column names, or the names of the shards (`train-00000-of-00002.parquet`, `test/0.parquet`)."""
-    return in_order(_split_values(shards) or ())
-
-
-def _split_values(shards: Shards) -> list[str] | None:
-    """The split of each row, or None where there are none."""
-    if SPLIT_COLUMN in shards.schema.names:
-        values = shards.column(SPLIT_COLUMN).to_pylist()
-        names = class_columns(shards.schema).get(SPLIT_COLUMN)
-        words = [names[value] if names and isinstance(value, int) else value for value in values]
-        return ["" if word is None else str(word) for word in words]
-    marks = [_mark(path) for path in shards.paths]
-    if len(marks) > 1 and all(marks):
-        return [marks[file] for file in shards.rows_by_file()]
-    return None
-
-
-def _mark(path: Path) -> str:
-    """The split that the name of a shard, or of its folder, speaks of; empty where neither does."""
-    match = _SHARD.match(path.name)
-    words = (match.group(1) if match else "", path.parent.name)
-    return next((word.lower() for word in words if word.lower() in KNOWN), "")
-
-
-def table_of(shards: Shards) -> Columns | None:
-    """The columns of Parquet files that list paths instead of holding pictures; None where they hold pictures.
-
-    Raises InputError where they do neither.
+    Raises InputError where there are no images, no rows, no such split or label column, and where the files do not fit
+    together.
     """
-    if image_column(shards.schema) is not None:
-        return None
-    words = [
-        field.name for field in shards.schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-    ]
-    if path_column(words) is None:
-        raise InputError(
-            f"{shards.paths[0]} has no pictures: its columns are {', '.join(shards.schema.names)}; wanted is a struct "
-            "{bytes, path} or binary column with the encoded pictures, or a column 'path' with the names of files"
-        )
-    flat = [field.name for field in shards.schema if not pa.types.is_nested(field.type)]
-    return {name: shards.column(name).to_pylist() for name in flat}
-
-
-def open_parquet(root: Path, shards: Shards, *, split: str | None = None, labels: str | None = None) -> ParquetSource:
-    """The pictures in `shards`, found at `root` (the file, or the folder of files).
-
-    Raises InputError where there is no such split or label column.
-    """
-    column = image_column(shards.schema)
-    if column is None:
-        raise InputError(f"{root} has no column of pictures")
-    marked = _split_values(shards)
-    rows = rows_of(split, marked, len(shards), str(root))
+    shards = Shards(root, paths)
+    columns = image_columns(shards)
+    marked = _splits(shards, by_name=root.is_dir())
+    if columns is None:
+        return _open_paths(root, shards, marked, split, labels)
+    words = marked.words if marked else None
+    rows = rows_of(split, words, len(shards), str(root))
     if not len(rows):
         raise InputError(f"{root} has no rows")
-    found = _labels(shards, None if labels == NONE else label_column(shards.schema, labels, str(root)))
-    base = root if root.is_dir() else root.parent
-    files = [file_facts(path, path.relative_to(base).as_posix()) for path in shards.paths]
+    splits = in_order(words or ())
+    listed = _names(shards, columns)
+    outside = _outside(shards, columns, listed, rows)
+    taken = [*(column.names for column in columns), marked.column if marked else None]
+    found = None if labels == NONE else _labels(shards, labels, taken, str(root))
+    facts = [file_facts(path, name) for path, name in zip(shards.paths, shards.names, strict=True)]
+    chosen = pick_split(split, splits, str(root))
+    inside = digest("parquet", digest_files(facts), columns[0].data, chosen)
     return ParquetSource(
         name=short_name(root),
-        fingerprint=digest("parquet", digest_files(files), column.data, split),
-        names=_names(shards, column, rows),
+        fingerprint=digest(inside, digest_files(fact for _, fact in outside.values())) if outside else inside,
+        names=[printable(listed[row]) if listed[row] else f"row {row}" for row in rows],
         labels=found.values[rows] if found else None,
         class_names=found.names if found else None,
-        splits=in_order(marked or ()),
+        splits=splits,
+        split=chosen,
+        split_counts=counts_of(words),
         shards=shards,
-        column=column,
+        columns=columns,
         rows=rows,
+        files=shards.files_by_row()[rows],
+        outside={row: place for row, (place, _) in outside.items()},
     )
 
 
-def _labels(shards: Shards, column: str | None) -> Labels | None:
+def _open_paths(root: Path, shards: Shards, marked: Marked | None, split: str | None, labels: str | None) -> Source:
+    """The images that the files list. Raises InputError where they list none."""
+    column = path_column(text_columns(shards))
+    if column is None:
+        raise InputError(
+            f"{shards.paths[0]} has no pictures: its columns are {', '.join(shards.columns)}; wanted is a struct "
+            "{bytes, path} or binary column with the encoded pictures, or a column 'path' with the names of files"
+        )
+    _check_everywhere(shards, column)
+    every = [value for file in range(len(shards.paths)) for value in shards.values_or_nulls(file, column)]
+    paths = ["" if value is None else str(value) for value in every]
+    folders = shards.by_row([path.parent for path in shards.paths])
+    within = shards.by_row([name.rpartition("/")[0] for name in shards.names])
+    names = [_name(folder, path, row) for row, (folder, path) in enumerate(zip(within, paths, strict=True))]
+    taken = [column, marked.column if marked else None]
+    found = None if labels == NONE else _labels(shards, labels, taken, str(root))
+    return open_listed(root, Listed(paths, folders, names, found, marked.words if marked else None), split)
+
+
+def _name(folder: str, path: str, row: int) -> str:
+    """What a listed image is called: its path, below the folder of its table where there are several."""
+    if not path:
+        return f"row {row}"
+    return path if not folder or Path(path).is_absolute() else f"{folder}/{path}"
+
+
+def _check_everywhere(shards: Shards, column: str) -> None:
+    """Raise InputError where a file lacks a column that another has."""
+    if lacking := shards.lacking(column):
+        holder = next(path for file, path in enumerate(shards.paths) if file not in lacking)
+        raise InputError(f"{shards.paths[lacking[0]]} has no column {column!r}, which {holder} has")
+
+
+# Splits ------------------------------------------------------------------------------------------------------------
+
+
+def _splits(shards: Shards, *, by_name: bool) -> Marked | None:
+    """The split of each row: what a column says, or the names of the files (`train-00000-of-00002.parquet`)."""
+
+    def values_of(column: str) -> list[Any]:
+        every: list[Any] = []
+        for file, schema in enumerate(shards.schemas):
+            names = class_columns(schema).get(shards.own(file, column) or "")
+            values = shards.values_or_nulls(file, column)
+            every += [names[int(v)] if names and _is_position(v, names) else v for v in values]
+        return every
+
+    said = column_splits(shards.columns, values_of)
+    words = file_splits(shards.names) if by_name else None
+    if words is not None and (said is None or not speak_of_splits(said.words)):
+        return Marked(shards.by_row(words))
+    if said is not None and said.column is not None:
+        _check_everywhere(shards, said.column)
+    return said
+
+
+def _is_position(value: Any, names: Sequence[str]) -> bool:
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return is_whole and 0 <= value < len(names)
+
+
+# Images that are named, not inside ---------------------------------------------------------------------------------
+
+
+def _names(shards: Shards, columns: Sequence[ImageColumn]) -> list[str | None]:
+    """(rows,) the path that the files give each image, None where they give none."""
+    found: list[str | None] = []
+    for file, column in enumerate(columns):
+        values = shards.values_or_nulls(file, column.names or "")
+        found += [None if value is None else str(value) for value in values]
+    return found
+
+
+def _outside(
+    shards: Shards, columns: Sequence[ImageColumn], names: Sequence[str | None], rows: NDArray[np.int64]
+) -> dict[int, tuple[str, FileFacts]]:
+    """Where the images lie that have a path and no bytes, among `rows`, and the facts of these files."""
+    empty = np.concatenate([_without_bytes(shards, file, column) for file, column in enumerate(columns)])
+    files = shards.files_by_row()
+    found = {}
+    for row in map(int, rows[empty[rows]]):
+        if name := names[row]:
+            found[row] = find_file(name, (shards.paths[files[row]].parent, shards.root), name)
+    return found
+
+
+def _without_bytes(shards: Shards, file: int, column: ImageColumn) -> NDArray[np.bool_]:
+    """Which rows of a file may name an image in place of holding it."""
+    if column.names is None or column.data is None:
+        return np.full(shards.metadata[file].num_rows, column.names is not None)
+    return shards.nulls(file, column.data)
+
+
+# Labels ------------------------------------------------------------------------------------------------------------
+
+
+def _labels(shards: Shards, wanted: str | None, taken: Sequence[str | None], what: str) -> Labels | None:
+    """The labels of all rows; numbers of each file go through its own names of the classes.
+
+    Rows of a file without the column are unlabelled. Raises InputError where such a file has other labels instead.
+    """
+    column = label_column(shards, wanted, taken, what)
     if column is None:
         return None
-    values = shards.column(column)
-    what = f"column {column!r} of {shards.paths[0]}"
-    names = class_columns(shards.schema).get(column)
-    if pa.types.is_integer(values.type) and values.null_count == 0:
-        return as_labels(values.to_numpy(), what, names)
-    return as_labels(values.to_pylist(), what, names)
-
-
-def _names(shards: Shards, column: ImageColumn, rows: NDArray[np.int64]) -> list[str]:
-    """What each picture is called: its path, or its row where it has none."""
-    if column.names is None:
-        return [f"row {row}" for row in rows]
-    paths = shards.column(column.names).to_pylist()
-    return [printable(paths[row]) if paths[row] else f"row {row}" for row in rows]
+    for file in shards.lacking(column):
+        if find_column(shards.schemas[file].names, None, what) is not None:
+            _check_everywhere(shards, column)
+    parts = [
+        Stated(
+            shards.values_or_nulls(file, column),
+            f"column {column!r} of {path}",
+            class_columns(shards.schemas[file]).get(shards.own(file, column) or ""),
+        )
+        for file, path in enumerate(shards.paths)
+    ]
+    try:
+        found = united(parts)
+    except FractionError:
+        if wanted is not None:
+            raise
+        return None  # a measurement, found by its name alone
+    return Labels(np.concatenate([part.values for part in found]), found[0].names)

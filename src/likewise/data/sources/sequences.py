@@ -17,7 +17,7 @@ from PIL import Image
 
 from likewise.data.decode import decode, from_pil, look_at, one_line
 from likewise.data.fingerprints import digest, digest_array, file_facts
-from likewise.data.labels import NONE, Labels, as_labels
+from likewise.data.labels import NONE, Labels, as_labels, is_unknown
 from likewise.data.pixels import from_array
 from likewise.data.source import BrokenImage, Look, Pixels, Source, is_grey
 from likewise.data.sources.files import printable, read_bytes
@@ -25,6 +25,7 @@ from likewise.errors import InputError
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "x", "picture")
 LABEL_KEYS = ("label", "labels", "fine_label", "target", "y")
+_CLASSES = (int, float, str, bytes)
 _LOG = logging.getLogger(__name__)
 
 
@@ -154,12 +155,12 @@ def _print(data: Any, position: int, labels: str | None) -> tuple[str, Any, str]
 
 def _labels(data: Any, marks: Sequence[Any], wanted: str | None, name: str) -> Labels | None:
     """Labels of the entries, with the names that torchvision or Hugging Face data sets give them."""
-    known = [_plain(mark) for mark in marks]
+    known = [None if not isinstance(mark, _CLASSES) and is_unknown(mark) else mark for mark in map(_plain, marks)]
     if all(mark is None for mark in known):
         if wanted is not None:
             raise InputError(f"labels={wanted!r}: the entries of {name} have no such label")
         return None
-    if not all(mark is None or isinstance(mark, int | float | str) for mark in known):
+    if not all(mark is None or isinstance(mark, _CLASSES) for mark in known):
         return None  # boxes, masks, captions: targets, but no classes
     names = class_names(data, wanted)
     if names and max((mark for mark in known if isinstance(mark, int)), default=-1) >= len(names):
