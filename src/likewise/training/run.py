@@ -17,6 +17,7 @@ import math
 import platform
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -158,6 +159,11 @@ class RunDirectory:
             if any(path.iterdir()):
                 raise InputError(f"{path} exists and is not empty: choose another --out")
         return cls(path)
+
+    def discard(self) -> None:
+        """Remove a run in which nothing was trained, so that its place is free for the next."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
