@@ -70,9 +70,10 @@ class FiniteGuard:
         batch: Callable[[int], Sequence[int]] | None = None,
         overflows: int = 0,
     ) -> None:
-        """`device` is where the method is; `names` are those of all images, `batch` gives the positions of the images of a step over all processes.
+        """`device` is where the method is, `names` are those of all images.
 
-        So many bad gradients in a row as `overflows` are left to the scaler of float16, which skips them.
+        `batch` gives the positions of the images of a step over all processes. As many bad gradients in a row as
+        `overflows` are left to the scaler of float16, which skips them.
         """
         self._later = torch.device(device).type != "cpu"
         self._names, self._batch, self._overflows = names, batch, overflows
