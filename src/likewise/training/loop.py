@@ -11,12 +11,13 @@ import time
 from collections import defaultdict
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from likewise.data import LoadedBatch
+from likewise.distributed import reduced
 from likewise.errors import TrainingStopped
 from likewise.methods.method import Progress, Terms
 from likewise.training import checkpoints
@@ -83,7 +84,7 @@ class Loop:
         self.checkpoint_seconds = (least, most) if checkpoint_minutes is None else (60 * checkpoint_minutes,) * 2
         enabled = self.fabric.is_global_zero and not quiet
         self.display = ProgressDisplay(enabled=enabled, start_fraction=clock.fraction())
-        self.averages, self.votes = Averages(), Votes(self.fabric, clock)
+        self.averages, self.votes = Averages(), Votes(clock, self.fabric.device)
         self.probe, self.minutes_before = probe, clock.minutes_used
         self.newest_score: dict[str, float] = {}
         self.last_checkpoint = self.last_line = time.monotonic()
@@ -210,12 +211,9 @@ class Loop:
         return {"knn": self.probe.measure(fraction), "probe_seconds": self.probe.seconds}
 
     def _mean_over_processes(self, means: Mapping[str, float]) -> dict[str, float]:
-        if self.fabric.world_size == 1:
-            return dict(means)
         names = sorted(means)
-        together = torch.tensor([means[name] for name in names], device=self.fabric.device)
-        together = cast("Tensor", self.fabric.all_reduce(together))
-        return dict(zip(names, together.tolist(), strict=True))
+        together = reduced([means[name] for name in names], "mean", self.fabric.device)
+        return dict(zip(names, together, strict=True))
 
     def _announce(self, report: Report) -> None:
         """Say it when the verdict changes, not at every line."""

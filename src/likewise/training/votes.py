@@ -6,12 +6,11 @@ import signal
 import time
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor
 
+from likewise.distributed import reduced, world
 from likewise.methods.method import Progress
 
 REACTION_SECONDS = 1.0
@@ -97,8 +96,8 @@ class Votes:
     the time of a budget in minutes stands still, for schedules follow it, and so do the teachers of all processes.
     """
 
-    def __init__(self, fabric: Fabric, clock: Clock) -> None:
-        self._fabric, self._clock = fabric, clock
+    def __init__(self, clock: Clock, device: torch.device) -> None:
+        self._clock, self._device = clock, device
         self.signal: signal.Signals | None = None
         """What ends the run from outside, in whichever process it arrived."""
         self.stop = False
@@ -113,9 +112,9 @@ class Votes:
 
         `at_once`: do not wait for the step of the next vote.
         """
-        clock, several = self._clock, self._fabric.world_size > 1
+        clock = self._clock
         minutes = clock.read()
-        if not several:
+        if world() == 1:
             clock.settle(minutes)
             self.signal, self.stop = signal_here, stop_here
             return
@@ -125,15 +124,10 @@ class Votes:
             return
         now = time.monotonic()
         pace = (now - self._last_time) / max(1, clock.step - self._last_step)
-        number, stop, agreed, slowest = self._largest(float(signal_here or 0), float(stop_here), minutes, pace)
+        mine = (float(signal_here or 0), float(stop_here), minutes, pace)
+        number, stop, agreed, slowest = reduced(mine, "max", self._device)
         if clock.minutes is not None:
             clock.settle(agreed)
         self.signal, self.stop = signal.Signals(int(number)) if number else None, bool(stop)
         self._last_time, self._last_step = now, clock.step
         self._next = clock.step + min(MOST_STEPS, max(1, int(self._seconds / max(slowest, 1e-9))))
-
-    def _largest(self, *values: float) -> list[float]:
-        """The largest of each value that any process holds."""
-        mine = torch.tensor(values, dtype=torch.float64, device=self._fabric.device)
-        largest = cast("Tensor", self._fabric.all_reduce(mine, reduce_op="max"))
-        return cast("list[float]", largest.tolist())

@@ -1,0 +1,139 @@
+"""What is refused before the first step leaves nothing behind, and nothing of an earlier run changed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from likewise.errors import InputError
+from likewise.training.loop import Loop
+from likewise.training.train import train
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (40, 16, 16, 3), dtype=np.uint8)
+
+
+def options(out: Path, **more: Any) -> dict[str, Any]:
+    common = {"encoder": "resnet18", "width": 8, "batch_size": 8, "epochs": 0.2, "out": str(out), "quiet": True}
+    return {**common, "precision": "float32", "report": False, "loggers": (), **more}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"loggers": ("tensorbord",)}, "unknown logger 'tensorbord': did you mean 'tensorboard'"),
+        ({"loggers": ("tensorboard", "wandb")}, "logging to wandb needs its extra"),
+        ({"seed": -1}, "seed=-1 must not be negative"),
+        ({"encoder": "resnet81"}, "unknown encoder 'resnet81'"),
+        ({"method": "seed_kd", "teacher": "runs/nowhere"}, "teacher='runs/nowhere' is no run directory"),
+        ({"method": "interclr", "clusters": 41}, "clusters=41 of 40"),
+        ({"keep_checkpoints": 0}, "at least one checkpoint must be kept"),
+    ],
+)
+def test_a_refused_start_does_not_block_the_corrected_one(
+    more: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
+    with pytest.raises(InputError, match=message):
+        train(PIXELS, **options(tmp_path / "run", **more))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_fails_in_the_first_step_leaves_nothing_and_later_steps_leave_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Loop._step
+    for failing in (0, 1):
+
+        def step(self: Loop, loaded: Any, failing: int = failing) -> None:
+            if self.clock.step == failing:
+                raise MemoryError("no room")
+            whole(self, loaded)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Loop, "_step", step)
+            with pytest.raises(MemoryError):
+                train(PIXELS, **options(tmp_path / "run", epochs=0.4))
+        assert (tmp_path / "run").exists() is bool(failing)
+    assert (tmp_path / "run" / "checkpoints").is_dir()
+
+
+def test_a_refused_resume_changes_nothing(tmp_path: Path) -> None:
+    run = train(PIXELS, **options(tmp_path / "run"))
+    before = run.settings_file.read_text()
+    with pytest.raises(InputError, match="unknown logger"):
+        train(PIXELS, **options(tmp_path / "run", resume=True, loggers=("tensorbord",)))
+    assert run.settings_file.read_text() == before
+    assert json.loads(before)["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("more", "nearest"),
+    [
+        ({"batch_size": 8, "accumulate": 8}, "accumulate=4"),
+        ({"batch_size": 12, "accumulate": 12}, "accumulate=6"),
+        ({"batch_size": 2, "accumulate": 2}, "accumulate=1"),
+        ({"batch_size": 3, "accumulate": 3}, "accumulate=1"),
+        ({"batch_size": 8, "accumulate": 8, "method": "moco_v2"}, "accumulate=4"),
+    ],
+)
+def test_batch_norm_of_one_image_is_refused(more: dict[str, Any], nearest: str, tmp_path: Path) -> None:
+    message = rf"leaves batch norm 1 image at a time, and it needs 2 or more: .* is {nearest}$"
+    with pytest.raises(InputError, match=message) as caught:
+        train(PIXELS, **options(tmp_path / "run", **more))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_nearest_choice_trains(tmp_path: Path) -> None:
+    train(PIXELS, **options(tmp_path / "run", batch_size=8, accumulate=4, method="moco_v2"))
+
+
+def test_eight_images_with_eight_groups_of_batch_norm_train(tmp_path: Path) -> None:
+    train(PIXELS, **options(tmp_path / "run", batch_size=8, method="moco_v2", split_batch_norm=8, stem="imagenet"))
+
+
+def test_one_image_in_all_is_refused_by_the_batch_alone(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"batch_size=1 is too small: .* allowed is 2 or more"):
+        train(PIXELS, **options(tmp_path / "run", batch_size=1))
+
+
+def test_the_labels_of_a_run_are_part_of_it(tmp_path: Path) -> None:
+    for kind in ("a", "b"):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+    for number, pixels in enumerate(PIXELS):
+        Image.fromarray(pixels).save(tmp_path / "photos" / "ab"[number % 2] / f"{number}.png")
+    how = options(tmp_path / "run", loggers=())
+    run = train(tmp_path / "photos", **how, labels="folders")
+    assert run.read()["data"]["labels"] == "folders"
+    resumed = train(tmp_path / "photos", **how, resume=True)  # the run's own labels
+    assert resumed.read()["data"]["labels_digest"] == run.read()["data"]["labels_digest"]
+    with pytest.raises(
+        InputError, match=r"trained with labels='folders', .* resumed with labels='none': without --labels"
+    ):
+        train(tmp_path / "photos", **how, resume=True, labels="none")
+    stored = run.read()
+    stored["data"].pop("labels"), stored["data"].pop("labels_digest")
+    run.write_json("run.json", stored)  # as earlier versions wrote it
+    train(tmp_path / "photos", **how, resume=True)
+
+
+def test_labels_that_changed_since_are_refused(tmp_path: Path) -> None:
+    labelled = [(pixels, number % 2) for number, pixels in enumerate(PIXELS)]
+    how = options(tmp_path / "run")
+    train(labelled, **how)
+    train(labelled, **how, resume=True)
+    changed = [(pixels, 1 - label) for pixels, label in labelled]
+    with pytest.raises(InputError, match=r"the labels of .* are not those that .* was trained with"):
+        train(changed, **how, resume=True)
