@@ -126,7 +126,7 @@ def doctor(data: Any, **asked: Any) -> Findings:
         images = prepare(source.sample(SAMPLE), short_side=cached_side(sized.value), cache_dir=Path(folder))
         decode = len(images) / (time.perf_counter() - began)
         broken = _united(checked.broken, described.broken, images.broken)
-        described = dataclasses.replace(described, broken=broken, headers=checked.count)
+        described = dataclasses.replace(described, broken=broken, headers=checked.looked)
         count, classes = described.count - len(broken), len(described.classes or ())
         plan = resolve(
             wanted, given, method, data_facts(images, side)._replace(images=count, classes=classes), machine, sized

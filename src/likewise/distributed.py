@@ -96,6 +96,15 @@ def reduced(values: Sequence[float], how: Literal["max", "mean"], device: torch.
     return [float(value) / (world() if how == "mean" else 1) for value in together.tolist()]
 
 
+def everywhere(value: str) -> list[str]:
+    """What every process holds for `value`, the first process's first."""
+    if world() == 1:
+        return [value]
+    found = [""] * world()
+    dist.all_gather_object(found, value)
+    return found
+
+
 @torch.no_grad()
 def shuffled(module: nn.Module, x_B: Tensor) -> Tensor:
     """`module(x)` with the rows permuted across processes for the pass and put back afterwards, without gradient.

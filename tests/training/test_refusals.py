@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +139,43 @@ def test_labels_that_changed_since_are_refused(tmp_path: Path) -> None:
     changed = [(pixels, 1 - label) for pixels, label in labelled]
     with pytest.raises(InputError, match=r"the labels of .* are not those that .* was trained with"):
         train(changed, **how, resume=True)
+
+
+def test_a_trained_run_without_a_checkpoint_that_can_be_read_is_not_begun_anew(tmp_path: Path) -> None:
+    run = train(PIXELS, **options(tmp_path / "run"))
+    before = run.settings_file.read_text(), run.weights().read_bytes()
+    for path in run.checkpoints.iterdir():
+        path.write_bytes(b"damaged")
+    for _ in range(2):  # damaged, and then removed
+        with (
+            warnings.catch_warnings(action="ignore"),
+            pytest.raises(InputError, match="holds no checkpoint that can be read, so it cannot be resumed"),
+        ):
+            train(PIXELS, **options(tmp_path / "run", epochs=0.4, resume=True))
+        assert (run.settings_file.read_text(), run.weights().read_bytes()) == before
+        shutil.rmtree(run.checkpoints)
+        run.checkpoints.mkdir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks as POSIX has them")
+def test_two_processes_do_not_train_one_run(tmp_path: Path) -> None:
+    run = train(PIXELS, **options(tmp_path / "run"))
+    with run.claimed(), pytest.raises(InputError, match=r"another process is busy with .*run: wait for it, or end it"):
+        train(PIXELS, **options(tmp_path / "run", resume=True))
+    train(PIXELS, **options(tmp_path / "run", resume=True))
+
+
+@pytest.mark.parametrize(("different", "what"), [(0, "images"), (1, "settings")])
+def test_processes_that_see_different_things_do_not_train(
+    different: int, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def everywhere(value: str) -> list[str]:
+        asked.append(value)
+        return [value, "other" if len(asked) == different + 1 else value]
+
+    monkeypatch.setattr("likewise.training.train.everywhere", everywhere)
+    with pytest.raises(InputError, match=f"the processes of this run see different {what}"):
+        train(PIXELS, **options(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

@@ -26,7 +26,7 @@ _STRIPS = ((273, 279), (324, 325))
 class Checked(NamedTuple):
     """What the files of a source look like from outside."""
 
-    count: int
+    looked: int
     """Files that were looked at; 0 where the images are no files of their own."""
     broken: tuple[Broken, ...]
     """Those that cannot be read."""
@@ -86,8 +86,11 @@ def _looks_whole(path: Path) -> bool:
         return False
 
 
-def _ends(image: Image.Image, start: bytes, end: bytes, size: int) -> bool:
-    """Whether an opened file of `size` bytes, `start` the first and `end` the last, goes on to where it should end."""
+def _ends(image: Any, start: bytes, end: bytes, size: int) -> bool:
+    """Whether the file that an image was opened from, of `size` bytes, goes on to where its format wants it to end.
+
+    `start` are its first bytes, `end` its last.
+    """
     if image.format in _MARKS:
         return _MARKS[image.format] in end
     if image.format == "GIF":
@@ -95,13 +98,13 @@ def _ends(image: Image.Image, start: bytes, end: bytes, size: int) -> bool:
     if image.format == "WEBP":
         return int.from_bytes(start[4:8], "little") + 8 <= size
     if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
+        tags = image.tag_v2
         places = [(tags[place], tags[length]) for place, length in _STRIPS if place in tags and length in tags]
         return all(begins + count <= size for pair in places for begins, count in zip(*pair, strict=True))
     return bool(image.tile) and all(int(tile[2]) + _least(image, tile) <= size for tile in image.tile)
 
 
-def _least(image: Image.Image, tile: Any) -> int:
+def _least(image: Any, tile: Any) -> int:
     """Bytes that the pixels of a tile take at least: all of them where they are not compressed."""
     if tile[0] != "raw":
         return 1

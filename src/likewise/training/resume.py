@@ -70,6 +70,19 @@ def plan_of(run: RunDirectory) -> Plan:
         raise InputError(f"{run.settings_file} does not describe a run that can be continued: {error}") from error
 
 
+def newest_checkpoint(run: RunDirectory) -> Path | None:
+    """Where a run goes on; None for one that was killed before it wrote anything, which begins anew.
+
+    Raises InputError for a run that has been trained and of which no checkpoint can be read: it would be lost.
+    """
+    found = checkpoints.latest(run.checkpoints)
+    if found is None and (checkpoints.all_checkpoints(run.checkpoints) or run.read().get("steps")):
+        raise InputError(
+            f"{run.path} holds no checkpoint that can be read, so it cannot be resumed: train anew with another --out"
+        )
+    return found
+
+
 def restore(update: Update, clock: Clock, checkpoint: Path) -> None:
     """Put a run back to where `checkpoint` was written.
 

@@ -20,11 +20,13 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
 import likewise
+from likewise.data.locking import exclusive
 from likewise.errors import InputError, unknown
 from likewise.training.files import write_aside
 
@@ -159,6 +161,10 @@ class RunDirectory:
             if any(path.iterdir()):
                 raise InputError(f"{path} exists and is not empty: choose another --out")
         return cls(path)
+
+    def claimed(self) -> AbstractContextManager[bool]:
+        """Hold the run against other processes: two that train one would mix their checkpoints. Raises InputError."""
+        return exclusive(self.path / ".lock", f"{self.path}: wait for it, or end it", wait=False)
 
     def discard(self) -> None:
         """Remove a run in which nothing was trained, so that its place is free for the next."""

@@ -18,12 +18,13 @@ from torch import nn
 from likewise import methods
 from likewise.checking import check_kinds
 from likewise.data import Images, Loader, cached_side, describe, open_source, prepare, split_names, training_split
+from likewise.data.fingerprints import digest, digest_array
 from likewise.data.source import Source
 from likewise.data.splits import in_words
 from likewise.data.subsets import Drawn, part_of
+from likewise.distributed import everywhere
 from likewise.errors import InputError, LikewiseError, TrainingStopped, unknown
 from likewise.methods.method import Method
-from likewise.training import checkpoints
 from likewise.training.assembling import Parts, assemble, data_facts
 from likewise.training.finite import NonFinite
 from likewise.training.health import Health
@@ -39,11 +40,12 @@ from likewise.training.resume import (
     extension,
     extension_told,
     labels_record,
+    newest_checkpoint,
     plan_of,
     record,
     restore,
 )
-from likewise.training.run import Ending, RunDirectory, command_line, default_name
+from likewise.training.run import Ending, RunDirectory, command_line, default_name, plain
 from likewise.training.update import Update
 from likewise.training.votes import Clock
 
@@ -77,6 +79,7 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     """
     job, engine = settle(data, command or command_line(), asked)
     parts = assemble(job.plan, methods.find(job.plan.method), job.images, engine.world_size)
+    check_alike(job)
     run = job.before or on_first(engine, lambda: RunDirectory.create(job.session.out, job.name))
     clock = Clock(job.plan.epochs, job.plan.minutes, parts.sampler.steps_per_epoch)
     with kept_once_trained(engine, run, clock, fresh=job.before is None):
@@ -157,6 +160,20 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
     return job, engine
 
 
+def check_alike(job: Job) -> None:
+    """Refuse to train where processes see other images or settled on another plan. Raises InputError in all of them."""
+    labels = labels_record(job.labels, job.images)["labels_digest"]
+    seen = {
+        "images": digest(job.images.fingerprint, digest_array(job.images.sizes), job.images.broken, labels),
+        "settings": digest(plain(record(job.plan))),
+    }
+    for what, mine in seen.items():
+        if len(set(everywhere(mine))) > 1:
+            raise InputError(
+                f"the processes of this run see different {what}: all need the same, and the same machines"
+            )
+
+
 def on_first(engine: Fabric, action: Callable[[], T]) -> T:
     """What `action` gives in the first process, in all of them; so does its error, or the others would wait for it."""
     given: T | LikewiseError | None = None
@@ -173,9 +190,14 @@ def on_first(engine: Fabric, action: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def kept_once_trained(engine: Fabric, run: RunDirectory, clock: Clock, *, fresh: bool) -> Iterator[None]:
-    """Remove a new run that fails before its first step is done: it would stand in the way of the next attempt."""
+    """Hold a run while it is trained; remove a new one that fails before its first step is done.
+
+    It would stand in the way of the next attempt. Raises InputError where another process trains the run.
+    """
     try:
-        yield
+        with contextlib.ExitStack() as held:
+            on_first(engine, lambda: held.enter_context(run.claimed()))
+            yield
     except TrainingStopped:
         raise
     except BaseException:
@@ -286,7 +308,7 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
     watch = Stopwatch(engine.device)
     update = Update(engine, method, parts.optimizer, loader, plan, watch)
     if session.resume:
-        newest = on_first(engine, lambda: checkpoints.latest(run.checkpoints))
+        newest = on_first(engine, lambda: newest_checkpoint(run))
         if newest is not None:
             restore(update, clock, newest)
     loggers: list[Logger] = []
