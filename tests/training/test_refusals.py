@@ -7,13 +7,16 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
 
 from likewise.errors import InputError
+from likewise.training.assembling import check_rows
 from likewise.training.loop import Loop
 from likewise.training.train import train
 
@@ -96,6 +99,31 @@ def test_batch_norm_of_one_image_is_refused(more: dict[str, Any], nearest: str, 
         train(PIXELS, **options(tmp_path / "run", **more))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "processes", "sync", "accumulate", "nearest"),
+    [
+        (8, 8, True, 1, None),  # one image a process, and batch norm over all of them
+        (8, 4, True, 2, None),
+        (8, 8, False, 1, "batch_size=16"),
+        (8, 4, False, 2, "accumulate=1"),
+        (24, 2, False, 12, "accumulate=6"),
+        (6, 2, False, 3, "accumulate=1"),
+        (8, 1, True, 4, None),
+    ],
+)
+def test_images_that_a_batch_norm_sees_at_a_time(
+    batch_size: int, processes: int, sync: bool, accumulate: int, nearest: str | None
+) -> None:
+    plan: Any = SimpleNamespace(batch_size=batch_size, accumulate=accumulate, sync_batch_norm=sync)
+    check_rows(nn.Linear(2, 2), plan, processes)
+    check_rows(nn.Sequential(nn.BatchNorm1d(2)).eval(), plan, processes)
+    if nearest is None:
+        check_rows(nn.BatchNorm1d(2), plan, processes)
+        return
+    with pytest.raises(InputError, match=rf" is {nearest}$"):
+        check_rows(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), plan, processes)
 
 
 def test_the_nearest_choice_trains(tmp_path: Path) -> None:

@@ -83,9 +83,9 @@ def spoil(kind: str, at: int, patch: pytest.MonkeyPatch) -> None:
 def test_a_good_checkpoint_stands_behind_and_the_batch_is_named(
     kind: str, message: str, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoil(kind, 3, monkeypatch)
     out = tmp_path / "run"
-    with pytest.raises(TrainingStopped, match=message) as caught:
+    with monkeypatch.context() as patch, pytest.raises(TrainingStopped, match=message) as caught:
+        spoil(kind, 3, patch)
         train(PIXELS, **options(out))
     assert caught.value.exit_status == 3
     assert str(caught.value).endswith(f"the checkpoint of step {kept} holds a good state")
@@ -100,6 +100,9 @@ def test_a_good_checkpoint_stands_behind_and_the_batch_is_named(
         assert told["stopped_at"]["step"] == 3
         assert len(told["stopped_at"]["names"]) == 8
         assert set(told["stopped_at"]["positions"]) <= set(range(48))
+    resumed = train(PIXELS, **options(out, resume=True)).read()
+    assert (resumed["status"], resumed["steps"]) == ("finished", STEPS_PER_EPOCH)
+    assert resumed["reason"] is None
 
 
 # Going on ------------------------------------------------------------------------------------------------------------

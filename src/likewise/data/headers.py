@@ -110,4 +110,4 @@ def _least(image: Any, tile: Any) -> int:
         return 1
     stride = tile[3][1] if isinstance(tile[3], tuple) and len(tile[3]) > 1 else 0
     bits = 1 if image.mode == "1" else 8 * len(image.getbands())
-    return image.height * int(stride or image.width * bits // 8)
+    return int(image.height * (stride or image.width * bits // 8))

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
 import likewise
-from likewise.data.locking import exclusive
 from likewise.errors import InputError, unknown
 from likewise.training.files import write_aside
 
@@ -164,6 +163,8 @@ class RunDirectory:
 
     def claimed(self) -> AbstractContextManager[bool]:
         """Hold the run against other processes: two that train one would mix their checkpoints. Raises InputError."""
+        from likewise.data.locking import exclusive
+
         return exclusive(self.path / ".lock", f"{self.path}: wait for it, or end it", wait=False)
 
     def discard(self) -> None:

@@ -74,8 +74,8 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     (out, resume, ...) and of the method's own settings (queue_size, temperature_student, ...): the same as the flags
     of `likewise train`. `command` is written down as the way to repeat the run.
 
-    Raises InputError for anything that cannot be, before training starts; TrainingStopped where the loss is not finite
-    or the encoder has collapsed; Interrupted after SIGINT or SIGTERM, with a checkpoint written.
+    Raises InputError for anything that cannot be, before training starts; TrainingStopped where the loss or the gradient
+    is not finite or the encoder has collapsed; Interrupted after SIGINT or SIGTERM, with a checkpoint written.
     """
     job, engine = settle(data, command or command_line(), asked)
     parts = assemble(job.plan, methods.find(job.plan.method), job.images, engine.world_size)
@@ -279,11 +279,12 @@ def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
         "class_names": images.class_names,
         "subset": None if job.drawn is None else job.drawn.record(),
     }
+    over = {name: None for name in ("reason", "stopped_at") if name in run.read()}  # of an end that is none any more
     longer = None
     if job.planned is not None and plan != job.planned:
         longer = extension(job.planned, plan, clock)
         run.write(extended=[*run.read().get("extended", []), longer])
-    run.begin(job.command, data=described, **record(plan))
+    run.begin(job.command, data=described, **record(plan), **over)
     say(f"{plan.method} ({plan.variant}) on {len(images):,} pictures of {images.name} -> {run.path}", markup=False)
     if job.splits:
         say(f"  splits: {job.splits}", markup=False)
