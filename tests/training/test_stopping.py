@@ -84,9 +84,10 @@ def test_a_good_checkpoint_stands_behind_and_the_batch_is_named(
     kind: str, message: str, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(TrainingStopped, match=message) as caught:
+    with monkeypatch.context() as patch:
         spoil(kind, 3, patch)
-        train(PIXELS, **options(out))
+        with pytest.raises(TrainingStopped, match=message) as caught:
+            train(PIXELS, **options(out))
     assert caught.value.exit_status == 3
     assert str(caught.value).endswith(f"the checkpoint of step {kept} holds a good state")
     newest = checkpoints.latest(out / "checkpoints")

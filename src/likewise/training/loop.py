@@ -239,8 +239,8 @@ class Loop:
         self.last_checkpoint = time.monotonic()
         if not self.fabric.is_global_zero:
             return None
-        if self._broken():
-            self.reason = f"{', '.join(self._broken()[:3])} of the method hold values that are no numbers"
+        if broken := self._broken():
+            self.reason = f"{', '.join(broken[:3])} of the method hold values that are no numbers"
             return None
         state = {
             "method": self.method.state_dict(),
@@ -258,13 +258,17 @@ class Loop:
         """Save the state where it is good, else put the method back to its last checkpoint; say which one stands."""
         if not self.fabric.is_global_zero:
             return
-        if self.checkpoint() is None:
-            last = checkpoints.latest(self.run.checkpoints)
-            assert last is not None  # one was written before the first step
+        broken = bool(self._broken())
+        if not broken:
+            self.checkpoint()
+        last = checkpoints.latest(self.run.checkpoints)
+        if last is None:  # the disk took none
+            return
+        if broken:
             state = checkpoints.load(last)
             self.method.load_state_dict(state["method"])
             self.clock.step, self.clock.minutes_used = state["progress"]["step"], state["progress"]["minutes"]
-        stopped.args = (f"{stopped}; the checkpoint of step {self.clock.step} holds a good state",)
+        stopped.args = (f"{stopped}; the checkpoint of step {checkpoints.step_of(last)} holds a good state",)
 
 
 def infinite(method: nn.Module) -> list[str]:

@@ -74,8 +74,8 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     (out, resume, ...) and of the method's own settings (queue_size, temperature_student, ...): the same as the flags
     of `likewise train`. `command` is written down as the way to repeat the run.
 
-    Raises InputError for anything that cannot be, before training starts; TrainingStopped where the loss or the gradient
-    is not finite or the encoder has collapsed; Interrupted after SIGINT or SIGTERM, with a checkpoint written.
+    Raises InputError for anything that cannot be, before training starts; TrainingStopped where loss or gradient are
+    not finite or the encoder has collapsed; Interrupted after SIGINT or SIGTERM, with a checkpoint written.
     """
     job, engine = settle(data, command or command_line(), asked)
     parts = assemble(job.plan, methods.find(job.plan.method), job.images, engine.world_size)
