@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -190,9 +192,8 @@ def _time_steps(plan: Plan, parts: Parts, images: Images) -> dict[str, float]:
     loader = Loader(images, parts.sampler, device=engine.device)
     update = Update(engine, parts.method, parts.optimizer, loader, plan, timer)
     update.refresh(Progress(0, 0.0, 0), epoch_begins=True)
-    batches = loader.batches(0)
 
-    def timed(progress: Progress, count: int) -> dict[Part, float]:
+    def timed(batches: Iterator[LoadedBatch], progress: Progress, count: int) -> dict[Part, float]:
         """The seconds of one step with `count` images, as long as the whole batch would take."""
         timer.take()
         timer.enter("data")
@@ -206,16 +207,16 @@ def _time_steps(plan: Plan, parts: Parts, images: Images) -> dict[str, float]:
         }
 
     least = min(plan.batch_size, plan.accumulate * -(-FEW // plan.accumulate))
-    for step in range(2):  # the first step of all finds its memory and its kernels
-        whole = sum(timed(Progress(step, 0.0, 0), least).values())
-    fitting = int(plan.batch_size * STEP_SECONDS / max(whole, STEP_SECONDS)) // plan.accumulate * plan.accumulate
     spans: dict[Part, dict[float, list[float]]] = {part: defaultdict(list) for part in PARTS}
-    for step in range(TIMED_STEPS):
-        progress = Progress(step + 2, (step + 0.5) / TIMED_STEPS, 0)
-        share = schedules.view_share(plan.optimisation, progress)
-        for part, seconds in timed(progress, max(least, fitting)).items():
-            spans[part][share].append(seconds)
-    batches.close()
+    with contextlib.closing(loader.batches(0)) as batches:
+        for step in range(2):  # the first step of all finds its memory and its kernels
+            whole = sum(timed(batches, Progress(step, 0.0, 0), least).values())
+        fitting = int(plan.batch_size * STEP_SECONDS / max(whole, STEP_SECONDS)) // plan.accumulate * plan.accumulate
+        for step in range(TIMED_STEPS):
+            progress = Progress(step + 2, (step + 0.5) / TIMED_STEPS, 0)
+            share = schedules.view_share(plan.optimisation, progress)
+            for part, seconds in timed(batches, progress, max(least, fitting)).items():
+                spans[part][share].append(seconds)
     return {
         part: sum(len(seconds) * statistics.median(seconds) for seconds in by_share.values()) / TIMED_STEPS
         for part, by_share in spans.items()
