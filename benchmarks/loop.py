@@ -24,9 +24,10 @@ from likewise.encoders import EncoderSpec, build
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Progress
 from likewise.training import optimisers
+from likewise.training.assembling import build_method, data_facts
 from likewise.training.machine import detect, fabric, keep_freed_memory
 from likewise.training.resolve import image_size, resolve
-from likewise.training.train import build_method, data_facts, sort_asked, train
+from likewise.training.train import sort_asked, train
 from likewise.views import make_views
 
 MINUTES = 28

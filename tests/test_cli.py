@@ -87,8 +87,9 @@ def test_methods_and_doctor_speak_json(tmp_path: Path, capsys: pytest.CaptureFix
     assert {"isd", "moco_v2", "msf", "byol"} <= listed.keys()
     assert set(listed["isd"]["presets"]) == {"small", "r18", "plus", "proposed"}
     photos = labelled(tmp_path / "photos")
-    assert main(["doctor", str(photos), "--json", "--width", "8", "--batch-size", "8"]) == 0
+    assert main(["doctor", str(photos), "--json", "--width", "8", "--batch-size", "8", "--labels", "folders"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert sum(found["data"]["class_counts"].values()) == 40
     assert found["data"]["count"] == 40
     assert found["images_per_second"] > 0
     assert found["bottleneck"] in {"data", "views", "model"}

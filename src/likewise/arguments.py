@@ -195,11 +195,14 @@ def train_arguments(method: str, variant: str | None) -> type[Any]:
 
 
 def doctor_arguments(method: str, variant: str | None) -> type[Any]:
-    """Arguments of `likewise doctor`: those that decide what would be chosen for a training run."""
+    """Arguments of `likewise doctor`: those that decide what a training run would see and how it would be set."""
+    from likewise.training.resolve import Opened
+
     asked, _, settings = _shapes(method, variant)
     fields: list[tuple[str, Any, Any]] = [
         ("data", Positional[Data], dataclasses.field()),
         ("json", bool, dataclasses.field(default=False)),
+        ("opened", OmitArgPrefixes[Opened], dataclasses.field(default=Opened())),
         ("training", OmitArgPrefixes[type(asked)], dataclasses.field(default=asked)),  # type: ignore[misc]
         (method, OmitArgPrefixes[type(settings)], dataclasses.field(default=settings)),  # type: ignore[misc]
     ]

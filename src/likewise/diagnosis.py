@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 
 from likewise import methods
 from likewise.data import (
     Description,
     Images,
+    LoadedBatch,
     Loader,
-    Sampler,
     cached_side,
     describe,
     open_source,
@@ -25,19 +29,27 @@ from likewise.data import (
     split_names,
     training_split,
 )
-from likewise.methods.method import Batch, Progress, composer
+from likewise.data.headers import check_headers
+from likewise.data.source import Broken
+from likewise.errors import InputError
+from likewise.methods.method import Progress
 from likewise.runs import plain
-from likewise.training import optimisers, scheduled
+from likewise.training import scheduled
+from likewise.training.assembling import Parts, assemble, data_facts
 from likewise.training.machine import detect, fabric
+from likewise.training.progress import OCCASIONAL, PARTS, Part
 from likewise.training.resolve import Plan, image_size, resolve
-from likewise.training.train import build_method, data_facts, sort_asked
-from likewise.views import make_views
+from likewise.training.train import drawn_part, sort_asked
+from likewise.training.update import Update
 
-SAMPLE = 1024
+SAMPLE = 256
 """Pictures that the timing decodes; the whole data set is only described."""
-TIMED_STEPS = 10
+TIMED_STEPS = 6
 """Spread over the budget, since views may grow in it."""
-WARM_STEPS = 2
+STEP_SECONDS = 0.75
+"""About the most that a timed step may take: of a batch that takes longer, a part is timed."""
+FEW = 16
+"""Images of the first steps, which show how many can be timed."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +116,9 @@ def doctor(data: Any, **asked: Any) -> Findings:
     Nothing is kept: the sample is decoded into a temporary cache. Raises InputError as `train` does.
     """
     session, wanted, given = sort_asked(asked)
-    source = open_source(data, split=session.split or training_split(split_names(data)), labels=session.labels)
-    described = describe(source)
+    chosen = session.split or training_split(split_names(data))
+    source, _ = drawn_part(session, open_source(data, split=chosen, labels=session.labels), None)
+    described, checked = describe(source), check_headers(source)
     method = methods.find(wanted.method)
     machine = detect(wanted.device)
     side = round(described.side)
@@ -114,50 +127,103 @@ def doctor(data: Any, **asked: Any) -> Findings:
         began = time.perf_counter()
         images = prepare(source.sample(SAMPLE), short_side=cached_side(sized.value), cache_dir=Path(folder))
         decode = len(images) / (time.perf_counter() - began)
-        facts = data_facts(images, side)._replace(images=described.count, classes=len(described.classes or ()))
-        plan = resolve(wanted, given, method, facts, machine, sized)
-        return Findings(described, plan, _time_steps(plan, images), decode)
+        broken = _united(checked.broken, described.broken, images.broken)
+        described = dataclasses.replace(described, broken=broken, headers=checked.looked)
+        count, classes = described.count - len(broken), len(described.classes or ())
+        plan = resolve(
+            wanted, given, method, data_facts(images, side)._replace(images=count, classes=classes), machine, sized
+        )
+        parts, images = _parts(plan, images, count)
+        return Findings(described, plan, _time_steps(plan, parts, images), decode)
 
 
-def _time_steps(plan: Plan, images: Images) -> dict[str, float]:
+def _united(*found: tuple[Broken, ...]) -> tuple[Broken, ...]:
+    """What is broken by either finding, each once."""
+    return tuple({entry.name: entry for some in found for entry in some}.values())
+
+
+def _parts(plan: Plan, images: Images, count: int) -> tuple[Parts, Images]:
+    """The parts of the run, and the images that stand for all `count` of the data: a batch at least, some repeated.
+
+    What a sample is too small for, such as many clusters, is tried with as many images as there are, as it will be.
+    """
+    method = methods.find(plan.method)
+
+    def repeated(wanted: int) -> Images:
+        return images.subset(np.arange(wanted) % len(images))
+
+    sample = repeated(max(len(images), plan.batch_size))
+    try:
+        return assemble(plan, method, sample, 1), sample
+    except InputError:
+        whole = repeated(count)
+        return assemble(plan, method, whole, 1), whole
+
+
+class _Timer:
+    """Seconds that each part of an update takes, once the device has done what it was given."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._part: Part | None = None
+        self._since = 0.0
+        self._seconds = dict.fromkeys(PARTS + OCCASIONAL, 0.0)
+
+    def enter(self, part: Part | None) -> None:
+        """From here on the time belongs to `part`."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        if self._part is not None:
+            self._seconds[self._part] += now - self._since
+        self._part, self._since = part, now
+
+    def take(self) -> dict[Part, float]:
+        """The seconds so far, and start again."""
+        self.enter(None)
+        taken, self._seconds = self._seconds, dict.fromkeys(PARTS + OCCASIONAL, 0.0)
+        return taken
+
+
+def _time_steps(plan: Plan, parts: Parts, images: Images) -> dict[str, float]:
     """Seconds of each part of a training step, mean over the budget; steps with views of one size by their median."""
     engine = fabric(detect(plan.device), plan.precision)
-    batch_size = min(plan.batch_size, len(images))
-    sampler = Sampler(len(images), batch_size, plan.seed)
-    method = build_method(plan, methods.find(plan.method), images, sampler.steps_per_epoch, 1)
-    wrapped, optimizer = engine.setup(method, optimisers.build(method.parameter_groups(), plan.optimisation))
-    spans: dict[str, dict[float, list[float]]] = {part: defaultdict(list) for part in ("data", "views", "model")}
-    batches = Loader(images, sampler, device=engine.device).batches(0)
-    for step in range(WARM_STEPS + TIMED_STEPS):
-        progress = Progress(step, max(0.0, step - WARM_STEPS + 0.5) / TIMED_STEPS, 0)
-        policies = scheduled.views_at(method.views, plan.optimisation, progress, flip=plan.flip)
-        marks = [time.perf_counter()]
+    timer = _Timer(engine.device)
+    loader = Loader(images, parts.sampler, device=engine.device)
+    update = Update(engine, parts.method, parts.optimizer, loader, plan, timer)
+    update.refresh(Progress(0, 0.0, 0), epoch_begins=True)
+
+    def timed(batches: Iterator[LoadedBatch], progress: Progress, count: int) -> dict[Part, float]:
+        """The seconds of one step with `count` images, as long as the whole batch would take."""
+        timer.take()
+        timer.enter("data")
         loaded = next(batches)
-        marks.append(_now(engine.device))
-        batch = Batch(loaded.index, loaded.labels)
-        compose = composer(method, batch)
-        views = make_views(policies, loaded.pixels, loaded.sizes, seed=plan.seed, step=step, compose=compose)
-        marks.append(_now(engine.device))
-        method.before_step(progress)
-        terms = wrapped(views, batch)
-        engine.backward(terms.loss)
-        optimizer.step()
-        optimizer.zero_grad()
-        marks.append(_now(engine.device))
-        if step >= WARM_STEPS:
+        timer.enter("views")
+        update.step(_first(loaded, count), progress)
+        return {
+            part: seconds if part == "data" else seconds * plan.batch_size / count
+            for part, seconds in timer.take().items()
+            if part in PARTS
+        }
+
+    least = min(plan.batch_size, plan.accumulate * -(-FEW // plan.accumulate))
+    spans: dict[Part, dict[float, list[float]]] = {part: defaultdict(list) for part in PARTS}
+    with contextlib.closing(loader.batches(0)) as batches:
+        for step in range(2):  # the first step of all finds its memory and its kernels
+            whole = sum(timed(batches, Progress(step, 0.0, 0), least).values())
+        fitting = int(plan.batch_size * STEP_SECONDS / max(whole, STEP_SECONDS)) // plan.accumulate * plan.accumulate
+        for step in range(TIMED_STEPS):
+            progress = Progress(step + 2, (step + 0.5) / TIMED_STEPS, 0)
             share = scheduled.view_share(plan.optimisation, progress)
-            for part, before, after in zip(spans, marks, marks[1:], strict=False):
-                spans[part][share].append(after - before)
-    batches.close()
-    scale = plan.batch_size / batch_size / TIMED_STEPS
+            for part, seconds in timed(batches, progress, max(least, fitting)).items():
+                spans[part][share].append(seconds)
     return {
-        part: scale * sum(len(seconds) * statistics.median(seconds) for seconds in by_share.values())
+        part: sum(len(seconds) * statistics.median(seconds) for seconds in by_share.values()) / TIMED_STEPS
         for part, by_share in spans.items()
     }
 
 
-def _now(device: torch.device) -> float:
-    """The time once the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+def _first(loaded: LoadedBatch, count: int) -> LoadedBatch:
+    """The first images of a batch."""
+    labels = None if loaded.labels is None else loaded.labels[:count]
+    return LoadedBatch(loaded.pixels[:count], loaded.sizes[:count], loaded.index[:count], labels)

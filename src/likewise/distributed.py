@@ -6,8 +6,8 @@ interleaves: the result has the row order that a single process would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, overload
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
 
 import torch
 import torch.distributed as dist
@@ -85,6 +85,24 @@ def common(x: Tensor) -> Tensor:
     if world() > 1:
         dist.broadcast(x, src=0)
     return x
+
+
+def reduced(values: Sequence[float], how: Literal["max", "mean"], device: torch.device) -> list[float]:
+    """Each value's largest, or mean, over all processes, known to all. Waits for the device where there are several."""
+    if world() == 1:
+        return list(values)
+    together = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(together, op=dist.ReduceOp.MAX if how == "max" else dist.ReduceOp.SUM)
+    return [float(value) / (world() if how == "mean" else 1) for value in together.tolist()]
+
+
+def everywhere(value: str) -> list[str]:
+    """What every process holds for `value`, the first process's first."""
+    if world() == 1:
+        return [value]
+    found = [""] * world()
+    dist.all_gather_object(found, value)
+    return found
 
 
 @torch.no_grad()

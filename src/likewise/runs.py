@@ -17,8 +17,10 @@ import math
 import platform
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self, cast, get_args
@@ -158,6 +160,17 @@ class RunDirectory:
             if any(path.iterdir()):
                 raise InputError(f"{path} exists and is not empty: choose another --out")
         return cls(path)
+
+    def claimed(self) -> AbstractContextManager[bool]:
+        """Hold the run against other processes: two that train one would mix their checkpoints. Raises InputError."""
+        from likewise.data.locking import exclusive
+
+        return exclusive(self.path / ".lock", f"{self.path}: wait for it, or end it", wait=False)
+
+    def discard(self) -> None:
+        """Remove a run in which nothing was trained, so that its place is free for the next."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
 
     @classmethod
     def open(cls, path: Path | str) -> Self:

@@ -14,7 +14,8 @@ import torch
 
 from likewise.methods.method import Batch, Method, Optimisation, Progress, UpdateRule
 from likewise.training import optimisers
-from likewise.training.health import FiniteGuard, Health
+from likewise.training.finite import FiniteGuard
+from likewise.training.health import Health
 from likewise.training.loop import Averages
 from likewise.training.machine import keep_freed_memory
 from likewise.views import make_views
@@ -34,7 +35,7 @@ def steps(method: Method, optimizer: torch.optim.Optimizer, count: int = 2) -> N
     """What the loop does at every step, on the device of the method."""
     device = next(method.parameters()).device
     pixels, labels = pictures()
-    averages, guard, health = Averages(), FiniteGuard(), Health(every=1)
+    averages, guard, health = Averages(), FiniteGuard(device), Health(every=1)
     for number in range(count):
         progress = Progress(number, number / 10, 0)
         index = torch.arange(BATCH, device=device)
@@ -46,6 +47,7 @@ def steps(method: Method, optimizer: torch.optim.Optimizer, count: int = 2) -> N
         terms.loss.backward()
         averages.add(terms)
         health.observe(progress, terms)
+        guard.gradients(number, method.parameters())
         method.after_backward(progress)
         optimizer.step()
         optimizer.zero_grad()

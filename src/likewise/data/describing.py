@@ -16,6 +16,7 @@ from likewise.data.splits import in_words
 from likewise.errors import InputError
 
 _SHOWN = 3
+_NAMED = 20
 _WORKERS = 4
 
 
@@ -59,7 +60,9 @@ class Description:
     formats: dict[str, int]
     """How the pictures are stored: number of pictures by format, the most frequent first."""
     broken: tuple[Broken, ...]
-    """Pictures of the sample that cannot be read."""
+    """Pictures that cannot be read, of the sample and of those whose headers were looked at."""
+    headers: int = 0
+    """Files whose header and end were looked at."""
     classes: tuple[str, ...] | None
     """Names of the classes, or their numbers; None without labels."""
     class_counts: dict[str, int] | None
@@ -72,9 +75,8 @@ class Description:
     def __str__(self) -> str:
         """Some lines for a person."""
         splits = in_words(self.splits, self.split_counts, self.split)
-        formats = ", ".join(
-            f"{name} {count / max(1, self.sample - len(self.broken)):.0%}" for name, count in self.formats.items()
-        )
+        seen = sum(self.formats.values())
+        formats = ", ".join(f"{name} {count / seen:.0%}" for name, count in self.formats.items())
         lines = [
             f"{self.name}: {self.count:,} pictures; looked at {self.sample:,}",
             *([f"  splits  {splits}"] if splits else []),
@@ -83,9 +85,18 @@ class Description:
             f"  colour  {_share(1 - self.grey_share)} in colour, {_share(self.grey_share)} grey",
             f"  format  {formats}",
             f"  labels  {self._labels()}",
-            f"  broken  {_few([f'{entry.name} ({entry.reason})' for entry in self.broken])}",
+            f"  broken  {self._broken()}",
         ]
         return "\n".join(lines)
+
+    def _broken(self) -> str:
+        """All that is broken, a line each, up to a screenful."""
+        of = f"of {self.headers:,} whose headers were looked at" if self.headers else f"of {self.sample:,} looked at"
+        if not self.broken:
+            return f"none {of}"
+        named = [f"{entry.name} ({entry.reason})" for entry in self.broken[:_NAMED]]
+        more = [f"and {len(self.broken) - _NAMED:,} more"] if len(self.broken) > _NAMED else []
+        return "\n          ".join([f"{len(self.broken):,} {of}", *named, *more])
 
     def _labels(self) -> str:
         if self.class_counts is None or self.imbalance is None:
@@ -153,11 +164,3 @@ def _span(values: Sequence[int]) -> Span:
 
 def _share(value: float) -> str:
     return f"{value:.0%}"
-
-
-def _few(entries: Sequence[str]) -> str:
-    """The first of some entries, and how many more there are."""
-    if not entries:
-        return "none"
-    more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
-    return f"{len(entries)} looked at: {', '.join(entries[:_SHOWN])}{more}"

@@ -10,20 +10,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from likewise.errors import InputError
+
 _LOG = logging.getLogger(__name__)
 _WAIT_SECONDS = 0.2
 
 
 @contextmanager
-def exclusive(path: Path, what: str) -> Iterator[bool]:
+def exclusive(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock file at `path`, waiting for whoever holds it. `what` says in the log what is waited for.
 
-    Gives False where the file system has no locks (some network disks): the work must be safe without, too.
+    Without `wait`, raises InputError where another process holds it. Gives False where the file system has no locks
+    (some network disks): the work must be safe without, too.
     """
     with path.open("ab") as file:
         waited = False
         try:
             while not _take(file):
+                if not wait:
+                    raise InputError(f"another process is busy with {what}")
                 if not waited:
                     _LOG.info("another process is busy with %s: waiting for it", what)
                 waited = True

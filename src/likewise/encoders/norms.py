@@ -22,10 +22,8 @@ from likewise.errors import InputError
 
 
 def group_count(rows: int, splits: int) -> int:
-    """Groups that a batch of `rows` is cut into: `splits` where it divides, else the most with two rows in each."""
-    if rows % splits == 0:
-        return splits
-    return max(groups for groups in range(1, splits) if rows % groups == 0 and (groups == 1 or rows >= 2 * groups))
+    """Groups that a batch of `rows` is cut into: the most up to `splits` that are equal and of two rows at least."""
+    return max(groups for groups in range(1, splits + 1) if rows % groups == 0 and (groups == 1 or rows >= 2 * groups))
 
 
 class GroupedBatchNorm(_BatchNorm):

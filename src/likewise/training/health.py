@@ -1,12 +1,12 @@
-"""Is this run learning, or wasting time? Collapse, dimensional collapse, flat losses, and losses that are no numbers.
+"""Is this run learning, or wasting time? Collapse, dimensional collapse, flat losses.
 
 Collapse is when every picture gets the same embedding. Two numbers show it, both from the student's embedding of one
 batch: the spread of the L2-normalised vectors, and how many dimensions they really use. Both start low: an untrained
 network gives nearly the same embedding to everything (a spread of 0.05 to 0.2 is usual), so nothing is called collapsed
 early in a run, and never on the strength of one batch.
 
-`Health` waits for the device in `report` alone, which is called when numbers are logged anyway. `FiniteGuard` waits
-for less than the device has left to do.
+`Health` waits for the device in `report` alone, which is called when numbers are logged anyway. Losses and gradients
+that are no numbers are another subject: `likewise.training.finite`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
-
-from likewise.distributed import world
-from likewise.errors import TrainingStopped
 
 if TYPE_CHECKING:
     from likewise.methods.method import Progress, Terms
@@ -322,77 +318,3 @@ def _read(check: _Check) -> Reading:
         teacher_entropy=number(check.teacher_entropy),
         purity=number(check.purity),
     )
-
-
-# Losses that are no numbers ----------------------------------------------------------------------------------------
-
-
-class NonFiniteLoss(TrainingStopped):
-    """The loss of a step was infinite or not a number; its update was not applied."""
-
-    def __init__(self, loss: float, step: int, pictures: Sequence[int]) -> None:
-        shown = ", ".join(str(picture) for picture in pictures[:16])
-        more = f" and {len(pictures) - 16} more" if len(pictures) > 16 else ""
-        where = f"pictures of that batch by position: {shown}{more}" if pictures else "its batch was another process's"
-        super().__init__(f"the loss of step {step} is {loss}, training stopped before applying it; {where}")
-        self.step = step
-        self.pictures = tuple(pictures)
-
-
-def finite_or_stop(loss: Tensor, step: int, batch_index: Tensor) -> None:
-    """Raise `NonFiniteLoss` unless the scalar `loss` is finite. Reads it now, so on a GPU use `FiniteGuard`."""
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise NonFiniteLoss(value, step, batch_index.tolist())
-
-
-class _Watched(NamedTuple):
-    loss: Tensor
-    bad: Tensor
-    """Bool on the host once `ready` has passed: whether any process's loss is not finite."""
-    ready: torch.cuda.Event | None
-    pictures: Tensor
-
-
-class FiniteGuard:
-    """Stops training before the optimiser applies a loss that is no number, without draining a GPU.
-
-    `watch` after each forward pass, `check` between the last backward pass and the optimiser step. On a GPU `watch`
-    queues a copy of one flag to pinned memory right behind the forward pass, and `check` waits for that copy alone.
-    The backward pass has been queued by then and keeps the device busy meanwhile, so the host stays ahead; reading the
-    loss itself would wait for the backward pass too. Checking later, or asserting on the device, would cost the same or
-    less, but the one lets a bad update through and the other leaves no way to say which pictures it was.
-
-    With several processes the flag is shared, so that all of them stop at the same step instead of waiting for one
-    another.
-    """
-
-    def __init__(self) -> None:
-        self._watched: list[_Watched] = []
-
-    def watch(self, loss: Tensor, batch_index: Tensor) -> None:
-        """Note the scalar loss of one forward pass and the (B,) positions of its pictures."""
-        loss = loss.detach()
-        bad = torch.isfinite(loss).logical_not()
-        if world() > 1:
-            votes = bad.int()
-            dist.all_reduce(votes, op=dist.ReduceOp.MAX)
-            bad = votes.bool()
-        ready = None
-        if bad.is_cuda:
-            on_host = torch.empty((), dtype=torch.bool, pin_memory=True)
-            bad = on_host.copy_(bad, non_blocking=True)
-            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            ready.record()
-        self._watched.append(_Watched(loss, bad, ready, batch_index))
-
-    def check(self, step: int) -> None:
-        """Raise `NonFiniteLoss` if a loss noted since the last check was not finite; forget them otherwise."""
-        watched, self._watched = self._watched, []
-        for loss, bad, ready, pictures in watched:
-            if ready is not None:
-                ready.synchronize()
-            if bool(bad):
-                value = float(loss)
-                mine = not math.isfinite(value)
-                raise NonFiniteLoss(value if mine else math.nan, step, pictures.tolist() if mine else [])

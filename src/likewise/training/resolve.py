@@ -92,13 +92,9 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
-    """How one call of training runs, beside what is trained."""
+class Opened:
+    """Which of the data are trained on, and by which labels they are known."""
 
-    out: str | None = None
-    """Run directory; by default runs/DATA-METHOD-ENCODER, numbered where that exists."""
-    resume: bool = False
-    """Continue the run in `out`, or the newest of its default name, from its last checkpoint."""
     split: str | None = None
     """Split to train on; by default `train` where the data has one."""
     labels: str | None = None
@@ -107,6 +103,16 @@ class Session:
     """Train on a draw of the pictures: longtail:100, isd:2, perclass:10, share:0.1, base:0.5, list:FILE, ..."""
     subset_seed: int = 0
     """What the draw follows from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session(Opened):
+    """How one call of training runs, beside what is trained."""
+
+    out: str | None = None
+    """Run directory; by default runs/DATA-METHOD-ENCODER, numbered where that exists."""
+    resume: bool = False
+    """Continue the run in `out`, or the newest of its default name, from its last checkpoint."""
     checkpoint_minutes: float | None = None
     """Time between checkpoints; by default at ends of epochs (not within 10 s) and every 2 minutes."""
     keep_checkpoints: int = 2
@@ -356,13 +362,7 @@ def _encoder(
         mean, std = data.mean, data.std
         choices.append(Choice("normalisation", [list(mean), list(std)], "mean and deviation of this data"))
     return EncoderSpec(
-        name=asked.encoder,
-        width=width,
-        stem=stem,
-        image_size=size,
-        pretrained=asked.pretrained,
-        mean=mean,
-        std=std,
+        name=asked.encoder, width=width, stem=stem, image_size=size, pretrained=asked.pretrained, mean=mean, std=std
     )
 
 

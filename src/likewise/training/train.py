@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,48 +17,43 @@ from torch import nn
 
 from likewise import methods
 from likewise.checking import check_kinds
-from likewise.data import (
-    Images,
-    Loader,
-    Sampler,
-    cached_side,
-    describe,
-    open_source,
-    prepare,
-    split_names,
-    training_split,
-)
+from likewise.data import Images, Loader, cached_side, describe, open_source, prepare, split_names, training_split
+from likewise.data.fingerprints import digest, digest_array
 from likewise.data.source import Source
 from likewise.data.splits import in_words
 from likewise.data.subsets import Drawn, part_of
-from likewise.encoders import Encoder, build, norms
-from likewise.errors import InputError, TrainingStopped, unknown
-from likewise.methods.method import Facts, Method
-from likewise.runs import Ending, RunDirectory, command_line, default_name
-from likewise.training import checkpoints, optimisers
+from likewise.distributed import everywhere
+from likewise.errors import InputError, LikewiseError, TrainingStopped, unknown
+from likewise.methods.method import Method
+from likewise.runs import Ending, RunDirectory, command_line, default_name, plain
+from likewise.training.assembling import Parts, assemble, data_facts
+from likewise.training.finite import NonFinite
 from likewise.training.health import Health
-from likewise.training.loggers import open_loggers
-from likewise.training.loop import Clock, Loop
+from likewise.training.loggers import Logger, open_loggers
+from likewise.training.loop import Loop
 from likewise.training.machine import detect, fabric
-from likewise.training.progress import decoding
-from likewise.training.resolve import (
-    Asked,
-    DataFacts,
-    Plan,
-    Session,
-    image_size,
-    is_own_recipe,
-    precision_for,
-    preset_of,
-    resolve,
+from likewise.training.progress import Stopwatch, decoding
+from likewise.training.resolve import Asked, Plan, Session, image_size, is_own_recipe, precision_for, preset_of, resolve
+from likewise.training.resume import (
+    check_labels,
+    check_same,
+    extended,
+    extension,
+    extension_told,
+    labels_record,
+    newest_checkpoint,
+    plan_of,
+    record,
+    restore,
 )
-from likewise.training.resume import check_same, plan_of, record
-from likewise.training.seeding import derived_seed
-from likewise.training.statistics import channel_statistics
+from likewise.training.update import Update
+from likewise.training.votes import Clock
 
 if TYPE_CHECKING:
+    from likewise.encoders import Encoder
     from likewise.training.online import OnlineProbe
 
+T = TypeVar("T")
 PICTURED = 1500
 """Pictures that the report's neighbours and map are made of."""
 
@@ -77,49 +74,136 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     (out, resume, ...) and of the method's own settings (queue_size, temperature_student, ...): the same as the flags
     of `likewise train`. `command` is written down as the way to repeat the run.
 
-    Raises InputError for anything that cannot be, before training starts; TrainingStopped where the loss is not finite
-    or the encoder has collapsed; Interrupted after SIGINT or SIGTERM, with a checkpoint written.
+    Raises InputError for anything that cannot be, before training starts; TrainingStopped where loss or gradient are
+    not finite or the encoder has collapsed; Interrupted after SIGINT or SIGTERM, with a checkpoint written.
     """
+    job, engine = settle(data, command or command_line(), asked)
+    parts = assemble(job.plan, methods.find(job.plan.method), job.images, engine.world_size)
+    check_alike(job)
+    run = job.before or on_first(engine, lambda: RunDirectory.create(job.session.out, job.name))
+    clock = Clock(job.plan.epochs, job.plan.minutes, parts.sampler.steps_per_epoch)
+    with kept_once_trained(engine, run, clock, fresh=job.before is None):
+        return fit(engine, job, parts, run, clock)
+
+
+# Before training ---------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run with everything settled and nothing written."""
+
+    session: Session
+    command: str
+    path: str | None
+    """Where the data are, where that can be said."""
+    split: str | None
+    splits: str
+    """All splits of the data, for a person; empty where there are none."""
+    labels: str | None
+    """How labels were asked for, now or when the run was started."""
+    drawn: Drawn | None
+    images: Images
+    plan: Plan
+    before: RunDirectory | None
+    """The run that goes on."""
+    planned: Plan | None
+    """Its plan so far."""
+
+    @property
+    def name(self) -> str:
+        """Of the run, where none was given."""
+        return default_name(self.images.name, self.plan.method, self.plan.encoder.name)
+
+
+def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]:
+    """Open and decode the data and settle the plan, anew or from the run that goes on. Raises InputError."""
     session, wanted, given = sort_asked(asked)
     chosen = session.split or training_split(split_names(data))
     source = open_source(data, split=chosen, labels=session.labels)
-    run = resumable(session, source.name, wanted)
-    source, drawn = drawn_part(session, source, run)
-    stored = None if run is None else plan_of(run)
-    if stored is not None:
-        check_same(stored, {name: value for name, value in asked.items() if name not in field_names(Session)})
-        wanted = dataclasses.replace(wanted, method=stored.method, variant=stored.variant, device=stored.device)
+    before = resumable(session, source.name, wanted)
+    labels = session.labels or (before.read().get("data", {}).get("labels") if before else None)
+    if labels != session.labels:
+        source = open_source(data, split=chosen, labels=labels)
+    source, drawn = drawn_part(session, source, before)
+    planned = None if before is None else plan_of(before)
+    plan = None if planned is None else extended(planned, wanted)
+    if plan is not None:
+        check_same(plan, {name: value for name, value in asked.items() if name not in field_names(Session)})
+        wanted = dataclasses.replace(wanted, method=plan.method, variant=plan.variant, device=plan.device)
     method = methods.find(wanted.method)
     variant, _ = preset_of(method, wanted.variant)
     machine = detect(wanted.device)
     own_recipe = is_own_recipe(method, variant)
-    precision = stored.precision if stored else precision_for(wanted, machine, own_recipe=own_recipe).value
-    engine = fabric(machine, precision)
+    engine = fabric(machine, plan.precision if plan else precision_for(wanted, machine, own_recipe=own_recipe).value)
     side = round(describe(source).side)
     sized = image_size(wanted, side, machine.device)
-    size = stored.encoder.image_size if stored else sized.value
+    size = plan.encoder.image_size if plan else sized.value
     with decoding(source.name, enabled=engine.is_global_zero and not session.quiet) as progress:
         images = prepare(source, short_side=cached_side(size), progress=progress)
-    if run is not None:
-        check_data(run, images)
-    plan = stored or resolve(wanted, given, method, data_facts(images, side), machine, sized)
-    run = run or new_run(engine, session, default_name(source.name, plan.method, plan.encoder.name))
+    if before is not None:
+        check_data(before, images)
+        check_labels(before, labels, images)
+    job = Job(
+        session=session,
+        command=command,
+        path=str(data) if isinstance(data, str | Path) else None,
+        split=chosen,
+        splits=in_words(source.splits, source.split_counts, source.split),
+        labels=labels,
+        drawn=drawn,
+        images=images,
+        plan=plan or resolve(wanted, given, method, data_facts(images, side), machine, sized),
+        before=before,
+        planned=planned,
+    )
+    return job, engine
+
+
+def check_alike(job: Job) -> None:
+    """Refuse to train where processes see other images or settled on another plan. Raises InputError in all of them."""
+    labels = labels_record(job.labels, job.images)["labels_digest"]
+    seen = {
+        "images": digest(job.images.fingerprint, digest_array(job.images.sizes), job.images.broken, labels),
+        "settings": digest(plain(record(job.plan))),
+    }
+    for what, mine in seen.items():
+        if len(set(everywhere(mine))) > 1:
+            raise InputError(
+                f"the processes of this run see different {what}: all need the same, and the same machines"
+            )
+
+
+def on_first(engine: Fabric, action: Callable[[], T]) -> T:
+    """What `action` gives in the first process, in all of them; so does its error, or the others would wait for it."""
+    given: T | LikewiseError | None = None
     if engine.is_global_zero:
-        announce(
-            session,
-            command or command_line(),
-            run,
-            plan,
-            images,
-            path=data if isinstance(data, str | Path) else None,
-            split=chosen,
-            splits=in_words(source.splits, source.split_counts, source.split),
-            drawn=drawn,
-        )
-    return fit(engine, session, plan, method, images, run)
+        try:
+            given = action()
+        except LikewiseError as error:
+            given = error
+    given = engine.broadcast(given)
+    if isinstance(given, LikewiseError):
+        raise given
+    return cast("T", given)
 
 
-# Before training ---------------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def kept_once_trained(engine: Fabric, run: RunDirectory, clock: Clock, *, fresh: bool) -> Iterator[None]:
+    """Hold a run while it is trained; remove a new one that fails before its first step is done.
+
+    It would stand in the way of the next attempt. Raises InputError where another process trains the run.
+    """
+    try:
+        with contextlib.ExitStack() as held:
+            on_first(engine, lambda: held.enter_context(run.claimed()))
+            yield
+    except TrainingStopped:
+        raise
+    except BaseException:
+        if fresh and clock.step == 0 and engine.is_global_zero:
+            run.discard()
+        raise
 
 
 def field_names(shape: type[Any]) -> set[str]:
@@ -179,56 +263,37 @@ def check_data(run: RunDirectory, images: Images) -> None:
         )
 
 
-def data_facts(images: Images, side: int) -> DataFacts:
-    """What resolving needs to know of the data."""
-    mean, std = channel_statistics(images)
-    return DataFacts(len(images), side, class_count(images), mean, std)
-
-
-def class_count(images: Images) -> int:
-    """Number of classes, whether or not they have names; 0 where no label is known."""
-    return 0 if images.labels is None else int(images.labels.max(initial=-1)) + 1
-
-
-def new_run(engine: Fabric, session: Session, name: str) -> RunDirectory:
-    """A fresh run directory, made by the first process and known to all."""
-    path = RunDirectory.create(session.out, name).path if engine.is_global_zero else None
-    return RunDirectory(cast("Path", engine.broadcast(path)))
-
-
-def announce(
-    session: Session,
-    command: str,
-    run: RunDirectory,
-    plan: Plan,
-    images: Images,
-    *,
-    path: str | Path | None,
-    split: str | None,
-    splits: str,
-    drawn: Drawn | None = None,
-) -> None:
+def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
     """Write down what is about to happen, and say it."""
-    say = Console(stderr=True, highlight=False, quiet=session.quiet).print
+    say = Console(stderr=True, highlight=False, quiet=job.session.quiet).print
+    plan, images = job.plan, job.images
     described = {
         "name": images.name,
-        "path": None if path is None else str(path),
-        "split": split,
+        "path": job.path,
+        "split": job.split,
         "fingerprint": images.fingerprint,
+        **labels_record(job.labels, images),
         "images": len(images),
         "broken": len(images.broken),
         "image_size": plan.encoder.image_size,
         "class_names": images.class_names,
-        "subset": None if drawn is None else drawn.record(),
+        "subset": None if job.drawn is None else job.drawn.record(),
     }
-    run.begin(command, data=described, **record(plan))
+    over = {name: None for name in ("reason", "stopped_at") if name in run.read()}  # of an end that is none any more
+    longer = None
+    if job.planned is not None and plan != job.planned:
+        longer = extension(job.planned, plan, clock)
+        run.write(extended=[*run.read().get("extended", []), longer])
+    run.begin(job.command, data=described, **record(plan), **over)
     say(f"{plan.method} ({plan.variant}) on {len(images):,} pictures of {images.name} -> {run.path}", markup=False)
-    if splits:
-        say(f"  splits: {splits}", markup=False)
-    if drawn is not None:
-        say(f"  {drawn.protocol}", markup=False)
+    if job.splits:
+        say(f"  splits: {job.splits}", markup=False)
+    if job.drawn is not None:
+        say(f"  {job.drawn.protocol}", markup=False)
     for choice in plan.choices:
         say(f"  {choice.setting} = {choice.value}: {choice.reason}", markup=False)
+    if longer is not None:
+        say(f"  {extension_told(longer)}", markup=False)
     if images.broken:
         run.write_json("broken.json", images.broken)
         say(f"  {len(images.broken)} broken pictures left out, listed in {run.path / 'broken.json'}", markup=False)
@@ -237,32 +302,27 @@ def announce(
 # Training ----------------------------------------------------------------------------------------------------------
 
 
-def fit(
-    engine: Fabric, session: Session, plan: Plan, method_class: type[Method], images: Images, run: RunDirectory
-) -> RunDirectory:
+def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock) -> RunDirectory:
     """Train to the end and leave the weights, the status and the report in the run."""
-    sampler = Sampler(len(images), plan.batch_size, plan.seed)
-    method = build_method(plan, method_class, images, sampler.steps_per_epoch, engine.world_size)
-    optimizer = optimisers.build(method.parameter_groups(), plan.optimisation)
-    clock = Clock(plan.epochs, plan.minutes, sampler.steps_per_epoch)
-    checkpoint = checkpoints.latest(run.checkpoints) if session.resume else None
-    if checkpoint is not None:
-        state = checkpoints.load(checkpoint)
-        method.load_state_dict(state["method"])
-        optimizer.load_state_dict(state["optimizer"])
-        if scale := state.get("precision"):  # empty but for float16
-            engine.strategy.precision.load_state_dict(scale)
-        clock.step, clock.minutes_used = state["progress"]["step"], state["progress"]["minutes"]
-    if session.resume and engine.is_global_zero:
-        run.cut_metrics(clock.step)
+    session, plan, images, method = job.session, job.plan, job.images, parts.method
+    loader = Loader(images, parts.sampler, device=engine.device, rank=engine.global_rank, world=engine.world_size)
+    watch = Stopwatch(engine.device)
+    update = Update(engine, method, parts.optimizer, loader, plan, watch)
+    if session.resume:
+        newest = on_first(engine, lambda: newest_checkpoint(run))
+        if newest is not None:
+            restore(update, clock, newest)
+    loggers: list[Logger] = []
+    on_first(engine, lambda: loggers.extend(open_loggers(session.loggers, run.path, record(plan), clock.step)))
+    if engine.is_global_zero:
+        if session.resume:
+            run.cut_metrics(clock.step)
+        announce(job, run, clock)
     loop = Loop(
-        fabric=engine,
-        method=method,
-        optimizer=optimizer,
-        loader=Loader(images, sampler, device=engine.device, rank=engine.global_rank, world=engine.world_size),
-        plan=plan,
+        update=update,
+        watch=watch,
         run=run,
-        loggers=open_loggers(session.loggers, run.path, record(plan), clock.step) if engine.is_global_zero else [],
+        loggers=loggers,
         health=Health(
             choices=getattr(plan.settings, "prototypes", 0) or getattr(plan.settings, "queue_size", 0),
             classes=len(images.class_names or ()),
@@ -277,7 +337,7 @@ def fit(
     try:
         number = loop.fit()
     except TrainingStopped as stopped:
-        _end(engine, run, "stopped", clock, method, reason=str(stopped))
+        _end(engine, run, "stopped", clock, method, reason=str(stopped), **_batch(stopped, images))
         raise
     _end(engine, run, "finished" if number is None else "interrupted", clock, method)
     if number is not None:
@@ -288,30 +348,12 @@ def fit(
     return run
 
 
-def build_method(
-    plan: Plan, method_class: type[Method], images: Images, steps_per_epoch: int, processes: int
-) -> Method:
-    """The method with all its parts, drawn from the seed, ready to train."""
-    encoder = build(plan.encoder, seed=plan.seed)
-    facts = Facts(
-        images=len(images),
-        batch_size=plan.batch_size // plan.accumulate,
-        image_size=plan.encoder.image_size,
-        classes=class_count(images),
-        steps_per_epoch=steps_per_epoch,
-        mean=plan.encoder.mean,
-        std=plan.encoder.std,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(derived_seed(plan.seed, "method"))
-        method = method_class(encoder, plan.settings, facts)
-    if processes > 1 and plan.sync_batch_norm:
-        norms.convert(method, sync=True)
-    if plan.compile:
-        for module in method.modules():
-            if isinstance(module, Encoder):
-                module.compile()
-    return method.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+def _batch(stopped: TrainingStopped, images: Images) -> dict[str, Any]:
+    """For run.json: which images were in the batch that stopped a run, where it was a batch."""
+    if not isinstance(stopped, NonFinite):
+        return {}
+    named = {"positions": stopped.images, "names": [images.names[position] for position in stopped.images]}
+    return {"stopped_at": {"step": stopped.step, **named}}
 
 
 def online_probe(session: Session, plan: Plan, method: Method, images: Images, run: RunDirectory) -> OnlineProbe | None:
@@ -331,10 +373,14 @@ def online_probe(session: Session, plan: Plan, method: Method, images: Images, r
 
 
 def _end(engine: Fabric, run: RunDirectory, status: Ending, clock: Clock, method: Method, **fields: Any) -> None:
-    """Write weights and status; a stopped run keeps its weights for looking at what went wrong."""
+    """Write weights and status; a stopped run keeps its weights for looking at what went wrong.
+
+    All processes leave together: a launcher ends the others as soon as one has failed, also while they write.
+    """
     if engine.is_global_zero:
         run.save_encoders(method.encoders(), {"deploy": method.card.deploy})
         run.end(status, minutes=clock.minutes_used, steps=clock.step, **fields)
+    engine.barrier()
 
 
 def picture(run: RunDirectory, encoder: nn.Module, images: Images, device: torch.device) -> None:

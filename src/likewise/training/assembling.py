@@ -1,0 +1,100 @@
+"""The parts of a training run, made from its plan; whatever cannot be is found here, before anything is written."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+
+from likewise.data import Images, Sampler
+from likewise.encoders import Encoder, build, norms
+from likewise.errors import InputError
+from likewise.methods.method import Facts, Method
+from likewise.training import optimisers
+from likewise.training.resolve import DataFacts, Plan
+from likewise.training.seeding import derived_seed
+from likewise.training.statistics import channel_statistics
+
+
+class Parts(NamedTuple):
+    """What a run is made of, on the processor still."""
+
+    sampler: Sampler
+    method: Method
+    optimizer: Optimizer
+
+
+def assemble(plan: Plan, method_class: type[Method], images: Images, processes: int) -> Parts:
+    """The parts of the run that `plan` describes. Raises InputError where they cannot be made, or not work together."""
+    sampler = Sampler(len(images), plan.batch_size, plan.seed)
+    method = build_method(plan, method_class, images, sampler.steps_per_epoch, processes)
+    check_rows(method, plan, processes)
+    return Parts(sampler, method, optimisers.build(method.parameter_groups(), plan.optimisation))
+
+
+def build_method(
+    plan: Plan, method_class: type[Method], images: Images, steps_per_epoch: int, processes: int
+) -> Method:
+    """The method with all its parts, drawn from the seed, ready to train."""
+    encoder = build(plan.encoder, seed=plan.seed)
+    facts = Facts(
+        images=len(images),
+        batch_size=plan.batch_size // plan.accumulate,
+        image_size=plan.encoder.image_size,
+        classes=class_count(images),
+        steps_per_epoch=steps_per_epoch,
+        mean=plan.encoder.mean,
+        std=plan.encoder.std,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(derived_seed(plan.seed, "method"))
+        method = method_class(encoder, plan.settings, facts)
+    if processes > 1 and plan.sync_batch_norm:
+        norms.convert(method, sync=True)
+    if plan.compile:
+        for module in method.modules():
+            if isinstance(module, Encoder):
+                module.compile()
+    return method.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def data_facts(images: Images, side: int) -> DataFacts:
+    """What resolving needs to know of the data."""
+    mean, std = channel_statistics(images)
+    return DataFacts(len(images), side, class_count(images), mean, std)
+
+
+def class_count(images: Images) -> int:
+    """Number of classes, whether or not they have names; 0 where no label is known."""
+    return 0 if images.labels is None else int(images.labels.max(initial=-1)) + 1
+
+
+def check_rows(method: nn.Module, plan: Plan, processes: int) -> None:
+    """Refuse to normalise batches of one image: they have no variance. Methods without batch norm take them.
+
+    Raises InputError with the nearest that leaves two: fewer parts of the batch, or else a larger batch.
+    """
+    pooled = processes if plan.sync_batch_norm else 1  # processes whose images a batch norm sees together
+    share = plan.batch_size // processes
+    if share // plan.accumulate * pooled >= 2 or not _normalises_batches(method):
+        return
+    fitting = [parts for parts in range(1, plan.accumulate) if share % parts == 0 and share // parts * pooled >= 2]
+    unsynced = " without sync_batch_norm" if processes > 1 and not plan.sync_batch_norm else ""
+    nearest = f"accumulate={fitting[-1]}" if fitting else f"batch_size={2 * processes * plan.accumulate}"
+    raise InputError(
+        f"batch_size={plan.batch_size} on {processes} process{'es' * (processes > 1)}{unsynced} with "
+        f"accumulate={plan.accumulate} leaves batch norm 1 image at a time, and it needs 2 or more: the nearest that "
+        f"leaves as many is {nearest}"
+    )
+
+
+def _normalises_batches(module: nn.Module) -> bool:
+    """Whether a batch norm in `module` sees the batch, other than one in eval mode or one taught by all processes."""
+    if getattr(module, "whole_batch", False):
+        return False
+    if isinstance(module, _BatchNorm) and module.training:
+        return True
+    return any(_normalises_batches(child) for child in module.children())
