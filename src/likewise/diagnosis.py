@@ -25,6 +25,7 @@ from likewise.data import (
     split_names,
     training_split,
 )
+from likewise.data.describing import copies_in_words
 from likewise.methods.method import Batch, Progress, composer
 from likewise.training import optimisers, schedules
 from likewise.training.machine import detect, fabric
@@ -50,6 +51,8 @@ class Findings:
     """Seconds per step by part: data, views, model."""
     decode_per_second: float
     """Pictures decoded per second when the cache is made, once."""
+    copies: str = ""
+    """How many of the pictures decoded here are exact copies of another one, in words; empty for none."""
 
     @property
     def images_per_second(self) -> float:
@@ -79,6 +82,7 @@ class Findings:
             "minutes_per_epoch": round(self.minutes_per_epoch, 2),
             "seconds_per_step": plain(self.seconds),
             "bottleneck": self.bottleneck,
+            "copies": self.copies,
         }
 
     def to_text(self) -> str:
@@ -87,6 +91,7 @@ class Findings:
         shares = "  ".join(f"{part} {seconds / total:.0%}" for part, seconds in self.seconds.items())
         lines = [
             str(self.data),
+            *([f"  {self.copies}"] if self.copies else []),
             "",
             f"would train {self.plan.encoder.name} by {self.plan.method} ({self.plan.variant}):",
             *(f"  {choice.setting} = {choice.value}: {choice.reason}" for choice in self.plan.choices),
@@ -116,7 +121,8 @@ def doctor(data: Any, **asked: Any) -> Findings:
         decode = len(images) / (time.perf_counter() - began)
         facts = data_facts(images, side)._replace(images=described.count, classes=len(described.classes or ()))
         plan = resolve(wanted, given, method, facts, machine, sized)
-        return Findings(described, plan, _time_steps(plan, images), decode)
+        copies = copies_in_words(images) if images.copies else ""
+        return Findings(described, plan, _time_steps(plan, images), decode, copies)
 
 
 def _time_steps(plan: Plan, images: Images) -> dict[str, float]:

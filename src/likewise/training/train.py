@@ -26,6 +26,7 @@ from likewise.data import (
     split_names,
     training_split,
 )
+from likewise.data.describing import remarks
 from likewise.data.source import Source
 from likewise.data.splits import in_words
 from likewise.data.subsets import Drawn, part_of
@@ -220,6 +221,9 @@ def announce(
         "image_size": plan.encoder.image_size,
         "class_names": images.class_names,
         "subset": None if drawn is None else drawn.record(),
+        "left_out": images.left_out,
+        "copies": images.copies,
+        "ranges": images.ranges,
     }
     run.begin(command, data=described, **record(plan))
     say(f"{plan.method} ({plan.variant}) on {len(images):,} pictures of {images.name} -> {run.path}", markup=False)
@@ -227,6 +231,8 @@ def announce(
         say(f"  splits: {splits}", markup=False)
     if drawn is not None:
         say(f"  {drawn.protocol}", markup=False)
+    for remark in remarks(images):
+        say(f"  {remark}", markup=False)
     for choice in plan.choices:
         say(f"  {choice.setting} = {choice.value}: {choice.reason}", markup=False)
     if images.broken:
