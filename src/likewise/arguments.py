@@ -139,6 +139,20 @@ class Methods:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cache:
+    """Arguments of `likewise cache`."""
+
+    names: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="NAME")] = ()
+    """Of caches or of data sets; by default all."""
+    older_than: float | None = None
+    """Only those that were not used for so many days."""
+    clear: bool = False
+    """Remove them. What a running process uses stays; the rest is decoded again when it is wanted."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Export:
     """Arguments of `likewise export`."""
 

@@ -6,6 +6,7 @@ dataclasses as the Python API (`likewise.arguments`).
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -31,6 +32,7 @@ Learn what images have in common, without labels or with few.
   methods          what can be learned by, with papers
   doctor DATA      what is in this data, what would be chosen, how fast it will be
   export RUN       the encoder as safetensors in timm keys, or as ONNX
+  cache            decoded images on this machine: how large, when used; --clear removes them
   convert FILE     a checkpoint of lightly, solo-learn, MoCo, SwAV, DINO or ISD as a weights file
 
 likewise VERB --help explains a verb; likewise train --method isd --help shows that method's own settings.
@@ -41,6 +43,8 @@ A first run:  likewise train photos/ --minutes 10
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb. Returns the exit status: 0 done, 2 bad input, 3 stopped by health or a non-finite loss."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # paths whose bytes are no text are written as they are
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         return _dispatch(words)
     except LikewiseError as error:
@@ -206,6 +210,18 @@ def _convert(words: list[str]) -> None:
     _next(f"likewise evaluate {report.path} photos/ --labels folders")
 
 
+def _cache(words: list[str]) -> None:
+    from likewise.arguments import Cache, parse
+
+    parsed = parse(Cache, words, "likewise cache", "Decoded images that are kept on this machine.")
+    from likewise.data.caches import manage
+
+    result = manage(parsed.names, older_than=parsed.older_than, clear=parsed.clear)
+    print(json.dumps(result.to_json(), indent=2) if parsed.json else result.to_text())
+    if result.caches and not (parsed.clear or parsed.json):
+        _next("likewise cache --older-than 30 --clear")
+
+
 def _next(command: str) -> None:
     print(f"next    {command}")
 
@@ -217,5 +233,6 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "methods": _methods,
     "doctor": _doctor,
     "export": _export,
+    "cache": _cache,
     "convert": _convert,
 }

@@ -29,6 +29,7 @@ from likewise.data import (
     split_names,
     training_split,
 )
+from likewise.data.describing import copies_in_words
 from likewise.data.headers import check_headers
 from likewise.data.source import Broken
 from likewise.errors import InputError
@@ -62,6 +63,8 @@ class Findings:
     """Seconds per step by part: data, views, model."""
     decode_per_second: float
     """Pictures decoded per second when the cache is made, once."""
+    copies: str = ""
+    """How many of the pictures decoded here are exact copies of another one, in words; empty for none."""
 
     @property
     def images_per_second(self) -> float:
@@ -91,6 +94,7 @@ class Findings:
             "minutes_per_epoch": round(self.minutes_per_epoch, 2),
             "seconds_per_step": plain(self.seconds),
             "bottleneck": self.bottleneck,
+            "copies": self.copies,
         }
 
     def to_text(self) -> str:
@@ -99,6 +103,7 @@ class Findings:
         shares = "  ".join(f"{part} {seconds / total:.0%}" for part, seconds in self.seconds.items())
         lines = [
             str(self.data),
+            *([f"  {self.copies}"] if self.copies else []),
             "",
             f"would train {self.plan.encoder.name} by {self.plan.method} ({self.plan.variant}):",
             *(f"  {choice.setting} = {choice.value}: {choice.reason}" for choice in self.plan.choices),
@@ -133,8 +138,9 @@ def doctor(data: Any, **asked: Any) -> Findings:
         plan = resolve(
             wanted, given, method, data_facts(images, side)._replace(images=count, classes=classes), machine, sized
         )
+        copies = copies_in_words(images) if images.copies else ""
         parts, images = _parts(plan, images, count)
-        return Findings(described, plan, _time_steps(plan, parts, images), decode)
+        return Findings(described, plan, _time_steps(plan, parts, images), decode, copies)
 
 
 def _united(*found: tuple[Broken, ...]) -> tuple[Broken, ...]:

@@ -211,7 +211,9 @@ class RunDirectory:
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the run (broken.json, say), at once."""
         with write_aside(self.path / name) as file:
-            file.write((json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+            text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            # A path whose bytes are no UTF-8 holds lone surrogates: their escape in JSON is the same path when read.
+            file.write(text.encode("utf-8", "backslashreplace"))
 
     def begin(self, command: str, **fields: Any) -> None:
         """The run starts, or goes on after a resume: then the first start and command are kept, the new noted too."""

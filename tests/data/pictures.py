@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +62,39 @@ def structs(pictures: list[bytes | None], names: list[str | None] | None = None)
     names = names or [f"{number}.png" for number in range(len(pictures))]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     return pa.array([{"bytes": data, "path": name} for data, name in zip(pictures, names, strict=True)], type=kind)
+
+
+def png(rows: Any, *, bits: int, kind: int, transparent: tuple[int, ...] | None = None) -> bytes:
+    """(H, W, C) numbers as a PNG file of `bits` a channel; `kind`: 0 grey, 2 RGB, 3 palette, 4 and 6 with opacity."""
+    values = np.asarray(rows)
+    height, width = values.shape[:2]
+    if bits < 8:
+        ones = (values.reshape(height, width, 1) >> np.arange(bits - 1, -1, -1)) & 1
+        lines = [bytes(line) for line in np.packbits(ones.reshape(height, -1).astype(np.uint8), axis=1)]
+    else:
+        lines = [line.tobytes() for line in values.astype(f">u{bits // 8}")]
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))]
+    if transparent is not None:
+        parts.append(chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)))
+    parts.append(chunk(b"IDAT", zlib.compress(b"".join(b"\0" + line for line in lines))))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+
+
+def tiff(planes: list[bytes], tags: Mapping[int, tuple[int, ...]]) -> bytes:
+    """A little-endian TIFF file of one strip a plane; `tags` without those of strips."""
+    start, pixels = 8, b"".join(planes)
+    offsets = tuple(start + sum(map(len, planes[:n])) for n in range(len(planes)))
+    entries = {277: (1,), 278: tags[257], 259: (1,), **tags, 273: offsets, 279: tuple(map(len, planes))}
+    place = start + len(pixels)
+    after, directory, tail = place + 2 + 12 * len(entries) + 4, struct.pack("<H", len(entries)), b""
+    for tag, values in sorted(entries.items()):
+        short = tag not in {273, 279}
+        packed = struct.pack(f"<{len(values)}{'H' if short else 'I'}", *values)
+        if len(packed) > 4:
+            packed, tail = struct.pack("<I", after + len(tail)), tail + packed
+        directory += struct.pack("<HHI", tag, 3 if short else 4, len(values)) + packed.ljust(4, b"\0")
+    return b"II*\0" + struct.pack("<I", place) + pixels + directory + bytes(4) + tail

@@ -140,7 +140,8 @@ def test_the_range_is_part_of_the_fingerprint() -> None:
     dim = GREY.astype(np.float32) / 512
     source = open_source({"train_images": dim, "test_images": dim * 512}, split="train")
     assert source.fingerprint != open_source(dim).fingerprint
-    assert source.span == Range(0, 255)  # type: ignore[attr-defined]
+    assert source.spans is not None
+    assert source.spans.ranges() == {"fraction": Range(0, 255)}
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from likewise.data import open_source, prepare, split_names
+from likewise import cli
+from likewise.data import describe, formats, open_source, prepare, split_names
+from likewise.data.decode import EXTENSIONS, decode
+from likewise.data.describing import remarks
+from likewise.data.formats import HEAD, starts_like_image
 from likewise.data.source import BrokenImage
+from likewise.data.sources import walking
 from likewise.errors import InputError
-from tests.data.pictures import flat, noise, save
+from likewise.runs import RunDirectory
+from tests.data.pictures import encoded, flat, noise, parquet, save, structs
 
 
 @pytest.fixture
@@ -38,7 +46,7 @@ def test_folder_is_searched_in_order_without_hidden_files(photos: Path) -> None:
 
 
 def test_sub_folders_are_labels_only_when_asked(photos: Path) -> None:
-    source = open_source(str(photos), labels="folders")
+    source = open_source(str(photos), labels="folders:1")
     assert source.class_names == ("a", "b")
     assert source.labels is not None
     assert source.labels.tolist() == [-1, 0, 0, 1]
@@ -145,3 +153,164 @@ def test_one_picture_is_a_source(tmp_path: Path) -> None:
     np.testing.assert_array_equal(source.read(0), noise())
     with pytest.raises(InputError, match="has no splits"):
         open_source(tmp_path / "one.png", split="train")
+
+
+# Which level of sub-folders ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def survey(tmp_path: Path) -> Path:
+    """Site/month/species, as cameras in the field are stored."""
+    root = tmp_path / "survey"
+    for number, (site, month, species) in enumerate(
+        [("north", "may", "fox"), ("north", "june", "owl"), ("south", "may", "owl"), ("south", "may", "lynx")]
+    ):
+        save(root / site / month / species / f"{number}.png")
+    return root
+
+
+def test_several_levels_of_folders_have_to_be_chosen_from(survey: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        open_source(survey, labels="folders")
+    told = str(caught.value)
+    assert "Level 1: 2 folders (north, south); Level 2: 2 folders (may, june); Level 3: 3 folders" in told
+    assert "'folders:1', 'folders:2', 'folders:3' or 'folders:last'" in told
+    assert open_source(survey, labels="folders:1").class_names == ("north", "south")
+    assert open_source(survey, labels="folders:2").class_names == ("june", "may")
+    last = open_source(survey, labels="folders:last")
+    assert last.class_names == open_source(survey, labels="folders:3").class_names == ("fox", "lynx", "owl")
+    assert last.labels is not None
+    assert dict(zip(last.names, last.labels.tolist(), strict=True))["south/may/owl/2.png"] == 2
+    for wrong in ("folders:4", "folders:0", "folders:first", "folders:"):
+        with pytest.raises(InputError, match="allowed are 'folders:1', 'folders:2', 'folders:3' and 'folders:last'"):
+            open_source(survey, labels=wrong)
+
+
+def test_levels_are_counted_below_the_split(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        save(tmp_path / "d" / split / "cat" / "1.png")
+        save(tmp_path / "d" / split / "dog" / "2.png")
+    assert open_source(tmp_path / "d", labels="folders").class_names == ("cat", "dog")
+    assert open_source(tmp_path / "d", labels="folders:1").class_names == ("cat", "dog")
+
+
+def test_files_that_lie_less_deep_are_told_and_unlabelled(survey: Path) -> None:
+    save(survey / "north" / "map.png")
+    with pytest.raises(InputError, match=r"Level 3: 3 folders .*, with 4 of 5 files"):
+        open_source(survey, labels="folders")
+    source = open_source(survey, labels="folders:3")
+    assert source.labels is not None
+    assert source.labels[list(source.names).index("north/map.png")] == -1
+
+
+# What else a folder holds ------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_image_is_counted_by_ending(photos: Path) -> None:
+    for name in ("a/1.mp4", "a/2.MP4", "b/3.raw", "b/LICENSE"):
+        (photos / name).write_bytes(b"no image")
+    source = open_source(photos)
+    assert source.left_out == {".mp4": 2, ".raw": 1, ".txt": 1, "without an ending": 1}
+    assert next(iter(source.left_out)) == ".mp4"
+    assert "left out: 2 .mp4, " in str(describe(source))
+    assert remarks(prepare(source, short_side=None))[-1].startswith("left out: 2 .mp4")
+    assert open_source(photos / "b" / "deep").left_out == {}
+
+
+def test_what_lies_beside_shards_is_counted(tmp_path: Path) -> None:
+    parquet(tmp_path / "p" / "0.parquet", {"image": structs([encoded(noise())])})
+    (tmp_path / "p" / "README.md").write_text("birds")
+    assert open_source(tmp_path / "p").left_out == {".md": 1}
+    save(tmp_path / "p" / "a.png")
+    assert open_source(tmp_path / "p").left_out == {".md": 1, ".parquet": 1}
+
+
+def test_images_without_an_ending_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    for number, kind in enumerate(("PNG", "JPEG", "WEBP", "GIF", "TIFF", "JPEG2000")):
+        (folder / f"{number}").write_bytes(encoded(noise(seed=number), kind))
+    (folder / "notes").write_text("BM is how bitmaps begin, and P5 is a format")
+    source = open_source(folder)
+    assert list(source.names) == ["0", "1", "2", "3", "4", "5"]
+    assert [source.look(position).stored_as for position in (0, 4)] == ["PNG", "TIFF"]
+    assert source.left_out == {"without an ending": 1}
+
+
+def test_heic_is_read_where_its_package_is() -> None:
+    package = pytest.importorskip("pillow_heif")
+    package.register_heif_opener()
+    data = encoded(flat((200, 60, 30), 64, 64), "HEIF", quality=95)
+    np.testing.assert_allclose(decode(data), flat((200, 60, 30), 64, 64), atol=6)
+    assert ".heic" in EXTENSIONS
+    assert starts_like_image(data[:HEAD])
+
+
+def test_heic_without_its_package_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"\0\0\0\x18ftypheic" + bytes(40)
+    monkeypatch.setattr(formats, "find_spec", lambda name: None)
+    monkeypatch.setattr(walking, "EXTENSIONS", EXTENSIONS - formats.HEIC)
+    formats._formats.cache_clear()
+    try:
+        with pytest.raises(BrokenImage, match="HEIC, which the package pillow-heif reads"):
+            decode(head)
+        (tmp_path / "a.heic").write_bytes(head)
+        (tmp_path / "b.mov").write_bytes(b"")
+        with pytest.raises(InputError, match=r"2 other files, .*1 \.heic, 1 \.mov.*pip install pillow-heif"):
+            open_source(tmp_path)
+    finally:
+        formats._formats.cache_clear()
+
+
+# Links -------------------------------------------------------------------------------------------------------------
+
+
+def test_real_folders_come_before_links_to_them(tmp_path: Path) -> None:
+    root = tmp_path / "p"
+    save(root / "z" / "owl" / "1.png", flat((1, 1, 1)))
+    save(tmp_path / "outside" / "2.png", flat((2, 2, 2)))
+    (root / "a").symlink_to(root / "z")
+    (root / "b").symlink_to(tmp_path / "outside")
+    (root / "c").symlink_to(root)
+    (root / "z" / "first.png").symlink_to(root / "z" / "owl" / "1.png")
+    (root / "z" / "second.png").symlink_to(tmp_path / "outside" / "2.png")
+    source = open_source(root)
+    assert list(source.names) == ["b/2.png", "z/owl/1.png"]
+    assert source.left_out == {"links to files that are there": 2}
+    assert [int(source.read(at)[0, 0, 0]) for at in range(2)] == [2, 1]
+
+
+def test_links_alone_are_followed(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / "all" / f"{number}.png")
+        (tmp_path / "chosen" / "owl").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "chosen" / "owl" / f"{number}.png").symlink_to(tmp_path / "all" / f"{number}.png")
+    source = open_source(tmp_path / "chosen", labels="folders")
+    assert list(source.names) == ["owl/0.png", "owl/1.png", "owl/2.png"]
+    assert source.left_out == {}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    save(tmp_path / "1.png")
+    (root / "owl").mkdir(parents=True)
+    (tmp_path / "1.png").rename(root / "owl" / "1.png")
+    source = open_source(root, labels="folders")
+    assert source.name == "caf\\udce9"
+    assert str(describe(source)).encode()
+    with pytest.raises(InputError) as caught:
+        open_source(root, labels="folders:7")
+    assert str(caught.value).encode()
+    run = RunDirectory.create(tmp_path / "run", "run")
+    run.write(data={"path": str(root)})
+    assert run.read()["data"]["path"] == str(root)
+
+
+def test_printed_commands_name_such_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="utf-8", errors="strict", write_through=True))
+    monkeypatch.setitem(cli.VERBS, "doctor", lambda words: print(*words))
+    name = os.fsdecode(b"caf\xe9")
+    assert cli.main(["doctor", name]) == 0
+    assert raw.getvalue() == b"caf\xe9\n"

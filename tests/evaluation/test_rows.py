@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from likewise.data import Source, open_source
+from likewise.data import Source, open_source, prepare
+from likewise.data.describing import remarks
 from likewise.errors import InputError
 from likewise.evaluation.rows import open_rows, stratified
 from likewise.evaluation.scoring import _classes, _renumbered
@@ -44,7 +45,7 @@ def test_splits_are_used_where_there_are(data: Path) -> None:
     rows = open_rows(data, image_size=16)
     assert (len(rows.bank), len(rows.query), rows.split) == (60, 30, "test")
     assert "from train (60 pictures) to test (30)" in rows.protocol
-    assert not rows.notes
+    assert rows.notes == ("labels: 3 classes, imbalance 1.0: 0 20, 1 20, 2 20 in the bank",)
     swapped = open_rows(data, image_size=16, train_split="test", test_split="train")
     assert (len(swapped.bank), len(swapped.query), swapped.split) == (30, 60, "train")
 
@@ -170,3 +171,52 @@ def test_a_draw_is_known_again_by_the_names_of_its_classes() -> None:
     assert _renumbered({**DRAW, "class_names": None}, None, "a.csv") is not None
     assert _renumbered({**DRAW, "class_names": None}, None, "b.csv") is None
     assert (_classes("trained", DRAW), _classes("others", DRAW)) == (["owl"], ["cat"])
+
+
+# Exact copies ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_are_never_separated(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(-1, 4, 300)
+    same = rng.integers(0, 120, 300)
+    larger, smaller = stratified(labels, 0.2, seed, same)
+    assert not set(same[larger]) & set(same[smaller])
+    assert sorted([*larger, *smaller]) == np.flatnonzero(labels >= 0).tolist()
+    assert 0.1 * len(larger) < len(smaller) < 0.3 * len(larger)
+
+
+def test_without_copies_the_draw_is_as_it_was() -> None:
+    labels = np.arange(100) % 7
+    for with_ids, without in zip(
+        stratified(labels, 0.2, 3, np.arange(100)[::-1]), stratified(labels, 0.2, 3), strict=True
+    ):
+        assert np.array_equal(with_ids, without)
+    generator = np.random.default_rng(3)
+    first = generator.permutation(np.flatnonzero(labels == 0))[:3]
+    assert set(first) == {row for row in stratified(labels, 0.2, 3)[1] if labels[row] == 0}
+
+
+def test_a_class_of_nothing_but_copies_stays_in_the_bank() -> None:
+    labels = np.array([0] * 10 + [1] * 10)
+    same = np.array([7] * 10 + list(range(10, 20)))
+    larger, smaller = stratified(labels, 0.5, 0, same)
+    assert set(range(10)) <= set(larger.tolist())
+    assert len(smaller) == 5
+
+
+def test_copies_are_told_and_held_out_together(tmp_path: Path) -> None:
+    pictures, labels = drawn(60, 3)
+    twice, both = np.concatenate([pictures, pictures]), np.concatenate([labels, labels])
+    np.savez(tmp_path / "d.npz", images=twice, labels=both)
+    rows = open_rows(tmp_path / "d.npz", image_size=16, quiet=True)
+    assert rows.bank.copies == len(rows.bank) // 2
+    assert not set(rows.bank.digests.tolist()) & set(rows.query.digests.tolist())
+    assert "exact copies on one side" in rows.protocol
+    assert "copies: 60 of 120 images are exact copies of another one" in remarks(
+        prepare(open_source(tmp_path / "d.npz"), short_side=None)
+    )
+    np.savez(tmp_path / "s.npz", train_images=pictures, train_labels=labels, test_images=twice, test_labels=both)
+    notes = open_rows(tmp_path / "s.npz", image_size=16, quiet=True).notes
+    assert "120 of 120 queries have an exact copy in the bank" in notes

@@ -170,4 +170,4 @@ def test_one_picture_of_a_class_is_told(tmp_path: Path, encoder: Encoder) -> Non
     pictures, _ = drawn(21, 4)
     np.savez(tmp_path / "d.npz", images=pictures, labels=np.r_[np.arange(20) % 2, 2])
     found = evaluate(encoder, tmp_path / "d.npz", probe="knn", quiet=True)
-    assert found.notes == ["classes 2 have one picture in the bank: probes know next to nothing of them"]
+    assert found.notes[0] == "classes 2 have one picture in the bank: probes know next to nothing of them"

@@ -103,7 +103,7 @@ def prepare(
     if short_side is not None and short_side < 1:
         raise InputError(f"short_side={short_side}: pictures are at least 1 pixel high")
     key = digest(store.FORMAT, source.fingerprint, short_side)
-    folder = cache_root(cache_dir) / "pictures" / f"{_safe(source.name)}-{key}"
+    folder = cache_root(cache_dir) / store.PLACE / f"{_safe(source.name)}-{key}"
     stored = store.load(folder)
     if stored is None:
         with _writing_to(folder.parent), exclusive(folder.parent / f".{key}.lock", source.name) as alone:
@@ -114,21 +114,33 @@ def prepare(
                 _write(source, folder, short_side, max_broken, progress, workers)
                 stored = store.load(folder)
     if stored is None:
-        raise InputError(f"the cache in {folder} vanished while it was read: another process removes it")
+        raise vanished(folder)
+    store.mark_used(folder)
     broken = [Broken(source.names[position], reason) for position, reason in stored.broken]
     _check_broken(source, broken, max_broken)
     whole = not broken
-    return Images(
-        name=source.name,
-        fingerprint=key,
-        names=source.names if whole else [source.names[position] for position in stored.positions],
-        labels=source.labels if whole or source.labels is None else source.labels[stored.positions],
-        class_names=source.class_names,
-        broken=tuple(broken),
-        sizes=stored.sizes,
-        offsets=stored.offsets,
-        file=stored.pixels,
-    )
+    try:
+        return Images(
+            name=source.name,
+            fingerprint=key,
+            names=source.names if whole else [source.names[position] for position in stored.positions],
+            labels=source.labels if whole or source.labels is None else source.labels[stored.positions],
+            class_names=source.class_names,
+            broken=tuple(broken),
+            sizes=stored.sizes,
+            offsets=stored.offsets,
+            digests=stored.digests,
+            ranges=stored.ranges,
+            left_out=source.left_out,
+            file=stored.pixels,
+        )
+    except FileNotFoundError as error:
+        raise vanished(folder) from error
+
+
+def vanished(folder: Path) -> InputError:
+    """The error for a cache that somebody removes while it is opened."""
+    return InputError(f"the cache in {folder} vanished while it was read: another process removes it")
 
 
 # Writing -----------------------------------------------------------------------------------------------------------
@@ -167,7 +179,9 @@ def _write(
             if progress is not None:
                 progress(done, len(source))
         if len(writer.broken) < done:
-            writer.commit({"name": source.name, "fingerprint": source.fingerprint, "short_side": short_side})
+            ranges = {} if source.spans is None else source.spans.known
+            facts = {"name": source.name, "fingerprint": source.fingerprint, "short_side": short_side, "ranges": ranges}
+            writer.commit(facts)
             return
     _check_broken(source, [Broken(source.names[at], why) for at, why in writer.broken], max_broken)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import io
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from likewise.data.pixels import as_rgb, channels_last, range_of, to_uint8
+from likewise.data import tiff
+from likewise.data.deep import Stored, depth_of, stored_by_pillow, stored_in
+from likewise.data.formats import HEIC, is_heic, open_image, orientation_of, reads_heic, within_reason
+from likewise.data.ranges import Found, Spans
 from likewise.data.source import BrokenImage, Look, Pixels, is_grey
 
 EXTENSIONS = frozenset(
@@ -22,44 +23,46 @@ EXTENSIONS = frozenset(
         *("png", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "gif", "bmp", "dib"),
         *("ppm", "pgm", "pbm", "pnm", "jp2", "avif"),
     )
-)
+) | (HEIC if reads_heic() else frozenset())
 """Endings of the files that a folder is searched for, in lower case."""
-LARGEST = 500_000_000
-"""Pixels of the largest picture that is decoded; beyond lies what is made to exhaust memory."""
-_LARGE = 50_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF")
 _REDUCED = ("JPEG", "MPO")  # formats that `decode` may read at a fraction of their size
-_ORIENTATION = 0x0112
-_EXIF_KEYS = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
+_REREAD = ("PNG", "TIFF", "PPM")  # formats of which Pillow may hold less than the file has
 _LOOK_SIDE = 128
+_PNG_BITS, _PNG_COLOUR = 24, 25
+"""Bytes of a PNG file that hold the depth and the kind of its pixels."""
 
-_opening = threading.Lock()
-_one_large = threading.Lock()
 
-
-def decode(data: bytes, short_side: int | None = None) -> Pixels:
-    """An encoded picture as (H, W, 3) uint8 RGB; of several frames the first.
+def decode(data: bytes, short_side: int | None = None, spans: Spans | None = None) -> Pixels:
+    """An encoded image as (H, W, 3) uint8 RGB; of several frames the first.
 
     With `short_side`, JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least twice as many pixels
-    as asked for. Raises BrokenImage.
+    as asked for. `spans` are the ranges of its source for images of more than 8 bits a channel; without, such an image
+    has its own. Raises BrokenImage.
     """
     with _reasons(data):
-        image = _open(data)
+        stored = stored_in(data)
+        if stored is not None:
+            return _turned(stored, spans)
+        image = open_image(data)
         if short_side is not None:
             image.draft(None, (2 * short_side, 2 * short_side))  # None keeps the mode
-        return _pixels(image)
+        _mend(image, data)
+        return _pixels(image, spans)
 
 
-def look_at(data: bytes) -> Look:
-    """Size, colour and format of an encoded picture, decoding no more than shows whether it is whole."""
+def look_at(data: bytes, spans: Spans | None = None) -> Look:
+    """Size, colour and format of an encoded image, decoding no more than shows whether it is whole."""
+    pixels = decode(data, _LOOK_SIDE, spans)
+    height, width = pixels.shape[:2]
+    layout = tiff.layout_of(io.BytesIO(data))
+    if layout is not None and layout.is_deep:  # of some of these Pillow does not even read the header
+        return Look(height, width, is_grey(pixels), "TIFF")
     with _reasons(data):
-        image = _open(data)
-        width, height = image.size
-        if _orientation(image) > 4:
-            width, height = height, width
-    pixels = decode(data, _LOOK_SIDE)
-    if image.format not in _REDUCED:
-        height, width = pixels.shape[:2]
+        image = open_image(data)
+        if image.format in _REDUCED:
+            width, height = image.size
+            if orientation_of(image) > 4:
+                width, height = height, width
     return Look(height, width, is_grey(pixels), image.format or "unknown")
 
 
@@ -67,16 +70,54 @@ def is_image(data: bytes) -> bool:
     """Whether some bytes begin as an image in a known format does."""
     try:
         with _reasons(data):
-            _open(data)
+            open_image(data)
     except BrokenImage:
         return False
     return True
 
 
-def from_pil(image: Image.Image) -> Pixels:
-    """An opened Pillow image as (H, W, 3) uint8 RGB. Raises BrokenImage."""
+def from_pil(image: Image.Image, spans: Spans | None = None) -> Pixels:
+    """A Pillow image as (H, W, 3) uint8 RGB. Raises BrokenImage."""
+    data = _unread(image)
+    if data is not None:
+        return decode(data, None, spans)
     with _reasons(b"\0"):
-        return _pixels(image)
+        return _pixels(image, spans)
+
+
+def extremes_in(data: bytes) -> Found:
+    """Smallest and largest number of an encoded image of more than 8 bits a channel; nothing for others, and damage."""
+    try:
+        with _reasons(data):
+            if depth_of(io.BytesIO(data)) is None:
+                return {}
+            stored = stored_in(data)
+            if stored is None:
+                stored = _deep_by_pillow(open_image(data))
+            return stored.extremes() if stored is not None else {}
+    except BrokenImage:  # it is listed as broken when it is decoded
+        return {}
+
+
+def extremes_in_pil(image: Image.Image) -> Found:
+    """The same for a Pillow image."""
+    data = _unread(image)
+    if data is not None:
+        return extremes_in(data)
+    stored = stored_by_pillow(image)
+    return stored.extremes() if stored is not None else {}
+
+
+def _unread(image: Image.Image) -> bytes | None:
+    """The file of an image that was opened and not loaded, where Pillow might hold less than it has."""
+    file = getattr(image, "fp", None)
+    if image.format not in _REREAD or file is None or not getattr(image, "tile", None):
+        return None
+    place = file.tell()
+    file.seek(0)
+    data: bytes = file.read()
+    file.seek(place)
+    return None if depth_of(io.BytesIO(data)) is None else data
 
 
 def one_line(error: BaseException) -> str:
@@ -96,6 +137,8 @@ def _reasons(data: bytes) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         start = data[:64]
+        if is_heic(start) and not reads_heic():
+            raise BrokenImage("HEIC, which the package pillow-heif reads: pip install pillow-heif") from error
         text = start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
         raise BrokenImage("text, not a picture" if text else "not a picture in a known format") from error
     except MemoryError as error:
@@ -105,44 +148,41 @@ def _reasons(data: bytes) -> Iterator[None]:
         raise BrokenImage("truncated: " * ("truncated" in reason) + reason) from error
 
 
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """The formats that this build of Pillow has. Others, such as EPS, would start programs or are no photographs."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
+def _turned(stored: Stored, spans: Spans | None) -> Pixels:
+    pixels = stored.shown(spans or Spans(stored.extremes))
+    return np.ascontiguousarray(_upright(pixels, stored.orientation))
 
 
-def _open(data: bytes) -> Image.Image:
-    """Read the header only."""
-    # Pillow's own limit is one number for the whole process, and lower than large scans. It is lifted for this call
-    # and no longer; `_pixels` applies ours, which counts the pixels that are really decoded.
-    formats = _formats()
-    with _opening:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(io.BytesIO(data), formats=formats)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-def _pixels(image: Image.Image) -> Pixels:
-    width, height = image.size
-    if width < 1 or height < 1:
-        raise BrokenImage(f"no pixels: {width} x {height}")
-    if width * height > LARGEST:
-        raise BrokenImage(f"{width} x {height} pixels: more than {LARGEST // 10**6} million are not decoded")
-    # One at a time: as many as there are threads could need more memory than there is.
-    with _one_large if width * height > _LARGE else nullcontext():
+def _deep_by_pillow(image: Image.Image) -> Stored | None:
+    with within_reason(*image.size):
         image.load()
-        orientation = _orientation(image)  # after loading: PNG may say it behind the pixels, TIFF has been turned
+        return stored_by_pillow(image)
+
+
+def _mend(image: Image.Image, data: bytes) -> None:
+    """Put right what Pillow misunderstands in the header of an image that it opened."""
+    if image.format == "PNG" and isinstance(image.info.get("transparency"), int) and data[_PNG_COLOUR] == 0:
+        image.info["transparency"] *= 255 // (2 ** data[_PNG_BITS] - 1)  # it scales the shades, and not this one
+    if image.format == "TIFF" and image.mode in {"P", "PA"}:
+        layout = tiff.layout_of(io.BytesIO(data))
+        palette = layout.short_palette if layout is not None else None
+        if palette is not None:
+            image.load()
+            image.putpalette(palette)
+
+
+def _pixels(image: Image.Image, spans: Spans | None) -> Pixels:
+    with within_reason(*image.size):
+        image.load()
+        orientation = orientation_of(image)  # after loading: PNG may say it behind the pixels, TIFF has been turned
+        stored = stored_by_pillow(image)
+        if stored is not None:
+            return _turned(stored._replace(orientation=orientation), spans)
         return np.ascontiguousarray(_upright(_rgb(image), orientation))
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    """Pixels of a loaded image of any mode."""
-    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        values = channels_last(np.asarray(image))
-        return as_rgb(to_uint8(values, range_of(values)))
+    """Pixels of a loaded image of any mode of 8 bits."""
     if image.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         turned = ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "LAB", "RGB"))
@@ -153,16 +193,6 @@ def _rgb(image: Image.Image) -> Pixels:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("RGB")
     return np.asarray(image)
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none, or none that can be read."""
-    if image.format != "TIFF" and not any(key in image.info for key in _EXIF_KEYS):
-        return 1
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001  # damaged metadata raise anything, and the picture itself may be whole
-        return 1
 
 
 def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

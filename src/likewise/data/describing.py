@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from likewise.data.source import Broken, BrokenImage, Look, Source, spread
+from likewise.data.images import Images
+from likewise.data.pixels import Range
+from likewise.data.source import Broken, BrokenImage, Look, Source, files_in_words, spread
 from likewise.data.splits import in_words
 from likewise.errors import InputError
 
@@ -69,6 +71,10 @@ class Description:
     """Pictures of each class in all, the most frequent first; None without labels."""
     unlabelled: int
     """Pictures without a label in data that has labels."""
+    left_out: dict[str, int]
+    """What lies beside the images and is none that can be read: number of files by ending."""
+    ranges: dict[str, Range]
+    """What becomes black and white in images of other numbers than 0 to 255, by their unit."""
     imbalance: float | None
     """Most frequent class over the least frequent one that occurs; 1 where all are equal."""
 
@@ -84,10 +90,10 @@ class Description:
             f"  width   {self.width}",
             f"  colour  {_share(1 - self.grey_share)} in colour, {_share(self.grey_share)} grey",
             f"  format  {formats}",
-            f"  labels  {self._labels()}",
+            f"  labels  {labels_in_words(self.class_counts, self.unlabelled)}",
             f"  broken  {self._broken()}",
         ]
-        return "\n".join(lines)
+        return "\n".join(lines + [f"  {line}" for line in beside(self)])
 
     def _broken(self) -> str:
         """All that is broken, a line each, up to a screenful."""
@@ -97,14 +103,6 @@ class Description:
         named = [f"{entry.name} ({entry.reason})" for entry in self.broken[:_NAMED]]
         more = [f"and {len(self.broken) - _NAMED:,} more"] if len(self.broken) > _NAMED else []
         return "\n          ".join([f"{len(self.broken):,} {of}", *named, *more])
-
-    def _labels(self) -> str:
-        if self.class_counts is None or self.imbalance is None:
-            return "none"
-        counts = [f"{name} {count:,}" for name, count in self.class_counts.items()]
-        shown = counts if len(counts) <= 2 * _SHOWN else [*counts[:_SHOWN], "...", *counts[-_SHOWN:]]
-        unknown = f"; {self.unlabelled:,} unknown" if self.unlabelled else ""
-        return f"{len(counts)} classes, imbalance {self.imbalance:.1f}: {', '.join(shown)}{unknown}"
 
 
 def describe(source: Source, sample: int = 64) -> Description:
@@ -137,11 +135,13 @@ def describe(source: Source, sample: int = 64) -> Description:
         classes=None if counts is None else source.class_names or tuple(sorted(counts, key=int)),
         class_counts=counts,
         unlabelled=0 if source.labels is None else int((source.labels < 0).sum()),
+        left_out=dict(source.left_out),
+        ranges={} if source.spans is None else source.spans.known,
         imbalance=None if not counts else max(counts.values()) / min(counts.values()),
     )
 
 
-def class_counts(source: Source) -> dict[str, int] | None:
+def class_counts(source: Source | Images) -> dict[str, int] | None:
     """Pictures of each class that occurs, the most frequent first; None without labels."""
     if source.labels is None:
         return None
@@ -149,6 +149,48 @@ def class_counts(source: Source) -> dict[str, int] | None:
     names = source.class_names
     order = np.argsort(-counts, kind="stable")
     return {names[numbers[at]] if names else str(numbers[at]): int(counts[at]) for at in order}
+
+
+def labels_in_words(counts: Mapping[str, int] | None, unlabelled: int = 0) -> str:
+    """The classes with their numbers of images, the most frequent first, for a person."""
+    if not counts:
+        return "none"
+    told = [f"{name} {count:,}" for name, count in counts.items()]
+    shown = told if len(told) <= 2 * _SHOWN else [*told[:_SHOWN], "...", *told[-_SHOWN:]]
+    unknown = f"; {unlabelled:,} unknown" if unlabelled else ""
+    imbalance = max(counts.values()) / min(counts.values())
+    classes = "1 class" if len(told) == 1 else f"{len(told)} classes"
+    return f"{classes}, imbalance {imbalance:.1f}: {', '.join(shown)}{unknown}"
+
+
+def beside(found: Description | Images) -> list[str]:
+    """What else a person should know before training: what was left out, and how other numbers than bytes are shown."""
+    left_out = [f"left out: {files_in_words(found.left_out)}"] if found.left_out else []
+    return left_out + values_in_words(found.ranges)
+
+
+def values_in_words(ranges: Mapping[str, Range]) -> list[str]:
+    """What becomes black and white in images of other numbers than bytes."""
+    lines = []
+    for kind, (low, high) in ranges.items():
+        unit = {"whole": "whole numbers", "fraction": "fractions"}.get(kind, kind)
+        lines.append(f"values: of {unit}, {low:g} becomes black and {high:g} white, in all images")
+    return lines
+
+
+def remarks(images: Images) -> list[str]:
+    """The same for decoded images, after their classes, and with the exact copies among them."""
+    unlabelled = 0 if images.labels is None else int((images.labels < 0).sum())
+    lines = [f"labels: {labels_in_words(class_counts(images), unlabelled)}"]
+    if images.copies:
+        lines.append(copies_in_words(images))
+    return lines + beside(images)
+
+
+def copies_in_words(images: Images) -> str:
+    """How many images are exact copies of another one."""
+    verb = "is an exact copy" if images.copies == 1 else "are exact copies"
+    return f"copies: {images.copies:,} of {len(images):,} images {verb} of another one"
 
 
 def _look(source: Source, position: int) -> Look | Broken:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from likewise.data.decoded import Pixels
 from likewise.data.fingerprints import digest, digest_array
-from likewise.data.source import Broken, Pixels
+from likewise.data.locking import share
+from likewise.data.pixels import Range
+from likewise.data.source import Broken
 
 
 class Images:
@@ -32,6 +35,9 @@ class Images:
         broken: tuple[Broken, ...],
         sizes: NDArray[np.int32],
         offsets: NDArray[np.int64],
+        digests: NDArray[np.uint64],
+        ranges: Mapping[str, Range],
+        left_out: Mapping[str, int],
         file: Path,
         flat: NDArray[np.uint8] | None = None,
     ) -> None:
@@ -49,12 +55,18 @@ class Images:
         """The pictures of the source that are left out, with their reasons."""
         self.sizes = sizes
         """(N, 2) int32: height and width of each picture."""
+        self.digests = digests
+        """(N,) of the pixels of each picture: equal for exact copies."""
+        self.ranges = ranges
+        """What became black and white in images of other numbers than 0 to 255, by their unit."""
+        self.left_out = left_out
+        """What lay beside the pictures and is none that can be read: number of files by ending."""
         self._offsets = offsets
         self._file = file
         self._open(flat)
 
     def _open(self, flat: NDArray[np.uint8] | None = None) -> None:
-        self._flat = np.asarray(np.memmap(self._file, dtype=np.uint8, mode="r")) if flat is None else flat
+        self._flat = _mapped(self._file) if flat is None else flat
         self._uniform: NDArray[np.uint8] | None = None
         """(M, H, W, 3) view of the whole file where its pictures are all of one size."""
         self._rows = self._offsets
@@ -67,6 +79,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+    @property
+    def copies(self) -> int:
+        """How many pictures are exact copies of another one, which is not counted."""
+        return len(self.digests) - len(np.unique(self.digests))
 
     def __repr__(self) -> str:
         return f"Images({self.name}, {len(self):,} pictures)"
@@ -120,6 +137,16 @@ class Images:
             broken=self.broken,
             sizes=self.sizes[index],
             offsets=self._offsets[index],
+            digests=self.digests[index],
+            ranges=self.ranges,
+            left_out=self.left_out,
             file=self._file,
             flat=self._flat,
         )
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    """A file as bytes in memory. While the array lives, the file is marked as in use (`locking.unused`)."""
+    with path.open("rb") as file:
+        share(file)  # held on by the map, which keeps a number of the open file of its own
+        return np.asarray(np.memmap(file, dtype=np.uint8, mode="r"))

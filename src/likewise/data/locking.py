@@ -40,8 +40,36 @@ def exclusive(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
         yield True  # closing the file gives the lock back
 
 
+def share(file: IO[bytes]) -> None:
+    """Mark an open file as in use, together with others who do, until its last duplicate is closed."""
+    try:
+        _take_shared(file)
+    except OSError as error:
+        _LOG.info("no lock on %s (%s): going on without", file.name, error)
+
+
+@contextmanager
+def unused(path: Path) -> Iterator[bool]:
+    """Whether nobody uses a file (`share`, `exclusive`), and nobody begins to meanwhile. Raises OSError.
+
+    False where the file system has no locks, since nothing is known then.
+    """
+    with path.open("ab") as file:
+        try:
+            free = _take(file)
+        except OSError as error:
+            _LOG.info("no lock on %s (%s)", path, error)
+            free = False
+        if sys.platform == "win32":
+            file.close()  # an open file is not removed there, nor is one that is mapped
+        yield free
+
+
 if sys.platform == "win32":
     import msvcrt
+
+    def _take_shared(file: IO[bytes]) -> None:
+        """Nothing: Windows removes no file that is mapped."""
 
     def _take(file: IO[bytes]) -> bool:
         try:
@@ -52,6 +80,9 @@ if sys.platform == "win32":
         return True
 else:
     import fcntl
+
+    def _take_shared(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_SH)
 
     def _take(file: IO[bytes]) -> bool:
         try:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from likewise.data.source import BrokenImage, Pixels
+from likewise.data.decoded import BrokenImage, Pixels
 
 LONGEST = 3
 """The long side is cut, about its centre, to this many short sides: batches are padded to their largest picture, and
@@ -91,11 +91,16 @@ def as_rgb(values: NDArray[np.uint8]) -> Pixels:
     return np.ascontiguousarray(values)
 
 
-def from_array(values: NDArray[Any], span: Range | None = None) -> Pixels:
-    """One picture of any numeric type, in the shapes of `channels_last`, as (H, W, 3) uint8. Raises BrokenImage."""
+def checked(values: NDArray[Any]) -> NDArray[Any]:
+    """`channels_last` of an array of numbers. Raises BrokenImage for anything else."""
     if values.dtype.kind not in "biuf":
         raise BrokenImage(f"an array of {values.dtype} is no picture: numbers are")
-    whole = channels_last(values)
+    return channels_last(values)
+
+
+def from_array(values: NDArray[Any], span: Range | None = None) -> Pixels:
+    """One picture of any numeric type, in the shapes of `channels_last`, as (H, W, 3) uint8. Raises BrokenImage."""
+    whole = checked(values)
     return as_rgb(to_uint8(whole, span or range_of(whole)))
 
 

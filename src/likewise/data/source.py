@@ -5,28 +5,32 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.data.decoded import BrokenImage, Pixels
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.labels import Stated, united
-from likewise.errors import LikewiseError
+from likewise.data.pixels import Range
+from likewise.data.ranges import Spans
 
-Pixels = NDArray[np.uint8]
-"""One decoded picture, (H, W, 3) uint8 RGB."""
-
-
-class BrokenImage(LikewiseError):
-    """One picture cannot be read. Its text says why, in one line, for people."""
-
-    @property
-    def reason(self) -> str:
-        """The line."""
-        return str(self)
+__all__ = [
+    "Broken",
+    "BrokenImage",
+    "Joined",
+    "Look",
+    "Part",
+    "Pixels",
+    "Source",
+    "files_in_words",
+    "is_grey",
+    "spread",
+    "write_broken",
+]
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,10 @@ class Source(ABC):
     """The one that it holds; None where it holds all."""
     split_counts: Mapping[str, int] = field(default_factory=dict)
     """Images of each split, of none under an empty name; empty where that is not known without opening them."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What lay beside the images and is none that can be read: number of files by ending, the most frequent first."""
+    spans: Spans | None = None
+    """What is black and white in images of other numbers than 0 to 255: one range for all splits. None: has none."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -92,6 +100,15 @@ class Source(ABC):
         """Size, colour and format of one picture. Raises BrokenImage."""
         pixels = self.read(position)
         return Look(pixels.shape[0], pixels.shape[1], is_grey(pixels), "array")
+
+    def shown_by(self, wished: Mapping[str, Range]) -> Source:
+        """The same images, by the ranges of another data set (`spans`) where these suit, else by their own."""
+        if self.spans is None or not wished:
+            return self
+        other = self.spans.wishing(wished)
+        if other.ranges() == self.spans.ranges():
+            return self
+        return replace(self, spans=other, fingerprint=digest(self.fingerprint, sorted(other.ranges().items())))
 
     def sample(self, count: int) -> Source:
         """At most `count` of the pictures, evenly spread over all of them."""
@@ -119,9 +136,15 @@ class Part(Source):
             splits=whole.splits,
             split=whole.split,
             split_counts=whole.split_counts,
+            left_out=whole.left_out,
+            spans=whole.spans,
             whole=whole,
             index=index,
         )
+
+    def shown_by(self, wished: Mapping[str, Range]) -> Source:
+        """The other source shown so."""
+        return Part.of(self.whole.shown_by(wished), self.index)
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """As the other source reads it."""
@@ -163,8 +186,14 @@ class Joined(Source):
             class_names=found[0].names if found else None,
             splits=parts[0].splits,
             split_counts={split: len(part) for split, part in zip(splits, parts, strict=True) if split},
+            left_out=parts[0].left_out,
+            spans=parts[0].spans,
             parts=tuple(parts),
         )
+
+    def shown_by(self, wished: Mapping[str, Range]) -> Source:
+        """Each part shown so."""
+        return Joined.of([part.shown_by(wished) for part in self.parts])
 
     def __post_init__(self) -> None:
         self._ends = np.cumsum([len(part) for part in self.parts])
@@ -192,6 +221,11 @@ def spread(count: int, wanted: int) -> NDArray[np.int64]:
 def is_grey(pixels: Pixels) -> bool:
     """Whether the three channels of (H, W, 3) pixels are equal."""
     return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
+
+
+def files_in_words(left_out: Mapping[str, int]) -> str:
+    """Files by ending for a person: `14 .heic, 2 .mp4`."""
+    return ", ".join(f"{count:,} {ending}" for ending, count in left_out.items())
 
 
 def write_broken(path: Path, broken: Iterable[Broken]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.data import Images, Source, cached_side, open_source, prepare, split_names, training_split
+from likewise.data.describing import class_counts, labels_in_words, values_in_words
 from likewise.data.labels import Stated, united
+from likewise.data.pixels import Range
 from likewise.data.splits import held_out_splits, pick_split
 from likewise.data.subsets import draw
 from likewise.errors import InputError
@@ -88,6 +90,7 @@ def open_rows(
     classes: Sequence[int] | Sequence[str] | None = None,
     cameras: str | None = None,
     needs_labels: bool = True,
+    ranges: Mapping[str, Range] | None = None,
     seed: int = 0,
     cache_dir: Path | None = None,
     quiet: bool = False,
@@ -98,7 +101,9 @@ def open_rows(
     labels, unless others are named. Where the data does not have both, a stratified fifth of the labelled pictures is
     held out, a pure function of `seed`. `classes`, numbers or names, leaves all others out. `subset` draws from the
     bank (`likewise.data.subsets`); where the draw leaves classes out, their queries are left out too. `cameras` is a
-    column of the data. Without `needs_labels` data without any counts as one class.
+    column of the data. Without `needs_labels` data without any counts as one class. `ranges` are those that
+    the encoder was trained with: images of other numbers than 0 to 255 are shown by them where they suit, else by the
+    range of `data`, which a note says.
 
     Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """
@@ -109,6 +114,7 @@ def open_rows(
         short_side=cached_side(image_size),
         classes=classes,
         cameras=cameras,
+        ranges=ranges or {},
         cache_dir=cache_dir,
         quiet=quiet,
     )
@@ -127,7 +133,7 @@ def open_rows(
     if subset is not None:
         bank, query, drawn_words = _drawn(bank, query, subset, subset_seed)
         words += drawn_words
-    notes = [*notes, *_strangers(bank.images, query.images), *_singles(bank.images)]
+    notes += _notes(bank.images, query.images, ranges, needs_labels=needs_labels)
     return Rows(bank.images, query.images, split_name, protocol + words, tuple(notes), bank.cameras, query.cameras)
 
 
@@ -201,10 +207,12 @@ def _opened(
     short_side: int,
     classes: Sequence[int] | Sequence[str] | None,
     cameras: str | None,
+    ranges: Mapping[str, Range],
     cache_dir: Path | None,
     quiet: bool,
 ) -> tuple[_Part, list[str]]:
     """The labelled pictures of one split and of `classes`, decoded, and notes."""
+    source = source.shown_by(ranges)
     with decoding(source.name, enabled=not quiet) as progress:
         images = prepare(source, short_side=short_side, cache_dir=cache_dir, progress=progress)
     if not _is_labelled(source):
@@ -212,7 +220,7 @@ def _opened(
     seen = None
     if cameras is not None:
         seen = prepare(
-            open_source(data, split=source.split, labels=cameras),
+            open_source(data, split=source.split, labels=cameras).shown_by(ranges),
             short_side=short_side,
             cache_dir=cache_dir,
             progress=None,
@@ -235,14 +243,16 @@ def _numbers_of(classes: Sequence[int] | Sequence[str] | None, names: Sequence[s
 
 
 def _held_out(whole: _Part, split: str | None, seed: int) -> tuple[_Part, _Part, str]:
-    bank_rows, query_rows = stratified(whole.labels, HELD_OUT, seed)
+    bank_rows, query_rows = stratified(whole.labels, HELD_OUT, seed, whole.images.digests)
     if not len(query_rows):
+        once = ", exact copies counted once" if whole.images.copies else ""
         raise InputError(
-            f"{whole.images.name} has no class with two pictures or more, so none can be held out to be judged on"
+            f"{whole.images.name} has no class with two pictures or more{once}, so none can be held out to be judged on"
         )
     protocol = (
         f"a stratified {HELD_OUT:.0%} held out of {split or 'all pictures'} (seed {seed}): from {len(bank_rows):,} "
         f"pictures to {len(query_rows):,}, which the encoder may have seen in training, without labels"
+        + (", exact copies on one side" if whole.images.copies else "")
     )
     return whole.keep(bank_rows), whole.keep(query_rows), protocol
 
@@ -263,17 +273,29 @@ def _drawn(bank: _Part, query: _Part, text: str, seed: int) -> tuple[_Part, _Par
     return kept, query, f"; the bank is {drawn.protocol}"
 
 
-def stratified(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def stratified(
+    labels: NDArray[np.int64], share: float, seed: int, same: NDArray[Any] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of a larger and a smaller part, the latter with about `share` of each class, both in rising order.
 
-    Rows labelled -1 are in neither part, and every class with one row or more keeps one in the larger part. A pure
-    function of its arguments.
+    Rows labelled -1 are in neither part, and every class with one row or more keeps one in the larger part. Rows that
+    are equal in `same`, exact copies of one picture, come into one part, that of the first of them; a class of nothing
+    but copies stays in the larger part. A pure function of its arguments.
     """
     generator = np.random.default_rng(seed)
     taken = np.zeros(len(labels), dtype=bool)
-    for value in np.unique(labels[labels >= 0]):
-        rows = generator.permutation(np.flatnonzero(labels == value))
-        taken[rows[: min(len(rows) - 1, round(share * len(rows)))]] = True
+    known = np.flatnonzero(labels >= 0)
+    groups = known if same is None else same[known]
+    _, first, group, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    firsts = known[first]
+    size = np.zeros(len(labels), dtype=np.int64)
+    size[firsts] = sizes
+    for value in np.unique(labels[firsts]):
+        rows = generator.permutation(np.flatnonzero((labels == value) & (size > 0)))
+        most = round(share * int((labels == value).sum()))
+        fitting = int((np.cumsum(size[rows]) <= most).sum())
+        taken[rows[: min(len(rows) - 1, fitting)]] = True
+    taken[known] = taken[firsts[group]]
     return np.flatnonzero((labels >= 0) & ~taken), np.flatnonzero(taken)
 
 
@@ -298,6 +320,28 @@ def _singles(bank: Images) -> list[str]:
     names = [bank.class_names[value] if bank.class_names else str(value) for value in alone[:_NAMED]]
     more = f" and {len(alone) - _NAMED} more" if len(alone) > _NAMED else ""
     return [f"classes {', '.join(names)}{more} have one picture in the bank: probes know next to nothing of them"]
+
+
+def _notes(bank: Images, query: Images, ranges: Mapping[str, Range] | None, *, needs_labels: bool) -> list[str]:
+    """What a reader should know of both parts; the classes last."""
+    notes = [*_shown(bank, ranges), *_copies(bank, query), *_strangers(bank, query), *_singles(bank)]
+    return [*notes, f"labels: {labels_in_words(class_counts(bank))} in the bank"] if needs_labels else notes
+
+
+def _shown(bank: Images, trained: Mapping[str, Range] | None) -> list[str]:
+    """Notes on what became black and white in images of other numbers than 0 to 255."""
+    notes = values_in_words(bank.ranges)
+    others = [] if trained is None else [kind for kind, span in bank.ranges.items() if trained.get(kind) != span]
+    if trained is not None and others:
+        told = ", ".join(f"{trained[kind].low:g} to {trained[kind].high:g}" for kind in others if kind in trained)
+        notes.append(f"the encoder was trained with other values ({told or '0 to 255'}), which do not suit these")
+    return notes
+
+
+def _copies(bank: Images, query: Images) -> list[str]:
+    """A note where queries are in the bank as well: they find themselves."""
+    count = int(np.isin(query.digests, bank.digests).sum())
+    return [f"{count:,} of {len(query):,} queries have an exact copy in the bank"] if count else []
 
 
 def _strangers(bank: Images, query: Images) -> list[str]:

@@ -149,6 +149,7 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         classes=_classes(how.classes, drawn),
         cameras=how.cameras,
         needs_labels=set(how.probes) != {"segmentation"},
+        ranges=subject.ranges(),
         seed=how.seed,
         cache_dir=how.cache_dir,
         quiet=how.quiet,

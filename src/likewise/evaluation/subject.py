@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from likewise.data.pixels import Range
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder
 from likewise.encoders.build import check_name, normalisation
 from likewise.encoders.store import read_description
@@ -60,6 +61,11 @@ class Subject:
         if not data.get("subset"):
             return None
         return {**data["subset"], "class_names": data.get("class_names"), "path": data.get("path")}
+
+    def ranges(self) -> dict[str, Range] | None:
+        """What was black and white in the images that the run was trained on, by unit; None where that is not known."""
+        stored = self.run.read().get("data", {}).get("ranges") if self.run else None
+        return None if stored is None else {kind: Range(*span) for kind, span in stored.items()}
 
     def _check_known(self) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from likewise.data import Images
+from likewise.data.source import files_in_words
 from likewise.report import charts
 from likewise.report.facts import Facts
 from likewise.report.markup import command, details, section, table, tag, text
@@ -224,7 +225,7 @@ def time_spent(facts: Facts) -> str:
 
 def data(facts: Facts, images: Images | None) -> str:
     """How the classes are balanced, and which pictures could not be read."""
-    content = _balance(facts, images)
+    content = _balance(facts, images) + _beside(facts)
     if facts.broken:
         rows = [
             [tag("code", text(entry.get("name", ""))), text(entry.get("reason", ""))]
@@ -235,6 +236,16 @@ def data(facts: Facts, images: Images | None) -> str:
         title = f"{count(len(facts.broken))} {'picture' if len(facts.broken) == 1 else 'pictures'} could not be read"
         content += tag("h3", text(title)) + table(["picture", "why it was left out"], rows, "broken") + tail
     return section("data", "What it learned from", "", content)
+
+
+def _beside(facts: Facts) -> str:
+    """What the folder holds that was not read, and exact copies among what was."""
+    data = facts.part("data")
+    left_out, copies = data.get("left_out") or {}, data.get("copies") or 0
+    told = [f"Left out of the folder: {files_in_words(left_out)}."] if left_out else []
+    if copies:
+        told.append(f"{count(copies)} of {count(data.get('images', 0))} images are exact copies of another one.")
+    return tag("p", text(" ".join(told))) if told else ""
 
 
 def _balance(facts: Facts, images: Images | None) -> str:

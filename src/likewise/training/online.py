@@ -161,9 +161,11 @@ class OnlineProbe:
 
 
 def sample_rows(images: Images, count: int) -> NDArray[np.int64]:
-    """Positions of about `count` labelled pictures, of each class its share, always the same."""
-    labels = images.labels
-    assert labels is not None
+    """Positions of about `count` labelled pictures, of each class its share, always the same; of exact copies one."""
+    assert images.labels is not None
+    labels = np.full(len(images), -1)
+    first = np.unique(images.digests, return_index=True)[1]
+    labels[first] = images.labels[first]
     known = int((labels >= 0).sum())
     if count >= known:
         return np.flatnonzero(labels >= 0)

@@ -18,6 +18,7 @@ from torch import nn
 from likewise import methods
 from likewise.checking import check_kinds
 from likewise.data import Images, Loader, cached_side, describe, open_source, prepare, split_names, training_split
+from likewise.data.describing import remarks
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.source import Source
 from likewise.data.splits import in_words
@@ -278,6 +279,9 @@ def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
         "image_size": plan.encoder.image_size,
         "class_names": images.class_names,
         "subset": None if job.drawn is None else job.drawn.record(),
+        "left_out": images.left_out,
+        "copies": images.copies,
+        "ranges": images.ranges,
     }
     over = {name: None for name in ("reason", "stopped_at") if name in run.read()}  # of an end that is none any more
     longer = None
@@ -290,6 +294,8 @@ def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
         say(f"  splits: {job.splits}", markup=False)
     if job.drawn is not None:
         say(f"  {job.drawn.protocol}", markup=False)
+    for remark in remarks(images):
+        say(f"  {remark}", markup=False)
     for choice in plan.choices:
         say(f"  {choice.setting} = {choice.value}: {choice.reason}", markup=False)
     if longer is not None:

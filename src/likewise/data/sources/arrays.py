@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from likewise.data.decode import one_line
 from likewise.data.fingerprints import digest, digest_array, digest_files, file_facts
 from likewise.data.labels import NONE, Labels, Stated, united
-from likewise.data.pixels import Range, from_array, value_range
-from likewise.data.source import Joined, Pixels, Source, spread
-from likewise.data.sources.files import short_name
+from likewise.data.pixels import from_array
+from likewise.data.ranges import Found, Spans, extremes_of, kept, merged
+from likewise.data.source import Joined, Pixels, Source
+from likewise.data.sources.files import short_name, with_ranges
 from likewise.data.splits import KNOWN, are_splits, in_order, pick_split
 from likewise.errors import InputError, unknown
 
@@ -27,7 +28,6 @@ IMAGE_KEYS = ("images", "image", "x", "data", "imgs", "pixels")
 LABEL_KEYS = ("labels", "label", "y", "targets", "target")
 _BEFORE = re.compile(r"^([a-z]+)_(.+)$")
 _AFTER = re.compile(r"^(.+)_([a-z]+)$")
-_RANGE_SAMPLE = 4096
 _NARROW = 8
 _DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # ValueError: Python objects, too
 
@@ -42,13 +42,12 @@ class ArraySource(Source):
     """(N, H, W), (N, H, W, 1|3|4) or (N, 1|3|4, H, W), any numeric type."""
     layout: Layout
     """Which of the three."""
-    span: Range
-    """The values that become 0 and 255, one range for all pictures."""
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """Convert one picture."""
         values = np.asarray(self.array[position])
-        return from_array(values.transpose(1, 2, 0) if self.layout == "channels first" else values, self.span)
+        turned = values.transpose(1, 2, 0) if self.layout == "channels first" else values
+        return from_array(turned, None if self.spans is None else self.spans.of(values))
 
 
 class SplitArrays(NamedTuple):
@@ -75,23 +74,14 @@ def layout_of(array: NDArray[Any], what: str) -> Layout:
     )
 
 
-def common_range(arrays: list[NDArray[Any]]) -> Range:
-    """One range of values for all splits, from an even sample of their pictures."""
-    lows, highs = [], []
-    for array in arrays:
-        if array.dtype == np.uint8:
-            return Range(0.0, 255.0)
-        seen = (
-            array
-            if array.dtype.kind != "f" and len(array) <= _RANGE_SAMPLE
-            else array[spread(len(array), _RANGE_SAMPLE)]
-        )
-        if seen.dtype.kind == "f":
-            seen = seen[np.isfinite(seen)]
-        if seen.size:
-            lows.append(float(seen.min()))
-            highs.append(float(seen.max()))
-    return value_range(arrays[0].dtype.kind, min(lows, default=0.0), max(highs, default=0.0))
+def spans_of(arrays: list[NDArray[Any]], fingerprint: str | None) -> Spans:
+    """The common range of all splits, from all of their numbers. `fingerprint` of the file that they are from."""
+
+    def find() -> Found:
+        return merged(extremes_of(array) for array in arrays)
+
+    found = kept(fingerprint, find) if fingerprint else find()
+    return Spans(lambda: found)
 
 
 # Finding arrays ----------------------------------------------------------------------------------------------------
@@ -205,7 +195,7 @@ def open_arrays(
     wanted = None if labels == NONE else labels
     parts = {part: _split_arrays(arrays, part, splits, wanted, name) for part in splits or ("",)}
     found = None if labels == NONE else _labels(parts, name)
-    span = common_range([part.images for part in parts.values()])
+    spans = spans_of([part.images for part in parts.values()], fingerprint)
     sources = []
     for number, (part, (images, _)) in enumerate(parts.items()):
         if chosen not in {None, part}:
@@ -213,16 +203,16 @@ def open_arrays(
         sources.append(
             ArraySource(
                 name=name,
-                fingerprint=digest(fingerprint, part) if fingerprint else digest(digest_array(images), span),
+                fingerprint=digest(fingerprint, part) if fingerprint else with_ranges(digest_array(images), spans),
                 names=[f"{part or 'picture'} {position}" for position in range(len(images))],
                 labels=found[number].values if found else None,
                 class_names=found[number].names if found else None,
                 splits=splits,
                 split=part or None,
                 split_counts={other: len(arrays.images) for other, arrays in parts.items()} if splits else {},
+                spans=spans,
                 array=images,
                 layout=layout_of(images, f"array {part or 'images'!r} of {name}"),
-                span=span,
             )
         )
     return sources[0] if len(sources) == 1 else Joined.of(sources)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from likewise.data.decode import EXTENSIONS, decode, look_at
-from likewise.data.fingerprints import FileFacts, digest_files, file_facts
-from likewise.data.labels import NONE, Labels, as_labels
-from likewise.data.source import BrokenImage, Look, Pixels, Source
+from likewise.data.decode import decode, extremes_in, look_at
+from likewise.data.deep import ENDINGS, depth_of
+from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
+from likewise.data.formats import HEIC, reads_heic
+from likewise.data.labels import NONE
+from likewise.data.ranges import Found, Spans, is_wide, kept, merged
+from likewise.data.source import BrokenImage, Look, Pixels, Source, files_in_words
+from likewise.data.sources.levels import FOLDERS, folder_labels, is_folders
+from likewise.data.sources.walking import PARQUET, Tree, printable
 from likewise.data.split_finding import folder_split
 from likewise.data.splits import are_splits, check_split, counts_of, in_order, pick_split
 from likewise.errors import InputError
 
-FOLDERS = "folders"
-"""What a person writes to have the sub-folders as classes."""
-PARQUET = ".parquet"
+_READERS = 4
+_AT_ONCE = 64
+_ENDINGS_NAMED = 4
 _LOG = logging.getLogger(__name__)
 
 
@@ -31,11 +39,11 @@ class FileSource(Source):
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """Decode one file."""
-        return decode(read_bytes(self.paths[position]), short_side)
+        return decode(read_bytes(self.paths[position]), short_side, self.spans)
 
     def look(self, position: int) -> Look:
         """What one file holds."""
-        return look_at(read_bytes(self.paths[position]))
+        return look_at(read_bytes(self.paths[position]), self.spans)
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -47,11 +55,6 @@ def read_bytes(path: str | Path) -> bytes:
         raise BrokenImage(f"cannot be opened: {reason.lower()}") from error
 
 
-def printable(name: str) -> str:
-    """A file name that can be shown and written as UTF-8 also where its bytes are not."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def short_name(path: Path) -> str:
     """What data at `path` is called: the last part without the file ending, whatever way the path was written."""
     whole = path.expanduser().absolute()
@@ -59,75 +62,56 @@ def short_name(path: Path) -> str:
     return printable(whole.name if whole.is_dir() else whole.stem) or "data"
 
 
-# Walking -----------------------------------------------------------------------------------------------------------
+# Ranges ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Tree:
-    """The files below a folder, hidden ones left out, sorted by name."""
+def extremes_of_files(paths: Sequence[str], files: Sequence[FileFacts]) -> Found:
+    """The extremes of all files that hold more than 8 bits a channel. `files` are the facts of those at `paths`.
 
-    pictures: list[FileFacts] = field(default_factory=list)
-    """Files that end like pictures."""
-    tables: list[FileFacts] = field(default_factory=list)
-    """Parquet files."""
-    others: list[str] = field(default_factory=list)
-    """Names of the other files."""
-
-
-def walk(root: Path) -> Tree:
-    """Look through a folder and everything below it, following links but no circle twice."""
-    tree = Tree()
-    for entry, name in _entries(root):
-        ending = _ending(name)
-        if ending not in EXTENSIONS and ending != PARQUET:
-            tree.others.append(printable(name))
-            continue
-        try:
-            found = entry.stat()
-        except OSError:  # a link that leads nowhere: kept, so that it is listed as broken
-            facts = FileFacts(name, -1, -1)
-        else:
-            facts = FileFacts(name, found.st_size, found.st_mtime_ns)
-        (tree.tables if ending == PARQUET else tree.pictures).append(facts)
-    tree.pictures.sort()
-    tree.tables.sort()
-    return tree
+    Headers are read of formats that can (PNG, TIFF, PNM, JPEG 2000), and pixels of the files that do, until the range
+    is certain. What took long is kept (`ranges.kept`).
+    """
+    numbers = [number for number, path in enumerate(paths) if os.path.splitext(path)[1].lower() in ENDINGS]  # noqa: PTH122
+    if not numbers:
+        return {}
+    key = digest_files(files[number] for number in numbers)
+    return kept(key, lambda: _extremes_of([paths[number] for number in numbers]))
 
 
-def holds_shards(root: Path) -> bool:
-    """Whether a folder has Parquet files and no pictures. Looks no further than the first picture."""
-    found = False
-    for _, name in _entries(root):
-        if _ending(name) in EXTENSIONS:
-            return False
-        found = found or _ending(name) == PARQUET
+def spans_of(paths: Sequence[str], files: Sequence[FileFacts]) -> Spans:
+    """The common range of the same files."""
+    found = extremes_of_files(paths, files)
+    return Spans(lambda: found)
+
+
+def with_ranges(fingerprint: str, spans: Spans) -> str:
+    """The fingerprint of files of one split: their pixels depend on the range, which other splits decide as well."""
+    ranges = spans.ranges()
+    return digest(fingerprint, sorted(ranges.items())) if ranges else fingerprint
+
+
+def _extremes_of(paths: Sequence[str]) -> Found:
+    found: Found = {}
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="likewise-range") as pool:
+        for start in range(0, len(paths), _AT_ONCE):
+            some, settled = paths[start : start + _AT_ONCE], is_wide(found)
+            if found and not start % (_AT_ONCE * 100):
+                _LOG.info("looking for the common range of values: %d of %d files", start, len(paths))
+            found = merged([found, *pool.map(partial(_extremes_of_file, settled=settled), some)])
     return found
 
 
-def _ending(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122  # a Path for each of a million files is slow
-
-
-def _entries(root: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """Every file with its name relative to the root, parts joined by /."""
-    waiting = [(str(root), "")]
-    seen: set[tuple[int, int]] = set()
-    while waiting:
-        folder, prefix = waiting.pop()
-        try:
-            place = Path(folder).stat()
-            if (place.st_dev, place.st_ino) in seen:
-                continue
-            seen.add((place.st_dev, place.st_ino))
-            with os.scandir(folder) as listing:
-                entries = sorted((e for e in listing if not e.name.startswith(".")), key=lambda entry: entry.name)
-        except OSError as error:
-            if not prefix:
-                raise InputError(f"cannot look into {root}: {(error.strerror or str(error)).lower()}") from error
-            _LOG.warning("left out %s: %s", printable(folder), error.strerror)
-            continue
-        waiting.extend((entry.path, f"{prefix}{entry.name}/") for entry in reversed(entries) if entry.is_dir())
-        yield from ((entry, prefix + entry.name) for entry in entries if not entry.is_dir())
+def _extremes_of_file(path: str, *, settled: bool) -> Found:
+    """Nothing for a file of 8 bits, one that cannot be read, and one of 16 bits where these are `settled`."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # a million files
+            depth = depth_of(file)
+            if depth is None or (settled and depth == "short"):
+                return {}
+            file.seek(0)
+            return extremes_in(file.read())
+    except (OSError, ValueError):  # listed as broken when it is decoded
+        return {}
 
 
 # Opening -----------------------------------------------------------------------------------------------------------
@@ -146,55 +130,60 @@ def folder_splits(root: Path) -> tuple[str, ...]:
 
 
 def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str | None = None) -> FileSource:
-    """The pictures of a folder. Labels only with labels="folders": the first sub-folder (below the split's, if any).
+    """The images of a folder. Labels only with labels="folders" or the like, see `folder_labels`.
 
-    Raises InputError where there are no pictures, no such split, or no sub-folders to take labels from.
+    Raises InputError where there are no images, no such split, or no sub-folders to take labels from.
     """
-    if labels not in {None, NONE, FOLDERS}:
-        raise InputError(f"labels={labels!r} of the folder {root}: allowed are {FOLDERS!r} (sub-folders) and {NONE!r}")
+    place = printable(str(root))
+    if labels not in {None, NONE} and not is_folders(labels):
+        raise InputError(
+            f"labels={labels!r} of the folder {place}: allowed are {FOLDERS!r} (sub-folders), 'folders:1', "
+            f"'folders:last' and {NONE!r}"
+        )
     if not tree.pictures:
-        raise InputError(f"no pictures in {root}: {_instead(tree)}")
+        raise InputError(f"no pictures in {place}: {_instead(tree)}")
     splits = folder_splits(root)
-    chosen = pick_split(split, splits, f"the folder {root}")
+    chosen = pick_split(split, splits, f"the folder {place}")
     marks = [folder_split(file.name.partition("/")[0]) if "/" in file.name else "" for file in tree.pictures]
-    found = _folder_labels(root, tree.pictures, splits) if labels == FOLDERS else None
-    kept = [n for n, mark in enumerate(marks) if chosen is None or mark.lower() == chosen.lower()]
-    if not kept:
-        raise InputError(f"no pictures in {root / str(split)}")
-    files = [tree.pictures[position] for position in kept]
+    names = [file.name for file in tree.pictures]
+    found = folder_labels(place, names, labels, below=1 if splits else 0) if is_folders(labels) else None
+    kept_files = [n for n, mark in enumerate(marks) if chosen is None or mark.lower() == chosen.lower()]
+    if not kept_files:
+        raise InputError(f"no pictures in {printable(str(root / str(split)))}")
+    paths = [os.path.join(root, name) for name in names]  # noqa: PTH118  # a Path for each of a million files is slow
+    spans = spans_of(paths, tree.pictures)
+    files = [tree.pictures[position] for position in kept_files]
     return FileSource(
         name=short_name(root),
-        fingerprint=digest_files(files),
+        fingerprint=with_ranges(digest_files(files), spans),
         names=[printable(file.name) for file in files],
-        labels=found.values[kept] if found else None,
+        labels=found.values[kept_files] if found else None,
         class_names=found.names if found else None,
         splits=splits,
         split=chosen,
         split_counts=counts_of(marks) if splits else {},
-        paths=[os.path.join(root, file.name) for file in files],  # noqa: PTH118  # as above, a million files
+        left_out=dict((tree.left_out + Counter({PARQUET: len(tree.tables)})).most_common()),
+        spans=spans,
+        paths=[paths[position] for position in kept_files],
     )
 
 
 def open_file(path: Path, *, split: str | None = None, labels: str | None = None) -> FileSource:
     """One picture. Raises InputError where a split or labels are asked for."""
-    check_split(split, (), f"the picture {path}")
+    place = printable(str(path))
+    check_split(split, (), f"the picture {place}")
     if labels not in {None, NONE}:
-        raise InputError(f"labels={labels!r}: the picture {path} has no labels")
+        raise InputError(f"labels={labels!r}: the picture {place} has no labels")
     facts = file_facts(path)
     return FileSource(
         name=short_name(path), fingerprint=digest_files([facts]), names=[printable(path.name)], paths=[str(path)]
     )
 
 
-def _folder_labels(root: Path, files: Sequence[FileFacts], splits: tuple[str, ...]) -> Labels:
-    below = [file.name.split("/")[1 if splits else 0 : -1] for file in files]
-    words = [printable(parts[0]) if parts else "" for parts in below]
-    if not any(words):
-        raise InputError(f"labels='folders': {root} has no sub-folders to take labels from")
-    return as_labels(words, f"the folder {root}")
-
-
 def _instead(tree: Tree) -> str:
-    if not tree.others:
+    if not tree.left_out:
         return "the folder is empty"
-    return f"{len(tree.others)} other files, such as {min(tree.others)}; pictures end in .png, .jpg, .webp, .tif, ..."
+    heic = not reads_heic() and any(ending in HEIC for ending in tree.left_out)
+    way = "pip install pillow-heif to read .heic" if heic else "pictures end in .png, .jpg, .webp, .tif, ..."
+    found = files_in_words(dict(tree.left_out.most_common(_ENDINGS_NAMED)))
+    return f"{len(tree.others)} other files, such as {min(tree.others)} ({found}); {way}"

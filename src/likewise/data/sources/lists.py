@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from likewise.data.decode import EXTENSIONS
 from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
 from likewise.data.labels import FractionError, Labels, as_labels, find_column, from_text
-from likewise.data.sources.files import FileSource, printable, short_name
+from likewise.data.sources.files import FileSource, short_name, spans_of, with_ranges
+from likewise.data.sources.walking import printable
 from likewise.data.split_finding import SPLIT_COLUMN, column_splits
 from likewise.data.splits import counts_of, in_order, pick_split, rows_of
 from likewise.errors import InputError
@@ -142,17 +143,20 @@ def open_listed(root: Path, table: Listed, split: str | None) -> FileSource:
         raise InputError(f"{root} lists no pictures")
     base = root if root.is_dir() else root.parent
     splits = in_order(table.splits or ())
-    found = [find_file(table.paths[row], (table.folders[row], base), table.names[row]) for row in rows]
+    every = zip(table.paths, table.folders, table.names, strict=True)
+    found = [find_file(path, (folder, base), name) for path, folder, name in every]
+    spans = spans_of([place for place, _ in found], [facts for _, facts in found])
     return FileSource(
         name=short_name(root),
-        fingerprint=digest("list", digest_files(facts for _, facts in found)),
+        fingerprint=with_ranges(digest("list", digest_files(found[row][1] for row in rows)), spans),
         names=[printable(table.names[row]) for row in rows],
         labels=table.labels.values[rows] if table.labels else None,
         class_names=table.labels.names if table.labels else None,
         splits=splits,
         split=pick_split(split, splits, str(root)),
         split_counts=counts_of(table.splits),
-        paths=[place for place, _ in found],
+        spans=spans,
+        paths=[found[row][0] for row in rows],
     )
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from likewise.data.decode import one_line
 from likewise.data.fingerprints import digest
 from likewise.data.labels import NONE, as_labels
-from likewise.data.pixels import Range
 from likewise.data.places import cache_root
 from likewise.data.source import Joined, Source
 from likewise.data.sources.arrays import ArraySource, layout_of, open_arrays
@@ -116,7 +115,7 @@ def _torchvision(name: str, split: str, arguments: dict[str, Any], labels: str |
     if array is None or len(np.shape(array)) < 3:
         return SequenceSource(data=dataset, alone=False, **facts)  # each entry opens its own file
     values = np.asarray(array)
-    return ArraySource(array=values, layout=layout_of(values, name), span=Range(0.0, 255.0), **facts)
+    return ArraySource(array=values, layout=layout_of(values, name), **facts)
 
 
 def datasets() -> ModuleType:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from likewise.data.decode import EXTENSIONS
 from likewise.data.labels import NONE
 from likewise.data.source import Source
-from likewise.data.sources import arrays, files, lists, named, parquet, sequences
+from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, walking
 from likewise.data.splits import check_split
 from likewise.errors import InputError
 
@@ -31,12 +28,17 @@ def open_source(data: Any, *, split: str | None = None, labels: str | None = Non
     - a .npz or .npy file, an array or tensor, or a mapping of arrays like that of a .npz file;
     - a name: `digits`, or one of torchvision's (`cifar10`, `flowers102`, ...), which is downloaded; where a file or
       folder has the same name, write `torchvision:cifar10`;
+    - `hf:owner/name`, a data set of the Hugging Face hub, or `hf:owner/name:config`; or a folder that `save_to_disk` of
+      the library `datasets` wrote;
     - a sequence of pictures, arrays or paths, alone or in pairs with labels; or a map-style torch Dataset;
+    - a table of pandas, polars or pyarrow with a column of paths or of images; a `Dataset` or `DatasetDict` of Hugging
+      Face;
     - a Source, which comes back as it is.
 
     `split` takes one split of data that has them (see `split_names`), None all of it. `labels` is the column or array
-    that holds the labels, where it should not be found by itself; "folders" makes the first level of sub-folders the
-    classes; "none" leaves labels out.
+    that holds the labels, where it should not be found by itself; "folders" makes the sub-folders the classes, where
+    there is one level of them, else "folders:1" (the first), "folders:2", ..., or "folders:last"; "none" leaves labels
+    out.
 
     Raises InputError where there are no pictures, and for splits and labels that do not exist.
     """
@@ -45,14 +47,7 @@ def open_source(data: Any, *, split: str | None = None, labels: str | None = Non
         return data
     if isinstance(data, str | PathLike):
         return _open_text(fspath(data), split, labels)
-    if isinstance(data, torch.Tensor):
-        data = data.detach().cpu().numpy()
-    if isinstance(data, np.ndarray) and data.dtype.kind in "biuf":
-        data = {"images": data}
-    if isinstance(data, Mapping):
-        return arrays.open_arrays(data, name="arrays", split=split, labels=labels)
-    check_split(split, (), "a Python sequence")
-    return sequences.open_sequence(data, labels=labels)
+    return objects.open_object(data, split=split, labels=labels)
 
 
 def split_names(data: Any) -> tuple[str, ...]:
@@ -61,17 +56,18 @@ def split_names(data: Any) -> tuple[str, ...]:
         return data.splits
     if isinstance(data, str | PathLike):
         return _text_splits(fspath(data))
-    return arrays.array_splits(list(data)) if isinstance(data, Mapping) else ()
+    return objects.object_splits(data)
 
 
 def _text_splits(text: str) -> tuple[str, ...]:
     """Splits of the data behind a path or a name, without looking at each picture wherever that can be avoided."""
     path = Path(text).expanduser()
-    name = None if text and path.exists() else named.plain_name(text)
-    if name is not None:
-        return named.named_splits(name)
-    if path.is_dir() and text:
-        return _open_folder(path, None, NONE).splits if files.holds_shards(path) else files.folder_splits(path)
+    if not text or not path.exists():
+        if text.startswith(hub.PREFIX):
+            return hub.split_names(hub.named(text))
+        return named.named_splits(_known_name(text))
+    if path.is_dir():
+        return _folder_splits(path)
     ending = path.suffix.lower()
     if path.is_file() and ending in _ARRAYS:
         return arrays.array_splits(arrays.array_names(path))
@@ -80,26 +76,29 @@ def _text_splits(text: str) -> tuple[str, ...]:
     return _open_text(text, None, None).splits
 
 
+def _folder_splits(path: Path) -> tuple[str, ...]:
+    if hub.is_saved(path):
+        return hub.split_names(hub.saved(path))
+    return _open_folder(path, None, NONE).splits if walking.holds_shards(path) else files.folder_splits(path)
+
+
 def _open_text(text: str, split: str | None, labels: str | None) -> Source:
     """The source behind a path or a name."""
     path = Path(text).expanduser()
     if not text or not path.exists():
-        name = named.plain_name(text)
-        if name is None:
-            raise _nowhere(text)
-        return named.open_named(name, split=split, labels=labels)
+        return _open_name(text, split, labels)
     if path.is_dir():
         return _open_folder(path, split, labels)
     ending = path.suffix.lower()
-    if labels == files.FOLDERS:
-        raise InputError(f"labels='folders' needs a folder with sub-folders, and {path} is a file")
+    if levels.is_folders(labels):
+        raise InputError(f"labels={labels!r} needs a folder with sub-folders, and {path} is a file")
     if ending in EXTENSIONS:
         return files.open_file(path, split=split, labels=labels)
     if ending in lists.TEXT | lists.SEPARATED:
         return lists.open_list(path, lists.read_list(path), split=split, labels=labels)
     if ending in _ARRAYS:
         return arrays.open_array_file(path, split=split, labels=labels)
-    if ending == files.PARQUET:
+    if ending == walking.PARQUET:
         return parquet.open_parquet(path, [path], split=split, labels=labels)
     raise InputError(
         f"{path} is no data that can be read: a folder, a picture, .parquet, .csv, .tsv, .txt, .npz and .npy are"
@@ -107,10 +106,27 @@ def _open_text(text: str, split: str | None, labels: str | None) -> Source:
 
 
 def _open_folder(path: Path, split: str | None, labels: str | None) -> Source:
-    tree = files.walk(path)
+    if hub.is_saved(path):
+        return hub.open_saved(path, split=split, labels=labels)
+    tree = walking.walk(path)
     if tree.tables and not tree.pictures:
-        return parquet.open_parquet(path, [path / file.name for file in tree.tables], split=split, labels=labels)
+        found = parquet.open_parquet(path, [path / file.name for file in tree.tables], split=split, labels=labels)
+        return replace(found, left_out=dict(tree.left_out.most_common()))
     return files.open_folder(path, tree, split=split, labels=labels)
+
+
+def _open_name(text: str, split: str | None, labels: str | None) -> Source:
+    if text.startswith(hub.PREFIX):
+        return hub.open_named(text, split=split, labels=labels)
+    return named.open_named(_known_name(text), split=split, labels=labels)
+
+
+def _known_name(text: str) -> str:
+    """The data set that is meant. Raises InputError where there is none, and no such path either."""
+    name = named.plain_name(text)
+    if name is None:
+        raise _nowhere(text)
+    return name
 
 
 def _nowhere(text: str) -> InputError:

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.decode import decode, look_at
+from likewise.data.decode import decode, extremes_in, look_at
 from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
 from likewise.data.labels import NONE, FractionError, Labels, Stated, find_column, united
+from likewise.data.ranges import Found, Spans, kept, merged
 from likewise.data.source import BrokenImage, Look, Pixels, Source
 from likewise.data.sources.columns import ImageColumn, class_columns, image_columns, label_column, text_columns
-from likewise.data.sources.files import printable, read_bytes, short_name
+from likewise.data.sources.files import read_bytes, short_name
 from likewise.data.sources.lists import Listed, find_file, open_listed, path_column
 from likewise.data.sources.shards import Shards
+from likewise.data.sources.walking import printable
 from likewise.data.split_finding import Marked, column_splits, file_splits, speak_of_splits
 from likewise.data.splits import counts_of, in_order, pick_split, rows_of
 from likewise.errors import InputError
@@ -49,11 +51,21 @@ class ParquetSource(Source):
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """Decode one row."""
-        return decode(self._bytes(position), short_side)
+        return decode(self._bytes(position), short_side, self.spans)
 
     def look(self, position: int) -> Look:
         """What one row holds."""
-        return look_at(self._bytes(position))
+        return look_at(self._bytes(position), self.spans)
+
+    def extremes(self) -> Found:
+        """Smallest and largest number in all images of more than 8 bits a channel."""
+        return merged(map(self._extremes, range(len(self))))
+
+    def _extremes(self, position: int) -> Found:
+        try:
+            return extremes_in(self._bytes(position))
+        except BrokenImage:  # it is listed as broken when it is decoded
+            return {}
 
 
 def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None, labels: str | None = None) -> Source:
@@ -73,15 +85,27 @@ def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None,
         raise InputError(f"{root} has no rows")
     splits = in_order(words or ())
     listed = _names(shards, columns)
-    outside = _outside(shards, columns, listed, rows)
+    outside = _outside(shards, columns, listed)
     taken = [*(column.names for column in columns), marked.column if marked else None]
     found = None if labels == NONE else _labels(shards, labels, taken, str(root))
     facts = [file_facts(path, name) for path, name in zip(shards.paths, shards.names, strict=True)]
     chosen = pick_split(split, splits, str(root))
-    inside = digest("parquet", digest_files(facts), columns[0].data, chosen)
+    every = digest("parquet", digest_files(facts), columns[0].data, digest_files(fact for _, fact in outside.values()))
+    places = {row: place for row, (place, _) in outside.items()}
+    whole = ParquetSource(
+        name="",
+        fingerprint="",
+        names=[""] * len(shards),
+        shards=shards,
+        columns=columns,
+        rows=np.arange(len(shards)),
+        files=shards.files_by_row(),
+        outside=places,
+    )
     return ParquetSource(
         name=short_name(root),
-        fingerprint=digest(inside, digest_files(fact for _, fact in outside.values())) if outside else inside,
+        fingerprint=digest(every, chosen),
+        spans=Spans(lambda: kept(every, whole.extremes)),
         names=[printable(listed[row]) if listed[row] else f"row {row}" for row in rows],
         labels=found.values[rows] if found else None,
         class_names=found.names if found else None,
@@ -92,7 +116,7 @@ def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None,
         columns=columns,
         rows=rows,
         files=shards.files_by_row()[rows],
-        outside={row: place for row, (place, _) in outside.items()},
+        outside=places,
     )
 
 
@@ -170,13 +194,13 @@ def _names(shards: Shards, columns: Sequence[ImageColumn]) -> list[str | None]:
 
 
 def _outside(
-    shards: Shards, columns: Sequence[ImageColumn], names: Sequence[str | None], rows: NDArray[np.int64]
+    shards: Shards, columns: Sequence[ImageColumn], names: Sequence[str | None]
 ) -> dict[int, tuple[str, FileFacts]]:
-    """Where the images lie that have a path and no bytes, among `rows`, and the facts of these files."""
+    """Where the images lie that have a path and no bytes, by row, and the facts of these files."""
     empty = np.concatenate([_without_bytes(shards, file, column) for file, column in enumerate(columns)])
     files = shards.files_by_row()
     found = {}
-    for row in map(int, rows[empty[rows]]):
+    for row in map(int, np.flatnonzero(empty)):
         if name := names[row]:
             found[row] = find_file(name, (shards.paths[files[row]].parent, shards.root), name)
     return found

@@ -13,14 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-from likewise.data.decode import decode, from_pil, look_at, one_line
-from likewise.data.fingerprints import digest, digest_array, file_facts
+from likewise.data.decode import decode, extremes_in, extremes_in_pil, from_pil, look_at, one_line
+from likewise.data.fingerprints import FileFacts, digest, digest_array, file_facts
 from likewise.data.labels import NONE, Labels, as_labels, is_unknown
-from likewise.data.pixels import from_array
+from likewise.data.pixels import checked, from_array
+from likewise.data.ranges import Found, Spans, extremes_of, merged
 from likewise.data.source import BrokenImage, Look, Pixels, Source, is_grey
-from likewise.data.sources.files import printable, read_bytes
+from likewise.data.sources.files import extremes_of_files, read_bytes
+from likewise.data.sources.walking import printable
 from likewise.errors import InputError
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "x", "picture")
@@ -40,7 +43,7 @@ class Item(NamedTuple):
 
 def take_apart(entry: Any, labels: str | None = None) -> Item:
     """A picture alone, (picture, label, ...), or a mapping with both. `labels` names the label in a mapping."""
-    if isinstance(entry, Mapping):
+    if isinstance(entry, Mapping) and not _is_encoded(entry):
         image = next((key for key in IMAGE_KEYS if key in entry), None)
         if image is None:
             raise BrokenImage(f"no picture among {', '.join(map(str, entry))}")
@@ -51,19 +54,39 @@ def take_apart(entry: Any, labels: str | None = None) -> Item:
     return Item(entry)
 
 
-def to_pixels(picture: Any, short_side: int | None = None) -> Pixels:
-    """Whatever an entry may hold as (H, W, 3) uint8 RGB. Raises BrokenImage."""
+def _is_encoded(value: Any) -> bool:
+    """Whether a mapping is one picture as Hugging Face stores it: {bytes, path}."""
+    return isinstance(value, Mapping) and 0 < len(value) <= 2 and set(value) <= {"bytes", "path"}
+
+
+def to_pixels(picture: Any, short_side: int | None = None, spans: Spans | None = None) -> Pixels:
+    """Whatever an entry may hold as (H, W, 3) uint8 RGB, in the ranges of its source. Raises BrokenImage."""
     if isinstance(picture, Image.Image):
-        return from_pil(picture)
-    if isinstance(picture, torch.Tensor):
-        picture = picture.detach().cpu().numpy()
+        return from_pil(picture, spans)
+    picture = _plain_picture(picture)
     if isinstance(picture, np.ndarray):
-        return from_array(picture)
+        return from_array(picture, spans.of(checked(picture)) if spans else None)
     if isinstance(picture, str | PathLike):
-        return decode(read_bytes(fspath(picture)), short_side)
+        return decode(read_bytes(fspath(picture)), short_side, spans)
     if isinstance(picture, bytes | bytearray):
-        return decode(bytes(picture), short_side)
+        return decode(bytes(picture), short_side, spans)
     raise BrokenImage(f"{type(picture).__name__} is no picture: a Pillow image, an array, a tensor or a path is")
+
+
+def as_array(tensor: torch.Tensor) -> NDArray[Any]:
+    """A tensor for NumPy, which has no bfloat16."""
+    tensor = tensor.detach().cpu()
+    found: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return found
+
+
+def _plain_picture(picture: Any) -> Any:
+    """Tensors as arrays, and the {bytes, path} of Hugging Face as what is in it."""
+    if isinstance(picture, torch.Tensor):
+        return as_array(picture)
+    if _is_encoded(picture):
+        return picture.get("bytes") or picture.get("path")
+    return picture
 
 
 @dataclass(kw_only=True, eq=False)
@@ -84,14 +107,14 @@ class SequenceSource(Source):
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """Convert one entry."""
-        return to_pixels(self._picture(position), short_side)
+        return to_pixels(self._picture(position), short_side, self.spans)
 
     def look(self, position: int) -> Look:
         """What one entry holds."""
-        picture = self._picture(position)
+        picture = _plain_picture(self._picture(position))
         if isinstance(picture, str | PathLike):
-            return look_at(read_bytes(fspath(picture)))
-        pixels = to_pixels(picture)
+            return look_at(read_bytes(fspath(picture)), self.spans)
+        pixels = to_pixels(picture, None, self.spans)
         kind = (picture.format or "PIL") if isinstance(picture, Image.Image) else "array"
         return Look(pixels.shape[0], pixels.shape[1], is_grey(pixels), kind)
 
@@ -122,16 +145,18 @@ def open_sequence(data: Any, *, labels: str | None = None) -> SequenceSource:
     name = "data" if isinstance(data, list | tuple | np.ndarray) else type(data).__name__.lower()
     if len(data) == 0:
         raise InputError(f"{name} holds no pictures")
-    if _print(data, 0, column)[0] != _print(data, 0, column)[0]:
+    if _seen(data, 0, column).fingerprint != _seen(data, 0, column).fingerprint:
         raise InputError(f"{name} gives another picture each time its first entry is read: leave random transforms out")
     if not isinstance(data, Sequence):
         _LOG.info("reading through the %d entries of %s", len(data), name)
-    prints, marks, names = zip(*(_print(data, position, column) for position in range(len(data))), strict=True)
-    found = None if labels == NONE else _labels(data, marks, column, name)
+    entries = [_seen(data, position, column) for position in range(len(data))]
+    found = None if labels == NONE else _labels(data, [entry.label for entry in entries], column, name)
+    extremes = merged([*(entry.extremes for entry in entries), _extremes_of_files(entries)])
     return SequenceSource(
         name=name,
-        fingerprint=digest("sequence", *prints),
-        names=names,
+        fingerprint=digest("sequence", *(entry.fingerprint for entry in entries)),
+        names=[entry.name for entry in entries],
+        spans=Spans(lambda: extremes),
         labels=found.values if found else None,
         class_names=found.names if found else None,
         data=data,
@@ -139,18 +164,47 @@ def open_sequence(data: Any, *, labels: str | None = None) -> SequenceSource:
     )
 
 
-def _print(data: Any, position: int, labels: str | None) -> tuple[str, Any, str]:
-    """Fingerprint, label and name of one entry."""
+class _Seen(NamedTuple):
+    """What is known of an entry that was looked at."""
+
+    fingerprint: str
+    label: Any
+    name: str
+    extremes: Found
+    file: FileFacts | None = None
+
+
+def _seen(data: Any, position: int, labels: str | None) -> _Seen:
+    """One entry; files given by their path are looked at from outside only."""
     name = f"entry {position}"
     label = None
     try:
         picture, label = entry_at(data, position, labels)
+        picture = _plain_picture(picture)
         if isinstance(picture, str | PathLike):
             path = fspath(picture)
-            return digest(*file_facts(Path(path), path)), label, printable(path)
-        return digest_array(to_pixels(picture)), label, name
+            facts = file_facts(Path(path), path)
+            return _Seen(digest(*facts), label, printable(path), {}, facts)
+        fingerprint, extremes = _contents(picture)
+        return _Seen(fingerprint, label, name, extremes)
     except BrokenImage as broken:
-        return digest(broken.reason), label, name
+        return _Seen(digest(broken.reason), label, name, {})
+
+
+def _contents(picture: Any) -> tuple[str, Found]:
+    """Fingerprint and extremes of a picture in memory. Raises BrokenImage where it is none."""
+    if isinstance(picture, bytes | bytearray):
+        return digest_array(np.frombuffer(picture, np.uint8)), extremes_in(bytes(picture))
+    if isinstance(picture, np.ndarray):
+        checked(picture)
+        return digest_array(picture), extremes_of(picture)
+    extremes = extremes_in_pil(picture) if isinstance(picture, Image.Image) else {}
+    return digest_array(to_pixels(picture)), extremes
+
+
+def _extremes_of_files(entries: Sequence[_Seen]) -> Found:
+    files = [entry.file for entry in entries if entry.file is not None]
+    return dict(extremes_of_files([file.name for file in files], files))
 
 
 def _labels(data: Any, marks: Sequence[Any], wanted: str | None, name: str) -> Labels | None:

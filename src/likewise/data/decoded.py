@@ -1,0 +1,20 @@
+"""What decoding gives: pixels, or the reason why there are none."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.errors import LikewiseError
+
+Pixels = NDArray[np.uint8]
+"""One decoded picture, (H, W, 3) uint8 RGB."""
+
+
+class BrokenImage(LikewiseError):
+    """One picture cannot be read. Its text says why, in one line, for people."""
+
+    @property
+    def reason(self) -> str:
+        """The line."""
+        return str(self)
