@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, normalisation
 from likewise.encoders.build import check_name
+from likewise.encoders.chosen import choose
 from likewise.errors import InputError
-from likewise.exporting import weights_of
 
 Channels = tuple[float, float, float]
 
@@ -174,7 +174,7 @@ def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels) 
     check_pretrained(teacher)
     path = Path(teacher).expanduser()
     try:
-        encoder = load_encoder(weights_of(path, None)) if path.exists() else _published(teacher)
+        encoder = load_encoder(choose(path, None).path) if path.exists() else _published(teacher)
     except InputError as error:
         raise InputError(f"teacher={teacher!r}: {error}") from error
     return Frozen(Refitted(encoder, image_size=image_size, mean=mean, std=std))

@@ -77,5 +77,9 @@ def check_same(plan: Plan, asked: Mapping[str, Any]) -> None:
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows only lists; settings hold tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    """JSON knows only lists; settings hold tuples, also inside tuples."""
+    return {name: _tuple(value) for name, value in values.items()}
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(_tuple(item) for item in value) if isinstance(value, list) else value

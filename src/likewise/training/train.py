@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
-from torch import nn
 
 from likewise import methods
 from likewise.checking import check_kinds
@@ -30,6 +29,7 @@ from likewise.data.source import Source
 from likewise.data.splits import in_words
 from likewise.data.subsets import Drawn, part_of
 from likewise.encoders import Encoder, build, norms
+from likewise.encoders.chosen import DEPLOYED
 from likewise.errors import InputError, TrainingStopped, unknown
 from likewise.methods.method import Facts, Method
 from likewise.training import checkpoints, optimisers
@@ -283,7 +283,7 @@ def fit(
     if number is not None:
         raise Interrupted(number, run.path)
     if session.report and engine.is_global_zero:
-        picture(run, method.encoders()["student"], images, engine.device)
+        picture(run, method, images, engine.device)
     engine.barrier()
     return run
 
@@ -333,15 +333,17 @@ def online_probe(session: Session, plan: Plan, method: Method, images: Images, r
 def _end(engine: Fabric, run: RunDirectory, status: Ending, clock: Clock, method: Method, **fields: Any) -> None:
     """Write weights and status; a stopped run keeps its weights for looking at what went wrong."""
     if engine.is_global_zero:
-        run.save_encoders(method.encoders(), {"deploy": method.card.deploy})
+        run.save_encoders(method.encoders(), {DEPLOYED: method.card.deploy})
         run.end(status, minutes=clock.minutes_used, steps=clock.step, **fields)
 
 
-def picture(run: RunDirectory, encoder: nn.Module, images: Images, device: torch.device) -> None:
-    """Write the report, with neighbours and map of an even sample of the pictures."""
+def picture(run: RunDirectory, method: Method, images: Images, device: torch.device) -> None:
+    """Write the report, with neighbours and map of an even sample of the pictures by the encoder that is deployed."""
     from likewise.evaluation import extract
     from likewise.report import write_report
 
     index = np.unique(np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(np.int64))
     shown = images.subset(index)
-    write_report(run.path, images=shown, features=extract(cast("Encoder", encoder), shown, device=device))
+    which = method.card.deploy
+    features = extract(cast("Encoder", method.encoders()[which]), shown, device=device)
+    write_report(run.path, images=shown, features=features, which=which)
