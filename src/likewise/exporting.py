@@ -15,6 +15,7 @@ from torch import Tensor
 from likewise.encoders import Encoder, load_encoder
 from likewise.encoders.build import rebuild
 from likewise.encoders.chosen import DEPLOYED, Which, choose
+from likewise.encoders.recipe import timm_code
 from likewise.encoders.store import as_text, description, read_description, serialised
 from likewise.errors import InputError, LikewiseError, unknown
 from likewise.training.files import write_aside
@@ -50,6 +51,8 @@ class ExportReport:
     """Batch sizes of those inputs."""
     metadata: Mapping[str, Any]
     """What the file says of itself: encoder, input size, and the mean and deviation its input is normalised with."""
+    recipe: str | None = None
+    """Python that loads a safetensors file into plain timm as `network`, ready to paste."""
 
     def __str__(self) -> str:
         """A few lines for people."""
@@ -64,6 +67,7 @@ class ExportReport:
             f"less mean {_numbers(about['mean'])}, divided by {_numbers(about['std'])}\n"
             f"output  (batch, {about['features']})\n"
             f"check   max error {self.max_error:.1e} of the largest feature, on batches of {batches}"
+            + (f"\nload    without likewise:\n\n{self.recipe}" if self.recipe else "")
         )
 
 
@@ -72,14 +76,15 @@ def export(
 ) -> ExportReport:
     """Write the encoder of `run`, a run directory or a .safetensors file, to `out`.
 
-    `safetensors` holds plain timm keys: `timm.create_model(name, num_classes=0)` loads them (after its first layers
-    were changed, where width or stem are not the usual ones). `onnx` maps `pixels` (batch, 3, H, W), RGB in 0..1 less
+    `safetensors` holds plain timm keys; the report's `recipe` are the lines that load it into plain timm, narrow
+    encoders and small stems included. `onnx` maps `pixels` (batch, 3, H, W), RGB in 0..1 less
     the mean and divided by the deviation, to `features` (batch, F), for any batch size. Normalising is left to the
     caller; mean and deviation stand in the metadata of either file. The file is read back and compared with the
     encoder on random inputs. `which` chooses the weights of a run directory, by default those its method deploys.
 
     Raises `InputError` for a run, role or format that does not exist, a missing `onnx` extra, and an `out` that exists
-    unless `overwrite`; `LikewiseError` where the file is off by more than 1e-3 of the largest feature, and none is left behind.
+    unless `overwrite`; `LikewiseError` where the file is off by more than 1e-3 of the largest feature, and none is left
+    behind.
     """
     if format not in get_args(Format):
         raise unknown("format", format, get_args(Format))
@@ -112,6 +117,7 @@ def export(
         max_error=error,
         batches=_BATCHES,
         metadata=metadata,
+        recipe=timm_code(encoder, out) if format == "safetensors" else None,
     )
 
 

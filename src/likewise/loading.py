@@ -18,7 +18,8 @@ def load(run: str | Path | RunDirectory, *, which: Literal["student", "teacher"]
 
     It maps (B, 3, H, W) to (B, F); `encoder.preprocess` makes such an input of an image, and `encoder.embed` takes a
     folder or a list of images at once. `which` chooses the weights of a run directory, by default those that its method
-    deploys (`likewise.encoders.chosen`). Raises `InputError` for a run or role that does not exist; a file that lacks a key of the encoder is an error too, never a random weight.
+    deploys (`likewise.encoders.chosen`). Raises `InputError` for a run or role that does not exist; a file that lacks a
+    key of the encoder is an error too, never a random weight.
     """
     path = Path(run) if isinstance(run, str | Path) else run.path
     return load_encoder(choose(path, which).path)

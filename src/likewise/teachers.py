@@ -18,6 +18,7 @@ from torch.nn import functional
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, normalisation
 from likewise.encoders.build import check_name
 from likewise.encoders.chosen import choose
+from likewise.encoders.store import weights_digest
 from likewise.errors import InputError
 
 Channels = tuple[float, float, float]
@@ -178,6 +179,15 @@ def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels) 
     except InputError as error:
         raise InputError(f"teacher={teacher!r}: {error}") from error
     return Frozen(Refitted(encoder, image_size=image_size, mean=mean, std=std))
+
+
+def digest_of(teacher: str) -> str | None:
+    """Hexadecimal name of the weights of a teacher on this machine; None for one of timm's and where nothing is there.
+
+    Raises InputError where the place holds no whole weights.
+    """
+    path = Path(teacher).expanduser()
+    return weights_digest(choose(path, None).path) if teacher and path.exists() else None
 
 
 def _published(name: str) -> Encoder:

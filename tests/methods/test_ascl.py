@@ -53,7 +53,7 @@ def test_labels_of_the_batch_leave_the_picture_itself_out() -> None:
 
 @pytest.mark.parametrize("batch", [2, 6])
 def test_kappa_may_be_the_whole_batch(batch: int) -> None:
-    """The adaptive target multiplies by kappa as it is given; only the kappa nearest are limited by how many there are."""
+    """The adaptive target multiplies by kappa as it is given; only targets of the kappa nearest are limited."""
     keys = unit(torch.randn(batch, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3)))
     own = own_columns(keys, batch)
     labels, confidence = batch_targets(keys, keys, own, 0.5, neighbours=batch)

@@ -26,6 +26,7 @@ from timm.models.resnet import ResNet
 from likewise.encoders import trial
 from likewise.encoders.encoder import Encoder, patch_sides
 from likewise.encoders.own import ConvNet, Staged
+from likewise.encoders.published import at_hand
 from likewise.encoders.resnet import USUAL_WIDTH, narrow, small_stem
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError, unknown
@@ -185,20 +186,11 @@ def _backbone(spec: EncoderSpec) -> nn.Module:
 
 def _create(spec: EncoderSpec) -> nn.Module:
     """Ask timm for the model, with its input size, and with smaller patches where the stem is to be small."""
-    small = spec.stem == "small"
-    arguments: dict[str, Any] = {"num_classes": 0, "pretrained": spec.pretrained}
-    published = timm.get_pretrained_cfg(spec.name)
+    arguments = {"num_classes": 0, "pretrained": spec.pretrained, **arguments_for(spec)}
     if _family(spec.name) == ResNet.__module__:
         arguments["zero_init_last"] = False  # the ResNets of these papers start every norm at 1
-    if _family(spec.name) == ConvNet.__module__:
-        arguments["img_size"] = spec.image_size  # which decides how many features there are
-    if published is None or not published.fixed_input_size:
-        if small and _is_convnext(spec.name):
-            arguments["patch_size"] = 1  # a total stride of 8, as in a ResNet with the small stem
+    if "img_size" not in arguments:
         return _ask_timm(spec, arguments)
-    arguments["img_size"] = spec.image_size
-    if small:
-        arguments["patch_size"] = _small_patch(spec)
     try:  # models that can interpolate their positions take other sizes too, such as small crops
         return _ask_timm(spec, {**arguments, "dynamic_img_size": True})
     except InputError as error:
@@ -207,8 +199,23 @@ def _create(spec: EncoderSpec) -> nn.Module:
         return _ask_timm(spec, arguments)
 
 
+def arguments_for(spec: EncoderSpec) -> dict[str, Any]:
+    """What `timm.create_model` has to be told of the size of the input, and of the stem as far as it can make it."""
+    small = spec.stem == "small"
+    published = timm.get_pretrained_cfg(spec.name)
+    if published is not None and published.fixed_input_size:
+        sized = {"img_size": spec.image_size}
+        return sized | {"patch_size": _small_patch(spec)} if small else sized
+    if _family(spec.name) == ConvNet.__module__:
+        return {"img_size": spec.image_size}  # which decides how many features there are
+    # a total stride of 8, as in a ResNet with the small stem
+    return {"patch_size": 1} if small and _family(spec.name) == ConvNeXt.__module__ else {}
+
+
 def _ask_timm(spec: EncoderSpec, arguments: dict[str, Any]) -> nn.Module:
     """`timm.create_model`, whose many kinds of refusal become one `InputError`."""
+    if spec.pretrained and (found := at_hand(spec.name)):
+        arguments = {**arguments, "pretrained_cfg_overlay": found}
     try:
         return timm.create_model(spec.name, **arguments)
     except Exception as error:
@@ -228,10 +235,6 @@ def _small_patch(spec: EncoderSpec) -> int:
         near = round(size / _GRID) * _GRID or _GRID
         raise InputError(f"a {size} px picture does not divide into patches for {spec.name!r}; {near} px does")
     return min(sides, key=lambda patch: abs(math.log(size / patch / _GRID)))
-
-
-def _is_convnext(name: str) -> bool:
-    return _family(name) == ConvNeXt.__module__
 
 
 def _family(name: str) -> str:

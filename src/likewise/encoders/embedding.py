@@ -88,8 +88,8 @@ def rows(
 ) -> Iterator[tuple[int, Tensor]]:
     """How many images came before, and what the network makes of each batch, without gradient, on `device`.
 
-    `device` is by default the network's. It is in eval mode meanwhile, and every part of it in its own mode afterwards. One batch of pixels is held
-    at a time and one is fetched ahead.
+    `device` is by default the network's. It is in eval mode meanwhile, and every part of it in its own mode afterwards.
+    One batch of pixels is held at a time and one is fetched ahead.
     """
     weight = next(network.parameters())
     where = weight.device if device is None else device

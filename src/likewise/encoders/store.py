@@ -11,10 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from likewise.data.fingerprints import digest, digest_array
 from likewise.encoders.build import rebuild
 from likewise.encoders.encoder import Encoder
 from likewise.encoders.spec import EncoderSpec
@@ -123,6 +125,19 @@ def _in_order(content: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[begins:]
+
+
+def weights_digest(path: Path) -> str:
+    """Hexadecimal name of the weights in a file: their keys, shapes and values, whatever else it says of them.
+
+    Raises `InputError` where there is no whole file.
+    """
+    weights, _ = _read(path)
+    return digest(*(part for key in sorted(weights) for part in (key, _printed(weights[key]))))
+
+
+def _printed(tensor: Tensor) -> str:
+    return digest(tensor.dtype, *tensor.shape, digest_array(tensor.contiguous().view(-1).view(torch.uint8).numpy()))
 
 
 def as_text(described: Mapping[str, Any]) -> dict[str, str]:

@@ -112,11 +112,11 @@ def evaluate(
     `run` is a run directory, a .safetensors or .onnx file, the name of a timm model with `pretrained`, or an Encoder.
     `data` is anything that `likewise.data.open_source` takes, by default what the run was trained on. Scores go from
     its training split to its test split, or from four fifths to a stratified fifth that is held out with `seed`.
-    `which` weights: by default those that the run's method deploys. `untrained` scores the encoder as it was before training as well,
-    as the baseline; `compare="random"` with random weights. `how` are, by name, the fields of `How`: `probe`,
-    `labels`, `subset`, `settings`, ... Features are computed once and kept (`cached_features`); an encoder in memory is
-    moved to the device. Where the run was trained on a draw, groups of classes are those of the draw. Scores are added
-    to the run's run.json, and its report is written again unless `report` is off.
+    `which` weights: by default those that the run's method deploys. `untrained` scores the encoder as it was before
+    training as well, as the baseline; `compare="random"` with random weights. `how` are, by name, the fields of `How`:
+    `probe`, `labels`, `subset`, `settings`, ... Features are computed once and kept (`cached_features`); an encoder in
+    memory is moved to the device. Where the run was trained on a draw, groups of classes are those of the draw. Scores
+    are added to the run's run.json, and its report is written again unless `report` is off.
 
     Raises InputError for a run, role, probe, split or labels that do not exist, and for features that are not finite.
     """

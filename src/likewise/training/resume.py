@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from likewise import methods
+from likewise import methods, teachers
 from likewise.encoders import EncoderSpec
 from likewise.errors import InputError
 from likewise.methods.method import Optimisation
@@ -20,6 +20,7 @@ def record(plan: Plan) -> dict[str, Any]:
         "method": plan.method,
         "variant": plan.variant,
         "settings": plan.settings,
+        "teacher_digest": teachers.digest_of(getattr(plan.settings, "teacher", "")),
         "optimisation": plan.optimisation,
         "encoder": plan.encoder,
         "budget": {"epochs": plan.epochs, "minutes": plan.minutes},
@@ -60,6 +61,24 @@ def plan_of(run: RunDirectory) -> Plan:
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{run.settings_file} does not describe a run that can be continued: {error}") from error
+
+
+def with_teacher(plan: Plan, run: RunDirectory, asked: Mapping[str, Any]) -> Plan:
+    """The plan of a run whose frozen teacher lies elsewhere by now: `teacher` in `asked` may be its new place.
+
+    Raises InputError where the weights there are not those that the run began with.
+    """
+    before: str | None = getattr(plan.settings, "teacher", None)
+    now: str | None = asked.get("teacher") or before
+    known = run.read().get("teacher_digest")
+    if not before or not now or known is None:  # a method without one, a model of timm's, or an older run
+        return plan
+    found = teachers.digest_of(now)
+    if found is None:
+        raise InputError(f"the teacher {now!r} of {run.path} is not there: name its new place with --teacher")
+    if found != known:
+        raise InputError(f"{now!r} does not hold the weights of the teacher {before!r} that {run.path} began with")
+    return dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, teacher=now))
 
 
 def check_same(plan: Plan, asked: Mapping[str, Any]) -> None:
