@@ -10,6 +10,9 @@ import copy
 from pathlib import Path
 from typing import Literal, cast
 
+import likewise._torchvision  # noqa: F401  (has to be imported before timm)
+
+# isort: split
 import timm
 import torch
 from torch import Tensor, nn

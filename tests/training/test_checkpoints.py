@@ -340,7 +340,7 @@ def test_room_is_looked_at_before_training(tmp_path: Path, monkeypatch: pytest.M
     assert size_of(state) == 40_000_000
     check_room(tmp_path / "run" / "checkpoints", state, 40_000_000)
     full(monkeypatch, 120_000_000)
-    with pytest.raises(InputError, match=r"a checkpoint takes up to 120 MB, and .* has 120 MB left: free some"):
+    with pytest.raises(InputError, match=r"a checkpoint takes up to 120\.0 MB, and .* has 120\.0 MB left: free some"):
         check_room(tmp_path / "run" / "checkpoints", state, 40_000_000)
 
 

@@ -13,7 +13,7 @@ from likewise import methods
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
 from likewise.training.resolve import Asked, Choice, DataFacts, Machine, Plan, resolve
-from likewise.training.resume import _tuples, plan_of, record, with_teacher
+from likewise.training.resume import _tuples, check_same, plan_of, record
 from likewise.training.run import RunDirectory, plain
 
 DATA = DataFacts(images=400, side=32, classes=0, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
@@ -54,30 +54,27 @@ def test_a_teacher_that_moved_is_taken_from_its_new_place(tmp_path: Path) -> Non
     before = teacher_at(tmp_path / "before")
     run = run_of(plan_for("seed_kd", teacher=before), tmp_path / "run")
     now = Path(before).rename(tmp_path / "now")
-    plan = plan_of(run)
-    assert with_teacher(plan, run, {"teacher": str(now)}).settings.teacher == str(now)
-    assert with_teacher(plan, run, {"teacher": str(now / "encoder.safetensors")}).settings == dataclasses.replace(
-        plan.settings, teacher=str(now / "encoder.safetensors")
-    )
-    with pytest.raises(
-        InputError, match=r"teacher '.*before' of .*run is not there: name its new place with --teacher"
-    ):
-        with_teacher(plan, run, {})
+    for place in (now, now / "encoder.safetensors"):
+        plan = plan_of(run, str(place))
+        assert plan.settings.teacher == str(place)
+        check_same(plan, {"teacher": str(place)})
+    with pytest.raises(InputError, match=r"'.*before' of .*run is not there: name its new place with --teacher"):
+        plan_of(run)
 
 
 def test_another_teacher_is_refused(tmp_path: Path) -> None:
     run = run_of(plan_for("seed_kd", teacher=teacher_at(tmp_path / "one")), tmp_path / "run")
     other = teacher_at(tmp_path / "two", seed=1)
     with pytest.raises(InputError, match=r"two' does not hold the weights of the teacher '.*one'"):
-        with_teacher(plan_of(run), run, {"teacher": other})
+        plan_of(run, other)
     teacher_at(tmp_path / "one", seed=2)  # trained again in the same place
     with pytest.raises(InputError, match="does not hold the weights"):
-        with_teacher(plan_of(run), run, {})
+        plan_of(run)
 
 
 def test_runs_without_a_digest_go_on_as_before(tmp_path: Path) -> None:
-    run = run_of(plan_for("seed_kd", teacher=teacher_at(tmp_path / "one")), tmp_path / "run")
+    teacher = teacher_at(tmp_path / "one")
+    run = run_of(plan_for("seed_kd", teacher=teacher), tmp_path / "run")
     run.write(teacher_digest=None)
-    plan = plan_of(run)
-    assert with_teacher(plan, run, {}) is plan
-    assert with_teacher(plan_for("isd"), run, {}) == plan_for("isd")
+    teacher_at(tmp_path / "one", seed=2)
+    assert plan_of(run).settings.teacher == teacher

@@ -5,6 +5,7 @@ On PyTorch's meta device a network has shapes and no values, so that the largest
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable, Iterable
 
@@ -89,10 +90,11 @@ def reason(error: BaseException) -> str:
 
 
 def _step(encoder: Encoder, side: int) -> None:
-    """A step of training and a look at one image, as far as shapes go. Raises what the model raises."""
+    """A step of training, a look at one image and a copy, as far as shapes go. Raises what the model raises."""
     _look(encoder.train(), side, 2).sum().backward()
     with torch.no_grad():
         _look(encoder.eval(), side, 1)
+    copy.deepcopy(encoder)  # as momentum teachers and saving do
 
 
 def _look(encoder: Encoder, side: int, batch: int) -> Tensor:

@@ -36,15 +36,18 @@ def record(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_of(run: RunDirectory) -> Plan:
-    """The plan that a run was started with. Raises InputError where run.json does not hold one."""
+def plan_of(run: RunDirectory, teacher: str | None = None) -> Plan:
+    """The plan that a run was started with; `teacher` may be a new place of the frozen teacher that it learns from.
+
+    Raises InputError where run.json does not hold a plan, and where the teacher is not there, or not the same.
+    """
     stored = run.read()
     try:
         settings = methods.find(stored["method"]).Settings
         return Plan(
             method=stored["method"],
             variant=stored["variant"],
-            settings=settings(**_tuples(stored["settings"])),
+            settings=settings(**_tuples(_with_teacher(stored, teacher, run))),
             optimisation=Optimisation(**_tuples(stored["optimisation"])),
             encoder=EncoderSpec.from_mapping(stored["encoder"]),
             batch_size=stored["batch_size"],
@@ -63,22 +66,19 @@ def plan_of(run: RunDirectory) -> Plan:
         raise InputError(f"{run.settings_file} does not describe a run that can be continued: {error}") from error
 
 
-def with_teacher(plan: Plan, run: RunDirectory, asked: Mapping[str, Any]) -> Plan:
-    """The plan of a run whose frozen teacher lies elsewhere by now: `teacher` in `asked` may be its new place.
-
-    Raises InputError where the weights there are not those that the run began with.
-    """
-    before: str | None = getattr(plan.settings, "teacher", None)
-    now: str | None = asked.get("teacher") or before
-    known = run.read().get("teacher_digest")
-    if not before or not now or known is None:  # a method without one, a model of timm's, or an older run
-        return plan
+def _with_teacher(stored: Mapping[str, Any], teacher: str | None, run: RunDirectory) -> dict[str, Any]:
+    """The stored settings, with the teacher where it lies now. Raises InputError unless its weights are the same."""
+    settings: dict[str, Any] = stored["settings"]
+    before, known = settings.get("teacher"), stored.get("teacher_digest")
+    if not before or known is None:  # a method without one, a model of timm's, or an older run
+        return settings
+    now = teacher or before
     found = teachers.digest_of(now)
     if found is None:
         raise InputError(f"the teacher {now!r} of {run.path} is not there: name its new place with --teacher")
     if found != known:
         raise InputError(f"{now!r} does not hold the weights of the teacher {before!r} that {run.path} began with")
-    return dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, teacher=now))
+    return {**settings, "teacher": now}
 
 
 def check_same(plan: Plan, asked: Mapping[str, Any]) -> None:

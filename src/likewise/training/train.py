@@ -49,7 +49,7 @@ from likewise.training.resolve import (
     preset_of,
     resolve,
 )
-from likewise.training.resume import check_same, plan_of, record, with_teacher
+from likewise.training.resume import check_same, plan_of, record
 from likewise.training.run import Ending, RunDirectory, command_line, default_name
 from likewise.training.seeding import derived_seed
 from likewise.training.statistics import channel_statistics
@@ -85,9 +85,8 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     source = open_source(data, split=chosen, labels=session.labels)
     run = resumable(session, source.name, wanted)
     source, drawn = drawn_part(session, source, run)
-    stored = None if run is None else plan_of(run)
-    if run is not None and stored is not None:
-        stored = with_teacher(stored, run, given)
+    stored = None if run is None else plan_of(run, given.get("teacher"))
+    if stored is not None:
         check_same(stored, {name: value for name, value in asked.items() if name not in field_names(Session)})
         wanted = dataclasses.replace(wanted, method=stored.method, variant=stored.variant, device=stored.device)
     method = methods.find(wanted.method)
