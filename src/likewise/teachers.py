@@ -184,6 +184,12 @@ def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels) 
     return Frozen(Refitted(encoder, image_size=image_size, mean=mean, std=std))
 
 
+def taken_from(teacher: str) -> str | None:
+    """Which encoder of a run teaches and why, for people; None for what is no run directory."""
+    path = Path(teacher).expanduser()
+    return str(choose(path, None)) if teacher and path.is_dir() else None
+
+
 def digest_of(teacher: str) -> str | None:
     """Hexadecimal name of the weights of a teacher on this machine; None for one of timm's and where nothing is there.
 

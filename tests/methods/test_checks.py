@@ -9,7 +9,7 @@ from likewise import methods
 from likewise.methods.checks import skew_note
 
 DEPLOY_THE_TEACHER = {"dino", "ncc"}
-"""Methods whose papers evaluate the teacher (DINO, section 3; ProPos, section 4.1); all others evaluate the student."""
+"""Methods whose published evaluation takes the teacher; that of all others takes the student."""
 
 
 @pytest.mark.parametrize("name", methods.names())

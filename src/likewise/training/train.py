@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from likewise import methods
+from likewise import methods, teachers
 from likewise.checking import check_kinds
 from likewise.data import (
     Images,
@@ -31,6 +31,7 @@ from likewise.data.subsets import Drawn, part_of
 from likewise.encoders import Encoder, build, norms
 from likewise.encoders.chosen import DEPLOYED
 from likewise.errors import InputError, TrainingStopped, unknown
+from likewise.methods.checks import skew_note
 from likewise.methods.method import Facts, Method
 from likewise.training import checkpoints, optimisers
 from likewise.training.health import Health
@@ -229,6 +230,11 @@ def announce(
         say(f"  {drawn.protocol}", markup=False)
     for choice in plan.choices:
         say(f"  {choice.setting} = {choice.value}: {choice.reason}", markup=False)
+    if taken := teachers.taken_from(getattr(plan.settings, "teacher", "")):
+        say(f"  taught by the {taken}", markup=False)
+    labels = None if images.labels is None else torch.from_numpy(images.labels)
+    if note := skew_note(methods.find(plan.method).card, labels):
+        say(f"  note: {note}", markup=False)
     if images.broken:
         run.write_json("broken.json", images.broken)
         say(f"  {len(images.broken)} broken pictures left out, listed in {run.path / 'broken.json'}", markup=False)
@@ -244,6 +250,9 @@ def fit(
     sampler = Sampler(len(images), plan.batch_size, plan.seed)
     method = build_method(plan, method_class, images, sampler.steps_per_epoch, engine.world_size)
     optimizer = optimisers.build(method.parameter_groups(), plan.optimisation)
+    if engine.is_global_zero:
+        trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
+        checkpoints.check_room(run.checkpoints, method.state_dict(), trained)
     clock = Clock(plan.epochs, plan.minutes, sampler.steps_per_epoch)
     checkpoint = checkpoints.latest(run.checkpoints) if session.resume else None
     if checkpoint is not None:
