@@ -21,6 +21,7 @@ from torch.nn import functional
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, normalisation
 from likewise.encoders.build import check_name
 from likewise.encoders.chosen import choose
+from likewise.encoders.published import at_hand
 from likewise.encoders.store import weights_digest
 from likewise.errors import InputError
 
@@ -201,6 +202,7 @@ def digest_of(teacher: str) -> str | None:
 
 def _published(name: str) -> Encoder:
     """The timm model of that name with its published weights, at the size they were trained at."""
+    at_hand(name)  # without them nothing else is worth the time
     mean, std = normalisation(name)
     published = timm.get_pretrained_cfg(name)
     side = EncoderSpec().image_size if published is None else int(published.input_size[-1])

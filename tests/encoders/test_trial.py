@@ -70,6 +70,19 @@ def test_what_keeps_a_model_from_training_is_told_in_a_few_words(kind: type[Back
     assert trial.fault(lambda: encoder(kind), 32) == told
 
 
+def test_a_model_that_needs_values_while_it_is_made_is_made_of_real_ones() -> None:
+    """timm's refusals have become one kind of error by then, with their reason behind it."""
+
+    def make() -> Encoder:
+        try:
+            torch.zeros(1).item()
+        except RuntimeError as error:
+            raise InputError("cannot be made") from error
+        return encoder(Backbone)
+
+    assert trial.fault(make, 32) is None
+
+
 @pytest.mark.parametrize(("side", "near"), [(32, 24), (40, 48), (100, 96), (1, 24)])
 def test_the_nearest_side_that_is_taken_is_found(side: int, near: int) -> None:
     assert trial.nearest(lambda _: encoder(Silent), side, [240]) == near

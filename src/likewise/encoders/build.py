@@ -89,14 +89,20 @@ def _fault(spec: EncoderSpec, side: int) -> str | None:
 
 @cache
 def _nearest(spec: EncoderSpec, side: int) -> int | None:
-    """A side near `side` that the encoder of `spec` takes, made for it where it has to be; None where none is found."""
+    """A side near `side` that the encoder of `spec` takes, or None where none is found.
+
+    Where `side` is that of the spec, models that have to be are made for each side that is tried.
+    """
     published = timm.get_pretrained_cfg(spec.name)
     usual = [] if published is None else [max(published.input_size[1:])]
     with _seeded(0):
-        if published is not None and published.fixed_input_size:
+        if side == spec.image_size and "img_size" in arguments_for(spec):
             return trial.nearest(lambda other: _made(replace(spec, image_size=other)), side, usual)
-        one = trial.made(lambda: _made(spec))
-        return trial.nearest(lambda _: one, side, usual)
+        try:
+            one = trial.made(lambda: _made(spec))
+        except InputError:
+            return None
+        return trial.nearest(lambda _: one, side, [*usual, spec.image_size])
 
 
 def _made(spec: EncoderSpec) -> Encoder:

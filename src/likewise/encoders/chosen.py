@@ -16,6 +16,7 @@ Which = Literal["student", "teacher"]
 DEPLOYED = "deployed"
 """Entry of a run's model.json that names the encoder which is meant to be used. Runs that lack it load as they did
 when they were made: the student."""
+_OLDER = "the run is older than the choice and loads as it did; --which teacher is what it deploys"
 _FILES = {"student": "encoder.safetensors", "teacher": "teacher.safetensors"}
 
 
@@ -28,6 +29,11 @@ class Chosen(NamedTuple):
     """Whose weights they are: `student` or `teacher`."""
     reason: str
     """Why they were taken, for people."""
+
+    @property
+    def older(self) -> bool:
+        """Whether the run deploys the teacher and is from before that was followed."""
+        return self.reason == _OLDER
 
     def __str__(self) -> str:
         """One line."""
@@ -64,7 +70,7 @@ def _deployed(run: Path) -> tuple[str, str]:
     if role in get_args(Which):
         return str(role), "what its method deploys"
     if described.get("deploy") == "teacher":  # written by earlier versions, and read by none of them
-        return "student", "the run is older than the choice and loads as it did; --which teacher is what it deploys"
+        return "student", _OLDER
     return "student", "what is taken where a run does not say"
 
 

@@ -35,7 +35,7 @@ class Subject:
     seed: int
     """Seed of the run, 0 where there is none."""
     taken: str | None = None
-    """Why these weights of the run were taken, where nobody asked for them."""
+    """Why these weights of the run were taken, where it is not the student as usual and nobody asked for it."""
 
     def untrained(self) -> Encoder:
         """The encoder as it was before training: random weights from the run's seed, or the published ones."""
@@ -91,7 +91,8 @@ def open_subject(run: Run, which: Which | None, *, pretrained: bool = False, ima
     encoder = _sized(load_encoder(chosen.path), image_size)
     directory = RunDirectory(path) if (path / "run.json").is_file() else None
     stored: dict[str, Any] = directory.read() if directory else {}
-    taken = None if which or chosen.path == path else str(chosen)
+    told = which is None and chosen.path != path and (chosen.role != "student" or chosen.older)
+    taken = str(chosen) if told else None
     return Subject(encoder, chosen.role, directory, str(path), int(stored.get("seed") or 0), taken)
 
 
