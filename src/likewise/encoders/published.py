@@ -42,7 +42,7 @@ def at_hand(name: str) -> dict[str, Any]:
     elif config.url:
         if check_cached_file(config.url):
             return {}
-        address, offline = config.url, False
+        address, offline = config.url if isinstance(config.url, str) else config.url[0], False
     else:
         return {}
     if offline or not answers(address):

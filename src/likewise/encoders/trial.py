@@ -93,7 +93,7 @@ def reason(error: BaseException) -> str:
 
 def _step(encoder: Encoder, side: int) -> None:
     """A step of training, a look at one image and a copy, as far as shapes go. Raises what the model raises."""
-    _look(encoder.train(), side, 2).sum().backward()
+    torch.autograd.backward(_look(encoder.train(), side, 2).sum())
     with torch.no_grad():
         _look(encoder.eval(), side, 1)
     copy.deepcopy(encoder)  # as momentum teachers and saving do

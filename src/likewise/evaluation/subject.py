@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder
 from likewise.encoders.build import check, check_name, normalisation
-from likewise.encoders.chosen import Which, choose
+from likewise.encoders.chosen import choose
 from likewise.errors import InputError, unknown
 from likewise.evaluation.onnx import load_onnx
 from likewise.training.run import RunDirectory
 
+Which = Literal["student", "teacher"]
 Run = str | Path | RunDirectory | Encoder
 """What can be evaluated: a run directory, a .safetensors or .onnx file, a timm name, or an encoder in memory."""
 
