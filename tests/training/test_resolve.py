@@ -130,5 +130,5 @@ def test_the_smallest_batch_of_a_method_is_enforced(monkeypatch: pytest.MonkeyPa
     with pytest.raises(InputError, match=r"batch_size=16 in 4 parts is too small: .* allowed is 24 or more"):
         planned(batch_size=16, accumulate=4)
     few = DataFacts(40, 32, 0, CIFAR.mean, CIFAR.std)
-    with pytest.raises(InputError, match="allowed are 6 to 40"):
+    with pytest.raises(InputError, match="data of 40 pictures: allowed are 6 to that many"):
         planned(few, batch_size=41)

@@ -247,8 +247,7 @@ def _batch_size(
         choices.append(Choice("batch_size", batch, f"{data.images:,} pictures: at least four steps an epoch"))
     if batch > data.images:
         raise InputError(
-            f"batch_size={batch} is larger than the data of {data.images} pictures: allowed are {least} to "
-            f"{data.images}"
+            f"batch_size={batch} is larger than the data of {data.images} pictures: allowed are {least} to that many"
         )
     if batch // asked.accumulate < least:
         parts = "" if asked.accumulate == 1 else f" in {asked.accumulate} parts"

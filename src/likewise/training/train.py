@@ -28,7 +28,7 @@ from likewise.data import (
 from likewise.data.source import Source
 from likewise.data.splits import in_words
 from likewise.data.subsets import Drawn, part_of
-from likewise.encoders import Encoder, build, norms
+from likewise.encoders import Encoder, build, check, norms
 from likewise.encoders.chosen import DEPLOYED
 from likewise.errors import InputError, TrainingStopped, unknown
 from likewise.methods.checks import skew_note
@@ -104,6 +104,7 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     if run is not None:
         check_data(run, images)
     plan = stored or resolve(wanted, given, method, data_facts(images, side), machine, sized)
+    check(plan.encoder)
     run = run or new_run(engine, session, default_name(source.name, plan.method, plan.encoder.name))
     if engine.is_global_zero:
         announce(
