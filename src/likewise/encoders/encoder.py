@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
-from likewise.encoders.embedding import BATCH, Preprocess, embed
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError
+
+if TYPE_CHECKING:
+    from likewise.encoders.embedding import Preprocess
 
 
 class Encoder(nn.Module):
@@ -36,9 +38,11 @@ class Encoder(nn.Module):
     @property
     def preprocess(self) -> Preprocess:
         """A torchvision transform from a PIL image to (3, H, W), what `forward` takes a batch of."""
+        from likewise.encoders.embedding import Preprocess  # which reads images, as methods and networks need not
+
         return Preprocess(self.spec)
 
-    def embed(self, data: Any, *, batch_size: int = BATCH) -> Tensor:
+    def embed(self, data: Any, *, batch_size: int = 256) -> Tensor:
         """Features (N, F) of the images in `data`, in their order, without gradient, on the device of the encoder.
 
         `data` is anything that `train` takes (a folder, a list of PIL images or paths, a Parquet or NumPy file, ...),
@@ -47,6 +51,8 @@ class Encoder(nn.Module):
 
         Raises InputError where there are no images, and where one of them cannot be read, since a row would be missing.
         """
+        from likewise.encoders.embedding import embed
+
         return embed(self, self.spec, data, batch_size=batch_size)
 
     def map(self, x_B3HW: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ The same description stands in the header of the weights, so that a file that wa
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,7 +17,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from likewise.data.fingerprints import digest, digest_array
 from likewise.encoders.build import rebuild
 from likewise.encoders.encoder import Encoder
 from likewise.encoders.spec import EncoderSpec
@@ -133,11 +133,12 @@ def weights_digest(path: Path) -> str:
     Raises `InputError` where there is no whole file.
     """
     weights, _ = _read(path)
-    return digest(*(part for key in sorted(weights) for part in (key, _printed(weights[key]))))
-
-
-def _printed(tensor: Tensor) -> str:
-    return digest(tensor.dtype, *tensor.shape, digest_array(tensor.contiguous().view(-1).view(torch.uint8).numpy()))
+    state = hashlib.sha256()
+    for key in sorted(weights):
+        value = weights[key].contiguous()
+        state.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        state.update(value.view(-1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
 
 
 def as_text(described: Mapping[str, Any]) -> dict[str, str]:
