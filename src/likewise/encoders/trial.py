@@ -24,7 +24,7 @@ _FINE = 16
 """How many sides are tried between the one that does not fit and the nearest multiple of 32 that does."""
 _PATCHES = (12, 14)
 """Sides of patches that do not divide a multiple of four pixels evenly."""
-_LONGEST = 120
+_LONGEST = 90
 
 
 def fault(make: Callable[[], Encoder], side: int) -> str | None:

@@ -110,7 +110,7 @@ def check_room(directory: Path, method: State, trained: int) -> None:
     needed, there = size_of(method) + 2 * trained, directory
     while not there.exists():
         there = there.parent
-    free = _free(there)
+    free = _free(there) + sum(path.stat().st_size for path in all_checkpoints(directory)[:-1])  # these would make room
     if free < needed + SPARE:
         raise InputError(
             f"a checkpoint takes up to {readable(needed)}, and {there} has {readable(free)} left: free some, or name a "

@@ -251,9 +251,8 @@ def fit(
     sampler = Sampler(len(images), plan.batch_size, plan.seed)
     method = build_method(plan, method_class, images, sampler.steps_per_epoch, engine.world_size)
     optimizer = optimisers.build(method.parameter_groups(), plan.optimisation)
-    if engine.is_global_zero:
-        trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
-        checkpoints.check_room(run.checkpoints, method.state_dict(), trained)
+    trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
+    checkpoints.check_room(run.checkpoints, method.state_dict(), trained)
     clock = Clock(plan.epochs, plan.minutes, sampler.steps_per_epoch)
     checkpoint = checkpoints.latest(run.checkpoints) if session.resume else None
     if checkpoint is not None:
