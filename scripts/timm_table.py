@@ -52,7 +52,9 @@ def families() -> dict[str, list[str]]:
     """The models of each file of timm."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in timm.list_models():
-        found[timm.model_entrypoint(name).__module__.rpartition(".")[2]].append(name)
+        module = timm.model_entrypoint(name).__module__
+        if module.startswith("timm."):  # and not one of likewise's own
+            found[module.rpartition(".")[2]].append(name)
     return dict(sorted(found.items()))
 
 

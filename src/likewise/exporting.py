@@ -67,7 +67,7 @@ class ExportReport:
             f"less mean {_numbers(about['mean'])}, divided by {_numbers(about['std'])}\n"
             f"output  (batch, {about['features']})\n"
             f"check   max error {self.max_error:.1e} of the largest feature, on batches of {batches}"
-            + (f"\nload    without likewise:\n\n{self.recipe}" if self.recipe else "")
+            + (f"\nload    into timm:\n\n{self.recipe}" if self.recipe else "")
         )
 
 

@@ -29,8 +29,10 @@ def timm_code(encoder: Encoder, file: Path) -> str | None:
         return None
     given = "".join(f", {name}={value!r}" for name, value in arguments_for(spec).items())
     narrow, stem = spec.width != USUAL_WIDTH, _stem(backbone) if spec.stem == "small" else []
+    own = timm.model_entrypoint(spec.name.partition(".")[0]).__module__.startswith("likewise.")
     lines = [
         "import timm",
+        *(["import likewise.encoders  # makes the model known to timm"] if own else []),
         *(["import torch"] if narrow or stem else []),
         "from safetensors.torch import load_file",
         "",
