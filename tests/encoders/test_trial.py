@@ -70,6 +70,12 @@ def test_what_keeps_a_model_from_training_is_told_in_a_few_words(kind: type[Back
     assert trial.fault(lambda: encoder(kind), 32) == told
 
 
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_an_encoder_may_be_made_where_no_gradient_is_computed(without: type[torch.no_grad]) -> None:
+    with without():
+        assert trial.fault(lambda: encoder(Backbone), 32) is None
+
+
 def test_a_model_that_needs_values_while_it_is_made_is_made_of_real_ones() -> None:
     """timm's refusals have become one kind of error by then, with their reason behind it."""
 

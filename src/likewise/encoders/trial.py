@@ -35,7 +35,8 @@ def fault(make: Callable[[], Encoder], side: int) -> str | None:
     """
     for device in ("meta", "cpu"):
         try:
-            with torch.device(device):
+            # whatever the caller computes without a gradient, training has one
+            with torch.inference_mode(False), torch.enable_grad(), torch.device(device):
                 _step(make(), side)
         except InputError as error:
             if device == "meta" and _wants_values(error.__cause__):
