@@ -21,7 +21,7 @@ PIP := $(BIN) -m pip install --disable-pip-version-check --no-input --progress-b
 export LIKEWISE_CACHE ?= $(CURDIR)/.likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-lowest bench lint format docs clean
+.PHONY: help env demo test test-lowest test-timm bench lint format docs clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ $(LOWEST_READY):
 
 test-lowest: $(LOWEST_READY)  ## the tests with the oldest versions that pyproject.toml allows (downloads another torch)
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-timm: $(READY)  ## whether every family of timm can be trained, into docs/encoders.md (about ten minutes)
+	$(BIN) scripts/timm_table.py
 
 # The peers are added to .venv; constraints.txt keeps pip from exchanging torch for another on the way.
 PEERS_READY := .venv/peers-$(KEY)

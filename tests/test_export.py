@@ -70,6 +70,53 @@ def test_the_chosen_weights_of_a_run(run: Path, tmp_path: Path) -> None:
     assert student.metadata["method"] == "isd"
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "resnet18", "width": 16, "stem": "small", "image_size": 32},
+        {"name": "resnet18", "width": 8, "image_size": 32},
+        {"name": "resnet18d", "stem": "small", "image_size": 32},
+        {"name": "seresnet18", "width": 8, "stem": "small", "image_size": 16},
+        {"name": "test_vit", "stem": "small", "image_size": 32},
+        {"name": "convnext_atto", "stem": "small", "image_size": 32},
+        {"name": "mobilenetv3_small_050", "stem": "small", "image_size": 32},
+        {"name": "test_resnet.r160_in1k", "image_size": 64},
+        {"name": "convnet4", "image_size": 32},
+    ],
+)
+def test_the_lines_that_are_printed_load_the_file_into_plain_timm(values: dict[str, Any], tmp_path: Path) -> None:
+    encoder = build(EncoderSpec(**values)).eval()
+    save_encoder(encoder, tmp_path / "encoder.safetensors")
+    report = export(tmp_path / "encoder.safetensors", format="safetensors", out=tmp_path / "it's plain.safetensors")
+    assert report.recipe is not None
+    assert ("likewise" in report.recipe.replace(str(tmp_path), "")) == (values["name"] == "convnet4")
+    assert str(report).endswith(report.recipe)
+    made: dict[str, Any] = {}
+    exec(report.recipe, made)
+    network = made["network"]
+    x = torch.randn(2, 3, encoder.spec.image_size, encoder.spec.image_size)
+    torch.testing.assert_close(network(x), encoder(x))
+    assert network.state_dict().keys() == encoder.backbone.state_dict().keys()
+    assert network.num_features == encoder.map_features
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+@pytest.mark.parametrize(("share", "kept"), [(1e-4, True), (1e-2, False)])
+def test_the_error_is_a_share_of_the_largest_feature(
+    scale: float, share: float, kept: bool, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Encoder.forward
+    monkeypatch.setattr(Encoder, "forward", lambda self, x: whole(self, x) * scale)
+    off = lambda encoder, _: (b"", lambda x: encoder(x) * (1 + share))  # noqa: E731
+    monkeypatch.setattr(exporting, "_safetensors", off)
+    if kept:
+        report = export(run, format="safetensors", out=tmp_path / "out.safetensors")
+        assert report.max_error == pytest.approx(share, rel=1e-2)
+    else:
+        with pytest.raises(LikewiseError, match=r"off by 1\.0e-02 of the largest: nothing was written"):
+            export(run, format="safetensors", out=tmp_path / "out.safetensors")
+
+
 @pytest.mark.parametrize("name", ["resnet18", "test_vit"])
 def test_onnx_gives_the_same_features_for_any_batch(name: str, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -52,7 +52,7 @@ class Evaluate:
     probe: tuple[Probe, ...] = ("knn", "linear")
     """What to score by."""
     which: Literal["student", "teacher"] | None = None
-    """Which encoder of the run; by default the student."""
+    """Which encoder of the run; by default the one that its method deploys."""
     labels: str | None = None
     """Label column, or `folders` where sub-folders are the classes."""
     train_split: str | None = None
@@ -107,7 +107,7 @@ class Compare:
     probe: tuple[Probe, ...] = ()
     """What to score by, on `data` or on what each was trained on; by default knn and linear where `data` is given."""
     which: Literal["student", "teacher"] | None = None
-    """Which encoder of the runs is scored; by default the student."""
+    """Which encoder of the runs is scored; by default the one that each run's method deploys."""
     labels: str | None = None
     """Label column, or `folders` where sub-folders are the classes."""
     untrained: bool = False

@@ -24,6 +24,10 @@ class TrainingStopped(LikewiseError, RuntimeError):
     exit_status = 3
 
 
+class DiskFull(LikewiseError, OSError):
+    """A file could not be written because there is no room for it, or no more is allowed. Nothing partial is left."""
+
+
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> InputError:
     """The error for a name that is not among `allowed`, with the nearest spelling first."""
     choices = sorted(allowed)

@@ -14,17 +14,18 @@ from torch import Tensor
 
 from likewise.encoders import Encoder, load_encoder
 from likewise.encoders.build import rebuild
+from likewise.encoders.chosen import DEPLOYED, Which, choose
+from likewise.encoders.recipe import timm_code
 from likewise.encoders.store import as_text, description, read_description, serialised
 from likewise.errors import InputError, LikewiseError, unknown
 from likewise.files import write_aside
 
 Format = Literal["safetensors", "onnx"]
-Which = Literal["student", "teacher"]
 Features = Callable[[Tensor], Tensor]
 """(B, 3, H, W) -> (B, F)."""
 
 LARGEST_ERROR = 1e-3
-"""An ONNX file whose features are off by more than this is not kept."""
+"""A file whose features are off by more than this share of the largest feature is not kept."""
 _BATCHES = (1, 5)
 """Batch sizes that an ONNX file is checked with; it is traced with 2."""
 
@@ -39,14 +40,19 @@ class ExportReport:
     """What it is."""
     source: Path
     """The weights it was made of."""
+    taken: str
+    """Whose weights those are, and why they were taken."""
     bytes: int
     """Its size."""
     max_error: float
-    """Largest difference from the encoder's features, over random inputs; 0 means equal in every bit."""
+    """Largest difference from the encoder's features over random inputs, as a share of the largest of them; 0 means
+    equal in every bit."""
     batches: tuple[int, ...]
     """Batch sizes of those inputs."""
     metadata: Mapping[str, Any]
     """What the file says of itself: encoder, input size, and the mean and deviation its input is normalised with."""
+    recipe: str | None = None
+    """Python that loads a safetensors file into plain timm as `network`, ready to paste."""
 
     def __str__(self) -> str:
         """A few lines for people."""
@@ -56,10 +62,12 @@ class ExportReport:
         return (
             f"wrote   {self.path} ({self.format}, {self.bytes / 1e6:.1f} MB)\n"
             f"model   {made}\n"
+            f"weights {self.taken}\n"
             f"input   (batch, 3, {about['image_size']}, {about['image_size']}) RGB in 0..1, "
             f"less mean {_numbers(about['mean'])}, divided by {_numbers(about['std'])}\n"
             f"output  (batch, {about['features']})\n"
-            f"check   max error {self.max_error:.1e} against the encoder, on batches of {batches}"
+            f"check   max error {self.max_error:.1e} of the largest feature, on batches of {batches}"
+            + (f"\nload    into timm:\n\n{self.recipe}" if self.recipe else "")
         )
 
 
@@ -68,61 +76,49 @@ def export(
 ) -> ExportReport:
     """Write the encoder of `run`, a run directory or a .safetensors file, to `out`.
 
-    `safetensors` holds plain timm keys: `timm.create_model(name, num_classes=0)` loads them (after its first layers
-    were changed, where width or stem are not the usual ones). `onnx` maps `pixels` (batch, 3, H, W), RGB in 0..1 less
+    `safetensors` holds plain timm keys; the report's `recipe` are the lines that load it into plain timm, narrow
+    encoders and small stems included. `onnx` maps `pixels` (batch, 3, H, W), RGB in 0..1 less
     the mean and divided by the deviation, to `features` (batch, F), for any batch size. Normalising is left to the
     caller; mean and deviation stand in the metadata of either file. The file is read back and compared with the
-    encoder on random inputs. `which` chooses the weights of a run directory, by default the student's.
+    encoder on random inputs. `which` chooses the weights of a run directory, by default those its method deploys.
 
     Raises `InputError` for a run, role or format that does not exist, a missing `onnx` extra, and an `out` that exists
-    unless `overwrite`; `LikewiseError` where the file is off by more than 1e-3, and none is left behind.
+    unless `overwrite`; `LikewiseError` where the file is off by more than 1e-3 of the largest feature, and none is left
+    behind.
     """
     if format not in get_args(Format):
         raise unknown("format", format, get_args(Format))
-    source, out = weights_of(Path(run), which), Path(out)
+    chosen, out = choose(Path(run), which), Path(out)
     if out.is_dir():
         raise InputError(f"{out} is a directory: name a file, such as {out / f'encoder.{format}'}")
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists: choose another file, or allow it to be overwritten")
     if not out.absolute().parent.is_dir():
         raise InputError(f"there is no directory {out.parent} to write to")
-    encoder = load_encoder(source)
-    metadata = {"which": which or "student", **read_description(source), **description(encoder)}
+    encoder = load_encoder(chosen.path)
+    metadata = {"which": chosen.role, **read_description(chosen.path), **description(encoder)}
     metadata["input"] = "(RGB in 0..1 - mean) / std"
-    metadata.pop("weights", None)  # names of the run's files, which this one is not among
+    for key in ("weights", DEPLOYED):  # the run's files and its choice among them, which this one is not among
+        metadata.pop(key, None)
     content, features = (_safetensors if format == "safetensors" else _onnx)(encoder, metadata)
     error = _largest_error(encoder, features)
     if not error <= LARGEST_ERROR:
-        raise LikewiseError(f"the {format} file gives features that are off by {error:.1e}: nothing was written")
+        raise LikewiseError(
+            f"the {format} file gives features that are off by {error:.1e} of the largest: nothing was written"
+        )
     with write_aside(out) as file:
         file.write(content)
     return ExportReport(
         path=out,
         format=format,
-        source=source,
+        source=chosen.path,
+        taken=str(chosen),
         bytes=len(content),
         max_error=error,
         batches=_BATCHES,
         metadata=metadata,
+        recipe=timm_code(encoder, out) if format == "safetensors" else None,
     )
-
-
-def weights_of(run: Path, which: Which | None) -> Path:
-    """The weights file of a run directory, or `run` itself if it is one. Raises `InputError` where there is none."""
-    if which is not None and which not in get_args(Which):
-        raise unknown("weights", which, get_args(Which))
-    if run.is_file():
-        if which is not None:
-            raise InputError(f"{run} is a weights file: only a run directory holds a {which}")
-        return run
-    files = {"student": run / "encoder.safetensors", "teacher": run / "teacher.safetensors"}
-    present = [role for role, path in files.items() if path.is_file()]
-    if not present:
-        what = "holds no trained encoder" if run.is_dir() else "does not exist"
-        raise InputError(f"{run} {what}: name a run directory or a .safetensors file")
-    if (which or "student") not in present:
-        raise InputError(f"{run} holds no {which or 'student'}, only the {present[0]}")
-    return files[which or "student"]
 
 
 def _safetensors(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Features]:
@@ -166,13 +162,21 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _largest_error(encoder: Encoder, features: Features) -> float:
-    """Largest difference between the features of `encoder` and those given, over random inputs."""
-    errors = []
+    """Largest difference between the features of `encoder` and those given, as a share of the largest, over random
+    inputs.
+
+    Features are of any scale, and what follows (neighbours, linear layers) does not mind which: an absolute limit would
+    let nonsense pass where they are small, and refuse rounding where they are large.
+    """
+    differences, sizes = [], []
     with torch.inference_mode():
         for batch in _BATCHES:
             pixels = _pixels(encoder, batch)
-            errors.append((features(pixels) - encoder(pixels)).abs().max())
-    return float(torch.stack(errors).max())
+            own = encoder(pixels)
+            differences.append((features(pixels) - own).abs().max())
+            sizes.append(own.abs().max())
+    largest = torch.stack(sizes).max().clamp_min(torch.finfo(torch.float32).tiny)
+    return float(torch.stack(differences).max() / largest)
 
 
 def _pixels(encoder: Encoder, batch: int) -> Tensor:

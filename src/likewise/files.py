@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from likewise.errors import DiskFull
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says where a disk, an allowance, or the size of a file is at its limit."""
 ASIDE = ".partial"
 """How the names of files end that are still being written."""
 
@@ -18,7 +23,7 @@ def write_aside(path: Path) -> Iterator[IO[bytes]]:
 
     Written beside the target, flushed to the disk, renamed over it, and the directory flushed, in this order: at no
     moment, power cuts included, does `path` name anything but the old content or the new. An error inside leaves the
-    old content.
+    old content. Raises `DiskFull` where there is no room.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}{ASIDE}")
     try:
@@ -27,9 +32,23 @@ def write_aside(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+    except Exception as error:
+        full = no_room(error)
+        if full is None or isinstance(error, DiskFull):
+            raise
+        raise DiskFull(f"{path} could not be written: {full.strerror}; what was there before is untouched") from error
     finally:
         aside.unlink(missing_ok=True)
     _flush_directory(path.parent)
+
+
+def no_room(error: BaseException | None) -> OSError | None:
+    """The error of the system, itself or behind what a library made of it, that says that a disk is full; or None."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _flush_directory(directory: Path) -> None:

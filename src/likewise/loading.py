@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from likewise.encoders import load_encoder
-from likewise.exporting import weights_of
+from likewise.encoders.chosen import choose
 
 if TYPE_CHECKING:
     from likewise.encoders import Encoder
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 def load(run: str | Path | RunDirectory, *, which: Literal["student", "teacher"] | None = None) -> Encoder:
     """The encoder of `run` (what `train` returned, a run directory, or a .safetensors file), in eval mode.
 
-    It maps (B, 3, H, W) to (B, F); `encoder.spec` says the size of its input and the mean and deviation to normalise
-    with. `which` chooses the weights of a run directory, by default the student's. Raises `InputError` for a run or
-    role that does not exist; a file that lacks a key of the encoder is an error too, never a random weight.
+    It maps (B, 3, H, W) to (B, F); `encoder.preprocess` makes such an input of an image, and `encoder.embed` takes a
+    folder or a list of images at once. `which` chooses the weights of a run directory, by default those that its method
+    deploys (`likewise.encoders.chosen`). Raises `InputError` for a run or role that does not exist; a file that lacks a
+    key of the encoder is an error too, never a random weight.
     """
     path = Path(run) if isinstance(run, str | Path) else run.path
-    return load_encoder(weights_of(path, which))
+    return load_encoder(choose(path, which).path)

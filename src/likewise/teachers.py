@@ -7,9 +7,13 @@ the frozen one that a setting names.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
+import likewise._torchvision  # noqa: F401  (has to be imported before timm)
+
+# isort: split
 import timm
 import torch
 from torch import Tensor, nn
@@ -17,8 +21,10 @@ from torch.nn import functional
 
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, normalisation
 from likewise.encoders.build import check_name
+from likewise.encoders.chosen import choose
+from likewise.encoders.published import at_hand
+from likewise.encoders.store import weights_digest
 from likewise.errors import InputError
-from likewise.exporting import weights_of
 
 Channels = tuple[float, float, float]
 
@@ -174,14 +180,38 @@ def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels) 
     check_pretrained(teacher)
     path = Path(teacher).expanduser()
     try:
-        encoder = load_encoder(weights_of(path, None)) if path.exists() else _published(teacher)
+        encoder = load_encoder(choose(path, None).path) if path.exists() else _published(teacher)
     except InputError as error:
         raise InputError(f"teacher={teacher!r}: {error}") from error
     return Frozen(Refitted(encoder, image_size=image_size, mean=mean, std=std))
 
 
+def taken_from(teacher: str | Sequence[str]) -> str | None:
+    """Which encoder of a run teaches and why, for people, of one teacher or of several; None for other files."""
+    folders = [path for name in _named(teacher) if (path := Path(name).expanduser()).is_dir()]
+    return "; ".join(str(choose(path, None)) for path in folders) or None
+
+
+def digest_of(teacher: str | Sequence[str]) -> str | None:
+    """Hexadecimal names of the weights of the teachers on this machine, joined by +.
+
+    None where one of them is timm's or is not there, and for no teacher. Raises InputError where a place holds no whole
+    weights.
+    """
+    paths = [Path(name).expanduser() for name in _named(teacher)]
+    if not paths or not all(path.exists() for path in paths):
+        return None
+    return "+".join(weights_digest(choose(path, None).path) for path in paths)
+
+
+def _named(teacher: str | Sequence[str]) -> list[str]:
+    """The teachers that a setting names: one, several, or none where it is empty."""
+    return [name for name in ([teacher] if isinstance(teacher, str) else teacher) if name]
+
+
 def _published(name: str) -> Encoder:
     """The timm model of that name with its published weights, at the size they were trained at."""
+    at_hand(name)  # without them nothing else is worth the time
     mean, std = normalisation(name)
     published = timm.get_pretrained_cfg(name)
     side = EncoderSpec().image_size if published is None else int(published.input_size[-1])

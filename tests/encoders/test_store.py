@@ -52,6 +52,27 @@ def test_encoders_come_back_equal_in_every_bit(name: str, tmp_path: Path) -> Non
     assert not again.training
 
 
+def test_weights_that_are_used_in_several_places_come_back_under_all_of_their_keys(tmp_path: Path) -> None:
+    encoder = build(EncoderSpec(name="coat_tiny", image_size=32)).eval()
+    save_encoder(encoder, tmp_path / "encoder.safetensors")
+    again = load_encoder(tmp_path / "encoder.safetensors")
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(again(x), encoder(x))
+    timm.create_model("coat_tiny", num_classes=0, img_size=32).load_state_dict(
+        load_file(tmp_path / "encoder.safetensors")
+    )
+    tied = "serial_blocks1.0.cpe.proj.weight", "serial_blocks1.1.cpe.proj.weight"
+    first, second = (again.backbone.get_parameter(key) for key in tied)
+    assert first is second
+
+
+def test_metadata_is_in_alphabetical_order(path: Path) -> None:
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert list(header["__metadata__"]) == sorted(header["__metadata__"])
+    assert int.from_bytes(content[:8], "little") % 8 == 0
+
+
 def test_files_hold_plain_keys_and_the_description(encoder: Encoder, path: Path) -> None:
     assert load_file(path).keys() == timm.create_model("resnet18", num_classes=0).state_dict().keys()
     described = json.loads((path.parent / "model.json").read_text())

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from likewise.encoders import Encoder, build, load_encoder, save_encoder
+from likewise.encoders import Encoder, build, embedding, load_encoder, save_encoder
 from likewise.errors import InputError
-from likewise.evaluation import cached_features, extract, features, keeping
+from likewise.evaluation import cached_features, extract, keeping
 from tests.evaluation.conftest import SPEC, MakeImages
 
 
@@ -61,8 +61,8 @@ def test_normalisation_and_size_are_the_encoders_unless_given(encoder: Encoder, 
 
 
 def test_large_pictures_are_seen_by_their_middle() -> None:
-    assert features.view_fraction(64) == 1.0
-    assert features.view_fraction(224) == 0.875
+    assert embedding.view_fraction(64) == 1.0
+    assert embedding.view_fraction(224) == 0.875
 
 
 def test_progress_ends_at_all(encoder: Encoder, make_images: MakeImages) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,6 +49,31 @@ def test_labels_of_the_batch_leave_the_picture_itself_out() -> None:
     torch.testing.assert_close(labels.sum(1), torch.ones(6, dtype=torch.float64))
     assert (labels.diagonal() >= 1 / (1 + 3) - 1e-9).all()
     assert ((confidence >= -1e-9) & (confidence <= 1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("batch", [2, 6])
+def test_kappa_may_be_the_whole_batch(batch: int) -> None:
+    """The adaptive target multiplies by kappa as it is given; only targets of the kappa nearest are limited."""
+    keys = unit(torch.randn(batch, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3)))
+    own = own_columns(keys, batch)
+    labels, confidence = batch_targets(keys, keys, own, 0.5, neighbours=batch)
+    p = similarities(keys, keys, 0.5).masked_fill(own, -torch.inf).softmax(1)
+    entropy = -p.masked_fill(own, 1.0).mul(p.masked_fill(own, 1.0).log()).sum(1)
+    torch.testing.assert_close(confidence, 1 - entropy / math.log(max(2, batch - 1)))
+    expected = (batch * confidence.unsqueeze(1) * p).clamp(max=1.0).masked_fill(own, 1.0)
+    torch.testing.assert_close(labels, expected / expected.sum(1, keepdim=True))
+    hard, _ = batch_targets(keys, keys, own, 0.5, neighbours=batch, target="hard")
+    torch.testing.assert_close(hard, torch.full_like(hard, 1 / batch))
+
+
+def test_kappa_may_be_more_than_the_memory_has_rows() -> None:
+    q, k, memory = (unit(torch.randn(n, 4, dtype=torch.float64)) for n in (3, 3, 5))
+    p = similarities(k, memory, 0.5).softmax(1)
+    confidence = 1 - torch.special.entr(p).sum(1) / math.log(5)
+    labels = torch.cat([torch.ones(3, 1), (7 * confidence.unsqueeze(1) * p).clamp(max=1.0)], 1)
+    logits = torch.cat([(q * k).sum(1, keepdim=True), q @ memory.T], 1) / 0.1
+    expected = cross_entropy(logits, labels / labels.sum(1, keepdim=True)).mean()
+    torch.testing.assert_close(adaptive_contrast(q, k, memory, 0.1, 0.5, neighbours=7).loss, expected)
 
 
 def test_the_form_without_a_queue_trains() -> None:

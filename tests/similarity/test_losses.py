@@ -115,3 +115,32 @@ def test_cross_entropy_with_and_without_mask() -> None:
     mask = torch.tensor([[1, 1, 0, 1, 0]] * 3, dtype=torch.bool)
     kept = cross_entropy(logits[:, mask[0]], target[:, mask[0]])
     torch.testing.assert_close(cross_entropy(logits, target, mask_BK=mask), kept)
+
+
+@pytest.mark.parametrize("excluded", [[True, False, False], [True, True, True]])
+def test_a_query_without_rows_has_no_target_and_adds_nothing(excluded: list[bool]) -> None:
+    student, teacher, memory = pair(3, 20, 6)
+    without = torch.tensor(excluded)
+    exclude = lambda start, stop: without.unsqueeze(1).expand(-1, stop - start)  # noqa: E731
+    told = distill(student, teacher, memory, 0.1, 0.05, exclude=exclude, top=2)
+    told.loss.backward()
+    assert student.grad is not None
+    assert torch.equal(student.grad[without], torch.zeros_like(student.grad[without]))
+    expected = torch.zeros((), dtype=torch.float64)
+    if not without.all():
+        expected = naive_isd(student[~without], teacher[~without], memory, 0.1, 0.05) * 2 / 3
+        (gradient,) = torch.autograd.grad(expected, student)
+        torch.testing.assert_close(student.grad, gradient)
+    torch.testing.assert_close(told.loss, expected)
+    assert told.teacher_entropy.isfinite()
+    assert told.cross_entropy.isfinite()
+
+
+def test_a_row_of_its_own_is_a_target_where_all_others_are_excluded() -> None:
+    student, teacher, memory = pair(3, 20, 6)
+    exclude = lambda start, stop: torch.ones(3, stop - start, dtype=torch.bool)  # noqa: E731
+    told = distill(student, teacher, memory, 0.1, 0.05, exclude=exclude, own_BE=teacher)
+    told.loss.backward()
+    torch.testing.assert_close(told.loss, torch.zeros_like(told.loss))
+    assert student.grad is not None
+    torch.testing.assert_close(student.grad, torch.zeros_like(student.grad))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import subprocess
 import sys
 import warnings
+from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,19 @@ import torch
 from torch import Tensor, nn
 
 import likewise
-from likewise.errors import InputError, LikewiseError
+from likewise.errors import DiskFull, InputError, LikewiseError
 from likewise.files import write_aside
-from likewise.training.checkpoints import DamagedCheckpoint, all_checkpoints, latest, load, path_for, save, step_of
+from likewise.training.checkpoints import (
+    DamagedCheckpoint,
+    all_checkpoints,
+    check_room,
+    latest,
+    load,
+    path_for,
+    save,
+    size_of,
+    step_of,
+)
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -255,6 +268,82 @@ def test_damaged_later_ones_do_not_push_out_new_ones(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == [25]
 
 
+# A full disk ---------------------------------------------------------------------------------------------------------
+
+
+def full(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    usage = namedtuple("usage", "total used free")(10**12, 0, free)
+    monkeypatch.setattr("likewise.training.checkpoints.shutil.disk_usage", lambda _: usage)
+
+
+def test_without_room_the_last_whole_checkpoint_stays_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = {"method": {"weight": torch.full((300_000,), 1.5)}}
+    for step in (10, 20):
+        save(tmp_path, step, state)
+    full(monkeypatch, 1000)
+    with pytest.warns(UserWarning, match=r"step-0*30\.pt was not written: it takes 1\.2 MB .* has .*step-0*20\.pt"):
+        assert save(tmp_path, 30, state) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000020.pt"]
+    assert torch.equal(load(path_for(tmp_path, 20))["method"]["weight"], state["method"]["weight"])
+    monkeypatch.undo()
+    assert save(tmp_path, 40, state) == path_for(tmp_path, 40)
+
+
+def test_older_checkpoints_make_room_for_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {"method": {"weight": torch.zeros(1000)}}
+    for step in (10, 20):
+        save(tmp_path, step, state)
+    full(monkeypatch, 10_000)  # enough, without anything to spare
+    save(tmp_path, 30, state)
+    assert steps_in(tmp_path) == [20, 30]
+    damaged(path_for(tmp_path, 30), "half")
+    with pytest.warns(UserWarning, match="damaged"):
+        save(tmp_path, 40, state)
+    assert steps_in(tmp_path) == [20, 40]
+
+
+def test_a_disk_that_fills_up_while_writing_leaves_nothing_partial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch makes an assertion of its own of what the system says."""
+    good = save(tmp_path, 10, {"method": {"weight": torch.zeros(10)}})
+
+    class Full(io.BytesIO):
+        def write(self, content: Any) -> int:
+            if self.tell() + len(content) > 50_000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content)
+
+        def fileno(self) -> int:
+            return -1
+
+    monkeypatch.setattr(Path, "open", lambda path, mode: path.touch() or Full())
+    with pytest.warns(UserWarning, match=r"was not written: .* the last one, step-000000010.pt, stays"):
+        assert save(tmp_path, 20, {"method": {"weight": torch.zeros(100_000)}}) is None
+    assert list(tmp_path.iterdir()) == [good]
+
+
+def test_other_files_name_the_full_disk_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    path.write_text("before")
+    with pytest.raises(DiskFull, match=r"encoder\.safetensors could not be written: No space left"), write_aside(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert path.read_text() == "before"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_room_is_looked_at_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.zeros(10_000_000)
+    state = {"weight": weight, "tied": weight, "part": weight[:5]}
+    assert size_of(state) == 40_000_000
+    check_room(tmp_path / "run" / "checkpoints", state, 40_000_000)
+    full(monkeypatch, 120_000_000)
+    with pytest.raises(InputError, match=r"a checkpoint takes up to 120\.0 MB, and .* has 120\.0 MB left: free some"):
+        check_room(tmp_path / "run" / "checkpoints", state, 40_000_000)
+
+
 # A writer that dies --------------------------------------------------------------------------------------------------
 
 WRITER = """
@@ -351,14 +440,14 @@ def test_a_killed_writer_leaves_a_whole_checkpoint(killed: tuple[dict[str, Path]
     assert not list(directory.glob(".*")), "a partial file of the dead writer is still there"
 
 
-def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fails_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = save(tmp_path, 10, {"method": {"weight": torch.ones(10)}})
 
-    def full(*arguments: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def failing(*arguments: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(LikewiseError, match=r"could not be written: .*No space left .*earlier ones are untouched"):
+    monkeypatch.setattr(torch, "save", failing)
+    with pytest.raises(LikewiseError, match=r"could not be written: .*Input/output error.*earlier ones are untouched"):
         save(tmp_path, 20, {})
     assert latest(tmp_path) == good
     assert [path.name for path in tmp_path.iterdir()] == [good.name]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import likewise.methods
 from likewise.encoders import EncoderSpec
+from likewise.encoders.embedding import BATCH
 from likewise.errors import TrainingStopped
 from likewise.methods.byol import BYOL
 from likewise.methods.method import Method, Progress
@@ -25,7 +26,7 @@ from likewise.methods.ncc import NCC
 from likewise.runs import RunDirectory
 from likewise.training import checkpoints
 from likewise.training.loop import Loop
-from likewise.training.refresh import BATCH, embed_all, refresh
+from likewise.training.refresh import embed_all, refresh
 from likewise.training.train import Interrupted, train
 from likewise.views import centre
 from tests.contract import gauntlet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -119,3 +120,15 @@ def test_methods_without_a_queue_need_no_queue_size() -> None:
     wanted = Asked(method="byol")
     plan = resolve(wanted, {}, BYOL, CIFAR, LAPTOP, image_size(wanted, 32, "cpu"))
     assert not any(choice.setting == "queue_size" for choice in plan.choices)
+
+
+def test_the_smallest_batch_of_a_method_is_enforced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ISD, "card", dataclasses.replace(ISD.card, smallest_batch=6))
+    assert planned(batch_size=6).batch_size == 6
+    with pytest.raises(InputError, match=r"batch_size=4 is too small: isd .* allowed is 6 or more"):
+        planned(batch_size=4)
+    with pytest.raises(InputError, match=r"batch_size=16 in 4 parts is too small: .* allowed is 24 or more"):
+        planned(batch_size=16, accumulate=4)
+    few = DataFacts(40, 32, 0, CIFAR.mean, CIFAR.std)
+    with pytest.raises(InputError, match="data of 40 pictures: allowed are 6 to that many"):
+        planned(few, batch_size=41)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from likewise.encoders import heads, norms
-from likewise.encoders.build import build, has_small_stem, has_width, normalisation
+from likewise.encoders.build import build, check, has_small_stem, has_width, normalisation
 from likewise.encoders.encoder import Encoder
 from likewise.encoders.norms import SplitBatchNorm1d, SplitBatchNorm2d, SyncBatchNorm, convert
 from likewise.encoders.spec import EncoderSpec
@@ -20,6 +20,7 @@ __all__ = [
     "SplitBatchNorm2d",
     "SyncBatchNorm",
     "build",
+    "check",
     "convert",
     "has_small_stem",
     "has_width",

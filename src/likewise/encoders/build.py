@@ -17,19 +17,30 @@ import likewise._torchvision  # noqa: F401  (has to be imported before timm)
 
 # isort: split
 import timm
+from timm.layers.patch_embed import PatchEmbed
 from timm.models.convnext import ConvNeXt
 from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.resnet import ResNet
 
-from likewise.encoders.encoder import Encoder
+from likewise.encoders import trial
+from likewise.encoders.encoder import Encoder, patch_sides
 from likewise.encoders.own import ConvNet, Staged
+from likewise.encoders.published import at_hand
 from likewise.encoders.resnet import USUAL_WIDTH, narrow, small_stem
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError, unknown
 
 _GRID = 8
 """Patches a side that a transformer with the small stem aims at: 4 px patches at 32 px, 8 px at 64 px."""
+
+
+class _NotMade(InputError):
+    """timm cannot make a model for the size that is asked for."""
+
+    def __init__(self, spec: EncoderSpec, reason: str) -> None:
+        super().__init__(f"encoder {spec.name!r} cannot be made for {spec.image_size} px: {reason}")
+        self.reason = reason
 
 
 def build(spec: EncoderSpec, seed: int = 0) -> Encoder:
@@ -39,14 +50,63 @@ def build(spec: EncoderSpec, seed: int = 0) -> Encoder:
     fan-out, and 1 for every norm (timm would start the last norm of each block at zero). Raises `InputError` for
     names timm does not know, and for widths, stems, sizes or published weights that the model does not have.
     """
+    check(spec)
     with _seeded(seed):
-        return Encoder(spec, _backbone(spec))
+        return _made(spec)
 
 
 def rebuild(spec: EncoderSpec) -> Encoder:
     """The encoder that `spec` describes, to be filled with saved weights: published ones are not fetched for it."""
     with _seeded(0):
         return Encoder(spec, _backbone(replace(spec, pretrained=False)))
+
+
+def check(spec: EncoderSpec, side: int | None = None) -> None:
+    """Raise `InputError` unless the encoder can be trained on images of `side` px, by default those of the spec.
+
+    Takes a pass without data the first time (`likewise.encoders.trial`), and nothing for the same spec again. The error
+    names the model, what it stumbled over, and the nearest side that it does take.
+    """
+    side = spec.image_size if side is None else side
+    bare = EncoderSpec(name=spec.name, width=spec.width, stem=spec.stem, image_size=spec.image_size)
+    found = _fault(bare, side)
+    if found is None:
+        return
+    near = _nearest(bare, side)
+    hint = f"; {near} px can be taken" if near else ", nor on others: choose another model, such as resnet18"
+    raise InputError(f"encoder {spec.name!r} does not take images of {side} px ({found}){hint}")
+
+
+@cache
+def _fault(spec: EncoderSpec, side: int) -> str | None:
+    """What keeps the encoder of `spec` from being trained on images of `side` px, or None."""
+    with _seeded(0):
+        try:
+            return trial.fault(lambda: _made(spec), side)
+        except _NotMade as error:
+            return error.reason
+
+
+@cache
+def _nearest(spec: EncoderSpec, side: int) -> int | None:
+    """A side near `side` that the encoder of `spec` takes, or None where none is found.
+
+    Where `side` is that of the spec, models that have to be are made for each side that is tried.
+    """
+    published = timm.get_pretrained_cfg(spec.name)
+    usual = [] if published is None else [max(published.input_size[1:])]
+    with _seeded(0):
+        if side == spec.image_size and "img_size" in arguments_for(spec):
+            return trial.nearest(lambda other: _made(replace(spec, image_size=other)), side, usual)
+        try:
+            one = trial.made(lambda: _made(spec))
+        except InputError:
+            return None
+        return trial.nearest(lambda _: one, side, [*usual, spec.image_size])
+
+
+def _made(spec: EncoderSpec) -> Encoder:
+    return Encoder(spec, _backbone(spec))
 
 
 @cache
@@ -91,8 +151,7 @@ def check_name(name: str) -> None:
 def _can_be(spec: EncoderSpec) -> bool:
     """Whether the spec can be met, found by making the model without memory for its weights."""
     try:
-        with torch.device("meta"):
-            _backbone(spec)
+        trial.made(lambda: _made(spec))
     except InputError:
         return False
     return True
@@ -123,29 +182,21 @@ def _backbone(spec: EncoderSpec) -> nn.Module:
         narrow(model, spec.width, spec.name)
     if spec.stem == "small":
         _shrink_stem(model, spec)
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    if patch is not None and spec.image_size % patch[0]:
-        near = max(1, round(spec.image_size / patch[0])) * patch[0]
-        raise InputError(f"image size {spec.image_size} is not whole {patch[0]} px patches of {spec.name!r}; {near} is")
+    embed = getattr(model, "patch_embed", None)  # of the models that do not pad; others may cut patches as they like
+    patch = embed.patch_size[0] if isinstance(embed, PatchEmbed) and not embed.dynamic_img_pad else 1
+    if spec.image_size % patch:
+        near = max(1, round(spec.image_size / patch)) * patch
+        raise InputError(f"image size {spec.image_size} is not whole {patch} px patches of {spec.name!r}; {near} is")
     return model
 
 
 def _create(spec: EncoderSpec) -> nn.Module:
     """Ask timm for the model, with its input size, and with smaller patches where the stem is to be small."""
-    small = spec.stem == "small"
-    arguments: dict[str, Any] = {"num_classes": 0, "pretrained": spec.pretrained}
-    published = timm.get_pretrained_cfg(spec.name)
+    arguments = {"num_classes": 0, "pretrained": spec.pretrained, **arguments_for(spec)}
     if _family(spec.name) == ResNet.__module__:
         arguments["zero_init_last"] = False  # the ResNets of these papers start every norm at 1
-    if _family(spec.name) == ConvNet.__module__:
-        arguments["img_size"] = spec.image_size  # which decides how many features there are
-    if published is None or not published.fixed_input_size:
-        if small and _is_convnext(spec.name):
-            arguments["patch_size"] = 1  # a total stride of 8, as in a ResNet with the small stem
+    if "img_size" not in arguments:
         return _ask_timm(spec, arguments)
-    arguments["img_size"] = spec.image_size
-    if small:
-        arguments["patch_size"] = _small_patch(spec)
     try:  # models that can interpolate their positions take other sizes too, such as small crops
         return _ask_timm(spec, {**arguments, "dynamic_img_size": True})
     except InputError as error:
@@ -154,17 +205,32 @@ def _create(spec: EncoderSpec) -> nn.Module:
         return _ask_timm(spec, arguments)
 
 
+def arguments_for(spec: EncoderSpec) -> dict[str, Any]:
+    """What `timm.create_model` has to be told of the size of the input, and of the stem as far as it can make it."""
+    small = spec.stem == "small"
+    published = timm.get_pretrained_cfg(spec.name)
+    if published is not None and published.fixed_input_size:
+        sized = {"img_size": spec.image_size}
+        return sized | {"patch_size": _small_patch(spec)} if small else sized
+    if _family(spec.name) == ConvNet.__module__:
+        return {"img_size": spec.image_size}  # which decides how many features there are
+    # a total stride of 8, as in a ResNet with the small stem
+    return {"patch_size": 1} if small and _family(spec.name) == ConvNeXt.__module__ else {}
+
+
 def _ask_timm(spec: EncoderSpec, arguments: dict[str, Any]) -> nn.Module:
     """`timm.create_model`, whose many kinds of refusal become one `InputError`."""
+    if spec.pretrained and (found := at_hand(spec.name)):
+        arguments = {**arguments, "pretrained_cfg_overlay": found}
     try:
         return timm.create_model(spec.name, **arguments)
     except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = trial.reason(error)
         if spec.pretrained:
             raise InputError(f"the published weights of {spec.name!r} cannot be had: {reason}") from error
         if spec.stem == "small":
             raise InputError(_no_small_stem(spec)) from error
-        raise InputError(f"encoder {spec.name!r} cannot be made for {spec.image_size} px: {reason}") from error
+        raise _NotMade(spec, reason) from error
 
 
 def _small_patch(spec: EncoderSpec) -> int:
@@ -177,10 +243,6 @@ def _small_patch(spec: EncoderSpec) -> int:
     return min(sides, key=lambda patch: abs(math.log(size / patch / _GRID)))
 
 
-def _is_convnext(name: str) -> bool:
-    return _family(name) == ConvNeXt.__module__
-
-
 def _family(name: str) -> str:
     """The module of timm that makes the model called `name`."""
     return str(timm.model_entrypoint(name.partition(".")[0]).__module__)
@@ -188,7 +250,7 @@ def _family(name: str) -> str:
 
 def _shrink_stem(model: nn.Module, spec: EncoderSpec) -> None:
     """Give the model first layers for small pictures, in place, or check that timm did so when it made the model."""
-    patches = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    patches = patch_sides(model)
     reductions = {stage["reduction"] for stage in getattr(model, "feature_info", [])}
     if isinstance(model, Staged):
         return  # the first layers of ours are made for small images

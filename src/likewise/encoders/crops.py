@@ -18,6 +18,7 @@ from timm.layers.drop import DropPath
 from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
+from likewise.encoders.build import check
 from likewise.encoders.encoder import Encoder
 from likewise.errors import InputError
 from likewise.views.pair import SMALL_PICTURE
@@ -48,7 +49,7 @@ def small_side(encoder: Encoder, image_size: int, asked: int = 0) -> int:
     """Side of small crops in pixels: `asked`, or where that is 0 what the papers' 96 of 224 px is for `image_size`.
 
     Of pictures up to 64 px half the side is taken, or nothing could be seen in a crop. Raises InputError where the
-    encoder does not take crops of that side: transformers need whole patches, and some of them one size only.
+    encoder does not take crops of that side: transformers need whole patches, and some models one size only.
     """
     patches = next((part for part in encoder.modules() if isinstance(part, PatchEmbed)), None)
     step = 4 if patches is None else patches.patch_size[0]
@@ -60,6 +61,8 @@ def small_side(encoder: Encoder, image_size: int, asked: int = 0) -> int:
     if patches is not None and side % step:
         near = max(1, round(side / step)) * step
         raise InputError(f"small_size={side} is not whole {step} px patches of {name!r}: the nearest that is is {near}")
+    if side != image_size:
+        check(encoder.spec, side)
     return side
 
 

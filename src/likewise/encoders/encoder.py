@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError
+
+if TYPE_CHECKING:
+    from likewise.encoders.embedding import Preprocess
 
 
 class Encoder(nn.Module):
@@ -31,6 +34,26 @@ class Encoder(nn.Module):
     def forward(self, x_B3HW: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, F) pooled features."""
         return self._pool(self._last(x_B3HW))
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """A torchvision transform from a PIL image to (3, H, W), what `forward` takes a batch of."""
+        from likewise.encoders.embedding import Preprocess  # which reads images, as methods and networks need not
+
+        return Preprocess(self.spec)
+
+    def embed(self, data: Any, *, batch_size: int = 256) -> Tensor:
+        """Features (N, F) of the images in `data`, in their order, without gradient, on the device of the encoder.
+
+        `data` is anything that `train` takes (a folder, a list of PIL images or paths, a Parquet or NumPy file, ...),
+        one PIL image, or `likewise.data.Images`. Each image is seen once, as by `preprocess`; decoded images are kept
+        in the cache, as in training. The encoder computes in eval mode and is left in the mode it was in.
+
+        Raises InputError where there are no images, and where one of them cannot be read, since a row would be missing.
+        """
+        from likewise.encoders.embedding import embed
+
+        return embed(self, self.spec, data, batch_size=batch_size)
 
     def map(self, x_B3HW: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C, h, w), the last features before pooling; those of a transformer's patches."""
@@ -70,6 +93,8 @@ class Encoder(nn.Module):
 
     def _as_map(self, last: Tensor, x_B3HW: Tensor) -> Tensor:
         """Bring maps in either layout, and tokens, to (B, C, h, w)."""
+        if not isinstance(last, Tensor):
+            raise InputError(f"encoder {self.spec.name!r} has no map: its last features are a {type(last).__name__}")
         if last.ndim == 4:
             channels_last = str(getattr(self.backbone, "output_fmt", "NCHW")) == "NHWC"
             return last.permute(0, 3, 1, 2) if channels_last else last
@@ -81,13 +106,21 @@ class Encoder(nn.Module):
 
     def _grid(self, count: int, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of `count` patches of an input of this size."""
-        patch = getattr(getattr(self.backbone, "patch_embed", None), "patch_size", None)
-        if patch is not None and (height // patch[0]) * (width // patch[1]) == count:
-            return height // patch[0], width // patch[1]
+        down, across = patch_sides(self.backbone) or (1, 1)
+        if (height // down) * (width // across) == count:
+            return height // down, width // across
         side = math.isqrt(count)
         if side * side != count:
             raise InputError(f"encoder {self.spec.name!r} has no map: its {count} tokens are not a square")
         return side, side
+
+
+def patch_sides(backbone: nn.Module) -> tuple[int, int] | None:
+    """Height and width in pixels of the patches that a model cuts its input into; None for those that do not."""
+    sides = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
+    if sides is None:
+        return None
+    return (sides, sides) if isinstance(sides, int) else (int(sides[0]), int(sides[1]))
 
 
 def _call(module: nn.Module, name: str, *args: Any, **kwargs: Any) -> Any:

@@ -5,12 +5,14 @@ The same description stands in the header of the weights, so that a file that wa
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -97,9 +99,46 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def serialised(encoder: Encoder, described: Mapping[str, Any]) -> bytes:
-    """A safetensors file of the backbone alone, with the description in its header."""
-    weights = {key: value.detach().cpu().contiguous() for key, value in encoder.backbone.state_dict().items()}
-    return save(weights, metadata=as_text(described))
+    """A safetensors file of the backbone alone, with the description in its header.
+
+    The same encoder gives the same bytes. Weights that a model uses in several places are written under each of their
+    keys, as timm expects them, since the format holds no tensor twice.
+    """
+    weights: dict[str, Tensor] = {}
+    held: set[int] = set()
+    for key, value in encoder.backbone.state_dict().items():
+        tensor = value.detach().cpu().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        weights[key] = tensor.clone() if storage in held else tensor
+        held.add(storage)
+    return _in_order(save(weights, metadata=as_text(described)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors file with its metadata in alphabetical order, which the library leaves to chance.
+
+    A file is the length of its header (8 bytes, little-endian), the header (JSON), and the tensors, aligned to 8.
+    """
+    begins = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:begins])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[begins:]
+
+
+def weights_digest(path: Path) -> str:
+    """Hexadecimal name of the weights in a file: their keys, shapes and values, whatever else it says of them.
+
+    Raises `InputError` where there is no whole file.
+    """
+    weights, _ = _read(path)
+    state = hashlib.sha256()
+    for key in sorted(weights):
+        value = weights[key].contiguous()
+        state.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        state.update(value.view(-1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
 
 
 def as_text(described: Mapping[str, Any]) -> dict[str, str]:

@@ -5,36 +5,31 @@ Shapes: N pictures, F features, B pictures in a batch.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from likewise.data import Images
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.locking import exclusive
 from likewise.data.places import cache_root
 from likewise.encoders import Encoder
+from likewise.encoders.embedding import rows, view_of
 from likewise.errors import InputError, unknown
 from likewise.evaluation.keeping import Partial, forget
-from likewise.views import ViewPolicy, centre, make_views
+from likewise.views import ViewPolicy
 
 Precision = Literal["float32", "bf16"]
 Channels = tuple[float, float, float]
 Progress = Callable[[int, int], None]
 """Called with the number of pictures done and the number of all."""
 
-WHOLE_UP_TO = 64
-"""Up to this side in pixels the whole middle square is looked at, above it a share of `FRACTION` (256 -> 224)."""
-FRACTION = 0.875
 CACHE_BYTES = 4 * 2**30
 """Kept features take at most this much; those not used for longest go first."""
 _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
@@ -95,27 +90,20 @@ def _extracted(
     if device is not None:
         encoder.to(device)
     where = next(encoder.parameters()).device
-    size = batch_for(view.size, batch_size, where)
-    with evaluating(encoder):
-        for start, (pixels, sizes) in batches(images, np.arange(first, len(images)), size):
-            with torch.inference_mode():
-                image = make_views({"centre": view}, pixels.to(where), sizes, seed=0, step=0)["centre"].image
-                with torch.autocast(where.type, _DTYPES[precision], enabled=precision != "float32"):
-                    rows_BF = encoder(image).float().cpu()
-            yield first + start, rows_BF.clone()  # outside inference mode an ordinary tensor
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(where.type, _DTYPES[precision], enabled=precision != "float32")
+
+    for start, rows_BF in rows(encoder, images, np.arange(first, len(images)), view, batch_size, autocast=autocast):
+        yield first + start, rows_BF.float().cpu()
 
 
 def evaluation_view(
     encoder: Encoder, *, image_size: int | None = None, mean: Channels | None = None, std: Channels | None = None
 ) -> ViewPolicy:
-    """How pictures are shown to `encoder` when it is not trained: the middle square, resized, normalised."""
-    size = image_size or encoder.spec.image_size
-    return centre(size, mean=mean or encoder.spec.mean, std=std or encoder.spec.std, fraction=view_fraction(size))
-
-
-def view_fraction(image_size: int) -> float:
-    """Share of the short side that the middle square takes."""
-    return 1.0 if image_size <= WHOLE_UP_TO else FRACTION
+    """How pictures are shown to `encoder` when it is not trained, with another size or normalisation where given."""
+    spec = encoder.spec
+    return view_of(replace(spec, image_size=image_size or spec.image_size, mean=mean or spec.mean, std=std or spec.std))
 
 
 def cached_features(
@@ -191,52 +179,3 @@ def _load(path: Path, count: int) -> Tensor | None:
     if array.ndim != 2 or len(array) != count or array.dtype != np.float32:
         return None
     return torch.from_numpy(array)
-
-
-def batch_for(image_size: int, batch_size: int, device: torch.device) -> int:
-    """Pictures that go through the encoder together: on a processor fewer large ones, so that memory stays small."""
-    if device.type != "cpu" or image_size <= WHOLE_UP_TO:
-        return batch_size
-    return max(1, min(batch_size, max(8, batch_size * WHOLE_UP_TO**2 // image_size**2)))
-
-
-class Pictures(Protocol):
-    """Where pixels come from; `likewise.data.Images` is one."""
-
-    def __len__(self) -> int:
-        """Number of pictures."""
-        ...
-
-    def gather(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Pixels (B, H, W, 3) and true sizes (B, 2) of the pictures at positions `index`."""
-        ...
-
-
-def batches(
-    images: Pictures, positions: NDArray[np.int64], batch_size: int
-) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-    """How many pictures came before, and pixels with sizes, of each batch; the next is fetched while one is used."""
-    starts = range(0, len(positions), batch_size)
-    with ThreadPoolExecutor(1, thread_name_prefix="likewise-gather") as pool:
-
-        def fetch(start: int) -> tuple[Tensor, Tensor]:
-            return images.gather(positions[start : start + batch_size])
-
-        waiting = pool.submit(fetch, 0)
-        for start in starts:
-            ready = waiting.result()
-            if start + batch_size < len(positions):
-                waiting = pool.submit(fetch, start + batch_size)
-            yield start, ready
-
-
-@contextlib.contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every part is in the mode it was in, which need not be the same for all."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

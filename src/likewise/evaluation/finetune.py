@@ -18,8 +18,9 @@ from torch.nn.functional import cross_entropy
 
 from likewise.data import Images, Sampler
 from likewise.encoders import Encoder
+from likewise.encoders.embedding import WHOLE_UP_TO
 from likewise.errors import InputError
-from likewise.evaluation.features import WHOLE_UP_TO, extract
+from likewise.evaluation.features import extract
 from likewise.evaluation.given import Features, ProbeSettings
 from likewise.evaluation.labels import draws
 from likewise.evaluation.scores import Score

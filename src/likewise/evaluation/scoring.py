@@ -14,8 +14,9 @@ from torch import Tensor
 from likewise.checking import check_kinds
 from likewise.data import Images
 from likewise.encoders import Encoder
+from likewise.encoders.embedding import view_fraction
 from likewise.errors import InputError, unknown
-from likewise.evaluation.features import Precision, cached_features, view_fraction
+from likewise.evaluation.features import Precision, cached_features
 from likewise.evaluation.finetune import finetune_scores
 from likewise.evaluation.given import Features, ProbeSettings, on
 from likewise.evaluation.probes import PROBES
@@ -111,11 +112,11 @@ def evaluate(
     `run` is a run directory, a .safetensors or .onnx file, the name of a timm model with `pretrained`, or an Encoder.
     `data` is anything that `likewise.data.open_source` takes, by default what the run was trained on. Scores go from
     its training split to its test split, or from four fifths to a stratified fifth that is held out with `seed`.
-    `which` weights: the student's unless `teacher`. `untrained` scores the encoder as it was before training as well,
-    as the baseline; `compare="random"` with random weights. `how` are, by name, the fields of `How`: `probe`,
-    `labels`, `subset`, `settings`, ... Features are computed once and kept (`cached_features`); an encoder in memory is
-    moved to the device. Where the run was trained on a draw, groups of classes are those of the draw. Scores are added
-    to the run's run.json, and its report is written again unless `report` is off.
+    `which` weights: by default those that the run's method deploys. `untrained` scores the encoder as it was before
+    training as well, as the baseline; `compare="random"` with random weights. `how` are, by name, the fields of `How`:
+    `probe`, `labels`, `subset`, `settings`, ... Features are computed once and kept (`cached_features`); an encoder in
+    memory is moved to the device. Where the run was trained on a draw, groups of classes are those of the draw. Scores
+    are added to the run's run.json, and its report is written again unless `report` is off.
 
     Raises InputError for a run, role, probe, split or labels that do not exist, and for features that are not finite.
     """
@@ -170,7 +171,8 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         on_device = on(how.place if how.place.type == "cuda" else torch.device("cpu"), features)
         for name in how.probes:
             scores += _scores(name, encoder, rows, on_device, how)
-    result = Evaluation(scores, subject.path, _name_of(data, rows), list(rows.notes))
+    taken = [] if subject.taken is None else [f"scored is the {subject.taken}"]
+    result = Evaluation(scores, subject.path, _name_of(data, rows), [*taken, *rows.notes])
     if subject.run is not None and shown is not None:
         record(subject, result, rows, shown, report=how.report)
     return result

@@ -18,9 +18,10 @@ from torch.nn.functional import interpolate
 
 from likewise.data import Images
 from likewise.encoders import Encoder
+from likewise.encoders.embedding import batch_for, batches, evaluating, view_fraction
 from likewise.errors import InputError
 from likewise.evaluation import linear
-from likewise.evaluation.features import batch_for, batches, evaluating, evaluation_view, view_fraction
+from likewise.evaluation.features import evaluation_view
 from likewise.evaluation.given import Features
 from likewise.evaluation.scores import Score
 from likewise.similarity import unit

@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 from likewise.data.pixels import Range
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder
-from likewise.encoders.build import check_name, normalisation
-from likewise.encoders.store import read_description
+from likewise.encoders.build import check, check_name, normalisation
+from likewise.encoders.chosen import choose
 from likewise.errors import InputError, unknown
 from likewise.evaluation.onnx import load_onnx
-from likewise.exporting import weights_of
 from likewise.runs import RunDirectory
 
 Which = Literal["student", "teacher"]
@@ -37,6 +36,8 @@ class Subject:
     """Run directory, weights file or name, for people."""
     seed: int
     """Seed of the run, 0 where there is none."""
+    taken: str | None = None
+    """Why these weights of the run were taken, where it is not the student as usual and nobody asked for it."""
 
     def untrained(self) -> Encoder:
         """The encoder as it was before training: random weights from the run's seed, or the published ones."""
@@ -93,12 +94,13 @@ def open_subject(run: Run, which: Which | None, *, pretrained: bool = False, ima
         raise InputError(f"pretrained is for the name of a timm model, and {path} is none, or a file or folder")
     if path.suffix.lower() == ".onnx":
         return Subject(load_onnx(path, image_size), "student", None, str(path), 0)
-    weights = weights_of(path, which)
-    encoder = _sized(load_encoder(weights), image_size)
+    chosen = choose(path, which)
+    encoder = _sized(load_encoder(chosen.path), image_size)
     directory = RunDirectory(path) if (path / "run.json").is_file() else None
     stored: dict[str, Any] = directory.read() if directory else {}
-    role = which or str(read_description(weights).get("which", "student"))
-    return Subject(encoder, role, directory, str(path), int(stored.get("seed") or 0))
+    told = which is None and chosen.path != path and (chosen.role != "student" or chosen.older)
+    taken = str(chosen) if told else None
+    return Subject(encoder, chosen.role, directory, str(path), int(stored.get("seed") or 0), taken)
 
 
 def _is_timm(name: str) -> bool:
@@ -118,11 +120,10 @@ def _published(name: str, pretrained: bool, image_size: int | None) -> Encoder:
 
 
 def _sized(encoder: Encoder, image_size: int | None) -> Encoder:
-    """The same weights, shown pictures of another size. Raises InputError where positions are fixed."""
+    """The same weights, shown pictures of another size. Raises InputError for a size that the model does not take."""
     if image_size is None or image_size == encoder.spec.image_size:
         return encoder
-    patch = getattr(encoder.backbone, "patch_embed", None)
-    if patch is not None and not getattr(encoder.backbone, "dynamic_img_size", False):
-        raise InputError(f"{encoder.spec.name} takes pictures of {encoder.spec.image_size} px only")
+    if _is_timm(encoder.spec.name):  # an ONNX file in memory says for itself what it takes
+        check(encoder.spec, image_size)
     encoder.spec = replace(encoder.spec, image_size=image_size)
     return encoder

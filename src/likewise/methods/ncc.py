@@ -48,6 +48,7 @@ class NCC(Method):
         "pictures of each cluster.",
         memory="prototypes",
         status="verified",
+        deploy="teacher",
     )
 
     @dataclass(frozen=True, kw_only=True)

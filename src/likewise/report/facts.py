@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from likewise.encoders.chosen import deployed
 from likewise.runs import RunDirectory
 
 PARTS = ("data", "views", "model")
@@ -133,9 +134,8 @@ class Facts:
         scores = [score for score in self.scores if score.get("measure", "accuracy") == "accuracy"]
         order: dict[tuple[Any, Any], int] = {("knn", 20): 0, ("knn", 1): 1, ("knn", 200): 2, ("linear", None): 3}
         trained = [score for score in scores if score.get("which") != "untrained"]
-        trained.sort(
-            key=lambda score: (score.get("which") != "student", order.get((score.get("name"), score.get("k")), 9))
-        )
+        used = deployed(self.path)
+        trained.sort(key=lambda score: (score.get("which") != used, order.get((score.get("name"), score.get("k")), 9)))
         if trained:
             best = trained[0]
             same = ("name", "k", "split", "data")

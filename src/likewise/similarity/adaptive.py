@@ -27,7 +27,8 @@ class Soft(NamedTuple):
 def soft_labels(probability_BK: Tensor, confidence_B: Tensor, neighbours: int, target: Target) -> Tensor:
     """(B, K) labels of the rows beside the positive, whose own label is 1, before both are normalised.
 
-    ascl: min(1, kappa c p). ahcl and hard: c and 1 for the kappa likeliest rows. normal: none.
+    ascl: min(1, kappa c p). ahcl and hard: c and 1 for the kappa likeliest rows, or all where there are fewer. normal:
+    none.
     """
     if target == "normal":
         return torch.zeros_like(probability_BK)
@@ -35,8 +36,8 @@ def soft_labels(probability_BK: Tensor, confidence_B: Tensor, neighbours: int, t
     if target == "ascl":
         return (neighbours * confidence_B1 * probability_BK).clamp(max=1.0)
     label_B1 = confidence_B1 if target == "ahcl" else torch.ones_like(confidence_B1)
-    top_Bk = probability_BK.topk(neighbours, dim=1).indices
-    return torch.zeros_like(probability_BK).scatter_(1, top_Bk, label_B1.expand(-1, neighbours))
+    top_Bk = probability_BK.topk(min(neighbours, probability_BK.shape[1]), dim=1).indices
+    return torch.zeros_like(probability_BK).scatter_(1, top_Bk, label_B1.expand_as(top_Bk))
 
 
 def adaptive_contrast(
@@ -53,12 +54,12 @@ def adaptive_contrast(
 
     What the loss needs of the labels s_j is their sum and sum_j s_j n_j. Without the cap at 1 these are kappa c and
     kappa c m, with m the mean that the key reads in the memory. Fewer than kappa rows can reach the cap, and they are
-    among the kappa nearest, so what the cap takes away is known from those.
+    among the kappa nearest, so what the cap takes away is known from those. kappa may be more than the rows there are.
     """
     q_BD = unit(query_BD)
     with torch.no_grad():
         k_BD = unit(key_BD)
-        seen = read(k_BD, memory_KD, temperature_teacher, top=max(1, neighbours))
+        seen = read(k_BD, memory_KD, temperature_teacher, top=min(max(1, neighbours), len(memory_KD)))
         assert seen.top_values is not None
         assert seen.top_index is not None
         entropy_B = seen.log_sum_exp - (k_BD * seen.mean).sum(1) / temperature_teacher
@@ -92,6 +93,8 @@ def batch_targets(
     probability_BN = logits_BN.softmax(1)
     others = len(keys_ND) - 1
     confidence_B = 1.0 - torch.special.entr(probability_BN).sum(1) / math.log(max(2, others))
-    labels_BN = soft_labels(probability_BN, confidence_B, min(neighbours, others), target)
+    if target in {"ahcl", "hard"}:  # with more, the picture itself would be among the likeliest
+        neighbours = min(neighbours, others)
+    labels_BN = soft_labels(probability_BN, confidence_B, neighbours, target)
     labels_BN = labels_BN.masked_fill(own_BN, 1.0)
     return labels_BN / labels_BN.sum(1, keepdim=True), confidence_B

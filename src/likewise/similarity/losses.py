@@ -49,6 +49,9 @@ def distill(
     With `student_memory_KD` the student looks at a memory of its own, of any width, whose row j is the same picture as
     row j of the teacher's. With `own_BE` each picture has one row more, its own, which nobody else sees; the student's
     side of it is `student_own_BD`, or the same. Both enter as one more logit of each read.
+
+    A query whose rows are all excluded, and that has no row of its own, has no target: it counts in the means over the
+    batch with a loss, an entropy and a gradient of zero.
     """
     q_BD = unit(student_BD)
     memory_KD = memory_KE if student_memory_KD is None else student_memory_KD
@@ -65,11 +68,13 @@ def distill(
             lse_B = torch.logaddexp(target.log_sum_exp, logit_B)
             share_B1 = (logit_B - lse_B).exp().unsqueeze(1)
             mean_BE, carried_BD = mean_BE.lerp(row_BE, share_B1), carried_BD.lerp(own_BD, share_B1)
+        told_B = lse_B > -torch.inf
         # sum_j p_t log p_t, the negative entropy
-        certainty_B = (k_BE * mean_BE).sum(1) / temperature_teacher - lse_B
+        certainty_B = torch.where(told_B, (k_BE * mean_BE).sum(1) / temperature_teacher - lse_B, 0.0)
     seen_B = read(q_BD, memory_KD, temperature_student, exclude=exclude).log_sum_exp
     if own_BD is not None:
         seen_B = torch.logaddexp(seen_B, (q_BD * own_BD).sum(1) / temperature_student)
+    seen_B = torch.where(told_B, seen_B, 0.0)
     agreement_B = (q_BD * carried_BD).sum(1) / temperature_student
     loss = (certainty_B - agreement_B + seen_B).mean()
     return Distillation(loss, -certainty_B.mean(), target.top_index, (seen_B - agreement_B).mean())

@@ -10,6 +10,7 @@ and it is compared before loading: torch itself does not look.
 from __future__ import annotations
 
 import re
+import shutil
 import warnings
 import zipfile
 import zlib
@@ -21,12 +22,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from likewise.errors import InputError, LikewiseError
+from likewise.data.cache import readable
+from likewise.errors import DiskFull, InputError, LikewiseError
 from likewise.files import ASIDE, write_aside
 
 State = dict[str, Any]
 """`method`, `optimizer`, `precision` (state dicts, the last with the scale of float16), `progress` (plain numbers)."""
 
+SPARE = 16 * 2**20
+"""Bytes that are left free beside a checkpoint: for metrics, reports, and whoever else writes there."""
 _NAME = re.compile(r"step-(\d{9,})\.pt")
 
 
@@ -54,26 +58,98 @@ def all_checkpoints(directory: Path) -> list[Path]:
     return sorted((path for path in directory.iterdir() if _NAME.fullmatch(path.name)), key=step_of)
 
 
-def save(directory: Path, step: int, state: State, keep: int = 2) -> Path:
+def save(directory: Path, step: int, state: State, keep: int = 2) -> Path | None:
     """Write the checkpoint of `step`, then remove all but the newest `keep`; returns its path.
 
     Files of later steps can only be the damaged remains that a resumed run fell back from, and are removed as well.
-    Raises `TypeError` if the state holds anything but tensors and plain values, naming the place, and `LikewiseError`
-    if the disk refuses; the earlier checkpoints are untouched in both cases.
+    Where the disk has no room even when only the newest whole checkpoint is kept, that one stays, nothing partial does,
+    a warning says so, and None is returned: a run that goes on may find room next time. Raises `TypeError` if the state
+    holds anything but tensors and plain values, naming the place, and `LikewiseError` if the disk refuses for another
+    reason; the earlier checkpoints are untouched in both cases.
     """
     if keep < 1:
         raise InputError(f"at least one checkpoint must be kept, not {keep}")
     content = _plain(state, "state")
     directory.mkdir(parents=True, exist_ok=True)
     path = path_for(directory, step)
+    needed = size_of(content)
+    if _free(directory) < needed + SPARE:
+        _keep_the_last(directory)
+    if _free(directory) < needed or not _written(path, content):
+        last = all_checkpoints(directory)
+        told = f"the last one, {last[-1].name}, stays" if last else "there is none so far"
+        warnings.warn(
+            f"checkpoint {path.name} was not written: it takes {readable(needed)} and {directory} has "
+            f"{readable(_free(directory))} left; {told}",
+            stacklevel=2,
+        )
+        return None
+    _tidy(directory, step, keep)
+    return path
+
+
+def _written(path: Path, content: State) -> bool:
+    """Write a checkpoint; whether there was room for it. Raises `LikewiseError` if the disk refuses otherwise."""
     try:
         with write_aside(path) as file:
             torch.save(content, file)
+    except DiskFull:
+        return False
     except (OSError, RuntimeError) as error:
         reason = _first_line(error)
         raise LikewiseError(f"checkpoint {path} could not be written: {reason}; earlier ones are untouched") from error
-    _tidy(directory, step, keep)
-    return path
+    return True
+
+
+def check_room(directory: Path, method: State, trained: int) -> None:
+    """Raise `InputError` where a checkpoint will not fit on the disk that `directory` is to lie on.
+
+    `method` is the state of the method and `trained` the bytes of the weights that are updated, of which an optimiser
+    keeps two averages at most.
+    """
+    needed, there = size_of(method) + 2 * trained, directory
+    while not there.exists():
+        there = there.parent
+    free = _free(there) + sum(path.stat().st_size for path in all_checkpoints(directory)[:-1])  # these would make room
+    if free < needed + SPARE:
+        raise InputError(
+            f"a checkpoint takes up to {readable(needed)}, and {there} has {readable(free)} left: free some, or name a "
+            "place on another disk with --out"
+        )
+
+
+def size_of(state: Any) -> int:
+    """Bytes of the tensors in a state, those that share memory counted once."""
+    sizes: dict[tuple[str, int], int] = {}
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
+            storage = value.untyped_storage()
+            own = min(storage.nbytes(), value.numel() * value.element_size())
+            place = (str(value.device), storage.data_ptr())
+            sizes[place] = max(sizes.get(place, 0), own)
+        elif isinstance(value, Mapping):
+            for item in value.values():
+                add(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                add(item)
+
+    add(state)
+    return sum(sizes.values())
+
+
+def _free(directory: Path) -> int:
+    """Bytes that may still be written where `directory` lies."""
+    return shutil.disk_usage(directory).free
+
+
+def _keep_the_last(directory: Path) -> None:
+    """Make room: remove all checkpoints but the newest whole one."""
+    newest = latest(directory)
+    for path in all_checkpoints(directory):
+        if newest is not None and path != newest:
+            path.unlink(missing_ok=True)
 
 
 def _tidy(directory: Path, step: int, keep: int) -> None:

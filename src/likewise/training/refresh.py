@@ -7,7 +7,6 @@ clusters of it. Shapes: N pictures, D dimensions, B pictures in a batch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,14 +14,10 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather, rank, world
 from likewise.encoders import EncoderSpec
+from likewise.encoders.embedding import Autocast, Pictures, rows, view_of
 from likewise.errors import TrainingStopped
-from likewise.evaluation.features import Pictures, batch_for, batches, evaluating, view_fraction
 from likewise.methods.method import Method, Progress
-from likewise.views import ViewPolicy, centre, make_views
-
-BATCH = 256
-"""Small pictures that go through the network together; of large ones fewer."""
-Autocast = Callable[[], contextlib.AbstractContextManager[object]]
+from likewise.views import ViewPolicy
 
 
 def refresh(
@@ -38,8 +33,9 @@ def refresh(
 
     Raises TrainingStopped where an embedding is not finite: no cluster could be made of it.
     """
-    view = centre(spec.image_size, mean=spec.mean, std=spec.std, fraction=view_fraction(spec.image_size))
-    features_ND = embed_all(method.refresh_with(), images, view, device=torch.device(device), autocast=autocast)
+    features_ND = embed_all(
+        method.refresh_with(), images, view_of(spec), device=torch.device(device), autocast=autocast
+    )
     broken_N = features_ND.isfinite().all(1).logical_not()
     if broken_N.any():
         raise TrainingStopped(
@@ -53,24 +49,15 @@ def refresh(
 def embed_all(
     network: nn.Module, images: Pictures, view: ViewPolicy, *, device: torch.device, autocast: Autocast
 ) -> Tensor:
-    """Embeddings of all pictures (N, D) in their order, on the device, in float32 or better.
-
-    The network is in eval mode meanwhile and in its own mode afterwards. One batch of pixels is held at a time and one
-    is fetched ahead.
-    """
+    """Embeddings of all pictures (N, D) in their order, on the device, in float32 or better."""
     count = len(images)
-    dtype = next(network.parameters()).dtype
     # Each process the same number, or gathering them would wait for ever: the last shares begin again at the front.
     own = np.arange(rank(), -(-count // world()) * world(), world()) % count
     rows_nD: Tensor | None = None
-    with evaluating(network):
-        for start, (pixels, sizes) in batches(images, own, batch_for(view.size, BATCH, device)):
-            image = make_views({"centre": view}, pixels.to(device), sizes, seed=0, step=0)["centre"].image
-            with autocast():
-                rows_BD = network(image.to(dtype))
-            if rows_nD is None:
-                kept = torch.promote_types(rows_BD.dtype, torch.float32)
-                rows_nD = torch.empty(len(own), rows_BD.shape[1], dtype=kept, device=device)
-            rows_nD[start : start + len(rows_BD)] = rows_BD
+    for start, rows_BD in rows(network, images, own, view, device=device, autocast=autocast):
+        if rows_nD is None:
+            kept = torch.promote_types(rows_BD.dtype, torch.float32)
+            rows_nD = torch.empty(len(own), rows_BD.shape[1], dtype=kept, device=device)
+        rows_nD[start : start + len(rows_BD)] = rows_BD
     assert rows_nD is not None
     return gather(rows_nD)[:count]

@@ -220,7 +220,7 @@ def resolve(
     variant, preset = preset_of(method, asked.variant)
     own_recipe = is_own_recipe(method, variant)
     precision = precision_for(asked, machine, own_recipe=own_recipe)
-    batch = _batch_size(asked, preset, data, machine, choices)
+    batch = _batch_size(asked, preset, data, machine, choices, least=max(2, method.card.smallest_batch))
     settings = _settings(method, preset, given_settings, data, choices)
     return Plan(
         method=asked.method,
@@ -244,19 +244,22 @@ def resolve(
     )
 
 
-def _batch_size(asked: Asked, preset: Preset, data: DataFacts, machine: Machine, choices: list[Choice]) -> int:
+def _batch_size(
+    asked: Asked, preset: Preset, data: DataFacts, machine: Machine, choices: list[Choice], *, least: int
+) -> int:
     batch = asked.batch_size or preset.optimisation.batch_size
     if asked.batch_size is None and batch * 4 > data.images:
         batch = max(8, 1 << max(0, (data.images // 4)).bit_length() - 1) if data.images >= 8 else data.images
         choices.append(Choice("batch_size", batch, f"{data.images:,} pictures: at least four steps an epoch"))
     if batch > data.images:
         raise InputError(
-            f"batch_size={batch} is larger than the data of {data.images} pictures: allowed are 2 to {data.images}"
+            f"batch_size={batch} is larger than the data of {data.images} pictures: allowed are {least} to that many"
         )
-    if batch < 2:
+    if batch // asked.accumulate < least:
+        parts = "" if asked.accumulate == 1 else f" in {asked.accumulate} parts"
         raise InputError(
-            f"batch_size={batch} is too small: methods compare pictures, so allowed is 2 or more "
-            f"(the data has {data.images})"
+            f"batch_size={batch}{parts} is too small: {asked.method} compares pictures of one part, so allowed is "
+            f"{least * asked.accumulate} or more (the data has {data.images})"
         )
     if batch % machine.processes:
         raise InputError(

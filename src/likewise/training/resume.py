@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from likewise import methods
+from likewise import methods, teachers
 from likewise.data import Images
 from likewise.data.fingerprints import digest, digest_array
 from likewise.encoders import EncoderSpec
@@ -28,6 +28,7 @@ def record(plan: Plan) -> dict[str, Any]:
         "method": plan.method,
         "variant": plan.variant,
         "settings": plan.settings,
+        "teacher_digest": teachers.digest_of(getattr(plan.settings, "teacher", "")),
         "optimisation": plan.optimisation,
         "encoder": plan.encoder,
         "budget": {"epochs": plan.epochs, "minutes": plan.minutes},
@@ -43,15 +44,18 @@ def record(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_of(run: RunDirectory) -> Plan:
-    """The plan that a run was started with. Raises InputError where run.json does not hold one."""
+def plan_of(run: RunDirectory, teacher: str | None = None) -> Plan:
+    """The plan that a run was started with; `teacher` may be a new place of the frozen teacher that it learns from.
+
+    Raises InputError where run.json does not hold a plan, and where the teacher is not there, or not the same.
+    """
     stored = run.read()
     try:
         settings = methods.find(stored["method"]).Settings
         return Plan(
             method=stored["method"],
             variant=stored["variant"],
-            settings=settings(**_tuples(stored["settings"])),
+            settings=settings(**_tuples(_with_teacher(stored, teacher, run))),
             optimisation=Optimisation(**_tuples(stored["optimisation"])),
             encoder=EncoderSpec.from_mapping(stored["encoder"]),
             batch_size=stored["batch_size"],
@@ -95,6 +99,21 @@ def restore(update: Update, clock: Clock, checkpoint: Path) -> None:
     if scale := state.get("precision"):  # empty but for float16
         update.precision.load_state_dict(scale)
     clock.step, clock.minutes_used = state["progress"]["step"], state["progress"]["minutes"]
+
+
+def _with_teacher(stored: Mapping[str, Any], teacher: str | None, run: RunDirectory) -> dict[str, Any]:
+    """The stored settings, with the teacher where it lies now. Raises InputError unless its weights are the same."""
+    settings: dict[str, Any] = stored["settings"]
+    before, known = settings.get("teacher"), stored.get("teacher_digest")
+    if not before or known is None:  # a method without one, a model of timm's, or an older run
+        return settings
+    now = teacher or before
+    found = teachers.digest_of(now)
+    if found is None:
+        raise InputError(f"the teacher {now!r} of {run.path} is not there: name its new place with --teacher")
+    if found != known:
+        raise InputError(f"{now!r} does not hold the weights of the teacher {before!r} that {run.path} began with")
+    return {**settings, "teacher": now}
 
 
 def check_same(plan: Plan, asked: Mapping[str, Any]) -> None:
@@ -194,5 +213,9 @@ def check_labels(run: RunDirectory, labels: str | None, images: Images) -> None:
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows only lists; settings hold tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    """JSON knows only lists; settings hold tuples, also inside tuples."""
+    return {name: _tuple(value) for name, value in values.items()}
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(_tuple(item) for item in value) if isinstance(value, list) else value

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
-from torch import nn
 
-from likewise import methods
+from likewise import methods, teachers
 from likewise.checking import check_kinds
 from likewise.data import Images, Loader, cached_side, describe, open_source, prepare, split_names, training_split
 from likewise.data.describing import remarks
@@ -24,9 +23,12 @@ from likewise.data.source import Source
 from likewise.data.splits import in_words
 from likewise.data.subsets import Drawn, part_of
 from likewise.distributed import everywhere
+from likewise.encoders.chosen import DEPLOYED
 from likewise.errors import InputError, LikewiseError, TrainingStopped, unknown
 from likewise.methods.method import Method
+from likewise.methods.parts.checks import skew_note
 from likewise.runs import Ending, RunDirectory, command_line, default_name, plain
+from likewise.training import checkpoints
 from likewise.training.assembling import Parts, assemble, data_facts
 from likewise.training.finite import NonFinite
 from likewise.training.health import Health
@@ -127,7 +129,7 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
     if labels != session.labels:
         source = open_source(data, split=chosen, labels=labels)
     source, drawn = drawn_part(session, source, before)
-    planned = None if before is None else plan_of(before)
+    planned = None if before is None else plan_of(before, given.get("teacher"))
     plan = None if planned is None else extended(planned, wanted)
     if plan is not None:
         check_same(plan, {name: value for name, value in asked.items() if name not in field_names(Session)})
@@ -300,6 +302,11 @@ def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
         say(f"  {choice.setting} = {choice.value}: {choice.reason}", markup=False)
     if longer is not None:
         say(f"  {extension_told(longer)}", markup=False)
+    if taken := teachers.taken_from(getattr(plan.settings, "teacher", "")):
+        say(f"  taught by the {taken}", markup=False)
+    labels = None if images.labels is None else torch.from_numpy(images.labels)
+    if note := skew_note(methods.find(plan.method).card, labels):
+        say(f"  note: {note}", markup=False)
     if images.broken:
         run.write_json("broken.json", images.broken)
         say(f"  {len(images.broken)} broken pictures left out, listed in {run.path / 'broken.json'}", markup=False)
@@ -318,6 +325,8 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         newest = on_first(engine, lambda: newest_checkpoint(run))
         if newest is not None:
             restore(update, clock, newest)
+    trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
+    on_first(engine, lambda: checkpoints.check_room(run.checkpoints, method.state_dict(), trained))
     loggers: list[Logger] = []
     on_first(engine, lambda: loggers.extend(open_loggers(session.loggers, run.path, record(plan), clock.step)))
     if engine.is_global_zero:
@@ -349,7 +358,7 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
     if number is not None:
         raise Interrupted(number, run.path)
     if session.report and engine.is_global_zero:
-        picture(run, method.encoders()["student"], images, engine.device)
+        picture(run, method, images, engine.device)
     engine.barrier()
     return run
 
@@ -384,16 +393,18 @@ def _end(engine: Fabric, run: RunDirectory, status: Ending, clock: Clock, method
     All processes leave together: a launcher ends the others as soon as one has failed, also while they write.
     """
     if engine.is_global_zero:
-        run.save_encoders(method.encoders(), {"deploy": method.card.deploy})
+        run.save_encoders(method.encoders(), {DEPLOYED: method.card.deploy})
         run.end(status, minutes=clock.minutes_used, steps=clock.step, **fields)
     engine.barrier()
 
 
-def picture(run: RunDirectory, encoder: nn.Module, images: Images, device: torch.device) -> None:
-    """Write the report, with neighbours and map of an even sample of the pictures."""
+def picture(run: RunDirectory, method: Method, images: Images, device: torch.device) -> None:
+    """Write the report, with neighbours and map of an even sample of the pictures by the encoder that is deployed."""
     from likewise.evaluation import extract
     from likewise.report import write_report
 
     index = np.unique(np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(np.int64))
     shown = images.subset(index)
-    write_report(run.path, images=shown, features=extract(cast("Encoder", encoder), shown, device=device))
+    which = method.card.deploy
+    features = extract(cast("Encoder", method.encoders()[which]), shown, device=device)
+    write_report(run.path, images=shown, features=features, which=which)
