@@ -11,7 +11,7 @@ from typing import Any, overload
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def world() -> int:
@@ -85,20 +85,3 @@ def common(x: Tensor) -> Tensor:
     if world() > 1:
         dist.broadcast(x, src=0)
     return x
-
-
-@torch.no_grad()
-def shuffled(module: nn.Module, x_B: Tensor) -> Tensor:
-    """`module(x)` with the rows permuted across processes for the pass and put back afterwards, without gradient.
-
-    With batch statistics per process, a key and its query normalised by the same pictures can recognise each other by
-    them; the permutation breaks that (MoCo, arXiv 1911.05722, section 3.3). In one process it changes nothing.
-    """
-    if world() == 1:
-        return module(x_B)  # type: ignore[no-any-return]
-    everything = gather(x_B)
-    order = common(torch.randperm(len(everything), device=x_B.device))
-    out: Tensor = gather(module(everything[order[rank() :: world()]]))
-    back = torch.empty_like(order)
-    back[order] = torch.arange(len(order), device=order.device)
-    return out[back][rank() :: world()]

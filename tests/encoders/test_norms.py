@@ -67,13 +67,10 @@ def test_each_group_is_normalised_as_if_it_were_alone(
 def test_batches_of_any_size_are_cut(rows: int, splits: int) -> None:
     groups = group_count(rows, splits)
     assert rows % groups == 0
-    if rows % splits == 0:
-        assert groups == splits
-    else:
-        assert groups < splits
-        better = [g for g in range(groups + 1, splits) if rows % g == 0 and rows // g >= 2]
-        assert groups == 1 or rows // groups >= 2
-        assert better == []
+    assert groups <= splits
+    better = [g for g in range(groups + 1, splits + 1) if rows % g == 0 and rows // g >= 2]
+    assert groups == 1 or rows // groups >= 2
+    assert better == []
 
 
 def test_short_batch_and_evaluation() -> None:

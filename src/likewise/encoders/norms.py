@@ -22,10 +22,8 @@ from likewise.errors import InputError
 
 
 def group_count(rows: int, splits: int) -> int:
-    """Groups that a batch of `rows` is cut into: `splits` where it divides, else the most with two rows in each."""
-    if rows % splits == 0:
-        return splits
-    return max(groups for groups in range(1, splits) if rows % groups == 0 and (groups == 1 or rows >= 2 * groups))
+    """Groups that a batch of `rows` is cut into: at most `splits`, as many as divide it with two rows in each."""
+    return max(groups for groups in range(1, splits + 1) if rows % groups == 0 and (groups == 1 or rows >= 2 * groups))
 
 
 class GroupedBatchNorm(_BatchNorm):
@@ -268,6 +266,20 @@ def convert(module: nn.Module, split: int | None = None, sync: bool = False) -> 
     for name, child in module.named_children():
         setattr(module, name, convert(child, split, sync))
     return module
+
+
+def see_a_part(module: nn.Module) -> bool:
+    """Whether a batch norm inside `module` takes its statistics of a part of the global batch.
+
+    That is where the batch is split, or where each of several processes normalises its own share.
+    """
+    several = dist.is_initialized() and dist.get_world_size() > 1
+
+    def sees_a_part(norm: _BatchNorm) -> bool:
+        grouped = isinstance(norm, GroupedBatchNorm)
+        return (grouped and norm.splits > 1) or (several and not (grouped and norm.across_processes))
+
+    return any(isinstance(norm, _BatchNorm) and sees_a_part(norm) for norm in module.modules())
 
 
 def _converted(norm: _BatchNorm, splits: int, sync: bool) -> GroupedBatchNorm:

@@ -69,8 +69,9 @@ class ASCL(Method):
         """Length D of the embedding."""
         split_batch_norm: int = 8
         """Groups that batch statistics are computed in; 1 turns it off."""
-        shuffle: bool = False
-        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
+        shuffle: bool = True
+        """Permute the images of the teacher for their pass, over all processes, so that none is normalised among the
+        same images as for the student. Of effect where batch statistics are those of a part of the batch."""
         views: PairPolicy = "weak/strong"
         """Teacher/student views."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -173,9 +174,7 @@ class ASCL(Method):
             note="the published BYOL form, CIFAR, ResNet-18",
         ),
         "imagenet": Preset(
-            settings=Settings(
-                queue_size=65_536, neighbours=1, momentum=0.999, hidden=2048, split_batch_norm=1, shuffle=True
-            ),
+            settings=Settings(queue_size=65_536, neighbours=1, momentum=0.999, hidden=2048),
             optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published recipe, ImageNet, ResNet-50; the teacher's view is not stated, weak is assumed",
         ),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
+from likewise.encoders.shuffling import shuffled
 from likewise.errors import InputError
 from likewise.memory import Queue
 from likewise.methods.checks import at_least
@@ -111,7 +112,7 @@ class CMSF(Method):
         topk_prime: int = 10
         """k' of 2q: rows found by the earlier embeddings, of which k are taken; at least k. The published run has 5."""
         clusters: int = 0
-        """Clusters of k-means; 0 stands for one for every 25 pictures."""
+        """Clusters of k-means; 0 stands for one for every 25 pictures, which are the 50,000 of the paper on ImageNet."""
         kmeans_iterations: int = 10
         """Iterations of k-means after each epoch; 20 in the paper."""
         same_label: Literal["nearest", "all"] = "nearest"
@@ -156,7 +157,7 @@ class CMSF(Method):
     def step(self, views: Views, batch: Batch) -> Terms:
         """The teacher's vectors enter memory and pool; then the pull to the neighbours found in the memory."""
         v_BD = self.predictor(self.student(views["student"].image))
-        u_BD = unit(self.teacher(views["teacher"].image))
+        u_BD = unit(shuffled(self.teacher, views["teacher"].image))
         index_A, u_AD = gather(batch.index), gather(u_BD)
         self.queue.push(u_AD, image=index_A, label=gather(batch.labels))
         self.constraint.remember(index_A, u_AD)
@@ -194,7 +195,7 @@ class CMSF(Method):
             note="the published CMSF-2Q, ImageNet, ResNet-50",
         ),
         "km": Preset(
-            settings=replace(_official, constraint="clusters", clusters=50_000, kmeans_iterations=20),
+            settings=replace(_official, constraint="clusters", kmeans_iterations=20),
             optimisation=_published,
             note="the published CMSF-KM, ImageNet, ResNet-50",
         ),

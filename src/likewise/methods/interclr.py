@@ -213,8 +213,6 @@ class InterCLR(Method):
                 pool=128_000,
                 repair_every=1,
                 min_cluster=20,
-                split_batch_norm=1,
-                shuffle=True,
             ),
             optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, epochs=200),
             note="the official recipe, ImageNet, ResNet-50",

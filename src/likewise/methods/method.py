@@ -42,6 +42,13 @@ class Facts:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Channel deviations that views are normalised with."""
 
+    def room(self, rows: int) -> int:
+        """Rows of a memory that a batch enters before it is looked at: `rows`, and those of a batch at least.
+
+        In a shorter one an image of the batch would not find its own row, but only those of others.
+        """
+        return max(rows, self.batch_size)
+
 
 class Batch(NamedTuple):
     """What is known about the pictures of a batch, beside their views."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from likewise.clusters import Clusters
-from likewise.distributed import common, gather, gather_with_gradient, positions, shuffled
-from likewise.encoders import Encoder, heads
+from likewise.distributed import common, gather, gather_with_gradient, positions
+from likewise.encoders import Encoder, heads, norms
+from likewise.encoders.shuffling import shuffled
 from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, positive
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
@@ -80,8 +81,9 @@ class NCC(Method):
         """Both views through the student in one pass, so with common batch statistics, as in the second version."""
         balanced: bool = False
         """Draw pictures so that each cluster is seen as often as any other, as the second version does."""
-        shuffle: bool = False
-        """Permute the teacher's pictures across processes; useful with batch statistics per process."""
+        split_batch_norm: int = 1
+        """Groups that batch statistics are computed in, as on so many devices: more than 1 is the published form, where the
+        teacher's images are permuted for their pass besides; 1 takes those of the whole batch, over all processes."""
         hidden: int = 1024
         """Width of the hidden layer of projector and predictor."""
         embedding: int = 128
@@ -97,7 +99,7 @@ class NCC(Method):
             positive("temperature", self.temperature)
             between("plain_share", self.plain_share, 0.0, 1.0)
             between("momentum", self.momentum, 0.0, 1.0)
-            for name in ("refresh_every", "hidden", "embedding"):
+            for name in ("refresh_every", "hidden", "embedding", "split_batch_norm"):
                 at_least(name, getattr(self, name), 1)
             positive("predictor_rate", self.predictor_rate)
 
@@ -110,6 +112,7 @@ class NCC(Method):
         self.student = nn.Sequential(encoder, heads.mlp([encoder.features, hidden, dim]))
         self.predictor = heads.initialise(heads.mlp([dim, hidden, dim]), 0.01)
         self.teacher = Momentum(self.student)
+        norms.convert(self, split=settings.split_batch_norm)
         usual = min(images, facts.classes or max(10, images // 500))
         self.clusters = Clusters(images, settings.clusters or usual, dim)
         self.queue = Queue(settings.queue_size, dim, columns={"index": LABEL}) if settings.queue_size else None
@@ -156,7 +159,7 @@ class NCC(Method):
             z_2BD = list(self.student(torch.cat(images)).chunk(2))
         else:
             z_2BD = [self.student(image) for image in images]
-        k_2BD = [unit(shuffled(self.teacher, x) if settings.shuffle else self.teacher(x)) for x in images]
+        k_2BD = [unit(shuffled(self.teacher, x)) for x in images]
         labels_N = self.clusters.of(gather(batch.index))
         aligned, scattered = [], []
         for z_BD, k_BD in zip(z_2BD, reversed(k_2BD), strict=True):
