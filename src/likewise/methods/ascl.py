@@ -50,7 +50,7 @@ class ASCL(Method):
         """Settings of ASCL. The defaults are those of the small preset."""
 
         queue_size: int = 4096
-        """Rows of the queue, K. The confidence is relative to ln K. Of no effect in the BYOL form."""
+        """Rows of the queue, K. The confidence is relative to ln K."""
         form: Literal["moco", "byol"] = "moco"
         """Contrast with a queue, or prediction of the keys of the batch."""
         target: Target = "ascl"
@@ -58,7 +58,7 @@ class ASCL(Method):
         neighbours: int = 5
         """kappa: how many neighbours count as much as the positive at most; 1 in most published runs."""
         temperature_student: float = 0.1
-        """Ts: divides the student's similarities. Of no effect in the BYOL form."""
+        """Ts: divides the student's similarities to the queue; the BYOL form has none."""
         temperature_teacher: float = 0.05
         """Tt: divides the teacher's similarities. Half of Ts; at equal temperatures there is little effect."""
         momentum: float = 0.99
@@ -86,6 +86,10 @@ class ASCL(Method):
             at_least("hidden", self.hidden, 1)
             at_least("embedding", self.embedding, 1)
             at_least("split_batch_norm", self.split_batch_norm, 1)
+
+        def idle(self) -> dict[str, str]:
+            """The queue and what is read in it, where there is none."""
+            return {} if self.form == "moco" else dict.fromkeys(("queue_size", "temperature_student"), "form=moco")
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()

@@ -73,6 +73,17 @@ def watched(
     return parts
 
 
+_OF: Mapping[str, tuple[Kind, ...]] = {
+    "topk_prime": ("2q",),
+    "first_visit": ("2q",),
+    "clusters": ("clusters",),
+    "kmeans_iterations": ("clusters",),
+    "same_label": ("labels",),
+    "unwritten": ("2q", "clusters"),
+}
+"""Settings of one constraint or two."""
+
+
 class CMSF(Method):
     """Constrained Mean Shift, self-supervised and supervised.
 
@@ -129,6 +140,12 @@ class CMSF(Method):
             at_least("topk_prime", self.topk_prime, self.topk if self.constraint == "2q" else 1)
             at_least("clusters", self.clusters, 0)
             at_least("kmeans_iterations", self.kmeans_iterations, 1)
+
+        def idle(self) -> dict[str, str]:
+            """Settings of the other constraints."""
+            return {
+                name: f"constraint={' or '.join(kinds)}" for name, kinds in _OF.items() if self.constraint not in kinds
+            }
 
         def rule(self, images: int, classes: int, dim: int) -> Constraint:
             """The constraint for a data set. Raises InputError where it needs labels and there are none."""

@@ -126,6 +126,10 @@ class FNC(Method):
             between("momentum", self.momentum, 0.0, 1.0)
             at_least("embedding", self.embedding, 1)
 
+        def idle(self) -> dict[str, str]:
+            """Settings of the memory, where there is none."""
+            return {} if self.memory_batches else {"momentum": "memory_batches above 0"}
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings

@@ -97,6 +97,15 @@ class InterCLR(Method):
             positive("bank_momentum", self.bank_momentum)
             between("bank_momentum", self.bank_momentum, 0.0, 1.0)
 
+        def idle(self) -> dict[str, str]:
+            """Repairs of labels that are made anew, and a pool that nothing is drawn from."""
+            found = {}
+            if self.pseudo_labels == "offline":
+                found |= dict.fromkeys(("repair_every", "min_cluster"), "pseudo_labels=online")
+            if self.strategy in {"hard", "random"} and self.negatives:
+                found["pool"] = "strategy=semihard or semieasy"
+            return found
+
     needs_refresh = True
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:

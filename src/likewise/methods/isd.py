@@ -111,6 +111,10 @@ class ISD(Method):
             at_least("embedding", self.embedding, 0)
             at_least("split_batch_norm", self.split_batch_norm, 1)
 
+        def idle(self) -> dict[str, str]:
+            """Settings of the projector where there is none."""
+            return {} if self.projector else dict.fromkeys(("embedding", "centred"), "projector=True")
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings

@@ -50,6 +50,15 @@ class Facts:
         return max(rows, self.batch_size)
 
 
+def idle(settings: Any) -> Mapping[str, str]:
+    """Settings that change nothing beside the values of the others: name -> the setting that would give it an effect.
+
+    A method's `Settings` names them in a method `idle`, where there are any, so that nobody asks for them in vain.
+    """
+    named = getattr(settings, "idle", None)
+    return named() if named else {}
+
+
 class Batch(NamedTuple):
     """What is known about the pictures of a batch, beside their views."""
 

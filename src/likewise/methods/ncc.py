@@ -81,9 +81,11 @@ class NCC(Method):
         """Both views through the student in one pass, so with common batch statistics, as in the second version."""
         balanced: bool = False
         """Draw pictures so that each cluster is seen as often as any other, as the second version does."""
+        shuffle: bool = True
+        """Permute the teacher's images for their pass, over all processes, so that none is normalised among the same
+        images as for the student. Of effect where batch statistics are those of a part of the batch."""
         split_batch_norm: int = 1
-        """Groups that batch statistics are computed in, as on so many devices: more than 1 is the published form, where the
-        teacher's images are permuted for their pass besides; 1 takes those of the whole batch, over all processes."""
+        """Groups that batch statistics are computed in, as on so many devices; 1 takes those of the whole batch."""
         hidden: int = 1024
         """Width of the hidden layer of projector and predictor."""
         embedding: int = 128
@@ -159,7 +161,7 @@ class NCC(Method):
             z_2BD = list(self.student(torch.cat(images)).chunk(2))
         else:
             z_2BD = [self.student(image) for image in images]
-        k_2BD = [unit(shuffled(self.teacher, x)) for x in images]
+        k_2BD = [unit(shuffled(self.teacher, x) if settings.shuffle else self.teacher(x)) for x in images]
         labels_N = self.clusters.of(gather(batch.index))
         aligned, scattered = [], []
         for z_BD, k_BD in zip(z_2BD, reversed(k_2BD), strict=True):

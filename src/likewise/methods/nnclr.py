@@ -101,6 +101,10 @@ class NNCLR(Method):
             for name in ("hidden", "embedding", "predictor_hidden"):
                 at_least(name, getattr(self, name), 1)
 
+        def idle(self) -> dict[str, str]:
+            """Colours of views that are crops alone."""
+            return {} if self.views == "strong" else {"solarise": "views=strong"}
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings

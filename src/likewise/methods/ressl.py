@@ -144,9 +144,7 @@ class ReSSL(Method):
             settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
         )
         if settings.crops == 5:
-            self.views |= five_crops(
-                "student", facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
-            )
+            self.views |= five_crops("student", self.views["student"], settings.crop_scale)
         self.roles = [role for role in self.views if role != "teacher"]
 
     def before_step(self, progress: Progress) -> None:

@@ -103,6 +103,10 @@ class SEED(Method):
             positive("temperature_teacher", self.temperature_teacher)
             at_least("small_crops", self.small_crops, 0)
 
+        def idle(self) -> dict[str, str]:
+            """Settings of small crops, where there are none."""
+            return {} if self.small_crops else {"small_crop_scale": "small_crops above 0"}
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings

@@ -130,6 +130,10 @@ class Triplet(Method):
             between("resize_student", self.resize_student, 0.1, 1.0)
             between("resize_teacher", self.resize_teacher, 0.1, 1.0)
 
+        def idle(self) -> dict[str, str]:
+            """The band, where it is not what is averaged."""
+            return {} if self.negatives == "band" else dict.fromkeys(("rank_low", "rank_high"), "negatives=band")
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
-from likewise.methods.method import Method, Optimisation, Preset, UpdateRule
+from likewise.methods.method import Method, Optimisation, Preset, UpdateRule, idle
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD
 from likewise.views.pair import SMALL_PICTURE
 
@@ -268,6 +268,9 @@ def _settings(
         if name not in known:
             raise unknown("setting", name, known)
     settings = dataclasses.replace(preset.settings, **given)
+    for name, other in idle(settings).items():
+        if name in given:
+            raise InputError(f"{name}={given[name]} has no effect without {other}: set that, or leave {name} out")
     if "frozen teacher" in method.card.needs and not getattr(settings, "teacher", True):
         raise InputError(
             f"{method.card.title} learns from a trained encoder: name a run directory, a .safetensors file or a timm "
