@@ -37,13 +37,13 @@ MOMENTS = (Progress(0, 0.0, 0), Progress(1, 0.03, 0), Progress(9, 0.4, 1), Progr
 """Beginning, middle and end of a run of eleven epochs: no steps in a row, so that what happens every ten is seen."""
 WITH: dict[str, dict[str, Any]] = {
     "shuffle": {"split_batch_norm": 2},  # statistics of a part of the batch
-    "few": {"topk": 10, "topk_prime": 10},  # more than there are candidates
-    "unwritten": {"queue_size": 40},  # rows that are not written yet
-    "empty_rows": {"bank_size": 0},  # the same in the bank
-    "kmeans_iterations": {"clusters": 3},  # more than one image in a cluster
+    "few": {"topk": 10, "topk_prime": 10, "clusters": 3},  # more than there are candidates
+    "unwritten": {"queue_size": 40, "topk": 10, "topk_prime": 10, "clusters": 3},  # rows that are not written yet
+    "empty_rows": {"bank_size": 12},  # the same in the bank
+    "kmeans_iterations": {"clusters": 4},  # more than one image in a cluster
     "repair_every": {"clusters": 3, "min_cluster": 8},
-    "min_cluster": {"clusters": 3},
-    "confidence_temperature": {"clusters": 3},
+    "min_cluster": {"clusters": 5, "repair_every": 1},
+    "confidence_temperature": {"clusters": 6},
     "confidence": {"label_share": 0.5},  # labels to guess
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
 }
@@ -91,7 +91,7 @@ def others(hint: Any, value: Any) -> tuple[list[Any], bool]:
     if hint is int:
         return [each for each in (value + 1, value + 3, 2 * value, value // 2, 1, 2, 5, LARGEST, 0) if each != value], False
     if hint is float:
-        return [each for each in (value / 2, value * 2, 0.3, 0.9, 0.0, 1.0, value + 1, -value) if each != value], False
+        return [each for each in (value / 2, value * 2, 0.3, 0.9, 0.0, 1.0, value + 1, 0.01, -value) if each != value], False
     if get_origin(hint) is tuple:
         if not value or isinstance(value[0], int):
             return [(4,), (3, 5)], False
@@ -137,7 +137,8 @@ def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterato
     yield [{k: v if k != "params" else len(v) for k, v in group.items()} for group in optimiser.param_groups]
     yield [method.refresh_due(epoch) for epoch in range(12)]
     for at, progress in enumerate(MOMENTS):
-        if method.needs_refresh and method.refresh_due(progress.epoch):
+        begins = at == 0 or progress.epoch > MOMENTS[at - 1].epoch
+        if begins and method.needs_refresh and method.refresh_due(progress.epoch):
             seed_step(0, at)
             network = method.refresh_with()
             with torch.no_grad():

@@ -10,7 +10,7 @@ from torch import nn
 from likewise.encoders import Encoder, heads, norms
 from likewise.encoders.shuffling import shuffled
 from likewise.methods.checks import at_least, between
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.method import WHOLE_BATCH, Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.similarity import pull, unit
 from likewise.teachers import Momentum
 from likewise.training.schedules import momentum_at
@@ -89,6 +89,7 @@ class BYOL(Method):
             saturation=0.4 if same else 0.2,
             blurs=(0.5, 0.5) if same else (1.0, 0.1),
             solarises=(0.0, 0.0) if same else (0.0, 0.2),
+            interpolation="bilinear" if same else "bicubic",
         )
 
     def momentum(self, progress: Progress) -> float:
@@ -124,6 +125,7 @@ class BYOL(Method):
             settings=Settings(momentum=0.99, hidden=0, embedding=0, views="same"),
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the small-batch baseline of ISD and MSF, ImageNet, heads by the width of the encoder",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "imagenet": Preset(
             settings=Settings(

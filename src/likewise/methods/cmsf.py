@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -22,7 +23,7 @@ from likewise.methods.cmsf_constraints import (
     SameLabel,
     Unwritten,
 )
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.method import WHOLE_BATCH, Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import (
     Few,
@@ -143,9 +144,12 @@ class CMSF(Method):
 
         def idle(self) -> dict[str, str]:
             """Settings of the other constraints."""
-            return {
+            found = {
                 name: f"constraint={' or '.join(kinds)}" for name, kinds in _OF.items() if self.constraint not in kinds
             }
+            if (self.constraint, self.first_visit, self.unwritten) == ("2q", "noise", "last"):
+                found["few"] = "first_visit=unconstrained or unwritten=masked"  # else k' candidates are always there
+            return found
 
         def rule(self, images: int, classes: int, dim: int) -> Constraint:
             """The constraint for a data set. Raises InputError where it needs labels and there are none."""
@@ -210,20 +214,24 @@ class CMSF(Method):
             settings=_official,
             optimisation=_published,
             note="the published CMSF-2Q, ImageNet, ResNet-50",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "km": Preset(
             settings=replace(_official, constraint="clusters", kmeans_iterations=20),
             optimisation=_published,
             note="the published CMSF-KM, ImageNet, ResNet-50",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "supervised": Preset(
             settings=replace(_official, constraint="labels", topk=10),
             optimisation=_published,
             note="the published supervised top-10, ImageNet, ResNet-50; also for noisy labels",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "supervised_all": Preset(
             settings=replace(_official, constraint="labels", topk=10, same_label="all"),
             optimisation=_published,
             note="the published supervised top-all, ImageNet, ResNet-50",
+            differs={"batch norm": WHOLE_BATCH},
         ),
     }

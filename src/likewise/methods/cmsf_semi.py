@@ -15,7 +15,7 @@ from likewise.errors import InputError
 from likewise.methods.checks import at_least, between
 from likewise.methods.cmsf import constrained_shift, watched
 from likewise.methods.cmsf_labeller import HeadKind, Labeller
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.method import WHOLE_BATCH, Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import Few, neighbours, outside, unit
 from likewise.teachers import evaluated
@@ -155,5 +155,6 @@ class CMSFSemi(Method):
             ),
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published CMSF-Pseudo, ImageNet with 10 % of the labels, ResNet-50",
+            differs={"batch norm": WHOLE_BATCH},
         ),
     }

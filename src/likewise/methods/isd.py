@@ -12,7 +12,7 @@ from likewise.encoders import Encoder, heads, norms
 from likewise.encoders.shuffling import shuffled
 from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, positive
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import WHOLE_BATCH, Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
 from likewise.views.pair import PairPolicy, teacher_student
@@ -208,11 +208,13 @@ class ISD(Method):
                 epochs=200,
             ),
             note="the published ResNet-18 recipe, ImageNet",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "plus": Preset(
             settings=_paper,
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published ResNet-50 recipe, ImageNet",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "proposed": Preset(
             settings=replace(_paper, queue_size=4096, temperature_teacher=0.02, embedding=64),

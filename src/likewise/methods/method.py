@@ -145,6 +145,15 @@ class Preset:
     """The matching optimiser, schedule and budget."""
     note: str = ""
     """Where the numbers come from."""
+    differs: Mapping[str, str] = field(default_factory=dict)
+    """Where a preset named after a published recipe is not that recipe: row of its sheet (`tests/recipes`) -> how."""
+
+
+WHOLE_BATCH = (
+    "statistics of the whole batch over all processes; published: of each device's part, the teacher's images permuted, "
+    "which --split-batch-norm DEVICES gives"
+)
+"""A difference that several presets have."""
 
 
 def usual(settings: Any) -> Preset:

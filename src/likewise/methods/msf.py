@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.encoders.shuffling import shuffled
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.method import WHOLE_BATCH, Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import neighbours, pull, purity, unit
 from likewise.teachers import evaluated
@@ -100,5 +100,6 @@ class MSF(Method):
             settings=Settings(queue_size=128_000, topk=5, momentum=0.99, embedding=0),
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published recipe, ImageNet, ResNet-50; the 72.4 % headline uses queue_size 1,024,000",
+            differs={"batch norm": WHOLE_BATCH},
         ),
     }
