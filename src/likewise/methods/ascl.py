@@ -106,6 +106,11 @@ class ASCL(Method):
             settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
         )
 
+    @classmethod
+    def within_batch(cls, settings: Settings) -> bool:
+        """The BYOL form compares with the other keys of the batch."""
+        return settings.form == "byol"
+
     def before_step(self, progress: Progress) -> None:
         """Move the teacher towards the student as it was before this step's update."""
         self.teacher.update(self.student, self.settings.momentum)

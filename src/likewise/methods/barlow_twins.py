@@ -79,6 +79,7 @@ class BarlowTwins(Method):
         "ICML 2021, arXiv 2103.03230",
         summary="The simplest method that cannot collapse: one network, one loss, moderate batches. Give it a wide "
         "embedding.",
+        within_batch=True,
         status="verified",
     )
 

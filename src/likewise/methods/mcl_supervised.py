@@ -44,6 +44,7 @@ class MCLSupervised(Method):
         summary="With labels for all pictures: classifiers that teach each other, of which one is kept, at the cost "
         "of one when used.",
         needs=("labels",),
+        within_batch=True,
         status="verified",
     )
 

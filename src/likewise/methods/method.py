@@ -177,6 +177,9 @@ class Card:
     """What embeddings are compared with."""
     smallest_batch: int = 2
     """Below this it does not work."""
+    within_batch: bool = False
+    """Whether its loss compares the images of a batch with each other: that of parts of a batch is then another loss.
+    """
     uniform_prior: bool = False
     """Whether it assumes balanced clusters: a warning for skewed data."""
     status: Literal["verified", "experimental"] = "experimental"
@@ -198,6 +201,11 @@ class Method(nn.Module):
 
     views: Mapping[str, ViewPolicy]
     """Role -> what that view looks like."""
+
+    @classmethod
+    def within_batch(cls, settings: Any) -> bool:
+        """Whether the loss compares the images of a batch with each other; where it does with some settings only."""
+        return cls.card.within_batch
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Loss of one batch. Writes to the memory in the order of the paper."""

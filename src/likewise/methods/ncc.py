@@ -49,6 +49,7 @@ class NCC(Method):
         summary="To cluster a data set whose number of classes is known or can be guessed; batches must hold several "
         "pictures of each cluster.",
         memory="prototypes",
+        within_batch=True,
         status="verified",
     )
 

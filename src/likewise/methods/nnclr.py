@@ -69,6 +69,7 @@ class NNCLR(Method):
         summary="Contrast that depends little on augmentation, for pictures of which nobody knows which changes do not "
         "matter; slower to start than SimCLR.",
         memory="queue",
+        within_batch=True,
         status="verified",
     )
 

@@ -59,6 +59,7 @@ class SwAV(Method):
         "prototypes are wanted. Not for very unbalanced data: its clusters are forced to be of equal size.",
         memory="prototypes",
         uniform_prior=True,
+        within_batch=True,
         status="verified",
     )
 

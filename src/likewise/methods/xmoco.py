@@ -77,6 +77,7 @@ class XMoCo(Method):
         summary="A cheap addition to MoCo v2 where relations between pictures matter; our reading of the abstract.",
         memory="queue",
         smallest_batch=2,
+        within_batch=True,
         status="verified",
     )
 

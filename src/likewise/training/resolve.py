@@ -228,7 +228,7 @@ def resolve(
         epochs=_epochs(asked, preset, choices),
         minutes=asked.minutes,
         flip=asked.flip,
-        accumulate=_accumulate(asked, batch, machine),
+        accumulate=_accumulate(asked, batch, machine, within_batch=method.within_batch(settings)),
         precision=precision.value,
         sync_batch_norm=asked.sync_batch_norm,
         device=machine.device,
@@ -377,8 +377,13 @@ def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None
     return epochs
 
 
-def _accumulate(asked: Asked, batch: int, machine: Machine) -> int:
+def _accumulate(asked: Asked, batch: int, machine: Machine, *, within_batch: bool) -> int:
     share = batch // machine.processes
+    if asked.accumulate > 1 and within_batch:
+        raise InputError(
+            f"accumulate={asked.accumulate} changes the loss of {asked.method}, which compares the images of a batch: "
+            f"allowed is 1, with a batch_size that fits into memory, such as {batch // asked.accumulate}"
+        )
     if share % asked.accumulate:
         raise InputError(f"accumulate={asked.accumulate} does not divide the {share} pictures of a step")
     return asked.accumulate
