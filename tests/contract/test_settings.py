@@ -91,9 +91,13 @@ def others(hint: Any, value: Any) -> tuple[list[Any], bool]:
         words = (False, True) if hint is bool else get_args(hint)
         return [word for word in words if word != value], True
     if hint is int:
-        return [each for each in (value + 1, value + 3, 2 * value, value // 2, 1, 2, 5, LARGEST, 0) if each != value], False
+        return [
+            each for each in (value + 1, value + 3, 2 * value, value // 2, 1, 2, 5, LARGEST, 0) if each != value
+        ], False
     if hint is float:
-        return [each for each in (value / 2, value * 2, 0.3, 0.9, 0.0, 1.0, value + 1, 0.01, -value) if each != value], False
+        return [
+            each for each in (value / 2, value * 2, 0.3, 0.9, 0.0, 1.0, value + 1, 0.01, -value) if each != value
+        ], False
     if get_origin(hint) is tuple:
         if not value or isinstance(value[0], int):
             return [(4,), (3, 5)], False

@@ -58,7 +58,7 @@ def plan_of(name: str, method: type[Method], variant: str, on: Published, batch:
 def sheet(name: str, method_class: type[Method], variant: str, on: Published) -> dict[str, Any]:
     """All rows of one preset."""
     plan = plan_of(name, method_class, variant, on)
-    method = _built(method_class, plan, on)
+    method = built(method_class, plan, on)
     doubled = plan_of(name, method_class, variant, on, batch=2 * plan.batch_size)
     return {
         "batch": plan.batch_size,
@@ -78,7 +78,8 @@ def sheet(name: str, method_class: type[Method], variant: str, on: Published) ->
     }
 
 
-def _built(method_class: type[Method], plan: Plan, on: Published) -> Method:
+def built(method_class: type[Method], plan: Plan, on: Published) -> Method:
+    """The method with its networks and memories at full size, on the meta device."""
     facts = Facts(
         images=on.images,
         batch_size=plan.batch_size,
@@ -234,5 +235,3 @@ def equal(found: Any, expected: Any) -> bool:
     if isinstance(found, float) or isinstance(expected, float):
         return isinstance(found, int | float) and abs(found - expected) <= 1e-6 * max(abs(found), abs(expected), 1e-9)
     return bool(found == expected)
-
-

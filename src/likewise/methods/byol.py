@@ -10,7 +10,19 @@ from torch import nn
 from likewise.encoders import Encoder, heads, norms
 from likewise.encoders.shuffling import shuffled
 from likewise.methods.checks import at_least, between
-from likewise.methods.method import WHOLE_BATCH, Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.method import (
+    WHOLE_BATCH,
+    Batch,
+    Card,
+    Facts,
+    Method,
+    Optimisation,
+    Preset,
+    Progress,
+    Terms,
+    Views,
+    usual,
+)
 from likewise.similarity import pull, unit
 from likewise.teachers import Momentum
 from likewise.training.schedules import momentum_at

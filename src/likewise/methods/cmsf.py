@@ -23,7 +23,19 @@ from likewise.methods.cmsf_constraints import (
     SameLabel,
     Unwritten,
 )
-from likewise.methods.method import WHOLE_BATCH, Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.method import (
+    WHOLE_BATCH,
+    Batch,
+    Card,
+    Facts,
+    Method,
+    Optimisation,
+    Preset,
+    Progress,
+    Terms,
+    Views,
+    usual,
+)
 from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import (
     Few,

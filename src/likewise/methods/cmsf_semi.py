@@ -15,7 +15,19 @@ from likewise.errors import InputError
 from likewise.methods.checks import at_least, between
 from likewise.methods.cmsf import constrained_shift, watched
 from likewise.methods.cmsf_labeller import HeadKind, Labeller
-from likewise.methods.method import WHOLE_BATCH, Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.method import (
+    WHOLE_BATCH,
+    Batch,
+    Card,
+    Facts,
+    Method,
+    Optimisation,
+    Preset,
+    Progress,
+    Terms,
+    Views,
+    usual,
+)
 from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import Few, neighbours, outside, unit
 from likewise.teachers import evaluated

@@ -12,7 +12,18 @@ from likewise.encoders import Encoder, heads, norms
 from likewise.encoders.shuffling import shuffled
 from likewise.memory import LABEL, Queue
 from likewise.methods.checks import at_least, between, positive
-from likewise.methods.method import WHOLE_BATCH, Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import (
+    WHOLE_BATCH,
+    Batch,
+    Card,
+    Facts,
+    Method,
+    Optimisation,
+    Preset,
+    Progress,
+    Terms,
+    Views,
+)
 from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
 from likewise.views.pair import PairPolicy, teacher_student

@@ -122,6 +122,9 @@ class Optimisation:
     """Share of the budget with a linearly rising rate."""
     warmup_from: float = 0.0
     """Share of the learning rate that a warm-up starts from."""
+    cosine_over: Literal["rest", "budget", "start"] = "rest"
+    """For the cosines after a warm-up: over the rest of the budget; as long as the whole budget, so that the end is cut
+    off; or from the start, so that the warm-up hides its beginning."""
     final: float = 0.0
     """For the cosines: share of the learning rate that is left at the end."""
     batch_size: int = 256

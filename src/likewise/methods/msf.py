@@ -10,7 +10,19 @@ from torch import Tensor, nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.encoders.shuffling import shuffled
-from likewise.methods.method import WHOLE_BATCH, Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.method import (
+    WHOLE_BATCH,
+    Batch,
+    Card,
+    Facts,
+    Method,
+    Optimisation,
+    Preset,
+    Progress,
+    Terms,
+    Views,
+    usual,
+)
 from likewise.methods.shift_parts import ShiftSettings, shift_parts
 from likewise.similarity import neighbours, pull, purity, unit
 from likewise.teachers import evaluated

@@ -66,7 +66,8 @@ class Asked:
     flip: bool = True
     """Mirror half of the views left to right, where the method's views do; not good for digits, text or signs."""
     accumulate: int = 1
-    """Parts that a batch is cut into to save memory; gradients add up before each update."""
+    """Parts that a batch is cut into to save memory; gradients add up before each update. Not for losses that compare
+    the images of a batch with each other."""
     precision: Precision | None = None
     """Number format of the encoder's forward pass."""
     sync_batch_norm: bool = True

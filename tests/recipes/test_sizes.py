@@ -1,0 +1,28 @@
+"""Sizes in published presets that follow from the encoder and the data, off the data set they were published on too."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from likewise import methods
+from likewise.methods.cmsf_constraints import SameCluster
+from tests.recipes.reader import CIFAR10_R18, IMAGENET_R18, IMAGENET_R50, Published, built, plan_of, sheet
+
+
+def test_the_heads_of_the_small_batch_byol_follow_the_encoder() -> None:
+    heads = sheet("byol", methods.find("byol"), "asymmetric", IMAGENET_R18)["heads"]
+    assert heads["student after the encoder"] == "512>1024, bn, relu, 1024>128"
+    assert heads["predictor"] == "128>1024, bn, relu, 1024>128"
+
+
+@pytest.mark.parametrize(("on", "clusters"), [(IMAGENET_R50, 51_246), (CIFAR10_R18, 2000)])
+def test_cmsf_has_a_cluster_for_every_25_images(on: Published, clusters: int) -> None:
+    method: Any = built(methods.find("cmsf"), plan_of("cmsf", methods.find("cmsf"), "km", on), on)
+    assert cast("SameCluster", method.constraint).clusters == clusters
+
+
+def test_cmsf_with_few_labels_uses_a_tenth_of_them() -> None:
+    plan = plan_of("cmsf_semi", methods.find("cmsf_semi"), "imagenet", IMAGENET_R50)
+    assert plan.settings.label_share == 0.1
