@@ -182,7 +182,7 @@ def head(module: nn.Module) -> str:
 
 
 def _batch_norm(method: Method) -> str:
-    """Groups of the batch norms of what is trained and of the teacher, and whether the teacher's images are permuted."""
+    """Groups of the batch norms of what is trained and of the teacher; whether the teacher's images are permuted."""
     teacher = [module for module in method.modules() if isinstance(module, Momentum)]
     slow = {id(norm) for module in teacher for norm in module.modules()}
     trained = [norm for norm in method.modules() if id(norm) not in slow]

@@ -136,7 +136,7 @@ class CMSF(Method):
         topk_prime: int = 10
         """k' of 2q: rows found by the earlier embeddings, of which k are taken; at least k. The published run has 5."""
         clusters: int = 0
-        """Clusters of k-means; 0 stands for one for every 25 pictures, which are the 50,000 of the paper on ImageNet."""
+        """Clusters of k-means; 0 stands for one for every 25 pictures, on ImageNet the paper's 50,000."""
         kmeans_iterations: int = 10
         """Iterations of k-means after each epoch; 20 in the paper."""
         same_label: Literal["nearest", "all"] = "nearest"

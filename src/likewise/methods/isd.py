@@ -104,8 +104,8 @@ class ISD(Method):
         predictor: Predictor = "none"
         """Student only. wide: D - 2F - D with biases. plain: F - F - F, the first layer without bias."""
         split_batch_norm: int = 1
-        """Groups that batch statistics are computed in, as on so many devices: more than 1 is the published form, where the
-        teacher's images are permuted for their pass besides; 1 takes those of the whole batch, over all processes."""
+        """Groups that batch statistics are computed in, as on so many devices. More than 1 is the published form, where
+        the teacher's images are permuted for their pass besides; 1 takes those of the whole batch."""
         views: PairPolicy = "strong/strong"
         """Teacher/student views."""
         crop_scale: tuple[float, float] = (0.2, 1.0)

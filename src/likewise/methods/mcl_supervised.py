@@ -143,6 +143,6 @@ class MCLSupervised(Method):
             optimisation=Optimisation(
                 learning_rate=0.1, nesterov=True, weight_decay=5e-4, schedule="cosine_epoch", batch_size=128, epochs=300
             ),
-            note="the official recipe for CIFAR-100, but for its crops and its batches, which hold two images of each class",
+            note="the official recipe for CIFAR-100, but for its crops, and its batches of two images of each class",
         ),
     }

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likewise.errors import InputError
 from likewise.views.making import Compose
 from likewise.views.policy import ViewPolicy
 from likewise.views.view import View
@@ -57,6 +58,13 @@ def idle(settings: Any) -> Mapping[str, str]:
     """
     named = getattr(settings, "idle", None)
     return named() if named else {}
+
+
+def refuse_idle(settings: Any, given: Mapping[str, Any]) -> None:
+    """Raise InputError where a setting that was asked for (`given`) changes nothing."""
+    for name, other in idle(settings).items():
+        if name in given:
+            raise InputError(f"{name}={given[name]} has no effect without {other}: set that, or leave {name} out")
 
 
 class Batch(NamedTuple):
@@ -153,8 +161,8 @@ class Preset:
 
 
 WHOLE_BATCH = (
-    "statistics of the whole batch over all processes; published: of each device's part, the teacher's images permuted, "
-    "which --split-batch-norm DEVICES gives"
+    "statistics of the whole batch over all processes; published: of each device's part, the teacher's images "
+    "permuted, which --split-batch-norm DEVICES gives"
 )
 """A difference that several presets have."""
 

@@ -29,8 +29,8 @@ class ShiftSettings:
     embedding: int = 64
     """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
     split_batch_norm: int = 1
-    """Groups that batch statistics are computed in, as on so many devices: more than 1 is the published form, where the
-    teacher's images are permuted for their pass besides; 1 takes those of the whole batch, over all processes."""
+    """Groups that batch statistics are computed in, as on so many devices. More than 1 is the published form, where
+    the teacher's images are permuted for their pass besides; 1 takes those of the whole batch."""
     views: PairPolicy = "weak/strong"
     """Teacher/student views."""
     crop_scale: tuple[float, float] = (0.2, 1.0)

@@ -195,8 +195,8 @@ class Triplet(Method):
                 batch_size=6272,
                 epochs=200,
             ),
-            note="the published recipe, ImageNet, ResNet-50; negatives came from the 196 images of one device there, and "
-            "come from those of all processes here: --accumulate 32 on one process makes them the same",
+            note="the published recipe, ImageNet, ResNet-50; negatives came from the 196 images of one device "
+            "there, and come from those of all processes here: --accumulate 32 on one process makes them the same",
         ),
     }
 

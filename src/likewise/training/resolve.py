@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
-from likewise.methods.method import Method, Optimisation, Preset, UpdateRule, idle
+from likewise.methods.method import Method, Optimisation, Preset, UpdateRule, refuse_idle
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD
 from likewise.views.pair import SMALL_PICTURE
 
@@ -66,8 +66,7 @@ class Asked:
     flip: bool = True
     """Mirror half of the views left to right, where the method's views do; not good for digits, text or signs."""
     accumulate: int = 1
-    """Parts that a batch is cut into to save memory; gradients add up before each update. Not for losses that compare
-    the images of a batch with each other."""
+    """Parts that a batch is cut into to save memory; gradients add up before each update."""
     precision: Precision | None = None
     """Number format of the encoder's forward pass."""
     sync_batch_norm: bool = True
@@ -269,9 +268,7 @@ def _settings(
         if name not in known:
             raise unknown("setting", name, known)
     settings = dataclasses.replace(preset.settings, **given)
-    for name, other in idle(settings).items():
-        if name in given:
-            raise InputError(f"{name}={given[name]} has no effect without {other}: set that, or leave {name} out")
+    refuse_idle(settings, given)
     if "frozen teacher" in method.card.needs and not getattr(settings, "teacher", True):
         raise InputError(
             f"{method.card.title} learns from a trained encoder: name a run directory, a .safetensors file or a timm "
@@ -381,10 +378,8 @@ def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None
 def _accumulate(asked: Asked, batch: int, machine: Machine, *, within_batch: bool) -> int:
     share = batch // machine.processes
     if asked.accumulate > 1 and within_batch:
-        raise InputError(
-            f"accumulate={asked.accumulate} changes the loss of {asked.method}, which compares the images of a batch: "
-            f"allowed is 1, with a batch_size that fits into memory, such as {batch // asked.accumulate}"
-        )
+        told = f"accumulate={asked.accumulate} changes the loss of {asked.method}, which compares the images of a batch"
+        raise InputError(f"{told}: allowed is 1, with a batch_size that fits, such as {batch // asked.accumulate}")
     if share % asked.accumulate:
         raise InputError(f"accumulate={asked.accumulate} does not divide the {share} pictures of a step")
     return asked.accumulate
