@@ -19,6 +19,8 @@ from likewise.similarity.adaptive import Target, adaptive_contrast, batch_target
 from likewise.teachers import Momentum
 from likewise.views.pair import PairPolicy, teacher_student
 
+_SMALL_VIEWS = "not blurred, as no image up to 64 px is here; published: half of the student's"
+
 
 class ASCL(Method):
     """Adaptive Soft Contrastive Learning.
@@ -176,11 +178,13 @@ class ASCL(Method):
             settings=_cifar,
             optimisation=_small_pictures,
             note="the published recipe for CIFAR-10, STL-10 and Tiny ImageNet, ResNet-18; 5 neighbours for CIFAR-100",
+            differs={"views": _SMALL_VIEWS},
         ),
         "cifar_byol": Preset(
             settings=replace(_cifar, form="byol"),
             optimisation=_small_pictures,
             note="the published BYOL form, CIFAR, ResNet-18",
+            differs={"views": _SMALL_VIEWS},
         ),
         "imagenet": Preset(
             settings=Settings(queue_size=65_536, neighbours=1, momentum=0.999, hidden=2048),

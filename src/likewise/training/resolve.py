@@ -376,11 +376,10 @@ def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None
 
 
 def _accumulate(asked: Asked, batch: int, machine: Machine, *, within_batch: bool) -> int:
-    share = batch // machine.processes
     if asked.accumulate > 1 and within_batch:
         told = f"accumulate={asked.accumulate} changes the loss of {asked.method}, which compares the images of a batch"
         raise InputError(f"{told}: allowed is 1, with a batch_size that fits, such as {batch // asked.accumulate}")
-    if share % asked.accumulate:
+    if (share := batch // machine.processes) % asked.accumulate:
         raise InputError(f"accumulate={asked.accumulate} does not divide the {share} pictures of a step")
     return asked.accumulate
 
