@@ -1,13 +1,16 @@
-"""Sizes in published presets that follow from the encoder and the data, off the data set they were published on too."""
+"""Numbers of published presets that no sheet holds: sizes off the published data set, and SEED, whose teacher is given."""
 
 from __future__ import annotations
 
+from math import cos, pi
 from typing import Any, cast
 
 import pytest
 
 from likewise import methods
 from likewise.methods.cmsf_constraints import SameCluster
+from likewise.methods.method import Progress
+from likewise.training import schedules
 from tests.recipes.reader import CIFAR10_R18, IMAGENET_R18, IMAGENET_R50, Published, built, plan_of, sheet
 
 
@@ -26,3 +29,12 @@ def test_cmsf_has_a_cluster_for_every_25_images(on: Published, clusters: int) ->
 def test_cmsf_with_few_labels_uses_a_tenth_of_them() -> None:
     plan = plan_of("cmsf_semi", methods.find("cmsf_semi"), "imagenet", IMAGENET_R50)
     assert plan.settings.label_share == 0.1
+
+
+def test_seed_warms_up_from_the_base_rate_on_a_cosine_over_all_epochs() -> None:
+    optimisation = methods.find("seed_kd").presets["imagenet"].optimisation
+    rates = [
+        schedules.learning_rate(optimisation, Progress(epoch, epoch / 200, epoch), 200) for epoch in (0, 3, 5, 100, 199)
+    ]
+    after = [0.03 * (1 + cos(pi * epoch / 200)) / 2 for epoch in (5, 100, 199)]
+    assert rates == pytest.approx([0.03, 0.03, *after])
