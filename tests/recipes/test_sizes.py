@@ -1,4 +1,4 @@
-"""Numbers of published presets that no sheet holds: sizes off the published data set, and SEED, whose teacher is given."""
+"""Numbers of published presets that no sheet holds: sizes off the published data set, and SEED's rates."""
 
 from __future__ import annotations
 
