@@ -276,8 +276,9 @@ def see_a_part(module: nn.Module) -> bool:
     several = dist.is_initialized() and dist.get_world_size() > 1
 
     def sees_a_part(norm: _BatchNorm) -> bool:
-        grouped = isinstance(norm, GroupedBatchNorm)
-        return (grouped and norm.splits > 1) or (several and not (grouped and norm.across_processes))
+        if isinstance(norm, GroupedBatchNorm):
+            return norm.splits > 1 or (several and not norm.across_processes)
+        return several
 
     return any(isinstance(norm, _BatchNorm) and sees_a_part(norm) for norm in module.modules())
 

@@ -99,7 +99,7 @@ class InterCLR(Method):
 
         def idle(self) -> dict[str, str]:
             """Repairs of labels that are made anew, and a pool that nothing is drawn from."""
-            found = {}
+            found: dict[str, str] = {}
             if self.pseudo_labels == "offline":
                 found |= dict.fromkeys(("repair_every", "min_cluster"), "pseudo_labels=online")
             if self.strategy in {"hard", "random"} and self.negatives:

@@ -274,8 +274,7 @@ def _settings(
             f"{method.card.title} learns from a trained encoder: name a run directory, a .safetensors file or a timm "
             "model with --teacher"
         )
-    queue = getattr(settings, "queue_size", None)
-    if queue is None:
+    if (queue := getattr(settings, "queue_size", None)) is None:
         return settings
     if "queue_size" in given and queue > data.images:
         raise InputError(
@@ -377,7 +376,7 @@ def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None
 
 def _accumulate(asked: Asked, batch: int, machine: Machine, *, within_batch: bool) -> int:
     if asked.accumulate > 1 and within_batch:
-        told = f"accumulate={asked.accumulate} changes the loss of {asked.method}, which compares the images of a batch"
+        told = f"accumulate={asked.accumulate} changes the loss of {asked.method}, which compares images within a batch"
         raise InputError(f"{told}: allowed is 1, with a batch_size that fits, such as {batch // asked.accumulate}")
     if (share := batch // machine.processes) % asked.accumulate:
         raise InputError(f"accumulate={asked.accumulate} does not divide the {share} pictures of a step")
