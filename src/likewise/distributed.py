@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def world() -> int:
@@ -103,20 +103,3 @@ def everywhere(value: str) -> list[str]:
     found = [""] * world()
     dist.all_gather_object(found, value)
     return found
-
-
-@torch.no_grad()
-def shuffled(module: nn.Module, x_B: Tensor) -> Tensor:
-    """`module(x)` with the rows permuted across processes for the pass and put back afterwards, without gradient.
-
-    With batch statistics per process, a key and its query normalised by the same pictures can recognise each other by
-    them; the permutation breaks that (MoCo, arXiv 1911.05722, section 3.3). In one process it changes nothing.
-    """
-    if world() == 1:
-        return module(x_B)  # type: ignore[no-any-return]
-    everything = gather(x_B)
-    order = common(torch.randperm(len(everything), device=x_B.device))
-    out: Tensor = gather(module(everything[order[rank() :: world()]]))
-    back = torch.empty_like(order)
-    back[order] = torch.arange(len(order), device=order.device)
-    return out[back][rank() :: world()]

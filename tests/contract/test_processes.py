@@ -1,7 +1,8 @@
-"""Two gloo processes compute what one does: the same losses, weights and memories."""
+"""Two gloo processes compute what one does: the same losses, weights and memories, permuted keys included."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 from pathlib import Path
@@ -13,16 +14,28 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
-from likewise.encoders import norms
+from likewise import methods
+from likewise.encoders import SyncBatchNorm, norms
 from tests.contract.doubles import Mixed
 from tests.contract.gauntlet import ALL, SIDE, batch_at, make, one_step, optimizer_of
 
 STEPS = 3
 
 
-def run(name: str, rank: int, world: int) -> dict[str, Any]:
+def can_split(name: str) -> bool:
+    """Whether batch statistics can be those of a part of the batch, with the teacher's images permuted."""
+    return "split_batch_norm" in {field.name for field in dataclasses.fields(methods.find(name).Settings)}
+
+
+CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in ALL}
+"""What is run: every method as it is, and those that can with a split batch norm; four groups of two images."""
+CASES |= {f"{name}, split": (name, {"split_batch_norm": 4}) for name in ALL if can_split(name)}
+
+
+def run(case: str, rank: int, world: int) -> dict[str, Any]:
     """A few steps in float64; mean losses over processes, and final state."""
-    method = make(name, dtype=torch.float64)
+    name, changes = CASES[case]
+    method = make(name, dtype=torch.float64, **changes)
     if world > 1:
         norms.convert(method, sync=True)
     optimizer = optimizer_of(method)
@@ -43,7 +56,9 @@ def worker(rank: int, world: int, port: int, out: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=world)
-    results = {name: run(name, rank, world) for name in ALL} | {"composed": composed(rank, world)}
+    assert norms.see_a_part(torch.nn.BatchNorm1d(2))
+    assert not norms.see_a_part(SyncBatchNorm(2))
+    results = {case: run(case, rank, world) for case in CASES} | {"composed": composed(rank, world)}
     torch.save(results, Path(out) / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -59,13 +74,13 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_two_processes_compute_what_one_does(name: str, two: list[dict[str, Any]]) -> None:
-    one = run(name, 0, 1)
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_compute_what_one_does(case: str, two: list[dict[str, Any]]) -> None:
+    one = run(case, 0, 1)
     for each in two:
-        torch.testing.assert_close(each[name]["losses"], one["losses"], rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(each[case]["losses"], one["losses"], rtol=1e-7, atol=1e-9)
         for key, expected in one["state"].items():
-            torch.testing.assert_close(each[name]["state"][key], expected, rtol=1e-5, atol=1e-7, msg=key)
+            torch.testing.assert_close(each[case]["state"][key], expected, rtol=1e-5, atol=1e-7, msg=key)
 
 
 def test_two_processes_compose_what_one_does(two: list[dict[str, Any]]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from likewise.methods.method import Progress
+from likewise.encoders import build
+from likewise.methods.method import Facts, Progress
 from likewise.methods.ncc import NCC
 from likewise.similarity import unit
 from likewise.similarity.scattering import prototypes, scatter
-from tests.contract.gauntlet import batch_at, make, one_step, optimizer_of
+from tests.contract.gauntlet import SPEC, batch_at, make, one_step, optimizer_of
 
 
 def ncc(**settings: object) -> NCC:
@@ -53,12 +54,13 @@ def test_the_teacher_moves_towards_the_weights_of_the_pass(update: str) -> None:
 
 @pytest.mark.parametrize("together", [False, True])
 def test_the_queue_remembers_which_picture_a_key_is_of(together: bool) -> None:
-    method = ncc(queue_size=24, together=together, plain_share=0.0)
+    method = ncc(queue_size=40, together=together, plain_share=0.0)
     assert method.queue is not None
     optimizer = optimizer_of(method)
     for step in range(2):
         assert one_step(method, optimizer, step).loss.isfinite()
-    assert method.queue.column("index").tolist() == [*range(16), *[-1] * 8]
+    both = [*range(8), *range(8), *range(8, 16), *range(8, 16)]  # of each picture the keys of both views
+    assert method.queue.column("index").tolist() == [*both, *[-1] * 8]
 
 
 def test_every_picture_gets_a_cluster_and_the_predictor_a_rate_of_its_own() -> None:
@@ -68,3 +70,18 @@ def test_every_picture_gets_a_cluster_and_the_predictor_a_rate_of_its_own() -> N
     groups = list(method.parameter_groups())
     assert [group.get("rate") for group in groups] == [None, 10.0]
     assert sum(len(group["params"]) for group in groups) == sum(p.requires_grad for p in method.parameters())
+
+
+def test_together_is_one_pass_through_every_network() -> None:
+    method = ncc(together=True)
+    rows: list[int] = []
+    for network in (method.student, method.teacher, method.predictor):
+        network.register_forward_hook(lambda module, given, out: rows.append(len(out)))
+    method(*batch_at(method, 0))
+    assert rows == [16, 16, 16]
+
+
+def test_large_images_are_blurred() -> None:
+    facts = Facts(images=96, batch_size=8, image_size=96, classes=3)
+    views = NCC(build(SPEC, seed=0), NCC.Settings(), facts).views
+    assert [view.blur is not None and view.blur.probability for view in views.values()] == [0.5, 0.5]

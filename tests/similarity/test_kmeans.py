@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans as Reference
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.similarity import kmeans as module
+from likewise.similarity import members
 from likewise.similarity.kmeans import KMeans, Metric, kmeans
 
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
@@ -113,7 +113,7 @@ def test_from_the_same_start_it_is_scikit_learn(metric: Metric) -> None:
 def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x, _ = blobs(6, 40)
     whole = kmeans(x, 6, metric="euclidean")
-    monkeypatch.setattr(module, "_TILE", 100)
+    monkeypatch.setattr(members, "TILE", 100)
     tiled = kmeans(x, 6, metric="euclidean")
     assert torch.equal(tiled.assignment, whole.assignment)
     torch.testing.assert_close(tiled.centroids, whole.centroids)

@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 
 from likewise.errors import InputError
+from likewise.methods.ascl import ASCL
+from likewise.methods.barlow_twins import BarlowTwins
 from likewise.methods.byol import BYOL
+from likewise.methods.fnc import FNC
 from likewise.methods.isd import ISD
-from likewise.training.resolve import Asked, DataFacts, Machine, Plan, image_size, resolve
+from likewise.methods.method import Method
+from likewise.methods.nnclr import NNCLR
+from likewise.methods.simclr import SimCLR
+from likewise.training.resolve import Asked, Choice, DataFacts, Machine, Plan, image_size, resolve
 
 CIFAR = DataFacts(images=50_000, side=32, classes=10, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 LAPTOP, SERVER = Machine("cpu", bf16=True), Machine("cuda", bf16=True, processes=4)
@@ -132,3 +138,34 @@ def test_the_smallest_batch_of_a_method_is_enforced(monkeypatch: pytest.MonkeyPa
     few = DataFacts(40, 32, 0, CIFAR.mean, CIFAR.std)
     with pytest.raises(InputError, match="data of 40 pictures: allowed are 6 to that many"):
         planned(few, batch_size=41)
+
+
+@pytest.mark.parametrize(
+    ("method", "given"), [(BarlowTwins, {}), (SimCLR, {}), (NNCLR, {}), (FNC, {}), (ASCL, {"form": "byol"})]
+)
+def test_a_loss_within_the_batch_is_not_cut_into_parts(method: type[Method], given: dict[str, Any]) -> None:
+    wanted, size = Asked(method="x", batch_size=256, accumulate=4), Choice("image_size", 32, "")
+    with pytest.raises(InputError, match=r"accumulate=4 changes the loss of x.*allowed is 1, .* such as 64"):
+        resolve(wanted, given, method, CIFAR, LAPTOP, size)
+
+
+def test_a_loss_against_a_memory_may_be() -> None:
+    size = Choice("image_size", 32, "")
+    assert resolve(Asked(accumulate=4), {}, ASCL, CIFAR, LAPTOP, size).accumulate == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        (ISD, {"projector": False, "centred": True}, "centred=True has no effect without projector=True"),
+        (NNCLR, {"views": "crops", "solarise": 0.1}, "solarise=0.1 has no effect without views=strong"),
+        (FNC, {"momentum": 0.5}, "momentum=0.5 has no effect without memory_batches above 0: set that, or leave"),
+    ],
+)
+def test_a_setting_that_would_change_nothing_is_refused(method: type[Method], given: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        resolve(Asked(), given, method, CIFAR, LAPTOP, Choice("image_size", 32, ""))
+
+
+def test_an_idle_setting_that_nobody_asked_for_is_let_pass() -> None:
+    assert planned(given={"projector": False}).settings.centred

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -222,3 +223,17 @@ def test_views_grow_in_three_stages() -> None:
     smaller = Optimisation(first_size=0.5, last_size=0.75)
     assert [scheduled.view_share(smaller, at(fraction)) for fraction in (0.0, 0.6, 0.9)] == [0.5, 0.625, 0.75]
     assert scheduled.view_share(Optimisation(), Progress(0, 0.0, 0)) == 1.0
+
+
+def test_a_cosine_over_the_budget_is_cut_off_and_one_from_the_start_begins_in_the_warm_up() -> None:
+    def rate(over: Literal["rest", "budget", "start"], fraction: float) -> float:
+        optimisation = Optimisation(learning_rate=1.0, warmup=0.2, cosine_over=over)
+        return scheduled.learning_rate(optimisation, Progress(0, fraction, 0), None)
+
+    assert [rate(over, 0.1) for over in ("rest", "budget", "start")] == pytest.approx([0.5] * 3)
+    assert rate("budget", 0.2) == 1.0
+    assert rate("budget", 0.7) == pytest.approx(0.5)
+    assert rate("budget", 1.0) == pytest.approx((1 + math.cos(0.8 * math.pi)) / 2)
+    assert rate("start", 0.2) == pytest.approx((1 + math.cos(0.2 * math.pi)) / 2)
+    assert rate("start", 0.5) == pytest.approx(0.5)
+    assert rate("start", 1.0) == pytest.approx(0.0)

@@ -268,6 +268,21 @@ def convert(module: nn.Module, split: int | None = None, sync: bool = False) -> 
     return module
 
 
+def see_a_part(module: nn.Module) -> bool:
+    """Whether a batch norm inside `module` takes its statistics of a part of the global batch.
+
+    That is where the batch is split, or where each of several processes normalises its own share.
+    """
+    several = dist.is_initialized() and dist.get_world_size() > 1
+
+    def sees_a_part(norm: _BatchNorm) -> bool:
+        if isinstance(norm, GroupedBatchNorm):
+            return norm.splits > 1 or (several and not norm.across_processes)
+        return several
+
+    return any(isinstance(norm, _BatchNorm) and sees_a_part(norm) for norm in module.modules())
+
+
 def _converted(norm: _BatchNorm, splits: int, sync: bool) -> GroupedBatchNorm:
     """A norm with the state and settings of `norm`, over another batch."""
     kind: type[GroupedBatchNorm] = GroupedBatchNorm

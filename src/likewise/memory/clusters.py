@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from likewise.errors import InputError
 from likewise.similarity.kmeans import NONE, Metric, kmeans
+from likewise.similarity.members import sums_of_members
 
 
 class Clusters(nn.Module):
@@ -54,9 +55,7 @@ class Clusters(nn.Module):
     @torch.no_grad()
     def recompute(self, rows_ND: Tensor) -> None:
         """Make the centroids the plain means of their members' rows; those without members stay where they are."""
-        member_N = self.labels >= 0
-        sums_CD = torch.zeros_like(self.centroids, dtype=rows_ND.dtype)
-        sums_CD.index_add_(0, self.labels[member_N], rows_ND[member_N])
+        sums_CD = sums_of_members(rows_ND, self.labels, len(self))
         sizes_C1 = self.sizes().unsqueeze(1)
         self.centroids.copy_(torch.where(sizes_C1 > 0, sums_CD / sizes_C1.clamp(min=1), self.centroids))
 

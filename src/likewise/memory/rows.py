@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from likewise.errors import InputError
+from likewise.similarity.members import sums_of_members
 
 
 class Column(NamedTuple):
@@ -160,10 +161,8 @@ class Bank(nn.Module):
     @torch.no_grad()
     def centroids(self, assignment_N: Tensor, clusters: int) -> Tensor:
         """Unit mean of the written members of each cluster, (clusters, D); zero rows for clusters without members."""
-        member = self.written & (assignment_N >= 0)
-        sums = self.rows.new_zeros(clusters, self.rows.shape[1])
-        sums.index_add_(0, assignment_N[member], self.rows[member])
-        return normalize(sums, dim=1)
+        member_N = torch.where(self.written, assignment_N, -1)
+        return normalize(sums_of_members(self.rows, member_N, clusters), dim=1)
 
 
 class History(nn.Module):

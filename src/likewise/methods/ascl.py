@@ -19,6 +19,8 @@ from likewise.similarity.adaptive import Target, adaptive_contrast, batch_target
 from likewise.teachers import Momentum
 from likewise.views.pair import PairPolicy, teacher_student
 
+_SMALL_VIEWS = "not blurred, as no image up to 64 px is here; published: half of the student's"
+
 
 class ASCL(Method):
     """Adaptive Soft Contrastive Learning.
@@ -50,7 +52,7 @@ class ASCL(Method):
         """Settings of ASCL. The defaults are those of the small preset."""
 
         queue_size: int = 4096
-        """Rows of the queue, K. The confidence is relative to ln K. Of no effect in the BYOL form."""
+        """Rows of the queue, K. The confidence is relative to ln K."""
         form: Literal["moco", "byol"] = "moco"
         """Contrast with a queue, or prediction of the keys of the batch."""
         target: Target = "ascl"
@@ -58,7 +60,7 @@ class ASCL(Method):
         neighbours: int = 5
         """kappa: how many neighbours count as much as the positive at most; 1 in most published runs."""
         temperature_student: float = 0.1
-        """Ts: divides the student's similarities. Of no effect in the BYOL form."""
+        """Ts: divides the student's similarities to the queue; the BYOL form has none."""
         temperature_teacher: float = 0.05
         """Tt: divides the teacher's similarities. Half of Ts; at equal temperatures there is little effect."""
         momentum: float = 0.99
@@ -69,8 +71,9 @@ class ASCL(Method):
         """Length D of the embedding."""
         split_batch_norm: int = 8
         """Groups that batch statistics are computed in; 1 turns it off."""
-        shuffle: bool = False
-        """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
+        shuffle: bool = True
+        """Permute the images of the teacher for their pass, over all processes, so that none is normalised among the
+        same images as for the student. Of effect where batch statistics are those of a part of the batch."""
         views: PairPolicy = "weak/strong"
         """Teacher/student views."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -86,6 +89,10 @@ class ASCL(Method):
             at_least("embedding", self.embedding, 1)
             at_least("split_batch_norm", self.split_batch_norm, 1)
 
+        def idle(self) -> dict[str, str]:
+            """The queue and what is read in it, where there is none."""
+            return {} if self.form == "moco" else dict.fromkeys(("queue_size", "temperature_student"), "form=moco")
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
@@ -100,6 +107,11 @@ class ASCL(Method):
         self.views = teacher_student(
             settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
         )
+
+    @classmethod
+    def within_batch(cls, settings: Settings) -> bool:
+        """The BYOL form compares with the other keys of the batch."""
+        return settings.form == "byol"
 
     def before_step(self, progress: Progress) -> None:
         """Move the teacher towards the student as it was before this step's update."""
@@ -166,16 +178,16 @@ class ASCL(Method):
             settings=_cifar,
             optimisation=_small_pictures,
             note="the published recipe for CIFAR-10, STL-10 and Tiny ImageNet, ResNet-18; 5 neighbours for CIFAR-100",
+            differs={"views": _SMALL_VIEWS},
         ),
         "cifar_byol": Preset(
             settings=replace(_cifar, form="byol"),
             optimisation=_small_pictures,
             note="the published BYOL form, CIFAR, ResNet-18",
+            differs={"views": _SMALL_VIEWS},
         ),
         "imagenet": Preset(
-            settings=Settings(
-                queue_size=65_536, neighbours=1, momentum=0.999, hidden=2048, split_batch_norm=1, shuffle=True
-            ),
+            settings=Settings(queue_size=65_536, neighbours=1, momentum=0.999, hidden=2048),
             optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published recipe, ImageNet, ResNet-50; the teacher's view is not stated, weak is assumed",
         ),

@@ -79,6 +79,7 @@ class BarlowTwins(Method):
         "ICML 2021, arXiv 2103.03230",
         summary="The simplest method that cannot collapse: one network, one loss, moderate batches. Give it a wide "
         "embedding.",
+        within_batch=True,
         status="verified",
     )
 
@@ -114,7 +115,9 @@ class BarlowTwins(Method):
         dim = settings.embedding
         projector = heads.mlp([encoder.features, dim, dim, dim], hidden_bias=False, last_bias=False)
         self.network = nn.Sequential(encoder, projector)
-        self.views = two_views(facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)
+        self.views = two_views(
+            facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale, interpolation="bicubic"
+        )
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Redundancy between the embeddings of both views; gradient flows through both."""

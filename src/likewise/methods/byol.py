@@ -7,8 +7,21 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from likewise.encoders import Encoder, heads
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.encoders import Encoder, heads, norms
+from likewise.encoders.shuffling import shuffled
+from likewise.methods.method import (
+    WHOLE_BATCH,
+    Batch,
+    Card,
+    Facts,
+    Method,
+    Optimisation,
+    Preset,
+    Progress,
+    Terms,
+    Views,
+    usual,
+)
 from likewise.methods.parts.checks import at_least, between
 from likewise.schedules import momentum_at
 from likewise.similarity import pull, unit
@@ -51,11 +64,14 @@ class BYOL(Method):
         update: Literal["before", "after"] = "before"
         """When the teacher moves: before the step (small-batch form) or after the optimiser's (official)."""
         hidden: int = 512
-        """Width of the hidden layer of projector and predictor."""
+        """Width of the hidden layer of projector and predictor; 0 stands for twice the encoder's features F."""
         embedding: int = 64
-        """Length D of the embedding."""
+        """Length D of the embedding; 0 stands for a quarter of F."""
         last_bias: bool = True
         """Bias in the last layer of both heads; the official code has none."""
+        split_batch_norm: int = 1
+        """Groups that batch statistics are computed in, as on so many devices: more than 1 is the published form of
+        the small-batch baseline; 1, the official one, takes those of the whole batch, over all processes."""
         views: Literal["asymmetric", "same"] = "asymmetric"
         """asymmetric: the official pair (blur 1.0 / .1 above 64 px, solarise 0 / .2); same: the MoCo v2 policy."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -63,16 +79,19 @@ class BYOL(Method):
 
         def __post_init__(self) -> None:
             between("momentum", self.momentum, 0.0, 1.0)
-            at_least("hidden", self.hidden, 1)
-            at_least("embedding", self.embedding, 1)
+            at_least("hidden", self.hidden, 0)
+            at_least("embedding", self.embedding, 0)
+            at_least("split_batch_norm", self.split_batch_norm, 1)
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        hidden, dim, bias = settings.hidden, settings.embedding, settings.last_bias
-        self.student = nn.Sequential(encoder, heads.mlp([encoder.features, hidden, dim], last_bias=bias))
+        features, bias = encoder.features, settings.last_bias
+        hidden, dim = settings.hidden or 2 * features, settings.embedding or features // 4
+        self.student = nn.Sequential(encoder, heads.mlp([features, hidden, dim], last_bias=bias))
         self.predictor = heads.mlp([dim, hidden, dim], last_bias=bias)
         self.teacher = Momentum(self.student)
+        norms.convert(self, split=settings.split_batch_norm)
         same = settings.views == "same"
         self.views = two_views(
             facts.image_size,
@@ -82,6 +101,7 @@ class BYOL(Method):
             saturation=0.4 if same else 0.2,
             blurs=(0.5, 0.5) if same else (1.0, 0.1),
             solarises=(0.0, 0.0) if same else (0.0, 0.2),
+            interpolation="bilinear" if same else "bicubic",
         )
 
     def momentum(self, progress: Progress) -> float:
@@ -102,9 +122,9 @@ class BYOL(Method):
         """Squared distance of the prediction to the teacher's embedding of the other view."""
         first, second = views["first"].image, views["second"].image
         prediction_BD = self.predictor(self.student(first))
-        loss = pull(prediction_BD, unit(self.teacher(second)))
+        loss = pull(prediction_BD, unit(shuffled(self.teacher, second)))
         if self.settings.symmetric:
-            loss = loss + pull(self.predictor(self.student(second)), unit(self.teacher(first)))
+            loss = loss + pull(self.predictor(self.student(second)), unit(shuffled(self.teacher, first)))
         return Terms(loss, {}, prediction_BD.detach())
 
     def encoders(self) -> dict[str, nn.Module]:
@@ -114,9 +134,10 @@ class BYOL(Method):
     presets: ClassVar = {
         "small": usual(Settings()),
         "asymmetric": Preset(
-            settings=Settings(momentum=0.99, hidden=4096, embedding=512, views="same"),
+            settings=Settings(momentum=0.99, hidden=0, embedding=0, views="same"),
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
-            note="the small-batch baseline of ISD and MSF, ImageNet, ResNet-50",
+            note="the small-batch baseline of ISD and MSF, ImageNet, heads by the width of the encoder",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "imagenet": Preset(
             settings=Settings(

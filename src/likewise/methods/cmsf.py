@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -10,9 +11,22 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
+from likewise.encoders.shuffling import shuffled
 from likewise.errors import InputError
 from likewise.memory import Queue
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.method import (
+    WHOLE_BATCH,
+    Batch,
+    Card,
+    Facts,
+    Method,
+    Optimisation,
+    Preset,
+    Progress,
+    Terms,
+    Views,
+    usual,
+)
 from likewise.methods.parts.checks import at_least
 from likewise.methods.parts.cmsf_constraints import (
     Constraint,
@@ -72,6 +86,17 @@ def watched(
     return parts
 
 
+_OF: Mapping[str, tuple[Kind, ...]] = {
+    "topk_prime": ("2q",),
+    "first_visit": ("2q",),
+    "clusters": ("clusters",),
+    "kmeans_iterations": ("clusters",),
+    "same_label": ("labels",),
+    "unwritten": ("2q", "clusters"),
+}
+"""Settings of one constraint or two."""
+
+
 class CMSF(Method):
     """Constrained Mean Shift, self-supervised and supervised.
 
@@ -111,7 +136,7 @@ class CMSF(Method):
         topk_prime: int = 10
         """k' of 2q: rows found by the earlier embeddings, of which k are taken; at least k. The published run has 5."""
         clusters: int = 0
-        """Clusters of k-means; 0 stands for one for every 25 pictures."""
+        """Clusters of k-means; 0 stands for one for every 25 pictures, on ImageNet the paper's 50,000."""
         kmeans_iterations: int = 10
         """Iterations of k-means after each epoch; 20 in the paper."""
         same_label: Literal["nearest", "all"] = "nearest"
@@ -128,6 +153,15 @@ class CMSF(Method):
             at_least("topk_prime", self.topk_prime, self.topk if self.constraint == "2q" else 1)
             at_least("clusters", self.clusters, 0)
             at_least("kmeans_iterations", self.kmeans_iterations, 1)
+
+        def idle(self) -> dict[str, str]:
+            """Settings of the other constraints."""
+            found = {
+                name: f"constraint={' or '.join(kinds)}" for name, kinds in _OF.items() if self.constraint not in kinds
+            }
+            if (self.constraint, self.first_visit, self.unwritten) == ("2q", "noise", "last"):
+                found["few"] = "first_visit=unconstrained or unwritten=masked"  # else k' candidates are always there
+            return found
 
         def rule(self, images: int, classes: int, dim: int) -> Constraint:
             """The constraint for a data set. Raises InputError where it needs labels and there are none."""
@@ -156,7 +190,7 @@ class CMSF(Method):
     def step(self, views: Views, batch: Batch) -> Terms:
         """The teacher's vectors enter memory and pool; then the pull to the neighbours found in the memory."""
         v_BD = self.predictor(self.student(views["student"].image))
-        u_BD = unit(self.teacher(views["teacher"].image))
+        u_BD = unit(shuffled(self.teacher, views["teacher"].image))
         index_A, u_AD = gather(batch.index), gather(u_BD)
         self.queue.push(u_AD, image=index_A, label=gather(batch.labels))
         self.constraint.remember(index_A, u_AD)
@@ -192,20 +226,24 @@ class CMSF(Method):
             settings=_official,
             optimisation=_published,
             note="the published CMSF-2Q, ImageNet, ResNet-50",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "km": Preset(
-            settings=replace(_official, constraint="clusters", clusters=50_000, kmeans_iterations=20),
+            settings=replace(_official, constraint="clusters", kmeans_iterations=20),
             optimisation=_published,
             note="the published CMSF-KM, ImageNet, ResNet-50",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "supervised": Preset(
             settings=replace(_official, constraint="labels", topk=10),
             optimisation=_published,
             note="the published supervised top-10, ImageNet, ResNet-50; also for noisy labels",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "supervised_all": Preset(
             settings=replace(_official, constraint="labels", topk=10, same_label="all"),
             optimisation=_published,
             note="the published supervised top-all, ImageNet, ResNet-50",
+            differs={"batch norm": WHOLE_BATCH},
         ),
     }

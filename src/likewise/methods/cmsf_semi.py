@@ -10,9 +10,22 @@ from torch import nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
+from likewise.encoders.shuffling import shuffled
 from likewise.errors import InputError
 from likewise.methods.cmsf import constrained_shift, watched
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.methods.method import (
+    WHOLE_BATCH,
+    Batch,
+    Card,
+    Facts,
+    Method,
+    Optimisation,
+    Preset,
+    Progress,
+    Terms,
+    Views,
+    usual,
+)
 from likewise.methods.parts.checks import at_least, between
 from likewise.methods.parts.cmsf_labeller import HeadKind, Labeller
 from likewise.methods.parts.shift import ShiftSettings, shift_parts
@@ -55,7 +68,7 @@ class CMSFSemi(Method):
         """Settings of CMSF with few labels. The defaults are those of the small preset."""
 
         queue_size: int = 4096
-        """Rows of the memory, K. Smaller than the data set."""
+        """Rows of the memory, K. Smaller than the data set; it has room for a batch at least."""
         momentum: float = 0.99
         """m: share of its old weights that the teacher keeps at each step."""
         label_share: float = 1.0
@@ -118,7 +131,7 @@ class CMSFSemi(Method):
         """Labels are guessed, the teacher's vectors enter the memories; then the pull to rows of the same label."""
         settings = self.settings
         v_BD = self.predictor(self.student(views["student"].image))
-        u_BD = unit(self.teacher(views["teacher"].image))
+        u_BD = unit(shuffled(self.teacher, views["teacher"].image))
         labels_B = torch.full_like(batch.index, -1) if batch.labels is None else batch.labels
         told = self.labeller(u_BD, labels_B, batch.index)
         u_AD, believed_A, known_A = gather(u_BD), gather(told.labels), gather(told.known)
@@ -144,6 +157,7 @@ class CMSFSemi(Method):
             settings=Settings(
                 queue_size=128_000,
                 topk=10,
+                label_share=0.1,
                 head_epochs=10,
                 head_times=2,
                 bank_size=128_000,
@@ -152,6 +166,7 @@ class CMSFSemi(Method):
                 embedding=0,
             ),
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
-            note="the published CMSF-Pseudo, ImageNet with 10 % of the labels (label_share), ResNet-50",
+            note="the published CMSF-Pseudo, ImageNet with 10 % of the labels, ResNet-50",
+            differs={"batch norm": WHOLE_BATCH},
         ),
     }

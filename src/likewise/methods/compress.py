@@ -79,6 +79,12 @@ class CompRess(Method):
             between("momentum", self.momentum, 0.0, 1.0)
             at_least("embedding", self.embedding, 0)
 
+        def idle(self) -> dict[str, str]:
+            """Settings of the student's own bank, and of the slow copy that fills it."""
+            if self.banks == "one":
+                return dict.fromkeys(("keys", "momentum", "embedding"), "banks=two")
+            return {} if self.keys == "momentum" else {"momentum": "keys=momentum"}
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings

@@ -91,6 +91,7 @@ class FNC(Method):
         "Negative Cancellation. WACV 2022, arXiv 2011.11765",
         summary="SimCLR that pulls in, or at least does not push away, pictures of the same kind; for several views a "
         "picture and batches that hold many of a kind.",
+        within_batch=True,
         status="verified",
     )
 
@@ -125,6 +126,10 @@ class FNC(Method):
             at_least("memory_batches", self.memory_batches, 0)
             between("momentum", self.momentum, 0.0, 1.0)
             at_least("embedding", self.embedding, 1)
+
+        def idle(self) -> dict[str, str]:
+            """Settings of the memory, where there is none."""
+            return {} if self.memory_batches else {"momentum": "memory_batches above 0"}
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()

@@ -148,8 +148,6 @@ class IFND(Method):
                 temperature=0.2,
                 momentum=0.999,
                 clusters=(10_000, 25_000, 50_000),
-                split_batch_norm=1,
-                shuffle=True,
             ),
             optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published recipe, ImageNet, ResNet-50; numbers of clusters as remembered",

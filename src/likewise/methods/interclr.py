@@ -96,6 +96,15 @@ class InterCLR(Method):
             positive("bank_momentum", self.bank_momentum)
             between("bank_momentum", self.bank_momentum, 0.0, 1.0)
 
+        def idle(self) -> dict[str, str]:
+            """Repairs of labels that are made anew, and a pool that nothing is drawn from."""
+            found: dict[str, str] = {}
+            if self.pseudo_labels == "offline":
+                found |= dict.fromkeys(("repair_every", "min_cluster"), "pseudo_labels=online")
+            if self.strategy in {"hard", "random"} and self.negatives:
+                found["pool"] = "strategy=semihard or semieasy"
+            return found
+
     needs_refresh = True
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
@@ -212,8 +221,6 @@ class InterCLR(Method):
                 pool=128_000,
                 repair_every=1,
                 min_cluster=20,
-                split_batch_norm=1,
-                shuffle=True,
             ),
             optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, epochs=200),
             note="the official recipe, ImageNet, ResNet-50",

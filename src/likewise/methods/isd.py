@@ -8,9 +8,21 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from likewise.distributed import gather
-from likewise.encoders import Encoder, heads
+from likewise.encoders import Encoder, heads, norms
+from likewise.encoders.shuffling import shuffled
 from likewise.memory import LABEL, Queue
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import (
+    WHOLE_BATCH,
+    Batch,
+    Card,
+    Facts,
+    Method,
+    Optimisation,
+    Preset,
+    Progress,
+    Terms,
+    Views,
+)
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
@@ -91,6 +103,9 @@ class ISD(Method):
         """A last normalisation over the batch, without weights, behind the projector."""
         predictor: Predictor = "none"
         """Student only. wide: D - 2F - D with biases. plain: F - F - F, the first layer without bias."""
+        split_batch_norm: int = 1
+        """Groups that batch statistics are computed in, as on so many devices. More than 1 is the published form, where
+        the teacher's images are permuted for their pass besides; 1 takes those of the whole batch."""
         views: PairPolicy = "strong/strong"
         """Teacher/student views."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -105,6 +120,11 @@ class ISD(Method):
             at_least("entropy", self.entropy, 0.0)
             between("momentum", self.momentum, 0.0, 1.0)
             at_least("embedding", self.embedding, 0)
+            at_least("split_batch_norm", self.split_batch_norm, 1)
+
+        def idle(self) -> dict[str, str]:
+            """Settings of the projector where there is none."""
+            return {} if self.projector else dict.fromkeys(("embedding", "centred"), "projector=True")
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -116,9 +136,10 @@ class ISD(Method):
         self.student = nn.Sequential(encoder, projector)
         self.predictor = predictor(settings.predictor, features, dim)
         self.teacher = Momentum(self.student)
+        norms.convert(self, split=settings.split_batch_norm)
         self.temperature = Temperature(settings.temperature_teacher, settings.entropy)
-        least = facts.batch_size if settings.enqueue == "before" else 1
-        self.queue = Queue(max(settings.queue_size, least), dim, columns={"label": LABEL}, noise=settings.noise)
+        size = facts.room(settings.queue_size) if settings.enqueue == "before" else settings.queue_size
+        self.queue = Queue(size, dim, columns={"label": LABEL}, noise=settings.noise)
         self.views = teacher_student(
             settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
         )
@@ -130,7 +151,7 @@ class ISD(Method):
     def step(self, views: Views, batch: Batch) -> Terms:
         """KL between the teacher's and the student's view of the memory, which the teacher's vectors enter."""
         q_BD = self.predictor(self.student(views["student"].image))
-        k_BD = unit(self.teacher(views["teacher"].image))
+        k_BD = unit(shuffled(self.teacher, views["teacher"].image))
         own = 1 if self.settings.enqueue == "before" else 0  # the nearest row is then the picture itself
         if own:
             self._remember(k_BD, batch)
@@ -198,11 +219,13 @@ class ISD(Method):
                 epochs=200,
             ),
             note="the published ResNet-18 recipe, ImageNet",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "plus": Preset(
             settings=_paper,
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published ResNet-50 recipe, ImageNet",
+            differs={"batch norm": WHOLE_BATCH},
         ),
         "proposed": Preset(
             settings=replace(_paper, queue_size=4096, temperature_teacher=0.02, embedding=64),

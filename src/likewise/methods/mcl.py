@@ -138,8 +138,6 @@ class MCL(Method):
                 momentum=0.999,
                 icl_weight=1.0,
                 hidden=False,
-                split_batch_norm=1,
-                shuffle=True,
                 hue=0.4,
                 jitter=1.0,
                 blur=0.0,

@@ -44,6 +44,7 @@ class MCLSupervised(Method):
         summary="With labels for all pictures: classifiers that teach each other, of which one is kept, at the cost "
         "of one when used.",
         needs=("labels",),
+        within_batch=True,
         status="verified",
     )
 
@@ -142,6 +143,6 @@ class MCLSupervised(Method):
             optimisation=Optimisation(
                 learning_rate=0.1, nesterov=True, weight_decay=5e-4, schedule="cosine_epoch", batch_size=128, epochs=300
             ),
-            note="the official recipe for CIFAR-100, but for its crops",
+            note="the official recipe for CIFAR-100, but for its crops, and its batches of two images of each class",
         ),
     }

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likewise.errors import InputError
 from likewise.views.making import Compose
 from likewise.views.policy import ViewPolicy
 from likewise.views.view import View
@@ -41,6 +42,29 @@ class Facts:
     """Channel means that views are normalised with."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Channel deviations that views are normalised with."""
+
+    def room(self, rows: int) -> int:
+        """Rows of a memory that a batch enters before it is looked at: `rows`, and those of a batch at least.
+
+        In a shorter one an image of the batch would not find its own row, but only those of others.
+        """
+        return max(rows, self.batch_size)
+
+
+def idle(settings: Any) -> Mapping[str, str]:
+    """Settings that change nothing beside the values of the others: name -> the setting that would give it an effect.
+
+    A method's `Settings` names them in a method `idle`, where there are any, so that nobody asks for them in vain.
+    """
+    named = getattr(settings, "idle", None)
+    return named() if named else {}
+
+
+def refuse_idle(settings: Any, given: Mapping[str, Any]) -> None:
+    """Raise InputError where a setting that was asked for (`given`) changes nothing."""
+    for name, other in idle(settings).items():
+        if name in given:
+            raise InputError(f"{name}={given[name]} has no effect without {other}: set that, or leave {name} out")
 
 
 class Batch(NamedTuple):
@@ -106,6 +130,9 @@ class Optimisation:
     """Share of the budget with a linearly rising rate."""
     warmup_from: float = 0.0
     """Share of the learning rate that a warm-up starts from."""
+    cosine_over: Literal["rest", "budget", "start"] = "rest"
+    """For the cosines after a warm-up: over the rest of the budget; as long as the whole budget, so that the end is cut
+    off; or from the start, so that the warm-up hides its beginning."""
     final: float = 0.0
     """For the cosines: share of the learning rate that is left at the end."""
     batch_size: int = 256
@@ -129,6 +156,15 @@ class Preset:
     """The matching optimiser, schedule and budget."""
     note: str = ""
     """Where the numbers come from."""
+    differs: Mapping[str, str] = field(default_factory=dict)
+    """Where a preset named after a published recipe is not that recipe: row of its sheet (`tests/recipes`) -> how."""
+
+
+WHOLE_BATCH = (
+    "statistics of the whole batch over all processes; published: of each device's part, the teacher's images "
+    "permuted, which --split-batch-norm DEVICES gives"
+)
+"""A difference that several presets have."""
 
 
 def usual(settings: Any) -> Preset:
@@ -152,6 +188,9 @@ class Card:
     """What embeddings are compared with."""
     smallest_batch: int = 2
     """Below this it does not work."""
+    within_batch: bool = False
+    """Whether its loss compares the images of a batch with each other: that of parts of a batch is then another loss.
+    """
     uniform_prior: bool = False
     """Whether it assumes balanced clusters: a warning for skewed data."""
     status: Literal["verified", "experimental"] = "experimental"
@@ -173,6 +212,11 @@ class Method(nn.Module):
 
     views: Mapping[str, ViewPolicy]
     """Role -> what that view looks like."""
+
+    @classmethod
+    def within_batch(cls, settings: Any) -> bool:
+        """Whether the loss compares the images of a batch with each other; where it does with some settings only."""
+        return cls.card.within_batch
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Loss of one batch. Writes to the memory in the order of the paper."""

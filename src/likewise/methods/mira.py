@@ -49,6 +49,7 @@ class MIRA(Method):
         summary="Online clustering for unbalanced data: clusters may differ in size, and little needs tuning against "
         "collapse.",
         memory="prototypes",
+        within_batch=True,
         status="verified",
     )
 

@@ -75,7 +75,7 @@ class MoCoV2(Method):
     presets: ClassVar = {
         "small": usual(Settings()),
         "imagenet": Preset(
-            settings=Settings(queue_size=65_536, temperature=0.2, momentum=0.999, split_batch_norm=1, shuffle=True),
+            settings=Settings(queue_size=65_536, temperature=0.2, momentum=0.999),
             optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published recipe, ImageNet, ResNet-50",
         ),
@@ -85,5 +85,6 @@ class MoCoV2(Method):
                 learning_rate=0.06, weight_decay=5e-4, schedule="cosine_epoch", batch_size=512, epochs=200
             ),
             note="the official CIFAR-10 notebook, ResNet-18",
+            differs={"views": "normalised by ImageNet's mean and deviation; published: by CIFAR-10's"},
         ),
     }

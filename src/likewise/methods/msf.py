@@ -9,7 +9,20 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
+from likewise.encoders.shuffling import shuffled
+from likewise.methods.method import (
+    WHOLE_BATCH,
+    Batch,
+    Card,
+    Facts,
+    Method,
+    Optimisation,
+    Preset,
+    Progress,
+    Terms,
+    Views,
+    usual,
+)
 from likewise.methods.parts.shift import ShiftSettings, shift_parts
 from likewise.similarity import neighbours, pull, purity, unit
 from likewise.teachers import evaluated
@@ -63,7 +76,7 @@ class MSF(Method):
         """Settings of MSF. The defaults are those of the small preset."""
 
         queue_size: int = 512
-        """Rows of the memory, K. Smaller than the data set."""
+        """Rows of the memory, K. Smaller than the data set; it has room for a batch at least."""
         topk: int = 2
         """k: neighbours that an embedding is pulled to, the teacher's own vector among them; 5 in the paper. Those of a
         young network are of any kind, so in a few minutes fewer are better."""
@@ -80,7 +93,7 @@ class MSF(Method):
     def step(self, views: Views, batch: Batch) -> Terms:
         """The teacher's vectors enter the memory; then the pull to the neighbours found in it."""
         v_BD = self.predictor(self.student(views["student"].image))
-        u_BD = unit(self.teacher(views["teacher"].image))
+        u_BD = unit(shuffled(self.teacher, views["teacher"].image))
         labels = batch.labels
         self.queue.push(gather(u_BD), label=gather(labels))
         shift = mean_shift(v_BD, u_BD, self.queue.rows, self.settings.topk)
@@ -99,5 +112,6 @@ class MSF(Method):
             settings=Settings(queue_size=128_000, topk=5, momentum=0.99, embedding=0),
             optimisation=Optimisation(learning_rate=0.05, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="the published recipe, ImageNet, ResNet-50; the 72.4 % headline uses queue_size 1,024,000",
+            differs={"batch norm": WHOLE_BATCH},
         ),
     }

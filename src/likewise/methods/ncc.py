@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from likewise.distributed import common, gather, gather_with_gradient, positions, shuffled
-from likewise.encoders import Encoder, heads
+from likewise.distributed import common, gather, gather_with_gradient, positions
+from likewise.encoders import Encoder, heads, norms
+from likewise.encoders.shuffling import shuffled
 from likewise.memory import LABEL, Clusters, Queue
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.schedules import momentum_at
 from likewise.similarity import unit
-from likewise.similarity.scattering import align, prototypes, scatter
+from likewise.similarity.scattering import alignment, prototypes, sampled, scatter
 from likewise.teachers import Momentum
-from likewise.views import strong
+from likewise.views.pair import strong_views, two_views
 
 
 class NCC(Method):
@@ -30,7 +31,7 @@ class NCC(Method):
 
         L = -2 mean cos(predictor(z + sigma noise), k) + lambda L_scatter(q, k),   mean over both orders of the views
 
-    (`align`, `scatter`). No picture is pushed away, only prototypes are. A first share of the budget is BYOL alone,
+    (`alignment`, `scatter`). No picture is pushed away, only prototypes are. A first share of the budget is BYOL alone,
     without noise. An optional queue of earlier keys makes up for batches with few members a cluster.
 
     Order inside a step: both look, losses, keys enter the queue, teacher moves towards the weights that were just
@@ -47,6 +48,7 @@ class NCC(Method):
         summary="To cluster a data set whose number of classes is known or can be guessed; batches must hold several "
         "pictures of each cluster.",
         memory="prototypes",
+        within_batch=True,
         status="verified",
         deploy="teacher",
     )
@@ -77,17 +79,22 @@ class NCC(Method):
         update: Literal["after", "before"] = "after"
         """When the teacher moves: after the losses, or before them as in the second version of the code."""
         together: bool = False
-        """Both views through the student in one pass, so with common batch statistics, as in the second version."""
+        """Both views through each network in one pass, so with common batch statistics, as in the second version."""
         balanced: bool = False
         """Draw pictures so that each cluster is seen as often as any other, as the second version does."""
-        shuffle: bool = False
-        """Permute the teacher's pictures across processes; useful with batch statistics per process."""
+        shuffle: bool = True
+        """Permute the teacher's images for their pass, over all processes, so that none is normalised among the same
+        images as for the student. Of effect where batch statistics are those of a part of the batch."""
+        split_batch_norm: int = 1
+        """Groups that batch statistics are computed in, as on so many devices; 1 takes those of the whole batch."""
         hidden: int = 1024
         """Width of the hidden layer of projector and predictor."""
         embedding: int = 128
         """Length D of the embedding."""
         predictor_rate: float = 10.0
         """Factor on the learning rate for the predictor."""
+        views: Literal["same", "asymmetric"] = "same"
+        """same: SimCLR's colours for both, with blur above 64 px; asymmetric: BYOL's pair, as for ImageNet."""
         crop_scale: tuple[float, float] = (0.08, 1.0)
         """Smallest and largest share of the picture that a crop covers."""
 
@@ -97,7 +104,7 @@ class NCC(Method):
             positive("temperature", self.temperature)
             between("plain_share", self.plain_share, 0.0, 1.0)
             between("momentum", self.momentum, 0.0, 1.0)
-            for name in ("refresh_every", "hidden", "embedding"):
+            for name in ("refresh_every", "hidden", "embedding", "split_batch_norm"):
                 at_least(name, getattr(self, name), 1)
             positive("predictor_rate", self.predictor_rate)
 
@@ -110,11 +117,15 @@ class NCC(Method):
         self.student = nn.Sequential(encoder, heads.mlp([encoder.features, hidden, dim]))
         self.predictor = heads.initialise(heads.mlp([dim, hidden, dim]), 0.01)
         self.teacher = Momentum(self.student)
+        norms.convert(self, split=settings.split_batch_norm)
         usual = min(images, facts.classes or max(10, images // 500))
         self.clusters = Clusters(images, settings.clusters or usual, dim)
         self.queue = Queue(settings.queue_size, dim, columns={"index": LABEL}) if settings.queue_size else None
-        policy = strong(facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale, blur=0.0)
-        self.views = {"first": policy, "second": policy}
+        side, mean, std, scale = facts.image_size, facts.mean, facts.std, settings.crop_scale
+        if settings.views == "asymmetric":
+            self.views = two_views(side, mean=mean, std=std, scale=scale, interpolation="bicubic")
+        else:
+            self.views = strong_views(("first", "second"), side, mean=mean, std=std, scale=scale)
         self.plain = False
         """Whether the run is still in its plain share; follows from the progress at each step."""
 
@@ -152,17 +163,15 @@ class NCC(Method):
     def step(self, views: Views, batch: Batch) -> Terms:
         """Alignment and scattering in both orders of the views; then the keys enter the queue."""
         images, settings = [views["first"].image, views["second"].image], self.settings
-        if settings.together:
-            z_2BD = list(self.student(torch.cat(images)).chunk(2))
-        else:
-            z_2BD = [self.student(image) for image in images]
-        k_2BD = [unit(shuffled(self.teacher, x) if settings.shuffle else self.teacher(x)) for x in images]
+        z_2BD = self._through(self.student, images)
+        k_2BD = [unit(k_BD) for k_BD in self._through(self._look, images)]
         labels_N = self.clusters.of(gather(batch.index))
+        sigma = 0.0 if self.plain else settings.noise_std
+        around_2BD = [sampled(z_BD, self._noise(z_BD, len(labels_N)), sigma) for z_BD in z_2BD]
+        p_2BD = self._through(self.predictor, around_2BD)
         aligned, scattered = [], []
-        for z_BD, k_BD in zip(z_2BD, reversed(k_2BD), strict=True):
-            noise_ND = common(torch.randn(len(labels_N), z_BD.shape[1], device=z_BD.device))
-            sigma = 0.0 if self.plain else settings.noise_std
-            aligned.append(align(z_BD, k_BD, noise_ND[positions(z_BD)], sigma, self.predictor))
+        for z_BD, p_BD, k_BD in zip(z_2BD, p_2BD, reversed(k_2BD), strict=True):
+            aligned.append(alignment(p_BD, k_BD))
             if not self.plain:
                 scattered.append(self._scatter(z_BD, k_BD, labels_N))
         parts = {"align": torch.stack(aligned).mean()}
@@ -171,8 +180,23 @@ class NCC(Method):
             parts["scatter"] = torch.stack(scattered).mean()
             loss = loss + settings.scatter_weight * parts["scatter"]
         if self.queue is not None:
-            self.queue.push(gather(k_2BD[1]), index=gather(batch.index))
+            for k_BD in k_2BD:
+                self.queue.push(gather(k_BD), index=gather(batch.index))
         return Terms(loss, {name: part.detach() for name, part in parts.items()}, z_2BD[0].detach())
+
+    def _through(self, network: Callable[[Tensor], Tensor], views: list[Tensor]) -> list[Tensor]:
+        """What the network makes of each view: in passes of their own, or in one with common batch statistics."""
+        if self.settings.together:
+            return list(network(torch.cat(views)).chunk(2))
+        return [network(view) for view in views]
+
+    def _look(self, image: Tensor) -> Tensor:
+        """The teacher's projections, its images permuted for the pass where wanted."""
+        return shuffled(self.teacher, image) if self.settings.shuffle else self.teacher(image)
+
+    def _noise(self, z_BD: Tensor, drawn: int) -> Tensor:
+        """(B, D) this process's part of what is drawn for the global batch."""
+        return common(torch.randn(drawn, z_BD.shape[1], device=z_BD.device))[positions(z_BD)]
 
     def _scatter(self, z_BD: Tensor, k_BD: Tensor, labels_N: Tensor) -> Tensor:
         """Scattering of the prototypes of the global batch and the queue; the same on every process."""
@@ -206,22 +230,40 @@ class NCC(Method):
         "cifar10": Preset(
             settings=replace(_official, momentum_schedule="constant"),
             optimisation=Optimisation(
-                learning_rate=0.1, weight_decay=5e-4, warmup=0.05, final=0.006, batch_size=512, epochs=1000
+                learning_rate=0.1, weight_decay=5e-4, warmup=0.05, cosine_over="budget", batch_size=512, epochs=1000
             ),
             note="the official CIFAR-10 recipe, ResNet-18; its cosine, too, ends a little above 0",
         ),
         "cifar20": Preset(
             settings=replace(_official, update="before", together=True, balanced=True),
             optimisation=Optimisation(
-                learning_rate=0.05, weight_decay=5e-4, warmup=0.05, final=0.006, batch_size=256, epochs=1000
+                learning_rate=0.05, weight_decay=5e-4, warmup=0.05, cosine_over="budget", batch_size=256, epochs=1000
             ),
             note="the official recipe for CIFAR-20 and dogs, second version of the code",
         ),
         "imagenet": Preset(
             settings=replace(
-                _official, clusters=1000, noise_std=1e-4, scatter_weight=1e-3, queue_size=10_240, refresh_every=10
+                _official,
+                clusters=1000,
+                noise_std=1e-4,
+                scatter_weight=1e-3,
+                queue_size=10_240,
+                refresh_every=10,
+                momentum=0.99,
+                predictor_rate=1.0,
+                views="asymmetric",
             ),
-            optimisation=Optimisation(optimiser="lars", learning_rate=0.3, weight_decay=1e-6, warmup=0.05, epochs=100),
-            note="the published numbers for ImageNet; weight decay and budget are likely, not known for sure",
+            optimisation=Optimisation(
+                optimiser="lars",
+                learning_rate=4.8,
+                weight_decay=1e-6,
+                decay_norms_and_biases=False,
+                warmup=0.05,
+                cosine_over="budget",
+                batch_size=4096,
+                epochs=200,
+            ),
+            note="the published numbers for ImageNet: rate .3 x batch/256; weight decay and warm-up are likely, not "
+            "known for sure",
         ),
     }

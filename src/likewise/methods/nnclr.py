@@ -69,6 +69,7 @@ class NNCLR(Method):
         summary="Contrast that depends little on augmentation, for pictures of which nobody knows which changes do not "
         "matter; slower to start than SimCLR.",
         memory="queue",
+        within_batch=True,
         status="verified",
     )
 
@@ -100,6 +101,10 @@ class NNCLR(Method):
             positive("temperature", self.temperature)
             for name in ("hidden", "embedding", "predictor_hidden"):
                 at_least(name, getattr(self, name), 1)
+
+        def idle(self) -> dict[str, str]:
+            """Colours of views that are crops alone."""
+            return {} if self.views == "strong" else {"solarise": "views=strong"}
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.methods import find, names
-from likewise.methods.method import Method, Optimisation
+from likewise.methods.method import Method, Optimisation, Preset
 
 _GENERATED = "<!-- Written by `make docs` from the method's source: change that, not this page. -->"
 
@@ -66,7 +66,7 @@ def method_page(name: str, method: type[Method]) -> str:
         _SETTINGS,
         _settings_table(method.Settings, {key: preset.settings for key, preset in presets.items()}),
         "## Optimisation",
-        "\n".join(f"- `{key}`: {preset.note}" for key, preset in presets.items() if preset.note),
+        "\n".join(_notes(presets)),
         _settings_table(Optimisation, {key: preset.optimisation for key, preset in presets.items()}),
         "## Paper",
         f"{card.paper}.",
@@ -127,6 +127,14 @@ def _facts(method: type[Method]) -> Iterable[tuple[str, str]]:
     yield "assumes balanced clusters", "yes: take care with skewed data" if card.uniform_prior else "no"
     yield "weights to use afterwards", card.deploy
     yield "status", card.status
+
+
+def _notes(presets: Mapping[str, Preset]) -> Iterable[str]:
+    """Where the numbers of each preset come from, and where they are not the published ones."""
+    for key, preset in presets.items():
+        if preset.note:
+            yield f"- `{key}`: {preset.note}"
+        yield from (f"    - not as published: {row}: {how}" for row, how in preset.differs.items())
 
 
 def _settings_table(owner: type, presets: Mapping[str, Any]) -> str:

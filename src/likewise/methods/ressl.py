@@ -8,8 +8,9 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.distributed import gather, shuffled
-from likewise.encoders import Encoder, heads
+from likewise.distributed import gather
+from likewise.encoders import Encoder, heads, norms
+from likewise.encoders.shuffling import shuffled
 from likewise.errors import InputError
 from likewise.memory import LABEL, Queue
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
@@ -102,8 +103,11 @@ class ReSSL(Method):
         none, and in a few minutes its embeddings spread little (effective rank 6 where with it they have 11)."""
         crops: Literal[1, 5] = 1
         """Student views: one, or five of falling size with the same target, mean of the losses."""
-        shuffle: bool = False
-        """Permute pictures across processes for the teacher's pass; useful with batch statistics per process."""
+        split_batch_norm: int = 1
+        """Groups that batch statistics are computed in, as on so many devices; 1 takes those of the whole batch."""
+        shuffle: bool = True
+        """Permute the teacher's images for their pass, over all processes, so that none is normalised among the same
+        images as for the student. Of effect where batch statistics are those of a part of the batch."""
         views: PairPolicy = "weak/strong"
         """Teacher/student views. Strong for the teacher loses several points, which is the paper's point."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -121,6 +125,7 @@ class ReSSL(Method):
             at_least("entropy", self.entropy, 0.0)
             between("momentum", self.momentum, 0.0, 1.0)
             at_least("hidden", self.hidden, 1)
+            at_least("split_batch_norm", self.split_batch_norm, 1)
             at_least("embedding", self.embedding, 1)
             if self.crops not in {1, 5}:
                 raise InputError(f"crops={self.crops} is not a number of student views: allowed are 1 and 5")
@@ -131,6 +136,7 @@ class ReSSL(Method):
         widths = [encoder.features, settings.hidden, settings.embedding]
         head = heads.mlp(widths, hidden_norm=None, last_norm="batch_no_affine" if settings.centred else None)
         self.student = nn.Sequential(encoder, head)
+        norms.convert(self.student, split=settings.split_batch_norm)
         self.teacher = Momentum(self.student)
         self.temperature = Temperature(settings.temperature_teacher, settings.entropy)
         self.queue = Queue(settings.queue_size, settings.embedding, columns={"label": LABEL})
@@ -138,9 +144,7 @@ class ReSSL(Method):
             settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
         )
         if settings.crops == 5:
-            self.views |= five_crops(
-                "student", facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
-            )
+            self.views |= five_crops("student", self.views["student"], settings.crop_scale)
         self.roles = [role for role in self.views if role != "teacher"]
 
     def before_step(self, progress: Progress) -> None:
@@ -190,7 +194,7 @@ class ReSSL(Method):
                 hidden=4096,
                 embedding=512,
                 centred=False,
-                shuffle=True,
+                split_batch_norm=8,
             ),
             optimisation=Optimisation(
                 learning_rate=0.05, weight_decay=1e-4, decay_norms_and_biases=False, warmup=5 / 200, epochs=200

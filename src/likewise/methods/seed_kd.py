@@ -103,6 +103,10 @@ class SEED(Method):
             positive("temperature_teacher", self.temperature_teacher)
             at_least("small_crops", self.small_crops, 0)
 
+        def idle(self) -> dict[str, str]:
+            """Settings of small crops, where there are none."""
+            return {} if self.small_crops else {"small_crop_scale": "small_crops above 0"}
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
@@ -158,7 +162,13 @@ class SEED(Method):
         "imagenet": Preset(
             settings=Settings(queue_size=65_536, temperature_teacher=0.01, centred=False),
             optimisation=Optimisation(
-                learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", warmup=5 / 200, epochs=200
+                learning_rate=0.03,
+                weight_decay=1e-4,
+                schedule="cosine_epoch",
+                cosine_over="start",
+                warmup=5 / 200,
+                warmup_from=1.0,  # from the base rate, which at a batch of 256 is the peak
+                epochs=200,
             ),
             note="the published recipe, ImageNet, MoCo v2 teacher; temperature_teacher from the paper",
         ),
@@ -167,7 +177,13 @@ class SEED(Method):
                 queue_size=65_536, temperature_teacher=0.01, centred=False, small_crops=6, crop_scale=(0.14, 1.0)
             ),
             optimisation=Optimisation(
-                learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", warmup=5 / 800, epochs=800
+                learning_rate=0.03,
+                weight_decay=1e-4,
+                schedule="cosine_epoch",
+                cosine_over="start",
+                warmup=5 / 800,
+                warmup_from=1.0,  # from the base rate, which at a batch of 256 is the peak
+                epochs=800,
             ),
             note="the published recipe with small crops, ImageNet, SwAV teacher",
         ),

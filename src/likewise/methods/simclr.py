@@ -33,6 +33,7 @@ class SimCLR(Method):
         paper="Chen, Kornblith, Norouzi, Hinton. A Simple Framework for Contrastive Learning of Visual "
         "Representations. ICML 2020, arXiv 2002.05709",
         summary="The plain contrastive baseline, and a strong one in short budgets.",
+        within_batch=True,
         status="verified",
     )
 

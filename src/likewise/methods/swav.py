@@ -59,6 +59,7 @@ class SwAV(Method):
         "prototypes are wanted. Not for very unbalanced data: its clusters are forced to be of equal size.",
         memory="prototypes",
         uniform_prior=True,
+        within_batch=True,
         status="verified",
     )
 
@@ -103,6 +104,10 @@ class SwAV(Method):
             at_least("jitter", self.jitter, 0.0)
             at_least("queue_size", self.queue_size, 0)
             between("queue_from", self.queue_from, 0.0, 1.0)
+
+        def idle(self) -> dict[str, str]:
+            """Settings of small crops and of the queue, where there are none."""
+            return super().idle() | ({} if self.queue_size else {"queue_from": "queue_size above 0"})
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()

@@ -130,6 +130,10 @@ class Triplet(Method):
             between("resize_student", self.resize_student, 0.1, 1.0)
             between("resize_teacher", self.resize_teacher, 0.1, 1.0)
 
+        def idle(self) -> dict[str, str]:
+            """The band, where it is not what is averaged."""
+            return {} if self.negatives == "band" else dict.fromkeys(("rank_low", "rank_high"), "negatives=band")
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
@@ -141,7 +145,9 @@ class Triplet(Method):
         self.student = nn.Sequential(encoder, heads.mlp([encoder.features, hidden, dim]))
         self.predictor = heads.mlp([dim, hidden, dim])
         self.teacher = Momentum(self.student)
-        self.views = two_views(facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)
+        self.views = two_views(
+            facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale, interpolation="bicubic"
+        )
 
     def after_step(self, progress: Progress) -> None:
         """The teacher moves towards the new weights, more slowly as the budget is used."""
@@ -189,8 +195,8 @@ class Triplet(Method):
                 batch_size=6272,
                 epochs=200,
             ),
-            note="the published recipe, ImageNet, ResNet-50; negatives came from 196 pictures there, which "
-            "--accumulate 32 makes them do here",
+            note="the published recipe, ImageNet, ResNet-50; negatives came from the 196 images of one device "
+            "there, and come from those of all processes here: --accumulate 32 on one process makes them the same",
         ),
     }
 

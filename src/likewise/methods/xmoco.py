@@ -77,6 +77,7 @@ class XMoCo(Method):
         summary="A cheap addition to MoCo v2 where relations between pictures matter; our reading of the abstract.",
         memory="queue",
         smallest_batch=2,
+        within_batch=True,
         status="verified",
     )
 
@@ -138,7 +139,7 @@ class XMoCo(Method):
     presets: ClassVar = {
         "small": usual(Settings()),
         "imagenet": Preset(
-            settings=Settings(queue_size=65_536, temperature=0.2, momentum=0.999, split_batch_norm=1, shuffle=True),
+            settings=Settings(queue_size=65_536, temperature=0.2, momentum=0.999),
             optimisation=Optimisation(learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", epochs=200),
             note="MoCo v2's recipe, ImageNet, ResNet-50, with our weights: the paper's are not known",
         ),

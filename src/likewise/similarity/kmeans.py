@@ -16,12 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from likewise.errors import InputError, unknown
+from likewise.similarity.members import add_members, tiles
 
 Metric = Literal["cosine", "euclidean"]
 NONE = -1
 """The label of what belongs to no cluster."""
-_TILE = 1 << 20
-"""Distances (points x clusters) held at a time."""
 
 
 class KMeans(NamedTuple):
@@ -151,14 +150,9 @@ def _to_own(x_ND: Tensor, centroids_KD: Tensor, assignment_N: Tensor) -> Tensor:
     """Squared distances (N,) to the assigned centroids: of differences, so exactly 0 where a point is its centroid."""
     distance_N = x_ND.new_empty(len(x_ND))  # made first: small results kept between tiles would pin freed memory
     columns = x_ND.shape[1]
-    for out_C, tile_CD, own_C in zip(*(_tiles(x, columns) for x in (distance_N, x_ND, assignment_N)), strict=True):
+    for out_C, tile_CD, own_C in zip(*(tiles(x, columns) for x in (distance_N, x_ND, assignment_N)), strict=True):
         out_C.copy_((tile_CD - centroids_KD[own_C]).square_().sum(1))
     return distance_N
-
-
-def _tiles(x_N: Tensor, columns: int) -> tuple[Tensor, ...]:
-    """The points in pieces that have at most `_TILE` values in `columns` columns."""
-    return torch.split(x_N, max(1, _TILE // columns))
 
 
 def _assign(x_ND: Tensor, centroids_KD: Tensor) -> _Pass:
@@ -167,14 +161,10 @@ def _assign(x_ND: Tensor, centroids_KD: Tensor) -> _Pass:
     sums, counts = torch.zeros_like(centroids_KD), torch.zeros_like(half_norms_K)
     assignment_N = torch.empty(len(x_ND), dtype=torch.int64, device=x_ND.device)
     columns = max(centroids_KD.shape)
-    for nearest_C, tile_CD in zip(_tiles(assignment_N, columns), _tiles(x_ND, columns), strict=True):
+    for nearest_C, tile_CD in zip(tiles(assignment_N, columns), tiles(x_ND, columns), strict=True):
         nearest_C.copy_(torch.addmm(half_norms_K, tile_CD, centroids_KD.T, alpha=-1).argmin(1))
         counts += nearest_C.bincount(minlength=len(counts))
-        if x_ND.device.type == "cpu":
-            sums.index_add_(0, nearest_C, tile_CD)
-        else:  # elsewhere scattered additions come in another order every time; products do not
-            member_CK = tile_CD.new_zeros(len(tile_CD), len(sums)).scatter_(1, nearest_C[:, None], 1.0)
-            sums += member_CK.T @ tile_CD
+        add_members(sums, nearest_C, tile_CD)
     return _Pass(assignment_N, sums, counts)
 
 

@@ -7,8 +7,6 @@ Shapes: B pictures, C clusters, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -45,12 +43,14 @@ def scatter(query_CD: Tensor, key_CD: Tensor, temperature: float) -> Tensor:
     return loss_C.masked_fill(~present_C, 0.0).sum() / present_C.sum().clamp(min=1)
 
 
-def align(
-    query_BD: Tensor, key_BD: Tensor, noise_BD: Tensor, noise_std: float, predictor: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """-2 mean cos(predictor(z + sigma noise), k): the positive is sampled around the picture's own embedding.
+def sampled(query_BD: Tensor, noise_BD: Tensor, noise_std: float) -> Tensor:
+    """z + sigma noise: the positive is sampled around the image's own embedding (ProPos, section 3.3).
 
-    The noise is added to the raw projection, so what it does depends on the norm of z (ProPos, arXiv 2111.11821,
-    section 3.3). No gradient goes to the key.
+    The noise is added to the raw projection, so what it does depends on the norm of z.
     """
-    return pull(predictor(query_BD + noise_std * noise_BD), unit(key_BD)) - 2.0
+    return query_BD + noise_std * noise_BD
+
+
+def alignment(prediction_BD: Tensor, key_BD: Tensor) -> Tensor:
+    """-2 mean cos(p, k) of predictions of `sampled` and keys, which get no gradient."""
+    return pull(prediction_BD, unit(key_BD)) - 2.0

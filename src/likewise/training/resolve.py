@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
-from likewise.methods.method import Method, Optimisation, Preset, UpdateRule
+from likewise.methods.method import Method, Optimisation, Preset, UpdateRule, refuse_idle
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD
 from likewise.views.pair import SMALL_PICTURE
 
@@ -234,7 +234,7 @@ def resolve(
         epochs=_epochs(asked, preset, choices),
         minutes=asked.minutes,
         flip=asked.flip,
-        accumulate=_accumulate(asked, batch, machine),
+        accumulate=_accumulate(asked, batch, machine, within_batch=method.within_batch(settings)),
         precision=precision.value,
         sync_batch_norm=asked.sync_batch_norm,
         device=machine.device,
@@ -277,13 +277,13 @@ def _settings(
         if name not in known:
             raise unknown("setting", name, known)
     settings = dataclasses.replace(preset.settings, **given)
+    refuse_idle(settings, given)
     if "frozen teacher" in method.card.needs and not getattr(settings, "teacher", True):
         raise InputError(
             f"{method.card.title} learns from a trained encoder: name a run directory, a .safetensors file or a timm "
             "model with --teacher"
         )
-    queue = getattr(settings, "queue_size", None)
-    if queue is None:
+    if (queue := getattr(settings, "queue_size", None)) is None:
         return settings
     if "queue_size" in given and queue > data.images:
         raise InputError(
@@ -377,9 +377,11 @@ def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None
     return epochs
 
 
-def _accumulate(asked: Asked, batch: int, machine: Machine) -> int:
-    share = batch // machine.processes
-    if share % asked.accumulate:
+def _accumulate(asked: Asked, batch: int, machine: Machine, *, within_batch: bool) -> int:
+    if asked.accumulate > 1 and within_batch:
+        told = f"accumulate={asked.accumulate} changes the loss of {asked.method}, which compares images within a batch"
+        raise InputError(f"{told}: allowed is 1, with a batch_size that fits, such as {batch // asked.accumulate}")
+    if (share := batch // machine.processes) % asked.accumulate:
         raise InputError(f"accumulate={asked.accumulate} does not divide the {share} pictures of a step")
     return asked.accumulate
 

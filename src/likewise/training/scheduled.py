@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from likewise.errors import unknown
 from likewise.methods.method import Optimisation, Progress
-from likewise.schedules import ROUNDING, cosine, linear, step, warmup_cosine
+from likewise.schedules import ROUNDING, cosine, linear, step
 from likewise.views import ViewPolicy
 
 SCHEDULES = ("constant", "cosine", "cosine_epoch", "step")
@@ -30,13 +30,23 @@ def learning_rate(optimisation: Optimisation, progress: Progress, epochs: float 
     if fraction < warmup:
         return linear(base * optimisation.warmup_from, base, fraction / warmup)
     if optimisation.schedule == "cosine":
-        return warmup_cosine(base, fraction, warmup, final=final)
+        return cosine(base, _of_cosine(optimisation, fraction), final)
     if optimisation.schedule == "cosine_epoch":
         began = fraction if epochs is None else max(progress.epoch / epochs, warmup)
-        return warmup_cosine(base, began, warmup, final=final)
+        return cosine(base, _of_cosine(optimisation, began), final)
     if optimisation.schedule == "step":
         return step(base, fraction, optimisation.milestones, optimisation.step_factor)
     return base
+
+
+def _of_cosine(optimisation: Optimisation, fraction: float) -> float:
+    """Share of the cosine that is over, at a `fraction` of the budget after the warm-up."""
+    warmup = optimisation.warmup
+    if optimisation.cosine_over == "start":
+        return fraction
+    if optimisation.cosine_over == "budget":
+        return fraction - warmup
+    return (fraction - warmup) / (1.0 - warmup) if warmup < 1.0 else 0.0
 
 
 def view_share(optimisation: Optimisation, progress: Progress) -> float:

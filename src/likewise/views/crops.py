@@ -6,29 +6,27 @@ from dataclasses import replace
 
 from likewise.views.limits import Channels, Span
 from likewise.views.pair import blurred
-from likewise.views.policy import ViewPolicy
+from likewise.views.policy import Crop, ViewPolicy
 from likewise.views.presets import multi_crop, strong
 
 FIVE_CROPS = ((1.0, 1.0), (6 / 7, 0.86), (5 / 7, 0.715), (4 / 7, 0.571), (3 / 7, 0.429))
 """Side of each of the five as a share of the full one (224, 192, 160, 128, 96 px), and factor on its scale."""
 
 
-def five_crops(role: str, size: int, *, mean: Channels, std: Channels, scale: Span) -> dict[str, ViewPolicy]:
-    """Roles `role`, `role_1`, ...: strong crops of falling size and scale (ReSSL, arXiv 2107.09282, multi-crop).
+def five_crops(role: str, policy: ViewPolicy, scale: Span) -> dict[str, ViewPolicy]:
+    """Roles `role`, `role_1`, ...: the policy in crops of falling size and scale (ReSSL, arXiv 2107.09282, multi-crop).
 
-    Sides are 1, 6/7, ... of the full one in steps of 4 pixels.
+    Sides are 1, 6/7, ... of the policy's in steps of 4 pixels; `scale` is that of the largest.
     """
     low, high = scale
-    policies = {}
-    for number, (side, factor) in enumerate(FIVE_CROPS):
-        policies[f"{role}_{number}" if number else role] = strong(
-            max(4, 4 * round(size * side / 4)),
-            mean=mean,
-            std=std,
-            scale=(low * factor, high * factor),
-            blur=blurred(size),
+    return {
+        f"{role}_{number}" if number else role: replace(
+            policy,
+            size=max(4, 4 * round(policy.size * side / 4)),
+            crop=Crop(scale=(low * factor, high * factor)),
         )
-    return policies
+        for number, (side, factor) in enumerate(FIVE_CROPS)
+    }
 
 
 def unequal_crops(

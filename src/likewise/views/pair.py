@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal, get_args
 
 from likewise.errors import unknown
-from likewise.views.policy import ViewPolicy
+from likewise.views.policy import Filter, ViewPolicy
 from likewise.views.presets import strong, weak
 
 PairPolicy = Literal["weak/strong", "strong/strong", "strong/weak", "weak/weak"]
@@ -68,26 +69,31 @@ def two_views(
     blurs: tuple[float, float] = (1.0, 0.1),
     solarises: tuple[float, float] = (0.0, 0.2),
     colour: bool = True,
+    interpolation: Filter = "bilinear",
 ) -> dict[str, ViewPolicy]:
     """Policies for the roles `first` and `second`, by default the asymmetric pair of BYOL (appendix B) and after.
 
     `brightness` is the strength of contrast as well. `blurs` and `solarises` are shares of pictures, first and second
     view. As everywhere, pictures up to 64 px are not blurred. Without `colour` both views are crops and flips only.
+    `interpolation` is the filter that crops are resized with; BYOL's is bicubic.
     """
     if not colour:
         return dict.fromkeys(("first", "second"), weak(size, mean=mean, std=std, scale=scale))
     return {
-        role: strong(
-            size,
-            mean=mean,
-            std=std,
-            scale=scale,
-            brightness=brightness,
-            contrast=brightness,
-            saturation=saturation,
-            hue=hue,
-            blur=blurred(size, blur),
-            solarise=solarise,
+        role: replace(
+            strong(
+                size,
+                mean=mean,
+                std=std,
+                scale=scale,
+                brightness=brightness,
+                contrast=brightness,
+                saturation=saturation,
+                hue=hue,
+                blur=blurred(size, blur),
+                solarise=solarise,
+            ),
+            interpolation=interpolation,
         )
         for role, blur, solarise in zip(("first", "second"), blurs, solarises, strict=True)
     }

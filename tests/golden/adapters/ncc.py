@@ -8,12 +8,13 @@ from torch.nn import functional
 
 from adapters import Vectors, same
 from likewise.similarity import unit
-from likewise.similarity.scattering import align, prototypes, scatter
+from likewise.similarity.scattering import alignment, prototypes, sampled, scatter
 
 
 def aligned(v: Vectors, prefix: str) -> None:
     query, weight = v.leaf("query"), v["predictor_weight"]
-    loss = align(query, v["key"], v["noise"], v.number("noise_std"), lambda z: functional.linear(z, weight))
+    prediction = functional.linear(sampled(query, v["noise"], v.number("noise_std")), weight)
+    loss = alignment(prediction, v["key"])
     loss.backward()
     same(loss, v[f"{prefix}_align_loss"], 1e-8)
     assert query.grad is not None

@@ -35,6 +35,10 @@ class CropSettings:
         at_least("small_size", self.small_size, 0)
         between("frozen", self.frozen, 0.0, 1.0)
 
+    def idle(self) -> dict[str, str]:
+        """Settings of small crops, where there are none."""
+        return {} if self.small_crops else dict.fromkeys(("small_size", "small_scale"), "small_crops above 0")
+
 
 def sides(encoder: Encoder, settings: CropSettings, facts: Facts) -> tuple[int, int]:
     """Pixels of large and of small crops. Raises InputError where the encoder does not take the small ones."""

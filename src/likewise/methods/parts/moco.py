@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from likewise.distributed import shuffled
 from likewise.encoders import Encoder, heads, norms
+from likewise.encoders.shuffling import shuffled
 from likewise.memory import LABEL, Queue
 from likewise.methods.method import Facts, Views
 from likewise.methods.parts.checks import at_least, between, positive
@@ -32,8 +32,9 @@ class MocoSettings:
     """Length D of queries and keys."""
     split_batch_norm: int = 8
     """Groups that batch statistics are computed in, so that they cannot tell a query its key; 1 turns it off."""
-    shuffle: bool = False
-    """Permute the keys across processes for their forward pass; useful with batch statistics per process."""
+    shuffle: bool = True
+    """Permute the images of the keys for their pass, over all processes, so that no key is normalised among the same
+    images as its query. Of effect where batch statistics are those of a part of the batch."""
     crop_scale: tuple[float, float] = (0.2, 1.0)
     """Smallest and largest share of the picture that a crop covers."""
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from likewise.encoders import Encoder, heads
+from likewise.encoders import Encoder, heads, norms
 from likewise.memory import LABEL, Queue
 from likewise.methods.method import Facts
 from likewise.methods.parts.checks import at_least, between
@@ -21,13 +21,16 @@ class ShiftSettings:
     """Settings of MSF that its relatives have as well, with the defaults of most small presets."""
 
     queue_size: int = 1024
-    """Rows of the memory, K. Smaller than the data set."""
+    """Rows of the memory, K. Smaller than the data set; it has room for a batch at least."""
     topk: int = 5
     """k: neighbours that an embedding is pulled to, the teacher's own vector among them."""
     momentum: float = 0.9
     """m: share of its old weights that the teacher keeps at each step."""
     embedding: int = 64
     """Length D of the embedding; 0 stands for a quarter of the encoder's features F."""
+    split_batch_norm: int = 1
+    """Groups that batch statistics are computed in, as on so many devices. More than 1 is the published form, where
+    the teacher's images are permuted for their pass besides; 1 takes those of the whole batch."""
     views: PairPolicy = "weak/strong"
     """Teacher/student views."""
     crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -38,6 +41,7 @@ class ShiftSettings:
         between("topk", self.topk, 1, self.queue_size)
         between("momentum", self.momentum, 0.0, 1.0)
         at_least("embedding", self.embedding, 0)
+        at_least("split_batch_norm", self.split_batch_norm, 1)
 
 
 class Parts(NamedTuple):
@@ -61,6 +65,8 @@ def shift_parts(encoder: Encoder, settings: ShiftSettings, facts: Facts, *, colu
     dim = settings.embedding or features // 4
     student = nn.Sequential(encoder, heads.mlp([features, 2 * features, dim]))
     predictor = heads.mlp([dim, 2 * features, dim])
-    queue = Queue(settings.queue_size, dim, columns=dict.fromkeys(("label", *columns), LABEL))
+    for network in (student, predictor):
+        norms.convert(network, split=settings.split_batch_norm)
+    queue = Queue(facts.room(settings.queue_size), dim, columns=dict.fromkeys(("label", *columns), LABEL))
     views = teacher_student(settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)
     return Parts(student, predictor, Momentum(student), queue, views)

@@ -1,0 +1,271 @@
+"""No setting of any method is silent: another value changes what is seen, built, optimised or learned, or is refused.
+
+Every field of every preset's settings is set to other valid values, one at a time, on a stand-in for the encoder that
+costs next to nothing. What differs is looked for in the cheapest place first. A field that a method itself calls idle
+(`likewise.methods.method.idle`), which `train` refuses, must indeed change nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from likewise import methods, teachers
+from likewise.encoders import Encoder
+from likewise.errors import InputError
+from likewise.methods import mcl
+from likewise.methods.method import Batch, Facts, Method, Preset, Progress, Views, idle
+from likewise.training import optimisers
+from likewise.views.view import View
+from tests.contract.gauntlet import SPEC
+
+IMAGES, BATCH, CLASSES, LARGEST = 24, 8, 2, 12
+SIDE = 68
+"""Pixels of an image: smaller ones are not blurred."""
+MOMENTS = (Progress(0, 0.0, 0), Progress(1, 0.03, 0), Progress(9, 0.4, 1), Progress(10, 0.96, 10))
+"""Beginning, middle and end of a run of eleven epochs: no steps in a row, so that what happens every ten is seen."""
+WITH: dict[str, dict[str, Any]] = {
+    "shuffle": {"split_batch_norm": 2},  # statistics of a part of the batch
+    "few": {"topk": 10, "topk_prime": 10, "clusters": 3},  # more than there are candidates
+    "unwritten": {"queue_size": 40, "topk": 10, "topk_prime": 10, "clusters": 3},  # rows that are not written yet
+    "empty_rows": {"bank_size": 24},  # the same in the bank
+    "kmeans_iterations": {"clusters": 4},  # more than one image in a cluster
+    "repair_every": {"clusters": 3, "min_cluster": 8},
+    "min_cluster": {"clusters": 5, "repair_every": 1},
+    "confidence_temperature": {"clusters": 6},
+    "confidence": {"label_share": 0.5},  # labels to guess
+    "cache_confident": {"label_share": 0.5, "confidence": 0.3},
+}
+"""What a setting is tried beside, where it is the data and the moment that decide whether it matters."""
+
+
+class Backbone(nn.Module):
+    """What `Encoder` and methods ask of a timm model: one layer, and a norm at the end of a residual branch."""
+
+    head_hidden_size = num_features = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 8, stride=8, padding=3), nn.BatchNorm2d(8)
+
+    def zero_init_last(self) -> None:
+        nn.init.zeros_(self.norm.weight)
+
+    def forward_features(self, x_B3HW: Tensor) -> Tensor:
+        x_BCHW = self.conv(x_B3HW)
+        return cast("Tensor", x_BCHW + self.norm(x_BCHW)).tanh()
+
+    def forward_head(self, last: Tensor, pre_logits: bool = True) -> Tensor:
+        return last.mean((2, 3))
+
+
+def reduced(settings: Any) -> Any:
+    """The settings with everything large made small, so that presets of papers cost no more than others."""
+    small: dict[str, Any] = {}
+    for name, value in _values(settings).items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            small[name] = min(value, LARGEST)
+        elif isinstance(value, tuple) and value and isinstance(value[0], int):
+            small[name] = tuple(min(each, LARGEST - 2 * at) for at, each in enumerate(value))
+    if "teacher" in _values(settings):
+        small["teacher"] = "/"
+    return dataclasses.replace(settings, **small)
+
+
+def _values(settings: Any) -> dict[str, Any]:
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+
+
+def others(hint: Any, value: Any) -> tuple[list[Any], bool]:
+    """Other values to try, and whether each of them has to matter."""
+    if get_origin(hint) is Literal or hint is bool:
+        words = (False, True) if hint is bool else get_args(hint)
+        return [word for word in words if word != value], True
+    if hint is int:
+        return [
+            each for each in (value + 1, value + 3, 2 * value, value // 2, 1, 2, 5, LARGEST, 0) if each != value
+        ], False
+    if hint is float:
+        return [
+            each for each in (value / 2, value * 2, 0.3, 0.9, 0.0, 1.0, value + 1, 0.01, -value) if each != value
+        ], False
+    if get_origin(hint) is tuple:
+        if not value or isinstance(value[0], int):
+            return [(4,), (3, 5)], False
+        return [(value[0] / 2, value[1]), (value[0], value[1] / 2), (0.1, 0.9), (0.3, 0.6)], False
+    assert hint is str, f"no other values are known of {hint}"
+    return [f"{value}/another"], False
+
+
+def stand_in(seed: int) -> Encoder:
+    """An encoder for tests: its own weights for each seed."""
+    torch.default_generator.manual_seed(seed)  # not that of all devices, which takes longer than a step here
+    return Encoder(SPEC, Backbone())
+
+
+@dataclasses.dataclass
+class Traces:
+    """What a method shows when it is built and run, from the cheapest place to the dearest."""
+
+    source: Iterator[Any]
+    seen: list[Any] = dataclasses.field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Any]:
+        """All of it, each place looked at once however often it is asked for."""
+        at = 0
+        while True:
+            if at == len(self.seen):
+                try:
+                    self.seen.append(next(self.source))
+                except StopIteration:
+                    return
+            yield self.seen[at]
+            at += 1
+
+
+def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterator[Any]:
+    """Views; the network; its optimiser; when it looks at all images; then steps, with all that they change."""
+    facts = Facts(images=IMAGES, batch_size=BATCH, image_size=SIDE, classes=CLASSES, steps_per_epoch=3)
+    encoder = stand_in(0)
+    method = method_class(encoder, settings, facts).train()  # type: ignore[call-arg]
+    yield method.views
+    yield {name: value.clone() for name, value in method.state_dict().items()}
+    optimiser = optimisers.build(method.parameter_groups(), preset.optimisation)
+    yield [{k: v if k != "params" else len(v) for k, v in group.items()} for group in optimiser.param_groups]
+    yield [method.refresh_due(epoch) for epoch in range(12)]
+    for at, progress in enumerate(MOMENTS):
+        begins = at == 0 or progress.epoch > MOMENTS[at - 1].epoch
+        if begins and method.needs_refresh and method.refresh_due(progress.epoch):
+            torch.default_generator.manual_seed(at)
+            network = method.refresh_with()
+            with torch.no_grad():
+                features = network(_images(IMAGES, SIDE))
+            method.refresh(features, progress)
+            yield method.sample_weights()
+        yield from _step(method, optimiser, at, progress)
+
+
+def _step(method: Method, optimiser: torch.optim.Optimizer, at: int, progress: Progress) -> Iterator[Any]:
+    torch.default_generator.manual_seed(10 + at)
+    optimisers.set_rate(optimiser, 0.1)
+    method.before_step(progress)
+    terms = method(*_batch(method, at))
+    yield terms.loss.detach(), {name: value.clone() for name, value in terms.parts.items()}
+    optimiser.zero_grad()
+    terms.loss.backward()
+    method.after_backward(progress)
+    yield [p.grad is not None for p in method.parameters()]
+    optimiser.step()
+    method.after_step(progress)
+    yield {name: value.clone() for name, value in method.state_dict().items()}
+
+
+@functools.cache
+def _images(count: int, side: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    colour = torch.randn(count, 3, 1, 1, generator=generator)  # noise alone has the same features in all images
+    return colour + torch.randn(count, 3, side, side, generator=generator)
+
+
+def _batch(method: Method, at: int) -> tuple[Views, Batch]:
+    """Images of noise, as the roles ask for them; most of an image is common to its views."""
+    index = torch.arange(BATCH) + (16, 5)[at % 2]  # some images come again and again, the last one too, some never
+    views = {}
+    for number, (role, policy) in enumerate(method.views.items()):
+        common = _images(IMAGES, policy.size)[index]
+        views[role] = View(common + 0.5 * _images(BATCH, policy.size, 1 + number))
+    return views, Batch(index, index % CLASSES)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two traces are equal, number by number."""
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.shape == second.shape and bool(torch.equal(first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    return bool(first == second)
+
+
+def matters(base: Traces, other: Traces) -> bool:
+    """Whether two runs differ anywhere. They are compared no further than to the first difference."""
+    return not all(same(first, second) for first, second in zip_longest(base, other))
+
+
+def starts(method_class: type[Method]) -> dict[str, tuple[Preset, Any]]:
+    """What is changed field by field: each preset, and the first with each of its switches thrown.
+
+    A switch is a word, a yes or no, or a number where 0 says that something is not there. Where two have all switches
+    alike, one is enough.
+    """
+    first = next(iter(method_class.presets.values()))
+    found = {name: (preset, reduced(preset.settings)) for name, preset in method_class.presets.items()}
+    for name, hint in get_type_hints(method_class.Settings).items():
+        values, words = others(hint, getattr(first.settings, name))
+        for value in values if words else [each for each in values if hint is int and each in {0, 2}]:
+            with suppress(InputError):
+                found[f"{name}={value!r}"] = first, dataclasses.replace(reduced(first.settings), **{name: value})
+    alike: dict[tuple[Any, ...], tuple[str, tuple[Preset, Any]]] = {}
+    for label, start in found.items():
+        values = _values(start[1]).values()
+        key = tuple(value if isinstance(value, bool | str) else value != 0 for value in values)
+        alike.setdefault(key, (label, start))
+    return dict(alike.values())
+
+
+def beside(name: str, settings: Any) -> dict[str, Any]:
+    """What the setting is tried beside; numbers in a tuple where the method takes several."""
+    wanted = {key: value for key, value in WITH.get(name, {}).items() if hasattr(settings, key)}
+    return {key: (value,) if isinstance(getattr(settings, key), tuple) else value for key, value in wanted.items()}
+
+
+def silent(method_class: type[Method], preset: Preset, start: Any) -> list[str]:
+    """Settings that can be changed without any change, or that are called idle and are not."""
+    bases: dict[Any, Traces] = {}
+    found = []
+    for name, hint in get_type_hints(method_class.Settings).items():
+        settings = dataclasses.replace(start, **beside(name, start))
+        if settings not in bases:
+            bases[settings] = Traces(traces(method_class, preset, settings))
+        values, each = others(hint, getattr(settings, name))
+        told = []
+        for value in values:
+            try:
+                changed = dataclasses.replace(settings, **{name: value})
+                differs = matters(bases[settings], Traces(traces(method_class, preset, changed)))
+            except InputError:
+                continue
+            if (name in idle(changed)) == differs:
+                told.append(f"{name}={value!r}" + (" is called idle" if differs else ""))
+            elif not each:
+                told.clear()
+                break
+        found += told
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoders that methods make or load themselves cost next to nothing, too."""
+    monkeypatch.setattr(mcl, "build", lambda spec, seed: stand_in(seed))
+    monkeypatch.setattr(teachers, "check_pretrained", lambda name: None)
+    monkeypatch.setattr(teachers, "weights_of", lambda path, role: path)
+    monkeypatch.setattr(teachers, "load_encoder", lambda path: stand_in(len(str(path))))
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_no_setting_is_silent(name: str) -> None:
+    method_class = methods.find(name)
+    found = {label: silent(method_class, preset, start) for label, (preset, start) in starts(method_class).items()}
+    assert {label: settings for label, settings in found.items() if settings} == {}

@@ -1,0 +1,40 @@
+"""Numbers of published presets that no sheet holds: sizes off the published data set, and SEED's rates."""
+
+from __future__ import annotations
+
+from math import cos, pi
+from typing import Any, cast
+
+import pytest
+
+from likewise import methods
+from likewise.methods.method import Progress
+from likewise.methods.parts.cmsf_constraints import SameCluster
+from likewise.training import scheduled
+from tests.recipes.reader import CIFAR10_R18, IMAGENET_R18, IMAGENET_R50, Published, built, plan_of, sheet
+
+
+def test_the_heads_of_the_small_batch_byol_follow_the_encoder() -> None:
+    heads = sheet("byol", methods.find("byol"), "asymmetric", IMAGENET_R18)["heads"]
+    assert heads["student after the encoder"] == "512>1024, bn, relu, 1024>128"
+    assert heads["predictor"] == "128>1024, bn, relu, 1024>128"
+
+
+@pytest.mark.parametrize(("on", "clusters"), [(IMAGENET_R50, 51_246), (CIFAR10_R18, 2000)])
+def test_cmsf_has_a_cluster_for_every_25_images(on: Published, clusters: int) -> None:
+    method: Any = built(methods.find("cmsf"), plan_of("cmsf", methods.find("cmsf"), "km", on), on)
+    assert cast("SameCluster", method.constraint).clusters == clusters
+
+
+def test_cmsf_with_few_labels_uses_a_tenth_of_them() -> None:
+    plan = plan_of("cmsf_semi", methods.find("cmsf_semi"), "imagenet", IMAGENET_R50)
+    assert plan.settings.label_share == 0.1
+
+
+def test_seed_warms_up_from_the_base_rate_on_a_cosine_over_all_epochs() -> None:
+    optimisation = methods.find("seed_kd").presets["imagenet"].optimisation
+    rates = [
+        scheduled.learning_rate(optimisation, Progress(epoch, epoch / 200, epoch), 200) for epoch in (0, 3, 5, 100, 199)
+    ]
+    after = [0.03 * (1 + cos(pi * epoch / 200)) / 2 for epoch in (5, 100, 199)]
+    assert rates == pytest.approx([0.03, 0.03, *after])
