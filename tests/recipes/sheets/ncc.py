@@ -47,7 +47,7 @@ SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
             },
             "batch norm": "student: whole batch; teacher: whole batch",
             "memory": {"queue": 10_240},
-            "deployed": "student",
+            "deployed": "teacher",
         },
     ),
 }
