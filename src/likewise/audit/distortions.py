@@ -34,9 +34,14 @@ _TO_OPPONENT = np.array(
 )
 
 
+def _cut(image: Image) -> Image:
+    found: Image = np.clip(image, 0.0, 1.0)
+    return found
+
+
 def as_uint8(image: Image) -> NDArray[np.uint8]:
     """What a stimulus is stored as: cut to 0..1, times 255, truncated."""
-    return (255.0 * np.clip(image, 0.0, 1.0)).astype(np.uint8)
+    return (255.0 * _cut(image)).astype(np.uint8)
 
 
 def grey(image_HW3: Image) -> Image:
@@ -47,27 +52,27 @@ def grey(image_HW3: Image) -> Image:
 
 def contrast(grey_HW: Image, level: float) -> Image:
     """(1 - c) / 2 + c g."""
-    return np.clip((1.0 - level) / 2.0 + level * grey_HW, 0.0, 1.0)
+    return _cut((1.0 - level) / 2.0 + level * grey_HW)
 
 
 def uniform_noise(grey_HW: Image, width: float, seed: int) -> Image:
     """At a contrast of .3, plus uniform noise within -width..width."""
     field = np.random.RandomState(seed).uniform(-width, width, grey_HW.shape)
-    return np.clip(contrast(grey_HW, NOISE_CONTRAST) + field, 0.0, 1.0)
+    return _cut(contrast(grey_HW, NOISE_CONTRAST) + field)
 
 
 def salt_and_pepper(grey_HW: Image, share: float, seed: int) -> Image:
     """At a contrast of .3, with half of `share` of the pixels white and half black."""
     field = np.random.RandomState(seed).uniform(0.0, 1.0, grey_HW.shape)
     moved = (field >= 1.0 - share / 2.0).astype(float) - (field < share / 2.0)
-    return np.clip(contrast(grey_HW, NOISE_CONTRAST) + moved, 0.0, 1.0)
+    return _cut(contrast(grey_HW, NOISE_CONTRAST) + moved)
 
 
 def low_pass(grey_HW: Image, std: float) -> Image:
     """Gaussian filter of `std` pixels, cut at 4 of them, the benchmark's mean grey beyond the border; 0: as it is."""
     if std == 0:
         return grey_HW
-    return np.clip(gaussian_filter(grey_HW, std, mode="constant", cval=BACKGROUND, truncate=4.0), 0.0, 1.0)
+    return _cut(gaussian_filter(grey_HW, std, mode="constant", cval=BACKGROUND, truncate=4.0))
 
 
 def high_pass(grey_HW: Image, std: float) -> Image:
@@ -75,7 +80,7 @@ def high_pass(grey_HW: Image, std: float) -> Image:
     if math.isinf(std):
         return grey_HW
     rest = grey_HW - gaussian_filter(grey_HW, std, mode="constant", cval=BACKGROUND, truncate=4.0)
-    return np.clip(rest + BACKGROUND - rest.mean(), 0.0, 1.0)
+    return _cut(rest + BACKGROUND - rest.mean())
 
 
 def phase_noise(grey_HW: Image, width: float, seed: int, *, paired: bool = False) -> Image:
@@ -95,7 +100,7 @@ def phase_noise(grey_HW: Image, width: float, seed: int, *, paired: bool = False
     block[:half] += drawn
     block[half + 1 :] -= drawn[::-1] if paired else drawn
     phase[1:, 1:] = block.reshape(height - 1, columns - 1)
-    return np.clip(np.fft.ifft2(np.fft.ifftshift(amplitude * np.exp(1j * phase))).real, 0.0, 1.0)
+    return _cut(np.fft.ifft2(np.fft.ifftshift(amplitude * np.exp(1j * phase))).real)
 
 
 def amplitudes(grey_HW: Image) -> Image:
@@ -108,7 +113,7 @@ def equalised(grey_HW: Image, amplitude_HW: Image) -> Image:
     if grey_HW.shape != amplitude_HW.shape:
         raise InputError(f"an amplitude spectrum of {amplitude_HW.shape} does not fit an image of {grey_HW.shape}")
     phase = np.angle(np.fft.fftshift(np.fft.fft2(grey_HW)))
-    return np.clip(np.fft.ifft2(np.fft.ifftshift(amplitude_HW * np.exp(1j * phase))).real, 0.0, 1.0)
+    return _cut(np.fft.ifft2(np.fft.ifftshift(amplitude_HW * np.exp(1j * phase))).real)
 
 
 def rotated(grey_HW: Image, degrees: int) -> Image:

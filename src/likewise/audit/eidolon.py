@@ -76,7 +76,8 @@ def _noise(random: np.random.RandomState, shape: tuple[int, int], std: float) ->
     field = random.normal(0.0, 1.0, shape)
     field = np.clip(field * (127.5 / np.abs(field).max()), -127.0, 127.0)
     field = blurred(field, std)
-    return field - field.mean() / field.std()
+    found: Plane = field - field.mean() / field.std()
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,7 +81,8 @@ def saliency(barrier_BHW: Array, border_BHW: Array) -> Array:
     tiny = np.finfo(float).tiny
 
     def scaled(x: Array) -> Array:
-        return x / np.maximum(x.max((1, 2), keepdims=True), tiny)
+        found: Array = x / np.maximum(x.max((1, 2), keepdims=True), tiny)
+        return found
 
     y, x = np.mgrid[:height, :width]
     apart = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)

@@ -46,7 +46,7 @@ def semi_kmeans(
 
     Raises InputError for fewer clusters than labelled classes, or more than there are images for.
     """
-    classes, own_L = labels_L.unique(return_inverse=True)
+    classes, own_L = torch.unique(labels_L, return_inverse=True)
     if not len(classes) <= clusters <= len(classes) + len(unlabelled_UD):
         raise InputError(
             f"{clusters} clusters of {len(classes)} labelled classes and {len(unlabelled_UD)} unlabelled images: "

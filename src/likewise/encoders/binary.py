@@ -26,7 +26,8 @@ class _Sign(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         inside = (x >= -1) & (x < 1)
-        return grad * (2.0 - 2.0 * x.abs()).where(inside, 0.0)
+        slope: Tensor = grad * (2.0 - 2.0 * x.abs()).where(inside, 0.0)
+        return slope
 
 
 class _BinaryWeight(torch.autograd.Function):

@@ -64,7 +64,7 @@ class DenseNetwork(nn.Module):
     def split(self, out: Tensor) -> Seen:
         """The parts of what `forward` gives."""
         count = (out.shape[1] - self.dim) // (self.dim + self.channels)
-        embedding, cells, last = out.split((self.dim, count * self.dim, count * self.channels), 1)
+        embedding, cells, last = torch.split(out, [self.dim, count * self.dim, count * self.channels], 1)
         return Seen(embedding, cells.unflatten(1, (count, self.dim)), last.unflatten(1, (count, self.channels)))
 
 
@@ -169,8 +169,8 @@ class SetSim(Method):
             match_BNN = attentional(query_BNC, key_BNC, settings.attention_threshold, settings.similarity_threshold)
         if "geometry" in settings.sets:
             side = round(query_BNC.shape[1] ** 0.5)
-            places = [placed(corners(view), side, side) for view in (first, second)]
-            match_BNN = match_BNN | geometric(*places, settings.geometry_threshold)
+            seen, shown = (placed(corners(view), side, side) for view in (first, second))
+            match_BNN = match_BNN | geometric(seen, shown, settings.geometry_threshold)
         return with_nearest(match_BNN, cosines(query_BNC, key_BNC)) if settings.with_nearest else match_BNN
 
     def encoders(self) -> dict[str, nn.Module]:

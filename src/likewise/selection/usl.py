@@ -80,7 +80,7 @@ def densest_apart(features_ND: Tensor, cluster_N: Tensor, density_N: Tensor, how
     OTHER clusters within the horizon (or the nearest ones). Each round selects anew.
     """
     x_ND = unit(features_ND)
-    present, own_N = cluster_N.unique(return_inverse=True)
+    present, own_N = torch.unique(cluster_N, return_inverse=True)
     repulsion_N = torch.zeros_like(density_N)
     picked = _best(own_N, density_N, len(present))
     for _ in range(how.rounds - 1):

@@ -55,7 +55,8 @@ def kernel_alignment(embedding_NN: Tensor, flow_NN: Tensor) -> Tensor:
     """1 - <K_D, K_F> / (|K_D| |K_F|), Frobenius, mean over images."""
     flow_NN = flow_NN.detach()
     together = (embedding_NN * flow_NN).sum((-1, -2))
-    return (1.0 - together / (embedding_NN.norm(dim=(-1, -2)) * flow_NN.norm(dim=(-1, -2)))).mean()
+    lengths = [torch.linalg.matrix_norm(kernel_NN) for kernel_NN in (embedding_NN, flow_NN)]
+    return (1.0 - together / (lengths[0] * lengths[1])).mean()
 
 
 def hypercolumns(maps_BCHW: Sequence[Tensor], pixels_BN2: Tensor, image_size: int) -> Tensor:
@@ -82,8 +83,8 @@ def flow_edges(flow_T2HW: Tensor, most: float) -> Tensor:
 
     A camera that moves evenly leaves none; contours of what moves against it remain.
     """
-    magnitude_T1HW = flow_T2HW.norm(dim=1, keepdim=True)
+    magnitude_T1HW = torch.linalg.vector_norm(flow_T2HW, dim=1, keepdim=True)
     across = flow_T2HW.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     padded = F.pad(magnitude_T1HW, (1, 1, 1, 1), mode="replicate")
     both = F.conv2d(padded, torch.stack([across, across.T]).unsqueeze(1))
-    return both.norm(dim=1, keepdim=True).clamp(max=most)
+    return torch.linalg.vector_norm(both, dim=1, keepdim=True).clamp(max=most)

@@ -32,7 +32,7 @@ def attention(map_BNC: Tensor, threshold: float) -> Tensor:
     nothing.)
     """
     energy_BN = map_BNC.square().mean(2)
-    energy_BN = energy_BN / energy_BN.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    energy_BN = torch.nn.functional.normalize(energy_BN, dim=1)
     low_B1, high_B1 = energy_BN.amin(1, keepdim=True), energy_BN.amax(1, keepdim=True)
     return (energy_BN - low_B1) / (high_B1 - low_B1 + 1e-10) >= threshold
 
@@ -55,9 +55,9 @@ def placed(corners_B4: Tensor, height: int, width: int) -> Placed:
     """Centres of the cells of a view whose x1, y1, x2, y2 are given; x2 < x1 says that it is mirrored."""
     x1_B, y1_B, x2_B, y2_B = corners_B4.unbind(1)
     bin_x_B1, bin_y_B1 = ((x2_B - x1_B) / width).unsqueeze(1), ((y2_B - y1_B) / height).unsqueeze(1)
-    place = {"device": corners_B4.device, "dtype": corners_B4.dtype}
-    x_BW = (torch.arange(width, **place) + 0.5) * bin_x_B1 + x1_B.unsqueeze(1)
-    y_BH = (torch.arange(height, **place) + 0.5) * bin_y_B1 + y1_B.unsqueeze(1)
+    x_W, y_H = (torch.arange(side, device=corners_B4.device) + 0.5 for side in (width, height))
+    x_BW = x_W.to(corners_B4) * bin_x_B1 + x1_B.unsqueeze(1)
+    y_BH = y_H.to(corners_B4) * bin_y_B1 + y1_B.unsqueeze(1)
     shape = (len(corners_B4), height, width)
     centres = torch.stack([x_BW.unsqueeze(1).expand(shape), y_BH.unsqueeze(2).expand(shape)], 3).flatten(1, 2)
     return Placed(centres, torch.hypot(bin_x_B1, bin_y_B1).squeeze(1))
@@ -67,7 +67,7 @@ def placed(corners_B4: Tensor, height: int, width: int) -> Placed:
 def geometric(query: Placed, key: Placed, nearer_than: float) -> Tensor:
     """(B, N, N) cells whose centres in the source lie within `nearer_than` diagonals of the larger cell."""
     larger_B = torch.maximum(query.diagonal, key.diagonal)
-    apart_BNN = (query.centres.unsqueeze(2) - key.centres.unsqueeze(1)).norm(dim=3)
+    apart_BNN = torch.linalg.vector_norm(query.centres.unsqueeze(2) - key.centres.unsqueeze(1), dim=3)
     return apart_BNN / larger_B.view(-1, 1, 1) < nearer_than
 
 

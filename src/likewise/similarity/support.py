@@ -46,13 +46,15 @@ def swapped_targets(large_2UC: Tensor, sharpen: float, small_views: int) -> Tens
 
 def consistency(probability_VC: Tensor, target_VC: Tensor) -> Tensor:
     """Mean over views of -sum_c t_c log p_c; a class with t_c = 0 counts with 0 whatever its p_c."""
-    return -torch.special.xlogy(target_VC, _above_zero(probability_VC)).sum(1).mean()
+    each_VC: Tensor = torch.special.xlogy(target_VC, _above_zero(probability_VC))
+    return -each_VC.sum(1).mean()
 
 
 def mean_entropy(probability_VC: Tensor, sharpen: float) -> Tensor:
     """sum_c m_c log m_c of the mean m of the sharpened predictions: the NEGATIVE entropy, to be added to a loss."""
     mean_C = sharpened(probability_VC, sharpen).mean(0)
-    return torch.special.xlogy(mean_C, _above_zero(mean_C)).sum()
+    each_C: Tensor = torch.special.xlogy(mean_C, _above_zero(mean_C))
+    return each_C.sum()
 
 
 def _above_zero(probability: Tensor) -> Tensor:
