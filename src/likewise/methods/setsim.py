@@ -65,7 +65,11 @@ class DenseNetwork(nn.Module):
         """The parts of what `forward` gives."""
         count = (out.shape[1] - self.dim) // (self.dim + self.channels)
         embedding, cells, last = torch.split(out, [self.dim, count * self.dim, count * self.channels], 1)
-        return Seen(embedding, cells.unflatten(1, (count, self.dim)), last.unflatten(1, (count, self.channels)))
+        return Seen(
+            embedding,
+            torch.unflatten(cells, 1, (count, self.dim)),
+            torch.unflatten(last, 1, (count, self.channels)),
+        )
 
 
 class SetSim(Method):

@@ -56,7 +56,8 @@ def kernel_alignment(embedding_NN: Tensor, flow_NN: Tensor) -> Tensor:
     flow_NN = flow_NN.detach()
     together = (embedding_NN * flow_NN).sum((-1, -2))
     lengths = [torch.linalg.matrix_norm(kernel_NN) for kernel_NN in (embedding_NN, flow_NN)]
-    return (1.0 - together / (lengths[0] * lengths[1])).mean()
+    alignment: Tensor = together / (lengths[0] * lengths[1])
+    return (1.0 - alignment).mean()
 
 
 def hypercolumns(maps_BCHW: Sequence[Tensor], pixels_BN2: Tensor, image_size: int) -> Tensor:
@@ -87,4 +88,5 @@ def flow_edges(flow_T2HW: Tensor, most: float) -> Tensor:
     across = flow_T2HW.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     padded = F.pad(magnitude_T1HW, (1, 1, 1, 1), mode="replicate")
     both = F.conv2d(padded, torch.stack([across, across.T]).unsqueeze(1))
-    return torch.linalg.vector_norm(both, dim=1, keepdim=True).clamp(max=most)
+    edges: Tensor = torch.linalg.vector_norm(both, dim=1, keepdim=True)
+    return edges.clamp(max=most)

@@ -67,8 +67,8 @@ def placed(corners_B4: Tensor, height: int, width: int) -> Placed:
 def geometric(query: Placed, key: Placed, nearer_than: float) -> Tensor:
     """(B, N, N) cells whose centres in the source lie within `nearer_than` diagonals of the larger cell."""
     larger_B = torch.maximum(query.diagonal, key.diagonal)
-    apart_BNN = torch.linalg.vector_norm(query.centres.unsqueeze(2) - key.centres.unsqueeze(1), dim=3)
-    return apart_BNN / larger_B.view(-1, 1, 1) < nearer_than
+    apart_BNN: Tensor = torch.linalg.vector_norm(query.centres.unsqueeze(2) - key.centres.unsqueeze(1), dim=3)
+    return apart_BNN < nearer_than * larger_B.view(-1, 1, 1)
 
 
 @torch.no_grad()
