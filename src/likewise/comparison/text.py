@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from likewise.comparison.groups import Group
-from likewise.comparison.significance import Test
+from likewise.evaluation.significance import Test
 from likewise.comparison.tables import Cell, Column, Contrast, cell
 from likewise.report.numbers import count, plain, short
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from likewise.commands import following
 from likewise.data import Images
 from likewise.report import charts
 from likewise.report.facts import Facts
 from likewise.report.markup import command, details, section, table, tag, text
 from likewise.report.numbers import count, minutes, percent, plain, short
-from likewise.report.words import headline, next_commands, status_words, time_words, verdict
+from likewise.report.words import headline, status_words, time_words, verdict
 
 BARS = 24
 """Classes that are shown by name; more are shown as a profile."""
@@ -293,8 +294,9 @@ def repeat(facts: Facts) -> str:
         seed = facts.run.get("seed")
         note = "Same data, same settings" + (f", seed {seed}." if seed is not None else ".")
         content += tag("h3", "Repeat it") + command(str(line)) + tag("p", text(note), class_="small")
-    following = "".join(tag("li", tag("span", text(why)), command(what)) for why, what in next_commands(facts))
-    return section("next", "Again, and onwards", "", content, tag("h3", "Next"), tag("ul", following, class_="next"))
+    proposals = following(facts.path, facts.run)
+    onwards = "".join(tag("li", tag("span", text(why)), command(what)) for why, what in proposals)
+    return section("next", "Again, and onwards", "", content, tag("h3", "Next"), tag("ul", onwards, class_="next"))
 
 
 def footer(facts: Facts) -> str:

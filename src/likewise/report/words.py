@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -120,22 +119,6 @@ def time_words(shares: dict[str, float]) -> str:
         "rest": "neither data, views nor model, but logging and checkpoints: write them less often",
     }
     return f"Most of the time, {percent(shares[largest], 0)}, went into {what[largest]}."
-
-
-def next_commands(facts: Facts) -> list[tuple[str, str]]:
-    """What to do now: a reason and the command for it."""
-    run = shlex.quote(str(facts.path))
-    path = facts.part("data").get("path")
-    data = shlex.quote(str(path)) if path else "photos/"
-    found = []
-    if facts.run.get("status") in {"running", "interrupted"}:
-        found.append(("Go on with this run", f"likewise train {data} --out {run} --resume"))
-    if not facts.run.get("scores"):
-        found.append(("Score it, where there are labels", f"likewise evaluate {run} {data}"))
-    else:
-        found.append(("Score it on other pictures", f"likewise evaluate {run} other_photos/ --labels folders"))
-    found.append(("Take the encoder elsewhere", f"likewise export {run} --format onnx --out encoder.onnx"))
-    return found
 
 
 def status_words(run: dict[str, Any]) -> str:

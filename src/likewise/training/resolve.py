@@ -28,7 +28,7 @@ LEAST_FIRST = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a person asked of a training run; None stands for `choose for me`."""
+    """What is trained, how and for how long. What is not given is chosen from the data and the machine."""
 
     method: str = "isd"
     """What to learn by: see `likewise methods`."""
@@ -93,7 +93,7 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """How one call of training runs, beside what is trained."""
+    """Which of the data, where the run is written, and what is watched meanwhile."""
 
     out: str | None = None
     """Run directory; by default runs/DATA-METHOD-ENCODER, numbered where that exists."""

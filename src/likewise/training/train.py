@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import nn
 
-from likewise import methods
+from likewise import commands, methods
 from likewise.checking import check_kinds
 from likewise.data import (
     Images,
@@ -64,8 +64,9 @@ PICTURED = 1500
 class Interrupted(TrainingStopped):
     """A signal ended training after a checkpoint was written."""
 
-    def __init__(self, number: signal.Signals, run: Path) -> None:
-        super().__init__(f"interrupted by {number.name}: continue with --out {run} --resume")
+    def __init__(self, number: signal.Signals, run: RunDirectory) -> None:
+        again = commands.resume(run.path, run.read()) or f"--out {run.path} --resume"
+        super().__init__(f"interrupted by {number.name}: continue with {again}")
         self.exit_status = 128 + int(number)
 
 
@@ -219,6 +220,8 @@ def announce(
         "broken": len(images.broken),
         "image_size": plan.encoder.image_size,
         "class_names": images.class_names,
+        "classes": class_count(images),
+        "labels": session.labels,
         "subset": None if drawn is None else drawn.record(),
     }
     run.begin(command, data=described, **record(plan))
@@ -281,7 +284,7 @@ def fit(
         raise
     _end(engine, run, "finished" if number is None else "interrupted", clock, method)
     if number is not None:
-        raise Interrupted(number, run.path)
+        raise Interrupted(number, run)
     if session.report and engine.is_global_zero:
         picture(run, method.encoders()["student"], images, engine.device)
     engine.barrier()
