@@ -106,11 +106,14 @@ def _tell_run(run: RunDirectory, *, quiet: bool) -> None:
 
 def training_words(stored: Mapping[str, Any]) -> list[str]:
     """What the scores while training say of a finished run, or that there were none."""
+    from likewise.terminal import paragraph
+
     online = stored.get("online") or {}
     if online.get("change"):
-        return [f"gain    {online['change']}"]
+        return [paragraph(online["change"], first="gain    ", indent="        ")]
     if not stored.get("data", {}).get("classes"):
-        return ["note    nothing is scored without labels; --labels folders says that sub-folders are the classes"]
+        words = "nothing is scored without labels; where sub-folders are the classes, --labels folders says so"
+        return [paragraph(words, first="note    ", indent="        ")]
     return []
 
 
@@ -140,6 +143,7 @@ def _evaluate(words: list[str]) -> None:
         return
     print(as_text(result, brief=parsed.quiet))
     if not parsed.quiet:
+        print()
         _after_scores(parsed, result)
 
 
@@ -178,6 +182,7 @@ def _compare(words: list[str]) -> None:
         if not parsed.json and not parsed.quiet:
             print(f"{name:<7} {written}")
     if not parsed.json and not parsed.quiet and "html" not in files:
+        print()
         how["draws"] = parsed.draws if parsed.labels_per_class else None
         _next(command("compare", *parsed.runs, **how, html=free_name("compare", "html")))
 

@@ -69,12 +69,14 @@ def _changes(changes: list[Change]) -> str:
 
 def _protocol(scores: list[Score]) -> str:
     """What all scores share once, and of each what is its own."""
-    told = {(score.label(), score.protocol): score for score in scores}
+    told: dict[tuple[str, str], Score] = {}
+    for score in scores:
+        told.setdefault((score.label(), score.protocol), score)
     shared, own = split_protocols([protocol for _, protocol in told])
-    several = len({label for label, _ in told}) < len(told)
+    labels = [label for label, _ in told]
     lines = [paragraph(shared, first="protocol  ", indent="  ")] if shared else []
-    for (score, words) in zip(told.values(), own, strict=True):
-        role = f" ({score.which})" if several else ""
+    for score, words in zip(told.values(), own, strict=True):
+        role = f" ({score.which})" if labels.count(score.label()) > 1 else ""
         if words:
             lines.append(paragraph(words, first=f"  {score.label()}{role}: ", indent="    "))
     intervals = dict.fromkeys(score.interval for score in scores if score.interval)

@@ -118,7 +118,7 @@ class Session:
     report: bool = True
     """Write report.html at the end."""
     quiet: bool = False
-    """Say nothing."""
+    """Say nothing but where the run is."""
 
 
 class DataFacts(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -210,7 +211,7 @@ def announce(
     drawn: Drawn | None = None,
 ) -> None:
     """Write down what is about to happen, and say it."""
-    say = Console(stderr=True, highlight=False, quiet=session.quiet).print
+    say = partial(Console(stderr=True, highlight=False, quiet=session.quiet).print, soft_wrap=True)
     described = {
         "name": images.name,
         "path": None if path is None else str(path),
@@ -279,6 +280,8 @@ def fit(
     )
     try:
         number = loop.fit()
+        if loop.probe is not None and (changed := loop.probe.change()):
+            run.write(online={**run.read().get("online", {}), **changed})
     except TrainingStopped as stopped:
         _end(engine, run, "stopped", clock, method, reason=str(stopped))
         raise
