@@ -38,7 +38,18 @@ _HOMES = {
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 
-__all__ = ["__version__", "compare", "convert", "doctor", "evaluate", "export", "finetune", "load", "load_classifier", "train"]
+__all__ = [
+    "__version__",
+    "compare",
+    "convert",
+    "doctor",
+    "evaluate",
+    "export",
+    "finetune",
+    "load",
+    "load_classifier",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from likewise.parsing import explicit, parse, value_of
-
 Data = Annotated[
     str,
     tyro.conf.arg(metavar="DATA", help="A folder, a list, a CSV, Parquet or NumPy file, or a name such as cifar10."),

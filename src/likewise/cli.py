@@ -109,6 +109,8 @@ def training_words(stored: Mapping[str, Any]) -> list[str]:
     from likewise.terminal import paragraph
 
     online = stored.get("online") or {}
+    if stored.get("classifier"):
+        return [f"score   {100 * one['value']:.1f} % of {one['n']:,} {one['split']} images" for one in stored["scores"]]
     if online.get("change"):
         return [paragraph(online["change"], first="gain    ", indent="        ")]
     if not stored.get("data", {}).get("classes"):

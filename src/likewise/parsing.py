@@ -22,7 +22,9 @@ _SEVERAL = re.compile(r"Error parsing (?P<flag>\S+): Could not [a-z ]+:? \[(?P<f
 _KIND = re.compile(
     r"Error parsing (?P<flag>\S+): no type matching (?P<kind>.+) could be instantiated from \[(?P<found>.*)\]"
 )
-_CHOICE = re.compile(r"invalid choice '(?P<found>.*)' for argument '(?P<flag>\S+)'\. Expected one of \((?P<choices>.*?)\)")
+_CHOICE = re.compile(
+    r"invalid choice '(?P<found>.*)' for argument '(?P<flag>\S+)'\. Expected one of \((?P<choices>.*?)\)"
+)
 _NO_VALUE = re.compile(r"Missing value for argument '(?P<flag>[^']+)'\. Expected (?P<count>\d+) values")
 _NEEDED = re.compile(r"Missing from (?P<program>[^:]+):")
 _NEEDED_NAME = re.compile(r"^│ {5}(?! )(?!likewise )(.+?) *│$", re.MULTILINE)

@@ -7,13 +7,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from likewise.comparison.groups import Group
-from likewise.evaluation.significance import Test
 from likewise.comparison.tables import Cell, Column, Contrast, cell
+from likewise.evaluation.significance import Test
 from likewise.report.numbers import count, plain, short
 from likewise.terminal import paragraph, split_protocols, table, width
 
 if TYPE_CHECKING:
     from likewise.comparison.comparing import Comparison
+
 
 def as_text(comparison: Comparison, *, brief: bool = False) -> str:
     """Tables, what the star means, tests, protocols, notes; `brief`: the tables alone."""
@@ -41,9 +42,7 @@ def _tables(comparison: Comparison) -> list[str]:
         while taken < len(columns) and (room := room - 2 - max(len(word) for word in columns[taken])) >= 0:
             taken += 1
         part, columns = columns[: max(1, taken)], columns[max(1, taken) :]
-        rows = [
-            [group.label, *(column[place + 1] for column in part)] for place, group in enumerate(comparison.rows)
-        ]
+        rows = [[group.label, *(column[place + 1] for column in part)] for place, group in enumerate(comparison.rows)]
         found.append(table(["", *(column[0] for column in part)], rows))
     return found
 

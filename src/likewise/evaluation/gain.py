@@ -77,9 +77,7 @@ def changes(
     return found
 
 
-def _change(
-    score: Mapping[str, Any], before: Mapping[str, Any], now: Answers | None, then: Answers | None
-) -> Change:
+def _change(score: Mapping[str, Any], before: Mapping[str, Any], now: Answers | None, then: Answers | None) -> Change:
     test = None if now is None or then is None else tested(score.get("measure", "accuracy"), now, then)
     return Change(
         label=label_of(score),

@@ -38,6 +38,9 @@ def headline(facts: Facts) -> str:
     pictures = f"{count(data['images'])} pictures" if isinstance(data.get("images"), int | float) else "pictures"
     of = f" of {data['name']}" if data.get("name") else ""
     took = f" in {minutes(facts.minutes)}" if facts.minutes else ""
+    if facts.run.get("classifier"):
+        name, classes = facts.part("encoder").get("name", "An encoder"), len(facts.part("classifier")["class_names"])
+        return f"{name} learned {count(classes)} classes from {pictures}{of}{took}, with labels."
     if facts.run.get("status") == "running":
         return f"{method} is learning from {pictures}{of}, without labels: {minutes(facts.minutes)} so far."
     return f"{method} learned from {pictures}{of}{took}, without labels."

@@ -222,6 +222,7 @@ def announce(
         "image_size": plan.encoder.image_size,
         "class_names": images.class_names,
         "classes": class_count(images),
+        "class_counts": None if images.labels is None else np.bincount(images.labels[images.labels >= 0]),
         "labels": session.labels,
         "subset": None if drawn is None else drawn.record(),
     }
