@@ -133,7 +133,7 @@ def finetune(
     written.save_encoders({"student": tuned.encoder})
     save_classifier(written.path, tuned.layer, _names(rows.bank, tuned))
     written.end("finished", minutes=minutes)
-    _score(written, tuned, rows, rate=rate, seed=seed, data=path or rows.bank.name)
+    _score(written, tuned, rows, rate=rate, flip=flip, seed=seed, data=path or rows.bank.name)
     return written
 
 
@@ -143,7 +143,7 @@ def _names(images: Images, tuned: Tuned) -> list[str]:
     return [known[value] if value < len(known) else str(value) for value in range(tuned.layer.out_features)]
 
 
-def _score(run: RunDirectory, tuned: Tuned, rows: Rows, *, rate: float, seed: int, data: str) -> None:
+def _score(run: RunDirectory, tuned: Tuned, rows: Rows, *, rate: float, flip: bool, seed: int, data: str) -> None:
     """Score the classifier on the queries, and write the report with both parts."""
     encoder: Encoder = tuned.encoder
     bank_NF, query_QF = (extract(encoder, images) for images in (rows.bank, rows.query))
@@ -160,7 +160,7 @@ def _score(run: RunDirectory, tuned: Tuned, rows: Rows, *, rate: float, seed: in
         seed=seed,
         class_names=rows.bank.class_names,
     )
-    words = protocol_of(tuned, "the bank", len(rows.bank), rate, seed)
+    words = protocol_of(tuned, "the bank", len(rows.bank), rate, seed, flip=flip)
     score = features.score("finetune", None, tuned.classify(query_QF), words)
     subject = Subject(encoder, "student", run, str(run.path), seed)
     record(subject, Evaluation([score], str(run.path), data, list(rows.notes)), rows, features, report=True)

@@ -115,6 +115,11 @@ def _check_flags(shape: Any, words: Sequence[str]) -> None:
 def _in_our_words(complaint: str) -> InputError:
     """The parser's boxed message as one line that names what was found and what is allowed."""
     said = " ".join(re.sub(r"^[│╭╰ ]+|[│╮╯ ]+$", "", line) for line in complaint.splitlines())
+    return _wrong_value(said) or InputError(_missing_or_stray(said, complaint))
+
+
+def _wrong_value(said: str) -> InputError | None:
+    """The error where a value is not what its flag takes; None where that is not what is wrong."""
     if found := _KIND.search(said):
         return _wrong_kind(found["flag"], found["found"], found["kind"])
     if found := _SEVERAL.search(said):
@@ -123,13 +128,18 @@ def _in_our_words(complaint: str) -> InputError:
     if found := _CHOICE.search(said):
         choices = re.findall(r"'([^']*)'", found["choices"])
         return unknown(found["flag"], found["found"], [choice for choice in choices if choice != "None"])
+    return None
+
+
+def _missing_or_stray(said: str, complaint: str) -> str:
+    """What is wrong where something is missing or too much, in a line."""
     if found := _NO_VALUE.search(said):
-        return InputError(f"{found['flag']} needs {'a value' if found['count'] == '1' else found['count'] + ' values'}")
+        return f"{found['flag']} needs {'a value' if found['count'] == '1' else found['count'] + ' values'}"
     if found := _NEEDED.search(said):
-        return InputError(f"{found['program']} needs {' and '.join(_NEEDED_NAME.findall(complaint))}")
+        return f"{found['program']} needs {' and '.join(_NEEDED_NAME.findall(complaint))}"
     if found := _STRAY.search(said):
-        return InputError(f"{found['found'].split(' ─')[0]!r} is not expected there: see --help")
-    return InputError(_first_paragraph(complaint))
+        return f"{found['found'].split(' ─')[0]!r} is not expected there: see --help"
+    return _first_paragraph(complaint)
 
 
 def _wrong_kind(flag: str, found: str, kind: str) -> InputError:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from likewise.commands import following
 from likewise.report import words
 from likewise.report.facts import Facts
 from tests.report.conftest import MakeRun, score

@@ -70,8 +70,8 @@ def finetune(
 
     `epochs` passes are made, or `EPOCHS` and at least `LEAST_STEPS` updates where None. `rate` is the encoder's peak
     learning rate at batch 128; smaller batches get their share of it. `flip` mirrors half of the pictures. Which make a
-    batch, and their crops, follow from `seed`. `progress` is called with updates made, updates to make, and the loss. Raises InputError where
-    there are fewer than two classes, and where the loss is not a number any more.
+    batch, and their crops, follow from `seed`. `progress` is called with updates made, updates to make, and the loss.
+    Raises InputError where there are fewer than two classes, and where the loss is not a number any more.
     """
     if len(np.unique(labels)) < 2:
         raise InputError(f"fine-tuning needs at least two classes, and {images.name} has one")
@@ -144,13 +144,14 @@ def finetune_scores(
     return scores
 
 
-def protocol_of(tuned: Tuned, described: str, count: int, rate: float, seed: int) -> str:
+def protocol_of(tuned: Tuned, described: str, count: int, rate: float, seed: int, *, flip: bool = True) -> str:
     """How `tuned` came about, in words: on `count` labels of what is `described`."""
     batch, scale = min(BATCH, count), _scale(tuned.encoder.spec.image_size)[0]
     return (
         f"fine-tuning of encoder and linear layer on {described}, {count:,} labels, {tuned.steps:,} steps of SGD at "
         f"batch {batch} ({tuned.steps * batch / count:.3g} passes), peak rate {rate:g} at batch {BATCH} (layer x10), "
-        f"momentum {MOMENTUM}, weight decay {DECAY}, cosine, random crops of scale {scale:g} to 1 and flips, seed {seed}"
+        f"momentum {MOMENTUM}, weight decay {DECAY}, cosine, random crops of scale {scale:g} to 1"
+        f"{' and flips' if flip else ''}, seed {seed}"
     )
 
 

@@ -105,7 +105,8 @@ class OnlineProbe:
         """Choose the sample, or take that of an earlier session; `fraction` of the budget is used.
 
         Returns what is worth writing down: `pictures`, `k`, `measures`, and of a run that has just begun `before`, its
-        accuracy, and `before_right`, a bit for each picture (hexadecimal). Empty, and nothing will be measured, where too few labels are known or training is too short.
+        accuracy, and `before_right`, a bit for each picture (hexadecimal). Empty, and nothing will be measured, where
+        too few labels are known or training is too short.
         """
         began = time.perf_counter()
         facts = self._sized() if self._stored is None else dict(self._stored)

@@ -104,7 +104,7 @@ def _evaluated(kept: Path, evaluated: Evaluated | None) -> str:
     shown = section(
         "evaluated",
         "The evaluated images",
-        f"{evaluated.data}, {evaluated.split}: those that the encoder was judged by. {neighbours.lead(images, features)}",
+        f"{evaluated.data}, {evaluated.split}: what the encoder was judged by. {neighbours.lead(images, features)}",
         grid,
         tag("h3", "Their map", class_="apart"),
         map2d.picture_map(images, features),

@@ -1,4 +1,4 @@
-"""What the page does by itself: light and dark, values under the pointer, pictures larger, one class at a time, copying."""
+"""What the page does by itself: light and dark, values under the pointer, pictures larger, single classes, copying."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ SCRIPT = r"""
     map.onpointermove = event => {
       const cell = event.target;
       if (cell.tagName !== 'I' || event.pointerType === 'touch') { hide(); return; }
-      place(event, [copy(cell), cell.dataset.t + (cell.dataset.n ? ', and ' + (cell.dataset.n - 1) + ' under it' : '')]);
+      const under = cell.dataset.n ? ', and ' + (cell.dataset.n - 1) + ' under it' : '';
+      place(event, [copy(cell), cell.dataset.t + under]);
     };
     map.onpointerleave = hide;
     map.onclick = event => {

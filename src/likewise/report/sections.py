@@ -96,13 +96,11 @@ def scores(facts: Facts) -> str:
     )
     notes = "".join(tag("p", text(note), class_="note") for note in facts.run.get("notes") or [])
     verdicts = "".join(tag("p", text(line), class_="note") for line in _verdicts(facts))
-    content = (
-        verdicts
-        + table(head, rows, "scores")
-        + notes
-        + details("How each score was got", tag("ul", listing, class_="protocols"))
-    )
+    how = details("How each score was got", tag("ul", listing, class_="protocols"))
+    content = verdicts + table(head, rows, "scores") + notes + how
     lead = "The frozen encoder, judged by pictures whose labels it never learned from."
+    if facts.run.get("classifier"):
+        lead = "The encoder with its classifier, judged by pictures that neither learned from."
     return section("scores", "How good it is", lead, content)
 
 

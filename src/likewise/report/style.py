@@ -98,8 +98,8 @@ left:calc(100%*var(--c)/var(--columns));top:calc(100%*var(--r)/var(--rows));back
 background-size:calc(100%*var(--across)) calc(100%*var(--down));
 background-position:calc(100%*var(--x)/max(1,var(--across) - 1)) calc(100%*var(--y)/max(1,var(--down) - 1));
 transition:opacity .15s;cursor:zoom-in}
-.map i[data-n]::after{content:attr(data-n);position:absolute;right:0;top:0;min-width:1.5em;padding:0 2px;text-align:center;
-font:600 8px/1.5 system-ui,sans-serif;color:#fff;background:#1f1d1ad9;border-radius:0 2px 0 4px}
+.map i[data-n]::after{content:attr(data-n);position:absolute;right:0;top:0;min-width:1.5em;padding:0 2px;
+text-align:center;font:600 8px/1.5 system-ui,sans-serif;color:#fff;background:#1f1d1ad9;border-radius:0 2px 0 4px}
 .map[data-only] i:not(.lit){opacity:.1}
 .map.classes i{background-image:none;background-color:var(--k)}
 .tip{position:fixed;z-index:9;pointer-events:none;background:var(--surface);color:var(--ink);
