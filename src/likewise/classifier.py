@@ -101,7 +101,7 @@ def with_logits(content: bytes, layer: nn.Linear, class_names: Sequence[str]) ->
         model.graph.initializer.append(numpy_helper.from_array(value.detach().cpu().numpy(), name))
     names = ["features", "classifier.weight", "classifier.bias"]
     model.graph.node.append(helper.make_node("Gemm", names, ["logits"], name="classifier", transB=1))
-    shape = ["batch", layer.out_features]
+    shape: list[str | int | None] = ["batch", layer.out_features]
     model.graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape))
     told = {entry.key: entry.value for entry in model.metadata_props}
     helper.set_model_props(model, {**told, "class_names": json.dumps(list(class_names))})

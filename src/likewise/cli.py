@@ -73,7 +73,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _train(words: list[str]) -> None:
-    from likewise.arguments import explicit, parse, train_arguments, value_of
+    from likewise.arguments import train_arguments
+    from likewise.parsing import explicit, parse, value_of
 
     shape = train_arguments(value_of(words, "method", "isd"), value_of(words, "variant", None))
     parsed = parse(shape, words, "likewise train", "Learn an encoder from pictures without labels.")
@@ -120,7 +121,8 @@ def training_words(stored: Mapping[str, Any]) -> list[str]:
 
 
 def _evaluate(words: list[str]) -> None:
-    from likewise.arguments import evaluate_arguments, parse
+    from likewise.arguments import evaluate_arguments
+    from likewise.parsing import parse
 
     parsed = parse(evaluate_arguments(), words, "likewise evaluate", "Score an encoder on pictures with labels.")
     from likewise.evaluation import evaluate, transfer
@@ -162,7 +164,8 @@ def _after_scores(parsed: Any, result: Evaluation) -> None:
 
 
 def _compare(words: list[str]) -> None:
-    from likewise.arguments import Compare, parse
+    from likewise.arguments import Compare
+    from likewise.parsing import parse
 
     parsed = parse(Compare, words, "likewise compare", "Runs side by side, by the same protocols or not at all.")
     from likewise.commands import command, free_name
@@ -190,7 +193,8 @@ def _compare(words: list[str]) -> None:
 
 
 def _finetune(words: list[str]) -> None:
-    from likewise.arguments import Finetune, parse
+    from likewise.arguments import Finetune
+    from likewise.parsing import parse
 
     parsed = parse(Finetune, words, "likewise finetune", "Train an encoder and a classifier on pictures with labels.")
     from likewise.finetuning import finetune
@@ -202,7 +206,8 @@ def _finetune(words: list[str]) -> None:
 
 
 def _methods(words: list[str]) -> None:
-    from likewise.arguments import Methods, parse
+    from likewise.arguments import Methods
+    from likewise.parsing import parse
 
     parsed = parse(Methods, words, "likewise methods", "What an encoder can be learned by.")
     from likewise.methods.listing import as_json, as_text
@@ -213,7 +218,8 @@ def _methods(words: list[str]) -> None:
 
 
 def _doctor(words: list[str]) -> None:
-    from likewise.arguments import doctor_arguments, explicit, parse, value_of
+    from likewise.arguments import doctor_arguments
+    from likewise.parsing import explicit, parse, value_of
 
     shape = doctor_arguments(value_of(words, "method", "isd"), value_of(words, "variant", None))
     parsed = parse(shape, words, "likewise doctor", "What is in this data, what would be chosen, how fast it will be.")
@@ -228,7 +234,8 @@ def _doctor(words: list[str]) -> None:
 
 
 def _export(words: list[str]) -> None:
-    from likewise.arguments import Export, parse
+    from likewise.arguments import Export
+    from likewise.parsing import parse
 
     parsed = parse(Export, words, "likewise export", "Write a trained encoder for use elsewhere.")
     from likewise.commands import scoring
@@ -243,7 +250,8 @@ def _export(words: list[str]) -> None:
 
 
 def _convert(words: list[str]) -> None:
-    from likewise.arguments import Convert, parse
+    from likewise.arguments import Convert
+    from likewise.parsing import parse
 
     parsed = parse(Convert, words, "likewise convert", "Make a checkpoint of another code base a weights file.")
     from likewise.commands import command, free_name

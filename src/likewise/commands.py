@@ -43,6 +43,20 @@ def carried(verb: str, words: Sequence[str], *, without: Sequence[str]) -> str:
     return shlex.join(["likewise", verb, *(word for word in words if word not in left_out)])
 
 
+def repeated(line: str) -> str:
+    """A command that made a run, so that it makes another one: without the directory that is taken now."""
+    try:
+        words = shlex.split(line)
+    except ValueError:  # no command of a shell: as it was written down
+        return line
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if word not in {"--out", "--resume"} and not word.startswith("--out=") and before != "--out"
+    ]
+    return shlex.join(kept)
+
+
 def free_name(name: str, ending: str) -> str:
     """A file name in the working directory that is not taken: `photos.onnx`, else `photos-2.onnx`, ..."""
     number = 1

@@ -74,7 +74,7 @@ def _told(shape: type[Any]) -> type[Any]:
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
             group = _told(type(default))
             default = group(**{one.name: getattr(default, one.name) for one in dataclasses.fields(default)})
-            hint = OmitArgPrefixes[group]  # type: ignore[valid-type]
+            hint = OmitArgPrefixes[group]  # type: ignore[valid-type, misc]
         elif default is None or default == ():
             hint = Annotated[hint, tyro.conf.arg(help_behavior_hint="")]
         has_default = default is not dataclasses.MISSING

@@ -35,7 +35,7 @@ def _wrapped(words: str) -> str:
 def _tables(comparison: Comparison) -> list[str]:
     """As many tables as the terminal is too narrow for one."""
     label = max(len(word) for group in comparison.rows for word in group.label.split())
-    found = []
+    found: list[str] = []
     columns = [*_budget(comparison), *(_scored(comparison, column) for column in comparison.columns)]
     while columns or not found:
         room, taken = width() - max(label, 12), 0

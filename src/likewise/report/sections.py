@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from likewise.commands import following
+from likewise.commands import following, repeated
 from likewise.data import Images
 from likewise.report import charts
 from likewise.report.facts import Facts, interval_words
@@ -319,8 +319,8 @@ def repeat(facts: Facts) -> str:
     content = ""
     if line:
         seed = facts.run.get("seed")
-        note = "Same data, same settings" + (f", seed {seed}." if seed is not None else ".")
-        content += tag("h3", "Repeat it") + command(str(line)) + tag("p", text(note), class_="small")
+        note = "Same data, same settings, another directory" + (f", seed {seed}." if seed is not None else ".")
+        content += tag("h3", "Repeat it") + command(repeated(str(line))) + tag("p", text(note), class_="small")
     proposals = following(facts.path, facts.run)
     onwards = "".join(tag("li", tag("span", text(why)), command(what)) for why, what in proposals)
     return section("next", "Again, and onwards", "", content, tag("h3", "Next"), tag("ul", onwards, class_="next"))
