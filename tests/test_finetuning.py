@@ -61,8 +61,8 @@ def test_a_fine_tuned_run_is_loaded_exported_and_evaluated(weights: Path, data: 
     pixels = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         logits, features = classifier(pixels), encoder(pixels)
+        assert torch.equal(classifier.layer(features), logits)
     assert logits.shape == (4, 3)
-    assert torch.equal(classifier.layer(features), logits)
 
     likewise.export(run.path, format="onnx", out="tuned.onnx")
     import onnxruntime
@@ -105,7 +105,7 @@ def test_what_cannot_be_is_said_before_training(weights: Path, data: Path, tmp_p
         with pytest.raises(InputError, match=match):
             likewise.finetune(weights, data, quiet=True, **how)
     assert not (tmp_path / "runs").exists()
+    weights.rename(tmp_path / "taken" / "encoder.safetensors")
+    (tmp_path / "model.json").rename(tmp_path / "taken" / "model.json")
     with pytest.raises(InputError, match="no classifier: likewise finetune makes one"):
-        weights.rename(tmp_path / "taken" / "encoder.safetensors")
-        (tmp_path / "model.json").rename(tmp_path / "taken" / "model.json")
         likewise.load_classifier(tmp_path / "taken")
