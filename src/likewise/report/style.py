@@ -259,7 +259,8 @@ section{padding-top:48px}
 .theme,.copy,.chips .switch{display:none}body{background:none;font-size:13px}nav,main,footer{max-width:none;padding:0}
 section{padding-top:34px}.head{break-after:avoid}h3{break-after:avoid}
 figure,tr,.neighbours li,.verdict,.map-frame,.bars li,.command{break-inside:avoid}
-.map{min-width:0}.map-frame,.scroll{overflow:visible}.others{overflow:visible}
+.map{min-width:0}.map-frame,.scroll{overflow:visible}.others{overflow:visible;grid-template-columns:repeat(6,1fr)}
+.chips{break-after:avoid}.neighbours,.sides{grid-template-columns:1fr 1fr}
 .neighbours{gap:18px 28px}.neighbours li{grid-template-columns:64px 1fr;gap:10px}}
 """ + "".join(
     f".k{number}{{--k:{colour}}}.swatch.k{number}{{background:var(--k)}}\n"
