@@ -63,28 +63,53 @@ def finetune(
     Raises InputError for a run, split or labels that do not exist, for fewer than two classes, for an `out` that is
     taken, and where the loss is not a number any more.
     """
-    if epochs < 1 or not rate > 0:
-        raise InputError(f"epochs={epochs} and rate={rate:g}: allowed are 1 or more, and above 0")
-    if out is not None and Path(out).exists() and (Path(out).is_file() or any(Path(out).iterdir())):
-        raise InputError(f"{out} exists and is not empty: choose another --out")
+    _check(epochs, rate, out)
     subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
     labels = subject.labels_for(data) if labels is None else labels
     if flip is None:
         flip = bool(subject.run.read().get("flip", True)) if subject.run else True
     data = subject.default_data() if data is None else data
-    rows = open_rows(
-        data,
-        image_size=subject.encoder.spec.image_size,
-        labels=labels,
-        train_split=train_split,
-        test_split=test_split,
-        subset=subset,
-        subset_seed=subset_seed,
+    size = subject.encoder.spec.image_size
+    which_rows: dict[str, Any] = {"labels": labels, "train_split": train_split, "test_split": test_split}
+    drawn: dict[str, Any] = {"subset": subset, "subset_seed": subset_seed, "seed": seed}
+    rows = open_rows(data, image_size=size, cache_dir=cache_dir, quiet=quiet, **which_rows, **drawn)
+    tuned, lines = _trained(subject, rows, epochs, rate, flip, seed, torch.device(device or best_device()), quiet)
+    written = RunDirectory.create(out, default_name(rows.bank.name, "finetune", tuned.encoder.spec.name))
+    path = str(data) if isinstance(data, str | Path) else None
+    settings = {"epochs": epochs, "rate": rate, "flip": flip, "subset": subset, "subset_seed": subset_seed}
+    told = {"path": path, "split": train_split, "labels": labels}
+    written.begin(
+        command or command_line(),
+        method="finetune",
+        data={**told, **_described(rows.bank, tuned)},
+        classifier={"class_names": _names(rows.bank, tuned)},
+        start=subject.path,
+        settings=settings,
+        encoder=asdict(tuned.encoder.spec),
+        device=next(tuned.layer.parameters()).device.type,
         seed=seed,
-        cache_dir=cache_dir,
-        quiet=quiet,
     )
-    place = torch.device(device or best_device())
+    for line in lines:
+        written.append_metrics(line)
+    written.save_encoders({"student": tuned.encoder})
+    save_classifier(written.path, tuned.layer, _names(rows.bank, tuned))
+    written.end("finished", minutes=lines[-1]["minutes"])
+    _score(written, tuned, rows, rate=rate, flip=flip, seed=seed, data=path or rows.bank.name)
+    return written
+
+
+def _check(epochs: int, rate: float, out: str | Path | None) -> None:
+    """Raise InputError for what cannot be, before anything takes long."""
+    if epochs < 1 or not rate > 0:
+        raise InputError(f"epochs={epochs} and rate={rate:g}: allowed are 1 or more, and above 0")
+    if out is not None and Path(out).exists() and (Path(out).is_file() or any(Path(out).iterdir())):
+        raise InputError(f"{out} exists and is not empty: choose another --out")
+
+
+def _trained(
+    subject: Subject, rows: Rows, epochs: int, rate: float, flip: bool, seed: int, place: torch.device, quiet: bool
+) -> tuple[Tuned, list[dict[str, Any]]]:
+    """The fine-tuned encoder with its classifier, and lines of metrics."""
     lines: list[dict[str, Any]] = []
     began = time.monotonic()
     with tuning(enabled=not quiet, label="finetune") as show:
@@ -94,47 +119,22 @@ def finetune(
             if step % max(1, steps // LINES) == 0 or step == steps:
                 lines.append({"step": step, "minutes": (time.monotonic() - began) / 60, "loss": loss})
 
-        tuned = tune(
-            subject.encoder.to(place),
-            rows.bank,
-            rows.bank_labels,
-            epochs=epochs,
-            rate=rate,
-            flip=flip,
-            seed=seed,
-            progress=progress,
-        )
-    minutes = (time.monotonic() - began) / 60
-    written = RunDirectory.create(out, default_name(rows.bank.name, "finetune", tuned.encoder.spec.name))
-    path = str(data) if isinstance(data, str | Path) else None
-    written.begin(
-        command or command_line(),
-        method="finetune",
-        data={
-            "name": rows.bank.name,
-            "path": path,
-            "split": train_split,
-            "labels": labels,
-            "fingerprint": rows.bank.fingerprint,
-            "images": len(rows.bank),
-            "image_size": tuned.encoder.spec.image_size,
-            "class_names": rows.bank.class_names,
-            "classes": tuned.layer.out_features,
-        },
-        classifier={"class_names": _names(rows.bank, tuned)},
-        start=subject.path,
-        settings={"epochs": epochs, "rate": rate, "flip": flip, "subset": subset},
-        encoder=asdict(tuned.encoder.spec),
-        device=place.type,
-        seed=seed,
-    )
-    for line in lines:
-        written.append_metrics(line)
-    written.save_encoders({"student": tuned.encoder})
-    save_classifier(written.path, tuned.layer, _names(rows.bank, tuned))
-    written.end("finished", minutes=minutes)
-    _score(written, tuned, rows, rate=rate, flip=flip, seed=seed, data=path or rows.bank.name)
-    return written
+        bank, labels = rows.bank, rows.bank_labels
+        how: dict[str, Any] = {"epochs": epochs, "rate": rate, "flip": flip, "seed": seed}
+        tuned = tune(subject.encoder.to(place), bank, labels, progress=progress, **how)
+    return tuned, lines
+
+
+def _described(images: Images, tuned: Tuned) -> dict[str, Any]:
+    """What run.json says of the images that were learned from."""
+    return {
+        "name": images.name,
+        "fingerprint": images.fingerprint,
+        "images": len(images),
+        "image_size": tuned.encoder.spec.image_size,
+        "class_names": images.class_names,
+        "classes": tuned.layer.out_features,
+    }
 
 
 def _names(images: Images, tuned: Tuned) -> list[str]:

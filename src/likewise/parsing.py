@@ -27,8 +27,10 @@ _CHOICE = re.compile(
 )
 _NO_VALUE = re.compile(r"Missing value for argument '(?P<flag>[^']+)'\. Expected (?P<count>\d+) values")
 _NEEDED = re.compile(r"Missing from (?P<program>[^:]+):")
-_NEEDED_NAME = re.compile(r"^│ {5}(?! )(?!likewise )(.+?) *│$", re.MULTILINE)
-_STRAY = re.compile(r"Unrecognized options: (?P<found>.*)")
+_NEEDED_NAME = re.compile(r"^[│|] {5}(?! )(?!likewise )(.+?) *[│|]$", re.MULTILINE)
+_STRAY = re.compile(r"Unrecognized options: (?P<found>.*?) [─-]{4}")
+_EDGE = re.compile(r"^[│╭╰|+ ]+|[│╮╯|+ ]+$")
+"""The box around a message, which is of plain characters where the terminal knows no others."""
 
 
 def parse(shape: type[T], words: Sequence[str], program: str, description: str) -> T:
@@ -114,7 +116,7 @@ def _check_flags(shape: Any, words: Sequence[str]) -> None:
 
 def _in_our_words(complaint: str) -> InputError:
     """The parser's boxed message as one line that names what was found and what is allowed."""
-    said = " ".join(re.sub(r"^[│╭╰ ]+|[│╮╯ ]+$", "", line) for line in complaint.splitlines())
+    said = " ".join(_EDGE.sub("", line) for line in complaint.splitlines())
     return _wrong_value(said) or InputError(_missing_or_stray(said, complaint))
 
 
@@ -138,7 +140,7 @@ def _missing_or_stray(said: str, complaint: str) -> str:
     if found := _NEEDED.search(said):
         return f"{found['program']} needs {' and '.join(_NEEDED_NAME.findall(complaint))}"
     if found := _STRAY.search(said):
-        return f"{found['found'].split(' ─')[0]!r} is not expected there: see --help"
+        return f"{found['found']!r} is not expected there: see --help"
     return _first_paragraph(complaint)
 
 
@@ -156,10 +158,10 @@ def _wrong_kind(flag: str, found: str, kind: str) -> InputError:
 
 def _first_paragraph(complaint: str) -> str:
     """The first paragraph of a boxed message, as one line."""
-    lines = [re.sub(r"^[│╭╰ ]+|[│╮╯ ]+$", "", line) for line in complaint.splitlines()]
+    lines = [_EDGE.sub("", line) for line in complaint.splitlines()]
     told: list[str] = []
     for line in lines[1:]:
-        if not line or line.startswith(("─", "Got errors")):
+        if not line or line.startswith(("─", "--", "Got errors")):
             if told:
                 break
             continue

@@ -118,7 +118,7 @@ class OnlineProbe:
         self._last_fraction = fraction
         if fraction == 0.0:
             facts["before"] = self.measure(fraction)
-            facts["before_right"] = _packed(self._right)
+            facts |= {"before_right": _packed(self._right)} if len(self._right) else {}
         self._before = facts.get("before_right")
         return facts
 
