@@ -27,10 +27,10 @@ _CHOICE = re.compile(
 )
 _NO_VALUE = re.compile(r"Missing value for argument '(?P<flag>[^']+)'\. Expected (?P<count>\d+) values")
 _NEEDED = re.compile(r"Missing from (?P<program>[^:]+):")
-_NEEDED_NAME = re.compile(r"^[│|] {5}(?! )(?!likewise )(.+?) *[│|]$", re.MULTILINE)
+_NEEDED_NAME = re.compile(r"^[│| ] {5}(?=\S)(?!likewise )(.+?) *[│|]?$", re.MULTILINE)
 _STRAY = re.compile(r"Unrecognized options: (?P<found>.*?) [─-]{4}")
 _EDGE = re.compile(r"^[│╭╰|+ ]+|[│╮╯|+ ]+$")
-"""The box around a message, which is of plain characters where the terminal knows no others."""
+"""The box around a message, which is of plain characters or missing where the terminal knows no others."""
 
 
 def parse(shape: type[T], words: Sequence[str], program: str, description: str) -> T:
