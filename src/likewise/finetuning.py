@@ -74,28 +74,35 @@ def finetune(
     drawn: dict[str, Any] = {"subset": subset, "subset_seed": subset_seed, "seed": seed}
     rows = open_rows(data, image_size=size, cache_dir=cache_dir, quiet=quiet, **which_rows, **drawn)
     tuned, lines = _trained(subject, rows, epochs, rate, flip, seed, torch.device(device or best_device()), quiet)
-    written = RunDirectory.create(out, default_name(rows.bank.name, "finetune", tuned.encoder.spec.name))
-    path = str(data) if isinstance(data, str | Path) else None
     settings = {"epochs": epochs, "rate": rate, "flip": flip, "subset": subset, "subset_seed": subset_seed}
+    path = str(data) if isinstance(data, str | Path) else None
     told = {"path": path, "split": train_split, "labels": labels}
-    written.begin(
-        command or command_line(),
-        method="finetune",
-        data={**told, **_described(rows.bank, tuned)},
-        classifier={"class_names": _names(rows.bank, tuned)},
-        start=subject.path,
-        settings=settings,
-        encoder=asdict(tuned.encoder.spec),
-        device=next(tuned.layer.parameters()).device.type,
-        seed=seed,
-    )
-    for line in lines:
-        written.append_metrics(line)
-    written.save_encoders({"student": tuned.encoder})
-    save_classifier(written.path, tuned.layer, _names(rows.bank, tuned))
-    written.end("finished", minutes=lines[-1]["minutes"])
+    facts = {
+        "settings": settings,
+        "start": subject.path,
+        "seed": seed,
+        "data": {**told, **_described(rows.bank, tuned)},
+    }
+    written = RunDirectory.create(out, default_name(rows.bank.name, "finetune", tuned.encoder.spec.name))
+    _write(written, tuned, lines, _names(rows.bank, tuned), command or command_line(), facts)
     _score(written, tuned, rows, rate=rate, flip=flip, seed=seed, data=path or rows.bank.name)
     return written
+
+
+def _write(
+    run: RunDirectory, tuned: Tuned, lines: list[dict[str, Any]], names: list[str], command: str, facts: dict[str, Any]
+) -> None:
+    """Encoder, classifier, metrics, and what is known of them."""
+    device = next(tuned.layer.parameters()).device.type
+    classifier = {"class_names": names}
+    run.begin(
+        command, method="finetune", classifier=classifier, encoder=asdict(tuned.encoder.spec), device=device, **facts
+    )
+    for line in lines:
+        run.append_metrics(line)
+    run.save_encoders({"student": tuned.encoder})
+    save_classifier(run.path, tuned.layer, names)
+    run.end("finished", minutes=lines[-1]["minutes"])
 
 
 def _check(epochs: int, rate: float, out: str | Path | None) -> None:
