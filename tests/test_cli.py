@@ -60,11 +60,54 @@ def test_train_help_shows_the_methods_own_settings(capsys: pytest.CaptureFixture
     assert "neighbours that an embedding is pulled to" in " ".join(shown.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("verb", ["train", "evaluate", "finetune", "compare", "doctor", "export", "convert", "methods"])
+def test_help_says_nothing_that_is_not_for_people(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "None" not in shown
+    assert "(default: )" not in shown
+    assert "choose for me" not in shown
+    assert "--quiet" in shown
+
+
+def test_quiet_verbs_print_their_result_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    photos = str(labelled(tmp_path / "photos"))
+
+    def said(*words: str) -> str:
+        capfd.readouterr()
+        assert main([*words, *(["--quiet"] if "--quiet" not in words else [])]) == 0
+        shown = capfd.readouterr()
+        assert shown.err == ""
+        assert "next" not in shown.out
+        return shown.out
+
+    how = ["--labels", "folders", "--probe", "centroid"]
+    assert said("train", photos, *TINY, "--out", "runs/a", "--precision", "float32") == "run     runs/a\n"
+    assert said("evaluate", "runs/a", photos, *how).splitlines()[2].split() == [
+        "score",
+        "encoder",
+        "value",
+        "95",
+        "%",
+        "interval",
+    ]
+    assert "protocol" not in said("compare", "runs/a")
+    assert said("export", "runs/a", "--format", "safetensors", "--out", "e.safetensors") == "e.safetensors\n"
+    assert (
+        said("finetune", "runs/a", photos, "--labels", "folders", "--epochs", "1", "--out", "runs/b")
+        == "run     runs/b\n"
+    )
+    assert said("methods").startswith("ascl ")
+    assert said("doctor", photos, "--width", "8", "--batch-size", "8").startswith("photos: 40 pictures")
+
+
 def test_from_folder_to_scores_to_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = labelled(tmp_path / "photos")
-    assert main(["train", str(photos), *TINY, "--out", "runs/a", "--labels", "folders"]) == 0
+    loud = [word for word in TINY if word != "--quiet"]
+    assert main(["train", str(photos), *loud, "--out", "runs/a", "--labels", "folders"]) == 0
     shown = capsys.readouterr().out
-    assert "next    likewise evaluate runs/a" in shown
+    assert f"next    likewise evaluate runs/a {photos} --labels folders\n" in shown
     assert (tmp_path / "runs/a/report.html").exists()
 
     assert main(["evaluate", "runs/a", str(photos), "--labels", "folders", "--json"]) == 0
@@ -111,11 +154,21 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["train", "empty"], "empty"),
         (["train", "photos", "--method", "idd"], "unknown method 'idd': did you mean 'isd'"),
         (["train", "photos", "--batch-siz", "8"], "unknown option '--batch-siz': did you mean '--batch-size'"),
-        (["train", "photos", "--batch-size", "many"], "--batch-size"),
+        (["train", "photos", "--batch-size", "many"], "--batch-size is given 'many': allowed is a whole number"),
+        (["train", "photos", "--minutes", "many"], "--minutes is given 'many': allowed is a number"),
+        (
+            ["train", "photos", "--crop-scale", "0.1", "x"],
+            "--crop-scale is given '0.1 x': allowed is a number, 2 times",
+        ),
+        (["train", "photos", "--minutes"], "--minutes needs a value"),
+        (["train", "photos", "more"], "'more' is not expected there"),
+        (["evaluate", "x", "--k", "1", "y"], "--k is given '1 y': allowed is a whole number or several"),
+        (["train", "photos", "--method", "moco"], "unknown method 'moco': did you mean 'moco_v2'"),
         (["train", "photos", "--batch-size", "4000"], "batch_size=4000 is larger than the data of 40"),
         (["train", "photos", "--queue-size", "4000"], "queue_size=4000 is longer than the data of 40"),
-        (["train", "photos", "--device", "abacus"], "--device"),
-        (["train"], "DATA"),
+        (["train", "photos", "--device", "abacus"], "unknown --device 'abacus': allowed are cpu, cuda, mps"),
+        (["train"], "likewise train needs DATA"),
+        (["export", "x"], "likewise export needs --format {safetensors,onnx} and --out"),
         (["train", "photos", "--topk", "3"], "unknown option '--topk'"),
         (["evaluate", "nowhere"], "nowhere"),
         (["export", "nowhere", "--format", "onnx", "--out", "x"], "nowhere"),

@@ -165,7 +165,7 @@ def test_without_the_extra_the_error_names_it(run: Path, tmp_path: Path, monkeyp
         return real(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without_onnxruntime)
-    with pytest.raises(InputError, match=r"needs the package onnxruntime: pip install 'likewise\[onnx\]'"):
+    with pytest.raises(InputError, match=r"needs the package onnxruntime: pip install -e .*\[onnx\]"):
         export(run, format="onnx", out=tmp_path / "out.onnx")
 
 

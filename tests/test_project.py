@@ -120,16 +120,16 @@ def test_every_module_can_be_imported() -> None:
             importlib.import_module(module.name)
 
 
-INSTALL = re.compile(r"likewise\[([\w,]+)\]")
+INSTALL = re.compile(r"""(?:likewise|'\.)\[([\w,]+)\]|missing\([^\n]*?, "(\w+)", """)
 
 
 def named_extras() -> set[tuple[str, str]]:
-    """(file, extra) for every `likewise[extra]` written in the sources and the documentation."""
+    """(file, extra) for every extra that a page or a message of the sources tells to install."""
     return {
         (str(path.relative_to(ROOT)), extra)
         for path in project_texts("docs", "src")
-        for names in INSTALL.findall(path.read_text(encoding="utf-8"))
-        for extra in names.split(",")
+        for pair in INSTALL.findall(path.read_text(encoding="utf-8"))
+        for extra in "".join(pair).split(",")
     }
 
 

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 from likewise._version import __version__
 
 if TYPE_CHECKING:
+    from likewise.classifier import load_classifier
     from likewise.comparison.comparing import compare
     from likewise.converting import convert
     from likewise.diagnosis import doctor
     from likewise.evaluation import evaluate
     from likewise.exporting import export
+    from likewise.finetuning import finetune
     from likewise.loading import load
     from likewise.training.train import train
 
@@ -29,12 +31,25 @@ _HOMES = {
     "doctor": "likewise.diagnosis",
     "evaluate": "likewise.evaluation",
     "export": "likewise.exporting",
+    "finetune": "likewise.finetuning",
     "load": "likewise.loading",
+    "load_classifier": "likewise.classifier",
     "train": "likewise.training.train",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 
-__all__ = ["__version__", "compare", "convert", "doctor", "evaluate", "export", "load", "train"]
+__all__ = [
+    "__version__",
+    "compare",
+    "convert",
+    "doctor",
+    "evaluate",
+    "export",
+    "finetune",
+    "load",
+    "load_classifier",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

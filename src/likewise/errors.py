@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import importlib.metadata
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class LikewiseError(Exception):
@@ -31,6 +35,45 @@ class DiskFull(LikewiseError, OSError):
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> InputError:
     """The error for a name that is not among `allowed`, with the nearest spelling first."""
     choices = sorted(allowed)
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(name, choices)
+    hint = "" if near is None else f"did you mean {near!r}? "
     return InputError(f"unknown {kind} {name!r}: {hint}allowed are {', '.join(choices)}")
+
+
+def nearest(name: str, choices: Sequence[str]) -> str | None:
+    """The choice that was probably meant: one that begins as `name` does before one that is spelled alike.
+
+    Case, hyphens and underscores are looked over. None where nothing is near.
+    """
+    plain = {choice: _plain(choice) for choice in choices}
+    begun = [choice for choice in choices if _plain(name) and plain[choice].startswith(_plain(name))]
+    if begun:
+        return min(begun, key=lambda choice: len(plain[choice]))
+    near = difflib.get_close_matches(_plain(name), list(plain.values()), n=1, cutoff=0.5)
+    return next((choice for choice in choices if near and plain[choice] == near[0]), None)
+
+
+def missing(package: str, extra: str, what: str) -> InputError:
+    """The error for `what` needing a package that is not installed, with the command that installs the extra."""
+    return InputError(f"{what} needs the package {package}: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra where this package comes from: its clone, else the packages by name.
+
+    Nothing is fetched by the name of this package, which a clone need not share with a package index.
+    """
+    clone = Path(__file__).resolve().parents[2]
+    if (clone / "pyproject.toml").is_file():
+        where = "." if clone == Path.cwd() else str(clone)
+        return f"pip install -e {shlex.quote(f'{where}[{extra}]')}"
+    packages = [
+        line.partition(";")[0].strip()
+        for line in importlib.metadata.requires("likewise") or ()
+        if re.search(rf"extra == ['\"]{re.escape(extra)}['\"]", line)
+    ]
+    return f"pip install {shlex.join(packages)}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_\s]", "", name.lower())

@@ -12,12 +12,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from likewise.classifier import layer_of, with_logits
 from likewise.encoders import Encoder, load_encoder
 from likewise.encoders.build import rebuild
 from likewise.encoders.chosen import DEPLOYED, Which, choose
 from likewise.encoders.recipe import timm_code
 from likewise.encoders.store import as_text, description, read_description, serialised
-from likewise.errors import InputError, LikewiseError, unknown
+from likewise.errors import InputError, LikewiseError, missing, unknown
 from likewise.files import write_aside
 
 Format = Literal["safetensors", "onnx"]
@@ -65,10 +66,15 @@ class ExportReport:
             f"weights {self.taken}\n"
             f"input   (batch, 3, {about['image_size']}, {about['image_size']}) RGB in 0..1, "
             f"less mean {_numbers(about['mean'])}, divided by {_numbers(about['std'])}\n"
-            f"output  (batch, {about['features']})\n"
+            f"output  {self._outputs()}\n"
             f"check   max error {self.max_error:.1e} of the largest feature, on batches of {batches}"
             + (f"\nload    into timm:\n\n{self.recipe}" if self.recipe else "")
         )
+
+    def _outputs(self) -> str:
+        features = f"features (batch, {self.metadata['features']})"
+        names = self.metadata.get("class_names")
+        return features if names is None else f"{features}, and logits (batch, {len(names)}) of the classes"
 
 
 def export(
@@ -79,7 +85,8 @@ def export(
     `safetensors` holds plain timm keys; the report's `recipe` are the lines that load it into plain timm, narrow
     encoders and small stems included. `onnx` maps `pixels` (batch, 3, H, W), RGB in 0..1 less
     the mean and divided by the deviation, to `features` (batch, F), for any batch size. Normalising is left to the
-    caller; mean and deviation stand in the metadata of either file. The file is read back and compared with the
+    caller; mean and deviation stand in the metadata of either file. A fine-tuned run's has the output `logits`
+    (batch, C), too, and the names of the classes in its metadata. The file is read back and compared with the
     encoder on random inputs. `which` chooses the weights of a run directory, by default those its method deploys.
 
     Raises `InputError` for a run, role or format that does not exist, a missing `onnx` extra, and an `out` that exists
@@ -102,6 +109,9 @@ def export(
         metadata.pop(key, None)
     content, features = (_safetensors if format == "safetensors" else _onnx)(encoder, metadata)
     error = _largest_error(encoder, features)
+    if format == "onnx" and (classifier := layer_of(chosen.path)) is not None:
+        content = with_logits(content, *classifier)
+        metadata["class_names"] = classifier[1]
     if not error <= LARGEST_ERROR:
         raise LikewiseError(
             f"the {format} file gives features that are off by {error:.1e} of the largest: nothing was written"
@@ -136,7 +146,7 @@ def _onnx(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Feature
         import onnxruntime
         import onnxscript  # noqa: F401  (torch.onnx needs it and would say so in other words)
     except ImportError as error:
-        raise InputError(f"ONNX needs the package {error.name}: pip install 'likewise[onnx]'") from error
+        raise missing(str(error.name), "onnx", "ONNX") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter uses what torch itself deprecates
         program = torch.onnx.export(

@@ -125,11 +125,11 @@ def test_it_waits_its_turn_and_keeps_to_its_share(
     clock = [0.0]
     monkeypatch.setattr(online.time, "perf_counter", lambda: clock[0])
 
-    def slow(*_: Any, **__: Any) -> float:
+    def slow(*_: Any, **__: Any) -> np.ndarray:
         clock[0] += 3.0
-        return 0.5
+        return np.array([True, False])
 
-    monkeypatch.setattr(online, "leave_one_out", slow)
+    monkeypatch.setattr(online, "answered", slow)
     probe = OnlineProbe(encoder, make_images(60), seen=1e6)
     assert probe.begin()["measures"] == 50
     assert not probe.due(0.01, 1e9), "not before a fiftieth of the budget"

@@ -27,7 +27,7 @@ def test_scores_are_added_to_the_run_and_replaced(run: Path) -> None:
     assert stored["classes"]["bank"] == [20, 20, 20]
     page = (run / "report.html").read_text()
     assert 'id="scores"' in page
-    assert 'id="map"' in page
+    assert 'id="evaluated"' in page
 
 
 def test_what_each_picture_was_taken_for_is_kept(run: Path, data: Path) -> None:

@@ -79,7 +79,7 @@ def test_unknown_and_equal_splits_are_one_line(data: Path) -> None:
 
 def test_what_to_do_without_labels_is_said(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", images=drawn(9, 0)[0])
-    with pytest.raises(InputError, match="labels='COLUMN'"):
+    with pytest.raises(InputError, match="--labels and the column"):
         open_rows(tmp_path / "d.npz", image_size=16)
     with pytest.raises(InputError, match="no class with two pictures"):
         open_rows({"images": drawn(3, 0)[0], "labels": np.arange(3)}, image_size=16)

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from likewise.errors import InputError
-from likewise.report import write_report
+from likewise.report import Evaluated, write_report
+from likewise.report.script import SCRIPT
+from likewise.report.style import STYLE
 from tests.report.conftest import MakeRun, grouped, pictures, score
 
 VOID = {"meta", "img", "link", "br", "circle", "path", "line", "rect"}
@@ -84,6 +86,46 @@ def test_everything_is_there_and_nothing_is_fetched(make_run: MakeRun) -> None:
         "ln K = 8.32",
     ):
         assert expected in words
+
+
+def test_an_evaluation_has_a_section_of_its_own_and_leaves_the_map(make_run: MakeRun) -> None:
+    collection, others = pictures(40), pictures(30)
+    others.names = [f"other-{n}.png" for n in range(30)]
+    run = make_run()
+    write_report(run, images=collection, features=grouped(collection))
+    before = (run / "pictures.html").read_text()
+    evaluated = Evaluated(others, grouped(others), "student", "other photos", "test")
+    path = write_report(run, evaluated=evaluated)
+    assert (run / "pictures.html").read_text() == before
+    markup = path.read_text()
+    parts = {name: markup.split(f'id="{name}"')[1].split("</section>")[0] for name in ("map", "evaluated")}
+    assert "other-" not in parts["map"]
+    assert "other-7.png" in parts["evaluated"]
+    assert "other photos, test" in parts["evaluated"]
+    assert 'id="evaluated"' in write_report(run).read_text()  # and is shown again by a report without it
+
+
+def test_the_headline_does_not_celebrate_what_may_be_chance(make_run: MakeRun) -> None:
+    change = {"label": "knn k=20", "which": "student", "against": "untrained", "data": "photos", "split": "test"}
+    change |= {"low": -0.061, "high": 0.081, "difference": 0.01, "outcome": "unclear"}
+    scores = [score("untrained", 0.57), score("student", 0.58)]
+    said = "no clear gain: the interval includes 0"
+    run = make_run(scores=scores, changes=[change], verdicts={"photos": said})
+    markup = write_report(run).read_text()
+    assert 'class="gain unclear"' in markup
+    assert "+1.0 points (-6.1 to +8.1), no clear gain: the interval includes 0" in markup
+    assert "+1.0 (-6.1 to +8.1)" in markup.split('class="scores"')[1]
+    assert "No clear gain: the interval includes 0." in markup
+
+
+def test_the_page_prints_in_colour_opens_pictures_and_cuts_nothing_on_a_phone() -> None:
+    paper = STYLE.split("@media print")[1]
+    assert "print-color-adjust:exact" in paper
+    phone = STYLE.split("@media(max-width:720px)")[1]
+    assert ".others figure:nth-child" not in phone
+    assert "overflow-x:auto" in phone
+    for needed in ("showModal", "'.neighbours figure, .tiles figure'", "event.key === 'Enter'", "onclick = show"):
+        assert needed in SCRIPT
 
 
 def test_names_cannot_become_markup(make_run: MakeRun) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -77,13 +79,25 @@ def test_right_and_wrong_are_told_by_more_than_colour() -> None:
     seed=st.integers(0, 3),
     flat=st.booleans(),
 )
-def test_no_cell_holds_two_pictures(count: int, columns: int, rows: int, seed: int, flat: bool) -> None:
+def test_every_picture_is_on_the_map(count: int, columns: int, rows: int, seed: int, flat: bool) -> None:
     points = np.random.default_rng(seed).normal(size=(count, 2)) * (0.0 if flat else 1.0)
     placed = map2d.snap(points, columns, rows)
-    cells = list(zip(placed.column_M, placed.row_M, strict=True))
-    assert len(set(cells)) == len(cells) == len(set(placed.picture_M.tolist()))
+    cells = list(zip(placed.column_M.tolist(), placed.row_M.tolist(), strict=True))
+    assert sorted(placed.picture_M.tolist()) == list(range(count))
     assert all(0 <= column < columns and 0 <= row < rows for column, row in cells)
-    assert 1 <= len(cells) <= count
+    assert placed.stacked == count - len(set(cells))
+    # The topmost are drawn last: each of the last ones lies in a cell of its own, that of all cells.
+    assert set(cells[placed.stacked :]) == set(cells)
+
+
+def test_a_stack_says_how_many_lie_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(map2d, "positions", lambda features: np.zeros((len(features), 2)))
+    images = pictures(60)
+    shown = map2d.picture_map(images, torch.ones(60, 5))
+    assert shown.count("<i ") >= 60
+    assert sum(int(number) - 1 for number in re.findall(r'data-n="(\d+)"', shown)) == int(
+        re.search(r"(\d+) lie under others", shown)[1]  # type: ignore[index]
+    )
 
 
 def test_pictures_stay_near_their_place() -> None:

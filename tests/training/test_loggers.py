@@ -55,7 +55,7 @@ def test_unknown_logger_is_refused() -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_missing_extra_is_named(service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, service, None)
-    with pytest.raises(InputError, match=rf"pip install 'likewise\[{service}\]'"):
+    with pytest.raises(InputError, match=rf"pip install -e .*\[{service}\]"):
         open_loggers(["tensorboard", service], tmp_path, {})
 
 

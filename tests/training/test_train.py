@@ -143,7 +143,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(data: Path, tmp_path: Path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_step", step)
-        with pytest.raises(Interrupted, match=r"SIGTERM: continue with --out .* --resume") as caught:
+        with pytest.raises(Interrupted, match=r"SIGTERM: continue with likewise train .* --out .* --resume") as caught:
             train(data, **options(tmp_path / "run", checkpoint_minutes=60.0))
     assert caught.value.exit_status == 128 + signal.SIGTERM
     stored = json.loads((tmp_path / "run" / "run.json").read_text())

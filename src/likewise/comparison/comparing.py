@@ -48,11 +48,11 @@ class Comparison:
         """Groups and baselines."""
         return (*self.groups, *self.untrained)
 
-    def to_text(self) -> str:
-        """A table for a terminal."""
+    def to_text(self, *, brief: bool = False) -> str:
+        """A table for a terminal; `brief` leaves out everything beside it."""
         from likewise.comparison.text import as_text
 
-        return as_text(self)
+        return as_text(self, brief=brief)
 
     def to_html(self) -> str:
         """A page of its own."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from likewise.comparison.entries import Entry, Kind, Scored, distinct, same_pictures
 from likewise.comparison.groups import Group
-from likewise.comparison.significance import Test, holm, over_pictures, over_seeds
+from likewise.evaluation.significance import Test, holm, over_pictures, over_seeds
 
 BASELINES = ("untrained", "random")
 """Roles that are rows of their own: what an encoder is without its training."""

@@ -7,51 +7,83 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from likewise.comparison.groups import Group
-from likewise.comparison.significance import Test
 from likewise.comparison.tables import Cell, Column, Contrast, cell
+from likewise.evaluation.significance import Test
 from likewise.report.numbers import count, plain, short
+from likewise.terminal import paragraph, split_protocols, table, width
 
 if TYPE_CHECKING:
     from likewise.comparison.comparing import Comparison
 
-COLUMNS = 6
-"""Columns of scores in one table; further ones follow in another."""
 
-
-def as_text(comparison: Comparison) -> str:
-    """Tables, tests, notes."""
-    parts = [
-        _table(comparison, comparison.columns[start : start + COLUMNS], budget=start == 0)
-        for start in range(0, max(1, len(comparison.columns)), COLUMNS)
-    ]
-    parts.append("\n".join(sentence(comparison, one) for one in told(comparison)))
-    parts.append("\n".join(differing(comparison)))
-    parts.append("\n".join(_efficiency(comparison)))
-    parts.append("\n".join(f"note: {note}" for note in comparison.notes))
+def as_text(comparison: Comparison, *, brief: bool = False) -> str:
+    """Tables, what the star means, tests, protocols, notes; `brief`: the tables alone."""
+    parts = [*_tables(comparison), "\n".join(_efficiency(comparison))]
+    if not brief:
+        parts.insert(-1, _star(comparison))
+        parts.append("\n".join(_wrapped(sentence(comparison, one)) for one in told(comparison)))
+        parts.append("\n".join(_wrapped(line) for line in differing(comparison)))
+        parts.append(_protocols(comparison.columns))
+        parts.append("\n".join(paragraph(f"note: {note}", indent="      ") for note in comparison.notes))
     return "\n\n".join(part for part in parts if part)
 
 
-def _table(comparison: Comparison, columns: Sequence[Column], *, budget: bool) -> str:
-    head = ["", "runs", *(["images seen", "minutes"] if budget else []), *(column.title for column in columns)]
-    rows = [head]
-    best = {column.title: best_of(comparison.groups, column) for column in columns}
+def _wrapped(words: str) -> str:
+    return paragraph(words, indent="  ")
+
+
+def _tables(comparison: Comparison) -> list[str]:
+    """As many tables as the terminal is too narrow for one."""
+    label = max(len(word) for group in comparison.rows for word in group.label.split())
+    found: list[str] = []
+    columns = [*_budget(comparison), *(_scored(comparison, column) for column in comparison.columns)]
+    while columns or not found:
+        room, taken = width() - max(label, 12), 0
+        while taken < len(columns) and (room := room - 2 - max(len(word) for word in columns[taken])) >= 0:
+            taken += 1
+        part, columns = columns[: max(1, taken)], columns[max(1, taken) :]
+        rows = [[group.label, *(column[place + 1] for column in part)] for place, group in enumerate(comparison.rows)]
+        found.append(table(["", *(column[0] for column in part)], rows))
+    return found
+
+
+def _budget(comparison: Comparison) -> list[list[str]]:
+    """Columns of what training took, each with its head."""
+    rows = comparison.rows
+    return [
+        ["runs", *(str(len(group.entries)) for group in rows)],
+        ["images seen", *(_mean(group, "images") for group in rows)],
+        ["minutes", *(_mean(group, "minutes") for group in rows)],
+    ]
+
+
+def _scored(comparison: Comparison, column: Column) -> list[str]:
+    """A column of scores with its head; the best one is starred."""
+    best = best_of(comparison.groups, column)
+    cells = []
     for group in comparison.rows:
-        cells = [group.label, str(len(group.entries))]
-        if budget:
-            cells += [_mean(group, "images"), _mean(group, "minutes")]
-        for column in columns:
-            found = cell(group, column)
-            mark = "*" if group is best[column.title] and len(comparison.groups) > 1 else ""
-            cells.append("-" if found is None else figure(found) + mark)
-        rows.append(cells)
-    widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            word.ljust(width) if place == 0 else word.rjust(width)
-            for place, (word, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+        found = cell(group, column)
+        mark = "*" if group is best and len(comparison.groups) > 1 else ""
+        cells.append("-" if found is None else figure(found) + mark)
+    return [column.title, *cells]
+
+
+def _star(comparison: Comparison) -> str:
+    """What the star says, where there is one."""
+    starred = len(comparison.groups) > 1 and any(best_of(comparison.groups, one) for one in comparison.columns)
+    if not starred:
+        return ""
+    return _wrapped("* the highest mean of its column, which by itself does not say that it is more than chance")
+
+
+def _protocols(columns: Sequence[Column]) -> str:
+    """What all columns share once, and of each what is its own."""
+    shared, own = split_protocols([column.kind.protocol for column in columns])
+    lines = [paragraph(shared, first="protocol  ", indent="  ")] if shared else []
+    for column, words in zip(columns, own, strict=True):
+        if words:
+            lines.append(paragraph(words, first=f"  {column.title}: ", indent="    "))
+    return "\n".join(lines)
 
 
 def best_of(groups: Sequence[Group], column: Column) -> Group | None:

@@ -6,9 +6,11 @@ The recipe is the common one of semi-supervised evaluation (SimCLR, SwAV): rando
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,11 +26,12 @@ from likewise.evaluation.features import extract
 from likewise.evaluation.given import Features, ProbeSettings
 from likewise.evaluation.labels import draws
 from likewise.evaluation.scores import Score
-from likewise.views import make_views, weak
+from likewise.training.progress import ProgressDisplay
+from likewise.views import ViewPolicy, make_views, weak
 
 BATCH, MOMENTUM, DECAY, HEAD_RATE = 128, 0.9, 1e-4, 10.0
-LEAST_STEPS = 200
-"""Updates that are made at least: a budget in passes over a few dozen pictures would be none."""
+EPOCHS, LEAST_STEPS = 20, 200
+"""Passes over the pictures where none are asked for, and updates at least: 20 passes over a few dozen would be few."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,32 @@ class Tuned:
 
     def predict(self, images: Images) -> Tensor:
         """(N,) the class of each picture, seen by its centre."""
+        return self.classify(extract(self.encoder, images))
+
+    def classify(self, features_NF: Tensor) -> Tensor:
+        """(N,) the class of each picture from its features."""
+        layer = self.layer
         with torch.no_grad():
-            layer = self.layer
-            features_NF = extract(self.encoder, images).to(layer.weight)
-            return torch.addmm(layer.bias, features_NF, layer.weight.T).argmax(1).cpu()
+            return torch.addmm(layer.bias, features_NF.to(layer.weight), layer.weight.T).argmax(1).cpu()
 
 
 def finetune(
-    encoder: Encoder, images: Images, labels: NDArray[np.int64], *, epochs: int, rate: float, seed: int = 0
+    encoder: Encoder,
+    images: Images,
+    labels: NDArray[np.int64],
+    *,
+    epochs: int | None = None,
+    rate: float,
+    flip: bool = True,
+    seed: int = 0,
+    progress: Callable[[int, int, float], None] | None = None,
 ) -> Tuned:
     """Train a copy of `encoder` on pictures with labels (none of them -1), where the encoder is.
 
-    `rate` is the encoder's peak learning rate at batch 128; smaller batches get their share of it. Which pictures make
-    a batch, and their crops, follow from `seed`. Raises InputError where there are fewer than two classes, and where
-    the loss is not a number any more.
+    `epochs` passes are made, or `EPOCHS` and at least `LEAST_STEPS` updates where None. `rate` is the encoder's peak
+    learning rate at batch 128; smaller batches get their share of it. `flip` mirrors half of the pictures. Which make a
+    batch, and their crops, follow from `seed`. `progress` is called with updates made, updates to make, and the loss.
+    Raises InputError where there are fewer than two classes, and where the loss is not a number any more.
     """
     if len(np.unique(labels)) < 2:
         raise InputError(f"fine-tuning needs at least two classes, and {images.name} has one")
@@ -68,15 +83,15 @@ def finetune(
     nn.init.zeros_(layer.bias)
     layer.to(device)
     sampler = Sampler(len(images), batch, seed)
-    steps = max(LEAST_STEPS, epochs * sampler.steps_per_epoch)
+    each = sampler.steps_per_epoch
+    steps = max(LEAST_STEPS, EPOCHS * each) if epochs is None else epochs * each
     peak = rate * batch / BATCH
     groups = [
         {"params": list(tuned.parameters()), "share": 1.0},
         {"params": list(layer.parameters()), "share": HEAD_RATE},
     ]
     optimiser = torch.optim.SGD(groups, lr=peak, momentum=MOMENTUM, weight_decay=DECAY)
-    spec = encoder.spec
-    view = weak(spec.image_size, mean=spec.mean, std=spec.std, scale=_scale(spec.image_size))
+    view = _view(encoder, flip=flip)
     truth_N = torch.from_numpy(labels)
     for step in range(steps):
         for group in optimiser.param_groups:
@@ -86,15 +101,24 @@ def finetune(
         seen = make_views({"finetune": view}, pixels.to(device), sizes, seed=seed, step=step)["finetune"].image
         loss = cross_entropy(layer(tuned(seen)), truth_N[index].to(device))
         if not bool(torch.isfinite(loss)):
-            raise InputError(f"fine-tuning diverged in step {step} of {steps}: lower finetune_rate, which is {rate:g}")
+            raise InputError(f"fine-tuning diverged in step {step} of {steps}: lower its rate, which is {rate:g}")
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
+        if progress is not None:
+            progress(step + 1, steps, float(loss.detach()))
     return Tuned(tuned.eval(), layer.eval(), steps)
 
 
 def finetune_scores(
-    encoder: Encoder, bank: Images, query: Images, features: Features, settings: ProbeSettings, *, few: bool
+    encoder: Encoder,
+    bank: Images,
+    query: Images,
+    features: Features,
+    settings: ProbeSettings,
+    *,
+    few: bool,
+    quiet: bool = False,
 ) -> list[Score]:
     """Accuracy after fine-tuning on the whole bank, or (`few`) on each draw of few labels."""
     labels = features.bank_labels_N.cpu().numpy()
@@ -103,25 +127,52 @@ def finetune_scores(
         drawn = draws(labels, settings, features.seed)
     scores = []
     for variant, described, rows in drawn:
-        tuned = finetune(
-            encoder,
-            bank.subset(rows),
-            labels[rows],
-            epochs=settings.finetune_epochs,
-            rate=settings.finetune_rate,
-            seed=features.seed,
-        )
-        words = (
-            f"fine-tuning of encoder and linear layer on {described}, {len(rows):,} labels, {tuned.steps:,} steps of "
-            f"SGD at batch {min(BATCH, len(rows))}, peak rate {settings.finetune_rate:g} at batch {BATCH} (layer x10), "
-            f"momentum {MOMENTUM}, weight decay {DECAY}, cosine, random crops of scale "
-            f"{_scale(encoder.spec.image_size)[0]:g} to 1 and flips, seed {features.seed}"
-        )
+        with tuning(enabled=not quiet, label=f"finetune ({features.which})") as progress:
+            tuned = finetune(
+                encoder,
+                bank.subset(rows),
+                labels[rows],
+                epochs=settings.finetune_epochs,
+                rate=settings.finetune_rate,
+                seed=features.seed,
+                progress=progress,
+            )
+        words = protocol_of(tuned, described, len(rows), settings.finetune_rate, features.seed)
         predicted_Q = tuned.predict(query)
         scores.append(
             features.score("finetune-labels" if few else "finetune", None, predicted_Q, words, variant=variant)
         )
     return scores
+
+
+def protocol_of(tuned: Tuned, described: str, count: int, rate: float, seed: int, *, flip: bool = True) -> str:
+    """How `tuned` came about, in words: on `count` labels of what is `described`."""
+    batch, scale = min(BATCH, count), _scale(tuned.encoder.spec.image_size)[0]
+    return (
+        f"fine-tuning of encoder and linear layer on {described}, {count:,} labels, {tuned.steps:,} steps of SGD at "
+        f"batch {batch} ({tuned.steps * batch / count:.3g} passes), peak rate {rate:g} at batch {BATCH} (layer x10), "
+        f"momentum {MOMENTUM}, weight decay {DECAY}, cosine, random crops of scale {scale:g} to 1"
+        f"{' and flips' if flip else ''}, seed {seed}"
+    )
+
+
+@contextlib.contextmanager
+def tuning(*, enabled: bool, label: str) -> Iterator[Callable[[int, int, float], None]]:
+    """Shows how far fine-tuning is, and its loss; yields what to call with steps made, steps to make, and the loss."""
+    with ProgressDisplay(enabled=enabled, label=label) as display:
+
+        def show(step: int, steps: int, loss: float) -> None:
+            display.advance(step, step / steps)
+            if display.due() or step == steps:
+                display.show({"loss": loss})
+
+        yield show
+
+
+def _view(encoder: Encoder, *, flip: bool) -> ViewPolicy:
+    spec = encoder.spec
+    view = weak(spec.image_size, mean=spec.mean, std=spec.std, scale=_scale(spec.image_size))
+    return view if flip else replace(view, flip=0.0)
 
 
 def _scale(image_size: int) -> tuple[float, float]:

@@ -41,15 +41,16 @@ class ProbeSettings:
     """Clusters of the clustering probe; 0: as many as there are classes."""
     gallery: Literal["queries", "bank"] = "queries"
     """What retrieval searches: the other queries (each leaves itself out), or the bank."""
-    finetune_epochs: int = 20
-    """Passes over the labelled pictures when the encoder is fine-tuned."""
+    finetune_epochs: int | None = None
+    """Passes over the labelled pictures when the encoder is fine-tuned; by default 20, and at least 200 updates."""
     finetune_rate: float = 0.01
     """Peak learning rate of the encoder when it is fine-tuned, at batch 128."""
 
     def __post_init__(self) -> None:
         for name in ("ways", "episodes", "finetune_epochs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name}={value} must be at least 1")
         for name in ("k", "shots", "labels_per_class"):
             if any(value < 1 for value in getattr(self, name)):
                 raise InputError(f"{name}={min(getattr(self, name))} must be at least 1")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from likewise.data.fingerprints import digest_array
 from likewise.encoders import Encoder, EncoderSpec
-from likewise.errors import InputError
+from likewise.errors import InputError, missing
 
 
 class _Session(nn.Module):
@@ -23,7 +23,7 @@ class _Session(nn.Module):
         self.session = session
         self.head_hidden_size = self.num_features = features
         self.fixed_batch = fixed_batch
-        self.input, self.output = session.get_inputs()[0].name, session.get_outputs()[0].name
+        self.input, self.output = session.get_inputs()[0].name, output_of(session).name
         # What the file holds, so that cached features are those of this file.
         self.register_buffer("contents", torch.tensor(list(bytes.fromhex(contents)), dtype=torch.uint8))
         self.anchor = nn.Parameter(torch.zeros(1), requires_grad=False)  # says on which device this is: the CPU
@@ -44,6 +44,12 @@ class _Session(nn.Module):
         return x_BF if x_BF.ndim == 2 else x_BF.flatten(2).mean(2)
 
 
+def output_of(session: Any) -> Any:
+    """The output that holds the features: the one of that name, else the first."""
+    outputs = session.get_outputs()
+    return next((output for output in outputs if output.name == "features"), outputs[0])
+
+
 def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
     """The encoder in the file at `path`, on the CPU.
 
@@ -55,7 +61,7 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError("ONNX files need the package onnxruntime: pip install 'likewise[onnx]'") from error
+        raise missing("onnxruntime", "onnx", "an ONNX file") from error
     if not path.is_file():
         raise InputError(f"there is no ONNX file {path}")
     content = path.read_bytes()
@@ -64,7 +70,7 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
     except Exception as error:  # onnxruntime has a class of its own for each kind of refusal
         raise InputError(f"{path} is no ONNX model that can be run: {str(error).splitlines()[0]}") from error
     shape = session.get_inputs()[0].shape
-    out = session.get_outputs()[0].shape
+    out = output_of(session).shape
     if len(shape) != 4 or shape[1] != 3 or len(out) not in {2, 4} or not isinstance(out[1], int):
         raise InputError(f"{path} maps {shape} to {out}: (batch, 3, height, width) to (batch, features) is needed")
     told = {key: _value(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}

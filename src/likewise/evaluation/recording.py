@@ -6,11 +6,12 @@ import numpy as np
 
 from likewise.data.source import spread
 from likewise.evaluation import answers
+from likewise.evaluation.gain import changes, verdict
 from likewise.evaluation.given import Features
 from likewise.evaluation.rows import Rows
 from likewise.evaluation.scores import Evaluation, Score, merged
 from likewise.evaluation.subject import Subject
-from likewise.report import PICTURED, Judged, write_report
+from likewise.report import PICTURED, Evaluated, Judged, write_report
 
 USUAL = ("knn", 20)
 """The probe whose mistakes are shown where there are several: the report is about neighbours."""
@@ -28,17 +29,25 @@ def record(subject: Subject, result: Evaluation, rows: Rows, features: Features,
         "bank": np.bincount(rows.bank_labels).tolist() if labelled else [],
         "queries": np.bincount(rows.query_labels).tolist() if labelled else [],
     }
-    run.write(scores=merged(stored.get("scores", []), result), classes=counts, notes=result.notes)
+    scores = merged(stored.get("scores", []), result)
     if labelled:
         answers.keep(run.path, result.scores, result.data, rows.query_labels, rows.query.fingerprint)
+    # Of all scores, not of the new ones alone: the untrained encoder may have been scored at another time.
+    found = changes(scores, lambda score: answers.read(run.path, score))
+    verdicts = {data: verdict([one for one in found if one.data == data]) for data in {one.data for one in found}}
+    run.write(
+        scores=scores,
+        changes=[change.to_json() for change in found],
+        verdicts=verdicts,
+        classes=counts,
+        notes=result.notes,
+    )
     if not report:
         return
     index = spread(len(rows.query), PICTURED)
     write_report(
         run.path,
-        images=rows.query.subset(index),
-        features=features.query_QF[index],
-        which=subject.which,
+        evaluated=Evaluated(rows.query.subset(index), features.query_QF[index], subject.which, result.data, rows.split),
         judged=_judged(subject, result, rows, features),
     )
 
@@ -61,4 +70,5 @@ def _judged(subject: Subject, result: Evaluation, rows: Rows, features: Features
         predicted_Q=score.predicted,
         frequency_C=features.frequency,
         probe=score.label(),
+        data=result.data,
     )

@@ -375,7 +375,5 @@ def _unlabelled(source: Source, data: Any, labels: str | None) -> InputError:
             f"the labels {labels!r} of {source.name} are all unknown: name a column or 'folders' that has them"
         )
     is_folder = isinstance(data, str | Path) and Path(data).expanduser().is_dir()
-    way = (
-        "labels='folders' if its sub-folders are the classes" if is_folder else "labels='COLUMN', the one that has them"
-    )
-    return InputError(f"{source.name} has no labels to score by: pass {way}")
+    way = "--labels folders, if its sub-folders are the classes" if is_folder else "--labels and the column of them"
+    return InputError(f"{source.name} has no labels to score by: say where they are with {way}")

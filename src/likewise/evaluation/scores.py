@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from likewise.evaluation.gain import Change
 
 
 class ClassScore(NamedTuple):
@@ -86,9 +89,7 @@ class Score:
 
     def label(self) -> str:
         """The probe in a few words: `knn k=20`, `fewshot 5-way prototype k=1`, `clustering NMI`."""
-        words = [self.name, self.variant, "" if self.k is None else f"k={self.k}"]
-        words.append("" if self.measure == "accuracy" else self.measure)
-        return " ".join(word for word in words if word)
+        return label_of({"name": self.name, "variant": self.variant, "k": self.k, "measure": self.measure})
 
     def figure(self) -> str:
         """The value for people, with its interval: `81.20% (80.42 to 81.95)`."""
@@ -110,14 +111,17 @@ class Evaluation:
     """Path or name of the data."""
     notes: list[str]
     """What a reader should know: classes that the bank lacks, pictures left out, ..."""
+    changes: list[Change] = field(default_factory=list)
+    """Of each score over the untrained encoder, where that was scored too."""
 
     def __iter__(self) -> Iterator[Score]:
         return iter(self.scores)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as one JSON object: `scores`, `run`, `data`, `notes`."""
+        """The same as one JSON object: `scores`, `changes`, `run`, `data`, `notes`."""
         return {
             "scores": [score.to_json() for score in self.scores],
+            "changes": [change.to_json() for change in self.changes],
             "run": self.run,
             "data": self.data,
             "notes": list(self.notes),
@@ -129,6 +133,14 @@ def merged(before: list[dict[str, Any]], result: Evaluation) -> list[dict[str, A
     new = [{**score.to_json(), "data": result.data} for score in result.scores]
     replaced = {kind(score) for score in new}
     return [score for score in before if kind(score) not in replaced] + new
+
+
+def label_of(score: Mapping[str, Any]) -> str:
+    """What was measured in a few words, as `Score.label`, from a score of run.json."""
+    words = [str(score["name"]), str(score.get("variant", "")), "" if score["k"] is None else f"k={score['k']}"]
+    measure = str(score.get("measure", "accuracy"))
+    words.append("" if measure == "accuracy" else measure)
+    return " ".join(word for word in words if word)
 
 
 def kind(score: dict[str, Any]) -> tuple[Any, ...]:

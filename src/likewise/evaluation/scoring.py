@@ -16,13 +16,15 @@ from likewise.data import Images
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import view_fraction
 from likewise.errors import InputError, unknown
+from likewise.evaluation.answers import Answers
 from likewise.evaluation.features import Precision, cached_features
 from likewise.evaluation.finetune import finetune_scores
+from likewise.evaluation.gain import Change, changes
 from likewise.evaluation.given import Features, ProbeSettings, on
 from likewise.evaluation.probes import PROBES
 from likewise.evaluation.recording import record
 from likewise.evaluation.rows import Rows, open_rows
-from likewise.evaluation.scores import Evaluation, Score
+from likewise.evaluation.scores import Evaluation, Score, kind
 from likewise.evaluation.segmentation import segmentation_scores
 from likewise.evaluation.subject import Run, Subject, Which, open_subject
 from likewise.training.progress import decoding
@@ -129,6 +131,8 @@ def evaluate(
     if compare not in {None, "random"}:
         raise unknown("encoder to compare with", str(compare), ["random"])
     subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
+    if asked.labels is None:
+        asked = replace(asked, labels=subject.labels_for(data))
     encoders = {subject.which: subject.encoder}
     if untrained:
         encoders["untrained"] = subject.untrained()
@@ -171,11 +175,23 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         on_device = on(how.place if how.place.type == "cuda" else torch.device("cpu"), features)
         for name in how.probes:
             scores += _scores(name, encoder, rows, on_device, how)
+    name = _name_of(data, rows)
     taken = [] if subject.taken is None else [f"scored is the {subject.taken}"]
-    result = Evaluation(scores, subject.path, _name_of(data, rows), [*taken, *rows.notes])
+    result = Evaluation(scores, subject.path, name, [*taken, *rows.notes], _changes(scores, name, rows))
     if subject.run is not None and shown is not None:
         record(subject, result, rows, shown, report=how.report)
     return result
+
+
+def _changes(scores: Sequence[Score], data: str, rows: Rows) -> list[Change]:
+    """Of the scores over those of the untrained encoder, by the answers that they hold."""
+    told = [{**score.to_json(), "data": data} for score in scores]
+    held = {
+        kind(entry): Answers(score.predicted, rows.query_labels, rows.query.fingerprint)
+        for entry, score in zip(told, scores, strict=True)
+        if score.predicted is not None and len(score.predicted) == len(rows.query)
+    }
+    return changes(told, lambda entry: held.get(kind(dict(entry))))
 
 
 def _scores(name: str, encoder: Encoder, rows: Rows, features: Features, how: How) -> list[Score]:
@@ -185,7 +201,7 @@ def _scores(name: str, encoder: Encoder, rows: Rows, features: Features, how: Ho
         return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
     if name in WITH_ENCODER:
         few = name == "finetune-labels"
-        return finetune_scores(encoder, rows.bank, rows.query, features, how.settings, few=few)
+        return finetune_scores(encoder, rows.bank, rows.query, features, how.settings, few=few, quiet=how.quiet)
     return PROBES[name](features, how.settings)
 
 

@@ -56,6 +56,12 @@ class Subject:
             raise InputError(f"{self.path or 'an encoder in memory'} does not say what to evaluate on: pass the data")
         return str(stored)
 
+    def labels_for(self, data: Any) -> str | None:
+        """The labels that the run was trained with, for the data that it was trained on; else None."""
+        stored = self.run.read().get("data", {}) if self.run else {}
+        is_same = data is None or (isinstance(data, str | Path) and str(data) == stored.get("path"))
+        return stored.get("labels") if is_same else None
+
     def drawn(self) -> dict[str, Any] | None:
         """The draw that the run was trained on, as `likewise.data.subsets.Drawn.record` says it; None without one."""
         data = self.run.read().get("data", {}) if self.run else {}

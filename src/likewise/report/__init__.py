@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from likewise.report.mistakes import Judged
-from likewise.report.page import PICTURED, write_report
+from likewise.report.page import PICTURED, Evaluated, write_report
 
-__all__ = ["PICTURED", "Judged", "write_report"]
+__all__ = ["PICTURED", "Evaluated", "Judged", "write_report"]

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from likewise.encoders.chosen import deployed
 from likewise.runs import RunDirectory
@@ -32,6 +32,10 @@ class Gain(NamedTuple):
     after: float
     what: str
     """What was measured, in words."""
+    change: str = ""
+    """How much it changed, with an interval, and whether that is more than chance."""
+    outcome: str = "unknown"
+    """`better`, `worse`, `unclear` where the interval includes 0, or `unknown`."""
 
 
 @dataclass(frozen=True)
@@ -148,12 +152,55 @@ class Facts:
                 None,
             )
             probe = "linear probe" if best["name"] == "linear" else f"{best['k']}-nearest-neighbour"
-            return Gain(before, best["value"], f"{probe} accuracy on {best['n']:,} {best['split']} pictures")
+            what = f"{probe} accuracy on {best['n']:,} {best['split']} pictures"
+            return Gain(before, best["value"], what, *self._changed(best))
         values = self.curve("knn").y
         if not values:
             return None
         before = values[0] if len(values) > 1 else None
-        return Gain(before, values[-1], "nearest-neighbour accuracy while training, on a fixed sample")
+        online = self.part("online")
+        told = f"{interval_words(online, values[-1] - before)}" if before is not None and "low" in online else ""
+        what = "nearest-neighbour accuracy while training, on a fixed sample"
+        return Gain(before, values[-1], what, told, str(online.get("outcome", "unknown")))
+
+    def _changed(self, score: dict[str, Any]) -> tuple[str, str]:
+        """The change of a score over the untrained encoder in words, and its outcome."""
+        found = self.change_of(score)
+        if found is None:
+            return "", "unknown"
+        return interval_words(found, found["difference"]), str(found["outcome"])
+
+    def change_of(self, score: dict[str, Any]) -> dict[str, Any] | None:
+        """What run.json says of a score over that of the untrained encoder; None where it says nothing."""
+        stored = self.run.get("changes")
+        for change in stored if isinstance(stored, list) else []:
+            same = all(change.get(key) == score.get(key) for key in ("which", "data", "split"))
+            if same and change.get("against") == "untrained" and change.get("label") == score_label(score):
+                return cast("dict[str, Any]", change)
+        return None
+
+
+OUTCOMES = {
+    "better": "better than untrained",
+    "worse": "worse than untrained",
+    "unclear": "no clear gain: the interval includes 0",
+    "unknown": "whether by more than chance is not known",
+}
+"""What the outcome of a comparison with the untrained encoder means."""
+
+
+def interval_words(change: dict[str, Any], difference: float) -> str:
+    """`+1.0 points (-6.1 to +8.1): no clear gain: the interval includes 0`."""
+    low, high = change.get("low"), change.get("high")
+    span = f" ({100 * low:+.1f} to {100 * high:+.1f})" if low is not None and high is not None else ""
+    return f"{100 * difference:+.1f} points{span}, {OUTCOMES[str(change.get('outcome', 'unknown'))]}"
+
+
+def score_label(score: dict[str, Any]) -> str:
+    """The probe in a few words, as changes name it."""
+    k, measure = score.get("k"), score.get("measure", "accuracy")
+    words = [score["name"], score.get("variant", ""), "" if k is None else f"k={k}"]
+    return " ".join(str(word) for word in [*words, "" if measure == "accuracy" else measure] if word)
 
 
 def _list_in(path: Path) -> list[dict[str, Any]]:

@@ -1,12 +1,13 @@
 """The collection on one page: pictures that the encoder finds alike lie side by side.
 
 t-SNE (van der Maaten and Hinton 2008) of the features by scikit-learn, then each picture moves to a free cell of a
-grid near its place, so that none covers another; where a crowd is larger than its cells, some are left out.
+grid near its place. Where a crowd is larger than its cells, pictures lie on top of each other: the cell says how many.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,12 +39,17 @@ Points = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Placed:
-    """Pictures that found a cell."""
+    """A cell for every picture; in the order in which they are drawn, those on top of a stack last."""
 
     picture_M: npt.NDArray[np.int64]
     """Positions of the pictures."""
     column_M: npt.NDArray[np.int64]
     row_M: npt.NDArray[np.int64]
+
+    @property
+    def stacked(self) -> int:
+        """Pictures that lie under another."""
+        return len(self.picture_M) - len(np.unique(np.stack([self.column_M, self.row_M]), axis=1).T)
 
 
 def positions(features_NF: Tensor) -> Points:
@@ -68,7 +74,10 @@ def positions(features_NF: Tensor) -> Points:
 
 
 def snap(points_N2: Points, columns: int = COLUMNS, rows: int = ROWS) -> Placed:
-    """Each picture to the nearest free cell within `REACH`; those nearest to their cell's centre choose first."""
+    """Each picture to the nearest free cell within `REACH`; those nearest to their cell's centre choose first.
+
+    A picture that finds none goes under the one in the cell nearest to it.
+    """
     low, high = np.quantile(points_N2, [0.002, 0.998], axis=0)
     share = np.clip((points_N2 - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
     cells = share * np.array([columns - 1, rows - 1])
@@ -77,6 +86,7 @@ def snap(points_N2: Points, columns: int = COLUMNS, rows: int = ROWS) -> Placed:
     around = sorted((math.hypot(x, y), x, y) for x in steps for y in steps)
     taken = np.zeros((columns, rows), dtype=bool)
     found: list[tuple[int, int, int]] = []
+    under: list[tuple[int, int, int]] = []
     for picture in order:
         home = cells[picture]
         middle = home.round().astype(int)
@@ -90,7 +100,9 @@ def snap(points_N2: Points, columns: int = COLUMNS, rows: int = ROWS) -> Placed:
                 taken[column, row] = True
                 found.append((int(picture), int(column), int(row)))
                 break
-    array = np.array(found, dtype=np.int64).reshape(-1, 3)
+        else:
+            under.append((int(picture), int(middle[0]), int(middle[1])))
+    array = np.array(under + found, dtype=np.int64).reshape(-1, 3)
     return Placed(array[:, 0], array[:, 1], array[:, 2])
 
 
@@ -104,16 +116,24 @@ def picture_map(images: Images, features_NF: Tensor) -> str:
     page = sheet(images, placed.picture_M, SIDE, across)
     down = page.height // SIDE
     kinds = _kinds(images)
+    where = list(zip(placed.column_M.tolist(), placed.row_M.tolist(), strict=True))
+    depth, top = Counter(where), {cell: place for place, cell in enumerate(where)}
     cells = "".join(
-        _cell(images, int(picture), int(column), int(row), (place % across, place // across), kinds)
-        for place, (picture, column, row) in enumerate(
-            zip(placed.picture_M, placed.column_M, placed.row_M, strict=True)
+        _cell(
+            images,
+            int(picture),
+            where[place],
+            (place % across, place // across),
+            kinds,
+            depth[where[place]] if top[where[place]] == place else 1,
         )
+        for place, picture in enumerate(placed.picture_M)
     )
     style = f"--columns:{columns};--rows:{rows};--across:{across};--down:{down};--sheet:url({data_uri(page)})"
     board = f'<div class="map" style="{style}">{cells}</div>'
-    left_out = len(images) - len(placed.picture_M)
-    more = f" {left_out:,} more found no free cell where they belong." if left_out else ""
+    more = (
+        f" {placed.stacked:,} lie under others: a number in a cell says how many are there." if placed.stacked else ""
+    )
     note = tag(
         "p", text(f"{len(placed.picture_M):,} pictures, placed by t-SNE and moved to a grid.{more}"), class_="small"
     )
@@ -135,12 +155,21 @@ def _kinds(images: Images) -> dict[int, int]:
     return {int(value): number for number, value in enumerate(sorted(largest))}
 
 
-def _cell(images: Images, picture: int, column: int, row: int, place: tuple[int, int], kinds: dict[int, int]) -> str:
+def _cell(
+    images: Images,
+    picture: int,
+    cell: tuple[int, int],
+    place: tuple[int, int],
+    kinds: dict[int, int],
+    depth: int,
+) -> str:
+    """A picture of the sheet at `place`, in a cell; `depth` pictures lie there, which the topmost says."""
     kind = kinds.get(int(images.labels[picture]), NAMED_CLASSES) if images.labels is not None else None
     words = ", ".join(part for part in (label(images, picture), str(images.names[picture])) if part)
     kind_class = "" if kind is None else f' class="k{kind}"'
-    where = f"--c:{column};--r:{row};--x:{place[0]};--y:{place[1]}"
-    return f'<i{kind_class} style="{where}" data-t="{text(words)}"></i>'
+    where = f"--c:{cell[0]};--r:{cell[1]};--x:{place[0]};--y:{place[1]}"
+    pile = f' data-n="{depth}"' if depth > 1 else ""
+    return f'<i{kind_class} style="{where}" data-t="{text(words)}"{pile}></i>'
 
 
 def _legend(images: Images, kinds: dict[int, int]) -> str:

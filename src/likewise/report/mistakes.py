@@ -15,7 +15,7 @@ from likewise.report import bars_by_class, confusion
 from likewise.report.markup import section, tag, text
 from likewise.report.neighbours import SIDE
 from likewise.report.numbers import count
-from likewise.report.pictures import data_uri, thumbnail
+from likewise.report.pictures import image
 from likewise.similarity import neighbours, unit
 
 HARDEST, FAILURES, NEIGHBOURS = 24, 8, 6
@@ -38,6 +38,8 @@ class Judged:
     """Pictures of each class to learn from."""
     probe: str
     """What classified them, in a few words."""
+    data: str = ""
+    """What the pictures are of, by path or name."""
 
     @property
     def truth(self) -> NDArray[np.int64]:
@@ -75,7 +77,7 @@ def mistakes(judged: Judged) -> str:
     if len(judged.by_frequency) < 2 or len(judged.query) != len(judged.predicted_Q):
         return ""
     wrong = int((judged.predicted_Q != judged.truth).sum())
-    of = f"{count(wrong)} of {count(len(judged.query))} pictures"
+    of = f"{count(wrong)} of {count(len(judged.query))} pictures{f' of {judged.data}' if judged.data else ''}"
     lead = f"By {judged.probe}, {of} are given a class that is not theirs."
     frequency = np.pad(judged.frequency_C, (0, judged.classes - len(judged.frequency_C)))
     parts = [
@@ -159,7 +161,7 @@ def _tile(judged: Judged, position: int) -> str:
     own, taken = (judged.names[int(values[position])] for values in (judged.truth, judged.predicted_Q))
     words = text(own) + tag("b", text(taken))
     hint = f"{judged.query.names[position]}: {own}, taken for {taken}"
-    return tag("li", tag("figure", _image(judged.query, position, own), tag("figcaption", words)), title=hint)
+    return tag("li", tag("figure", image(judged.query, position, SIDE, own), tag("figcaption", words)), title=hint)
 
 
 def _line(judged: Judged, position: int, rows: NDArray[np.int64], similarity: NDArray[np.float32]) -> str:
@@ -169,7 +171,7 @@ def _line(judged: Judged, position: int, rows: NDArray[np.int64], similarity: ND
     caption = text(judged.names[own]) + tag("span", text(f"taken for {taken}"), class_="taken")
     first = tag(
         "figure",
-        _image(judged.query, position, judged.names[own]),
+        image(judged.query, position, SIDE, judged.names[own]),
         tag("figcaption", caption, title=str(judged.query.names[position])),
         class_="query",
     )
@@ -180,15 +182,10 @@ def _line(judged: Judged, position: int, rows: NDArray[np.int64], similarity: ND
         others.append(
             tag(
                 "figure",
-                _image(judged.bank, int(row), judged.names[other]),
+                image(judged.bank, int(row), SIDE, judged.names[other]),
                 tag("figcaption", f"{value:.2f}", strange),
                 class_="same" if other == own else "differs",
                 title=f"{judged.names[other]}, {judged.bank.names[row]}, similarity {value:.3f}",
             )
         )
     return tag("li", first, tag("div", "".join(others), class_="others"))
-
-
-def _image(images: Images, position: int, said: str) -> str:
-    source = data_uri(thumbnail(images, position, SIDE))
-    return f'<img src="{source}" width="{SIDE}" height="{SIDE}" loading="lazy" alt="{text(said)}">'

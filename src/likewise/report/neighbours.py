@@ -13,7 +13,7 @@ from likewise.data import Images
 from likewise.data.source import spread
 from likewise.report.markup import tag, text
 from likewise.report.numbers import percent
-from likewise.report.pictures import data_uri, thumbnail
+from likewise.report.pictures import image
 from likewise.similarity import neighbours, unit
 
 QUERIES, NEIGHBOURS = 12, 6
@@ -127,9 +127,4 @@ def _neighbour(images: Images, query: int, position: int, similarity: float) -> 
 
 
 def _image(images: Images, position: int) -> str:
-    source = data_uri(thumbnail(images, position, SIDE))
-    return f'<img src="{source}" width="{SIDE}" height="{SIDE}" loading="lazy" alt="{text(_alt(images, position))}">'
-
-
-def _alt(images: Images, position: int) -> str:
-    return label(images, position) or str(images.names[position])
+    return image(images, position, SIDE, label(images, position) or str(images.names[position]))

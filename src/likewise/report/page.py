@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,20 +22,37 @@ PICTURED = 1500
 """Pictures that the map and the neighbours are made of at most."""
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """The images that an encoder was evaluated on."""
+
+    images: Images
+    features: Tensor
+    """(N, F), a row for each image."""
+    which: str
+    """Whose features they are."""
+    data: str
+    """Path or name of the data."""
+    split: str
+    """As in a score: `test`, `held out`, ..."""
+
+
 def write_report(
     run: Path,
     *,
     images: Images | None = None,
     features: Tensor | None = None,
     which: str = "student",
+    evaluated: Evaluated | None = None,
     judged: Judged | None = None,
 ) -> Path:
     """Write report.html into the run directory `run`, and return its path.
 
-    With `images` and their `features` (N, F), of the encoder `which`, it shows neighbours and a map of at most
-    `PICTURED` of them; both are left out where the features are not finite, as of a run that diverged. They are kept
-    in the run (pictures.html), and shown again by a report that is written without. So is what is shown of `judged`,
-    the mistakes of a classification (mistakes.html). The page is one file that opens offline.
+    With the `images` that the run learned from and their `features` (N, F), of the encoder `which`, it shows neighbours
+    and a map of at most `PICTURED` of them; both are left out where the features are not finite, as of a run that
+    diverged. They are kept in the run (pictures.html), and shown again by a report that is written without. So is what
+    is shown of an evaluation: neighbours and a map of the images that were `evaluated` (evaluated.html), and the
+    mistakes of what was `judged` (mistakes.html). The page is one file that opens offline.
 
     Raises InputError where there is no run, and where pictures and features do not fit.
     """
@@ -58,6 +76,7 @@ def write_report(
             said,
             pictures,
             sections.scores(facts),
+            _evaluated(Path(run) / "evaluated.html", evaluated),
             _mistakes(Path(run) / "mistakes.html", judged),
             sections.training(facts),
             sections.time_spent(facts),
@@ -71,6 +90,28 @@ def write_report(
         title = f"{facts.path.name}, likewise"
         file.write(_encoded(document(title, body, sections.footer(facts))))
     return path
+
+
+def _evaluated(kept: Path, evaluated: Evaluated | None) -> str:
+    """Neighbours and map of the images of an evaluation: that of now, or else the newest that is known."""
+    if evaluated is None:
+        return kept.read_text(encoding="utf-8") if kept.exists() else ""
+    images, features = _sample(evaluated.images, evaluated.features.detach().float().cpu())
+    if len(images) < 2 or not bool(torch.isfinite(features).all()):
+        kept.unlink(missing_ok=True)
+        return ""
+    grid = neighbours.grid(images, features)
+    shown = section(
+        "evaluated",
+        "The evaluated images",
+        f"{evaluated.data}, {evaluated.split}: what the encoder was judged by. {neighbours.lead(images, features)}",
+        grid,
+        tag("h3", "Their map", class_="apart"),
+        map2d.picture_map(images, features),
+    )
+    with write_aside(kept) as file:
+        file.write(_encoded(shown))
+    return shown
 
 
 def _mistakes(kept: Path, judged: Judged | None) -> str:
@@ -101,6 +142,6 @@ def _pictures(images: Images, features_NF: Tensor, which: str) -> str:
     return section("neighbours", "What it finds alike", alike, grid) + section(
         "map",
         "The collection at a glance",
-        f"Pictures close together are close for the {which}.",
+        f"What the encoder learned from. Pictures close together are close for the {which}.",
         map2d.picture_map(images, features_NF),
     )

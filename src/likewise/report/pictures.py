@@ -11,8 +11,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from likewise.data import Images
+from likewise.report.markup import text
 
 QUALITY = 82
+LARGE = 192
+"""Pixels of a thumbnail that can be opened larger, where the picture has them."""
 
 
 def thumbnail(images: Images, position: int, side: int) -> Image.Image:
@@ -23,6 +26,13 @@ def thumbnail(images: Images, position: int, side: int) -> Image.Image:
     edge = min(height, width)
     left, top = (width - edge) // 2, (height - edge) // 2
     return picture.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge))
+
+
+def image(images: Images, position: int, shown: int, said: str) -> str:
+    """An `img` element of one picture, `shown` points wide, with the pixels to be opened larger; `said` is its text."""
+    pixels = int(images.gather(np.array([position]))[1][0].min())
+    source = data_uri(thumbnail(images, position, min(LARGE, max(shown, pixels))))
+    return f'<img src="{source}" width="{shown}" height="{shown}" loading="lazy" alt="{text(said)}">'
 
 
 def data_uri(picture: Image.Image) -> str:

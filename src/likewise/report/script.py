@@ -1,4 +1,4 @@
-"""What the page does by itself: light and dark, values under the pointer, one class at a time, copying commands."""
+"""What the page does by itself: light and dark, values under the pointer, pictures larger, single classes, copying."""
 
 from __future__ import annotations
 
@@ -41,18 +41,54 @@ SCRIPT = r"""
     svg.onpointerleave = () => { cursor.setAttribute('hidden', ''); hide(); };
   }
 
-  const map = document.querySelector('.map');
-  if (map) {
-    map.onpointermove = event => {
-      const cell = event.target;
-      if (cell.tagName !== 'I') { hide(); return; }
+  // One picture, or a stack of them, larger: by click, touch or key. Escape, the button or a click beside it close it.
+  const larger = document.createElement('dialog');
+  larger.className = 'larger'; document.body.append(larger);
+  larger.onclick = event => { if (event.target === larger) larger.close(); };
+  const open = shown => {
+    const row = document.createElement('div'), close = document.createElement('button');
+    for (const [picture, words] of shown) {
+      const figure = document.createElement('figure'), caption = document.createElement('figcaption');
+      figure.className = shown.length > 1 ? 'many' : 'one';
+      caption.textContent = words; figure.append(picture, caption); row.append(figure);
+    }
+    close.type = 'button'; close.textContent = 'close'; close.onclick = () => larger.close();
+    hide(); larger.replaceChildren(row, close); larger.showModal();
+  };
+  for (const figure of all('.neighbours figure, .tiles figure')) {
+    const holder = figure.closest('[title]'), caption = figure.querySelector('figcaption');
+    const words = holder && figure.closest('li').contains(holder) && holder.title
+      || caption && (caption.title ? caption.textContent + ', ' + caption.title : caption.textContent) || '';
+    const show = () => {
+      const picture = figure.querySelector('img').cloneNode();
+      picture.removeAttribute('width'); picture.removeAttribute('height'); open([[picture, words]]);
+    };
+    figure.tabIndex = 0; figure.setAttribute('role', 'button'); figure.onclick = show;
+    figure.setAttribute('aria-label', 'larger: ' + words);
+    figure.onkeydown = event => { if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); show(); } };
+  }
+
+  for (const map of all('.map')) {
+    const part = map.closest('section') || document;
+    const copy = cell => {
       const large = document.createElement('b'), style = getComputedStyle(cell), sheet = getComputedStyle(map);
       large.style.backgroundImage = sheet.getPropertyValue('--sheet');
       large.style.backgroundSize = style.backgroundSize; large.style.backgroundPosition = style.backgroundPosition;
-      place(event, [large, cell.dataset.t]);
+      return large;
+    };
+    const at = cell => cell.style.getPropertyValue('--c') + ' ' + cell.style.getPropertyValue('--r');
+    const stack = cell => [...map.children].filter(other => at(other) === at(cell)).reverse();
+    map.onpointermove = event => {
+      const cell = event.target;
+      if (cell.tagName !== 'I' || event.pointerType === 'touch') { hide(); return; }
+      const under = cell.dataset.n ? ', and ' + (cell.dataset.n - 1) + ' under it' : '';
+      place(event, [copy(cell), cell.dataset.t + under]);
     };
     map.onpointerleave = hide;
-    const chips = all('.chips button[data-kind]');
+    map.onclick = event => {
+      if (event.target.tagName === 'I') open(stack(event.target).map(cell => [copy(cell), cell.dataset.t]));
+    };
+    const chips = all('.chips button[data-kind]', part);
     const only = kind => {
       if (kind) map.dataset.only = kind; else delete map.dataset.only;
       for (const cell of map.children) cell.classList.toggle('lit', kind !== null && cell.classList.contains(kind));
@@ -61,12 +97,23 @@ SCRIPT = r"""
     for (const chip of chips) {
       chip.onclick = () => only(map.dataset.only === chip.dataset.kind ? null : chip.dataset.kind);
     }
-    const other = document.querySelector('.chips [data-map]');
+    const other = part.querySelector('.chips [data-map]');
     if (other) other.onclick = () => {
       map.classList.toggle('classes');
       [other.textContent, other.dataset.other] = [other.dataset.other, other.textContent];
     };
   }
+
+  // On paper: light, and everything unfolded.
+  let before = null;
+  addEventListener('beforeprint', () => {
+    before = [root.dataset.theme, all('details:not([open])')];
+    root.dataset.theme = 'light'; for (const one of before[1]) one.open = true;
+  });
+  addEventListener('afterprint', () => {
+    if (before[0]) root.dataset.theme = before[0]; else delete root.dataset.theme;
+    for (const one of before[1]) one.open = false;
+  });
 
   for (const button of all('.copy')) button.onclick = async () => {
     try { await navigator.clipboard.writeText(button.dataset.copy); button.textContent = 'copied'; }

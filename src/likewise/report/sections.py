@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from likewise.commands import following, repeated
 from likewise.data import Images
 from likewise.data.source import files_in_words
 from likewise.report import charts
-from likewise.report.facts import Facts
+from likewise.report.facts import Facts, interval_words
 from likewise.report.markup import command, details, section, table, tag, text
 from likewise.report.numbers import count, minutes, percent, plain, short
-from likewise.report.words import headline, next_commands, status_words, time_words, verdict
+from likewise.report.words import headline, status_words, time_words, verdict
 
 BARS = 24
 """Classes that are shown by name; more are shown as a profile."""
@@ -34,12 +35,13 @@ def masthead(facts: Facts) -> str:
         )
         numbers = tag(
             "div",
-            tag("p", before, tag("strong", percent(gain.after)), class_="gain"),
+            tag("p", before, tag("strong", percent(gain.after)), class_=f"gain {gain.outcome}"),
             tag(
                 "p",
                 text(gain.what + (", before and after training" if gain.before is not None else "")),
                 class_="small",
             ),
+            tag("p", text(gain.change), class_=f"change {gain.outcome}") if gain.change else "",
             class_="figure",
         )
     elif facts.images_seen:
@@ -85,22 +87,33 @@ def scores(facts: Facts) -> str:
         key = (score.get("data"), score.get("split"), score.get("name"), score.get("k"), *kind)
         groups.setdefault(key, {})[str(score.get("which"))] = score
     roles = [role for role in ("untrained", "student", "teacher") if any(role in group for group in groups.values())]
-    rows = [_score_row(key, group, roles) for key, group in groups.items()]
+    rows = [_score_row(key, group, roles, facts) for key, group in groups.items()]
     marked = ", the untrained marked" if "untrained" in roles else ""
-    head = ["probe", *(text(role) for role in roles), f"of all pictures{marked}", "on"]
+    changed = ["change, 95 % interval"] if "untrained" in roles else []
+    head = ["probe", *(text(role) for role in roles), *changed, f"of all pictures{marked}", "on"]
     listing = "".join(
         tag("li", tag("b", text(_probe(*key[2:]))), " ", text(next(iter(group.values())).get("protocol", "")))
         for key, group in groups.items()
     )
     notes = "".join(tag("p", text(note), class_="note") for note in facts.run.get("notes") or [])
-    content = (
-        table(head, rows, "scores") + notes + details("How each score was got", tag("ul", listing, class_="protocols"))
-    )
+    verdicts = "".join(tag("p", text(line), class_="note") for line in _verdicts(facts))
+    how = details("How each score was got", tag("ul", listing, class_="protocols"))
+    content = verdicts + table(head, rows, "scores") + notes + how
     lead = "The frozen encoder, judged by pictures whose labels it never learned from."
+    if facts.run.get("classifier"):
+        lead = "The encoder with its classifier, judged by pictures that neither learned from."
     return section("scores", "How good it is", lead, content)
 
 
-def _score_row(key: tuple[Any, ...], group: dict[str, dict[str, Any]], roles: Sequence[str]) -> list[str]:
+def _verdicts(facts: Facts) -> list[str]:
+    """Whether training helped, a sentence for each data set."""
+    found = facts.part("verdicts")
+    of = {data: f"On {data}: " if len(found) > 1 else "" for data in found}
+    lines = [f"{of[data]}{sentence}." for data, sentence in found.items()]
+    return [line[:1].upper() + line[1:] for line in lines]
+
+
+def _score_row(key: tuple[Any, ...], group: dict[str, dict[str, Any]], roles: Sequence[str], facts: Facts) -> list[str]:
     values = {role: float(score["value"]) for role, score in group.items()}
     is_share = all(score.get("unit", "share") == "share" for score in group.values())
     best = max(values.values()) if is_share else None
@@ -116,7 +129,19 @@ def _score_row(key: tuple[Any, ...], group: dict[str, dict[str, Any]], roles: Se
         marks += f'<u style="left:{100 * max(0.0, before):.2f}%"></u>'
     where = next(iter(group.values()))
     on = f"{count(where.get('n', 0))} {where.get('split', '')} pictures"
-    return [text(_probe(*key[2:])), *cells, tag("i", marks, class_="gauge") if is_share else "", text(on)]
+    changed = [_changed(group, facts)] if "untrained" in roles else []
+    return [text(_probe(*key[2:])), *cells, *changed, tag("i", marks, class_="gauge") if is_share else "", text(on)]
+
+
+def _changed(group: dict[str, dict[str, Any]], facts: Facts) -> str:
+    """The change of the first trained encoder in a row, with its interval."""
+    trained = next((score for role, score in group.items() if role not in {"untrained", "random"}), None)
+    change = None if trained is None else facts.change_of(trained)
+    if change is None:
+        return "-"
+    words = interval_words(change, change["difference"]).partition(" points")
+    span = words[2].partition(",")[0]
+    return tag("span", text(words[0] + span), class_=f"change {change['outcome']}")
 
 
 def _probe(name: Any, k: Any, variant: str, measure: str) -> str:
@@ -250,8 +275,11 @@ def _beside(facts: Facts) -> str:
 
 def _balance(facts: Facts, images: Images | None) -> str:
     """Pictures of each class: of the training data where that was counted, else of those shown here."""
-    counted = facts.part("data").get("class_counts") or facts.part("classes").get("bank")
-    names = facts.part("data").get("class_names") or facts.part("classes").get("names")
+    data, evaluated = facts.part("data"), facts.part("classes")
+    if evaluated.get("data") != data.get("path"):
+        evaluated = {}  # of other pictures than the run learned from
+    counted = data.get("class_counts") or evaluated.get("bank")
+    names = data.get("class_names") or evaluated.get("names")
     where = "in the data"
     if not counted and images is not None and images.labels is not None and (images.labels >= 0).any():
         counted = np.bincount(images.labels[images.labels >= 0]).tolist()
@@ -302,10 +330,11 @@ def repeat(facts: Facts) -> str:
     content = ""
     if line:
         seed = facts.run.get("seed")
-        note = "Same data, same settings" + (f", seed {seed}." if seed is not None else ".")
-        content += tag("h3", "Repeat it") + command(str(line)) + tag("p", text(note), class_="small")
-    following = "".join(tag("li", tag("span", text(why)), command(what)) for why, what in next_commands(facts))
-    return section("next", "Again, and onwards", "", content, tag("h3", "Next"), tag("ul", following, class_="next"))
+        note = "Same data, same settings, another directory" + (f", seed {seed}." if seed is not None else ".")
+        content += tag("h3", "Repeat it") + command(repeated(str(line))) + tag("p", text(note), class_="small")
+    proposals = following(facts.path, facts.run)
+    onwards = "".join(tag("li", tag("span", text(why)), command(what)) for why, what in proposals)
+    return section("next", "Again, and onwards", "", content, tag("h3", "Next"), tag("ul", onwards, class_="next"))
 
 
 def footer(facts: Facts) -> str:

@@ -51,6 +51,9 @@ overflow-wrap:anywhere}
 .figure{flex:none;text-align:right;max-width:330px}
 .gain{font-size:27px;line-height:1;white-space:nowrap;color:var(--soft)}
 .gain strong{font-weight:500;font-size:66px;letter-spacing:-.03em;color:var(--accent)}
+.gain.unclear strong,.gain.unknown strong{color:var(--ink)}.gain.worse strong{color:var(--bad)}
+.figure .change{font-size:14.5px;line-height:1.4;margin-top:8px;text-wrap:pretty}
+.change.better{color:var(--good)}.change.worse{color:var(--bad)}.change.unclear{color:var(--soft)}
 .gain .arrow{margin:0 .35em;color:var(--faint);font-family:system-ui,sans-serif}
 .small{font-size:13.5px;color:var(--soft);margin-top:8px;text-wrap:pretty}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:20px 24px;margin-top:44px;
@@ -65,6 +68,7 @@ h3{font-size:15px;font-weight:600;line-height:1.4}
 .lamp{display:inline-block;width:9px;height:9px;border-radius:50%;background:var(--faint);margin-right:8px}
 .healthy{background:var(--good)}.at-risk{background:#d79a28}.collapsed{background:var(--bad)}.unknown{background:var(--faint)}
 .note{background:var(--wash);border-radius:8px;padding:10px 14px;font-size:14.5px;margin-top:14px}
+.note+.scroll{margin-top:20px}
 /* neighbours */
 .neighbours{display:grid;grid-template-columns:1fr 1fr;gap:26px 44px}
 .neighbours li{display:grid;grid-template-columns:88px 1fr;gap:16px;align-items:start}
@@ -93,7 +97,9 @@ background:var(--surface);display:flex;align-items:center;gap:7px}
 left:calc(100%*var(--c)/var(--columns));top:calc(100%*var(--r)/var(--rows));background-image:var(--sheet);border-radius:2px;
 background-size:calc(100%*var(--across)) calc(100%*var(--down));
 background-position:calc(100%*var(--x)/max(1,var(--across) - 1)) calc(100%*var(--y)/max(1,var(--down) - 1));
-transition:opacity .15s}
+transition:opacity .15s;cursor:zoom-in}
+.map i[data-n]::after{content:attr(data-n);position:absolute;right:0;top:0;min-width:1.5em;padding:0 2px;
+text-align:center;font:600 8px/1.5 system-ui,sans-serif;color:#fff;background:#1f1d1ad9;border-radius:0 2px 0 4px}
 .map[data-only] i:not(.lit){opacity:.1}
 .map.classes i{background-image:none;background-color:var(--k)}
 .tip{position:fixed;z-index:9;pointer-events:none;background:var(--surface);color:var(--ink);
@@ -101,6 +107,19 @@ border:1px solid var(--line);border-radius:8px;box-shadow:0 6px 24px #0003;paddi
 font-size:12.5px;line-height:1.35;max-width:190px;
 overflow-wrap:anywhere}
 .tip b{display:block;width:112px;height:112px;border-radius:5px;margin-bottom:6px;background-repeat:no-repeat}
+.neighbours img,.tiles img{cursor:zoom-in}
+figure:focus-visible{outline:2px solid var(--accent);outline-offset:3px;border-radius:5px}
+.larger{border:0;border-radius:14px;padding:18px;background:var(--surface);color:var(--ink);max-width:min(94vw,900px);
+max-height:92vh;overflow:auto;box-shadow:0 18px 70px #0008}
+.larger::backdrop{background:#000a}
+.larger div{display:flex;flex-wrap:wrap;gap:16px;justify-content:center}
+.larger figure{max-width:min(86vw,420px)}
+.larger figure.one{width:min(86vw,420px)}.larger figure.many{width:min(40vw,170px)}
+.larger img,.larger b{display:block;width:100%;aspect-ratio:1;border-radius:8px;background-repeat:no-repeat}
+.larger figcaption{font-size:14px;line-height:1.4;margin-top:8px;overflow-wrap:anywhere}
+.larger button{display:block;margin:14px auto 0;font-size:14px;color:var(--accent);padding:6px 16px;
+border:1px solid var(--line);border-radius:99px}
+.apart{margin:34px 0 12px}
 /* tables */
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:14.5px}
@@ -227,9 +246,8 @@ header{padding-top:30px}
 .figure{text-align:left}
 .facts{grid-template-columns:1fr 1fr;margin-top:30px}
 section{padding-top:48px}
-.neighbours li{grid-template-columns:70px 1fr;gap:12px}
-.others{grid-template-columns:repeat(4,1fr)}
-.others figure:nth-child(n+5){display:none}
+.neighbours li{grid-template-columns:70px minmax(0,1fr);gap:12px}
+.others{grid-template-columns:repeat(6,64px);overflow-x:auto;padding-bottom:6px}
 .bars,.by-class{columns:1}
 .tiles{grid-template-columns:repeat(4,1fr)}
 .confusion{font-size:9.5px;gap:1px}
@@ -237,7 +255,13 @@ section{padding-top:48px}
 .chips .switch{margin-left:0}
 .scores td:nth-last-child(2){min-width:90px}
 }
-@media print{.theme,.copy{display:none}section{break-inside:avoid}}
+@media print{*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
+.theme,.copy,.chips .switch{display:none}body{background:none;font-size:13px}nav,main,footer{max-width:none;padding:0}
+section{padding-top:34px}.head{break-after:avoid}h3{break-after:avoid}
+figure,tr,.neighbours li,.verdict,.map-frame,.bars li,.command{break-inside:avoid}
+.map{min-width:0}.map-frame,.scroll{overflow:visible}.others{overflow:visible;grid-template-columns:repeat(6,1fr)}
+.chips{break-after:avoid}.neighbours,.sides{grid-template-columns:1fr 1fr}
+.neighbours{gap:18px 28px}.neighbours li{grid-template-columns:64px 1fr;gap:10px}}
 """ + "".join(
     f".k{number}{{--k:{colour}}}.swatch.k{number}{{background:var(--k)}}\n"
     for number, colour in enumerate(CLASS_COLOURS)

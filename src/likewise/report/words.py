@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,6 +38,9 @@ def headline(facts: Facts) -> str:
     pictures = f"{count(data['images'])} pictures" if isinstance(data.get("images"), int | float) else "pictures"
     of = f" of {data['name']}" if data.get("name") else ""
     took = f" in {minutes(facts.minutes)}" if facts.minutes else ""
+    if facts.run.get("classifier"):
+        name, classes = facts.part("encoder").get("name", "An encoder"), len(facts.part("classifier")["class_names"])
+        return f"{name} learned {count(classes)} classes from {pictures}{of}{took}, with labels."
     if facts.run.get("status") == "running":
         return f"{method} is learning from {pictures}{of}, without labels: {minutes(facts.minutes)} so far."
     return f"{method} learned from {pictures}{of}{took}, without labels."
@@ -120,22 +122,6 @@ def time_words(shares: dict[str, float]) -> str:
         "rest": "neither data, views nor model, but logging and checkpoints: write them less often",
     }
     return f"Most of the time, {percent(shares[largest], 0)}, went into {what[largest]}."
-
-
-def next_commands(facts: Facts) -> list[tuple[str, str]]:
-    """What to do now: a reason and the command for it."""
-    run = shlex.quote(str(facts.path))
-    path = facts.part("data").get("path")
-    data = shlex.quote(str(path)) if path else "photos/"
-    found = []
-    if facts.run.get("status") in {"running", "interrupted"}:
-        found.append(("Go on with this run", f"likewise train {data} --out {run} --resume"))
-    if not facts.run.get("scores"):
-        found.append(("Score it, where there are labels", f"likewise evaluate {run} {data}"))
-    else:
-        found.append(("Score it on other pictures", f"likewise evaluate {run} other_photos/ --labels folders"))
-    found.append(("Take the encoder elsewhere", f"likewise export {run} --format onnx --out encoder.onnx"))
-    return found
 
 
 def status_words(run: dict[str, Any]) -> str:

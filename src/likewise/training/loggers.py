@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from likewise.errors import InputError, unknown
+from likewise.errors import InputError, missing, unknown
 from likewise.files import write_aside
 from likewise.runs import plain
 
@@ -59,7 +59,7 @@ def _import(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise InputError(f"logging to {extra} needs its extra: pip install 'likewise[{extra}]'") from error
+        raise missing(module, extra, f"logging to {extra}") from error
 
 
 def _identity(run: Path, service: str) -> str | None:

@@ -20,7 +20,9 @@ from likewise.data import Images
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.evaluation.features import Precision, extract
+from likewise.evaluation.gain import Change, verdict
 from likewise.evaluation.rows import stratified
+from likewise.evaluation.significance import mcnemar
 from likewise.similarity import Neighbours, knn
 from likewise.similarity.nearest import neighbours
 
@@ -45,6 +47,11 @@ def leave_one_out(encoder: Encoder, images: Images, *, k: int = 20, precision: P
     In bfloat16 by default, so not quite the number that `evaluate` would give. The encoder is left in the mode it was
     in. Raises InputError where pictures have no labels, or there are fewer than two.
     """
+    return float(answered(encoder, images, k=k, precision=precision).mean())
+
+
+def answered(encoder: Encoder, images: Images, *, k: int, precision: Precision) -> NDArray[np.bool_]:
+    """(N,) whether each picture is given its class by its nearest others, as `leave_one_out` counts it."""
     if images.labels is None or (images.labels < 0).any():
         raise InputError("a score while training needs pictures that all have labels: take a subset of labelled ones")
     if len(images) < 2:
@@ -57,7 +64,7 @@ def leave_one_out(encoder: Encoder, images: Images, *, k: int = 20, precision: P
     other[other.all(1), -1] = False  # a picture with k copies need not be among its own nearest
     shape = (len(images), k)
     others = Neighbours(found.similarity[other].view(shape), found.rows[other].view(shape))
-    return knn.accuracy(knn.majority(others, labels_N, k), labels_N)
+    return np.asarray(knn.majority(others, labels_N, k).eq(labels_N).numpy(), dtype=np.bool_)
 
 
 def uncompiled(encoder: Encoder) -> Encoder:
@@ -88,14 +95,17 @@ class OnlineProbe:
         self._k, self._wait = 0, 1.0
         self._last_fraction = 0.0
         self._cost = 0.0
+        self._right = np.zeros(0, np.bool_)
+        self._before: str | None = None
         self.seconds = 0.0
         """Spent so far in this session."""
 
     def begin(self, fraction: float = 0.0) -> dict[str, Any]:
         """Choose the sample, or take that of an earlier session; `fraction` of the budget is used.
 
-        Returns what is worth writing down: `pictures`, `k`, `measures`, and `before`, the accuracy of a run that
-        has just begun. Empty, and nothing will be measured, where too few labels are known or training is too short.
+        Returns what is worth writing down: `pictures`, `k`, `measures`, and of a run that has just begun `before`, its
+        accuracy, and `before_right`, a bit for each picture (hexadecimal). Empty, and nothing will be measured, where
+        too few labels are known or training is too short.
         """
         began = time.perf_counter()
         facts = self._sized() if self._stored is None else dict(self._stored)
@@ -107,7 +117,34 @@ class OnlineProbe:
         self._last_fraction = fraction
         if fraction == 0.0:
             facts["before"] = self.measure(fraction)
+            facts |= {"before_right": _packed(self._right)} if len(self._right) else {}
+        self._before = facts.get("before_right")
         return facts
+
+    def change(self) -> dict[str, Any]:
+        """What training changed so far, over the same pictures: `after`, `low`, `high`, and `change` in words.
+
+        Empty where nothing was measured since the beginning, or the answers from then are not known.
+        """
+        if not self._before or self._sample is None or self._last_fraction == 0.0 or not len(self._right):
+            return {}
+        then, now = _unpacked(self._before, len(self._right)), self._right
+        test = mcnemar(then, now)
+        found = Change(
+            label=f"knn k={self._k}",
+            which="student",
+            against="untrained",
+            data=self._sample.name,
+            split="sample",
+            before=float(then.mean()),
+            after=float(now.mean()),
+            low=test.low,
+            high=test.high,
+            how=test.how,
+        )
+        words = f"{found.label} {100 * found.before:.1f} to {100 * found.after:.1f} %, {found.figure()}"
+        told = f"{words} on {len(now):,} images while training: {verdict([found])}"
+        return {"after": found.after, "low": found.low, "high": found.high, "outcome": found.outcome, "change": told}
 
     def _sized(self) -> dict[str, Any]:
         labels = self._images.labels
@@ -153,11 +190,19 @@ class OnlineProbe:
         """The accuracy of the encoder as it is now, `fraction` of the budget used."""
         assert self._sample is not None
         began = time.perf_counter()
-        value = leave_one_out(self._encoder, self._sample, k=self._k, precision=self._precision)
+        self._right = answered(self._encoder, self._sample, k=self._k, precision=self._precision)
         self._cost = time.perf_counter() - began
         self.seconds += self._cost
         self._last_fraction = fraction
-        return value
+        return float(self._right.mean())
+
+
+def _packed(right_N: NDArray[np.bool_]) -> str:
+    return np.packbits(right_N).tobytes().hex()
+
+
+def _unpacked(words: str, count: int) -> NDArray[np.bool_]:
+    return np.unpackbits(np.frombuffer(bytes.fromhex(words), np.uint8), count=count).astype(np.bool_)
 
 
 def sample_rows(images: Images, count: int) -> NDArray[np.int64]:

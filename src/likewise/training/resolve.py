@@ -28,7 +28,7 @@ LEAST_FIRST = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a person asked of a training run; None stands for `choose for me`."""
+    """What is trained, how and for how long. What is not given is chosen from the data and the machine."""
 
     method: str = "isd"
     """What to learn by: see `likewise methods`."""
@@ -107,7 +107,7 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Session(Opened):
-    """How one call of training runs, beside what is trained."""
+    """Where the run is written, and what is watched meanwhile."""
 
     out: str | None = None
     """Run directory; by default runs/DATA-METHOD-ENCODER, numbered where that exists."""
@@ -124,7 +124,7 @@ class Session(Opened):
     report: bool = True
     """Write report.html at the end."""
     quiet: bool = False
-    """Say nothing."""
+    """Say nothing but where the run is."""
 
 
 class DataFacts(NamedTuple):

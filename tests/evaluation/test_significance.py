@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from likewise.comparison.significance import holm, mcnemar, over_pictures, over_seeds
+from likewise.evaluation.significance import holm, mcnemar, over_pictures, over_seeds
 
 
 def answers(seed: int, count: int = 400) -> tuple[np.ndarray, np.ndarray]:

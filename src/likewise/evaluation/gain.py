@@ -1,0 +1,122 @@
+"""What training brought: each score beside that of the untrained encoder, and whether the change is more than chance.
+
+Both encoders are asked about the same pictures, so it is the pictures that only one of them gets right which say
+something (`likewise.evaluation.significance`): the interval is of the difference, and narrower than two intervals
+beside each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from likewise.evaluation.answers import Answers
+from likewise.evaluation.scores import kind, label_of
+from likewise.evaluation.significance import Test, mcnemar, over_classes
+
+BASELINES = ("untrained", "random")
+"""Roles of encoders that were not trained here."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One score less that of the encoder before training."""
+
+    label: str
+    """The probe in a few words."""
+    which: str
+    """Whose score it is: `student` or `teacher`."""
+    against: str
+    """What it is compared with: `untrained` or `random`."""
+    data: str
+    split: str
+    before: float
+    after: float
+    low: float | None
+    """Lower end of the 95 % interval of the difference; None where the answers to single pictures are not known."""
+    high: float | None
+    how: str
+    """How the interval was got."""
+
+    @property
+    def difference(self) -> float:
+        """After less before."""
+        return self.after - self.before
+
+    @property
+    def outcome(self) -> str:
+        """`better`, `worse`, `unclear` where the interval includes 0, or `unknown` where there is none."""
+        if self.low is None or self.high is None:
+            return "unknown"
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "unclear"
+
+    def figure(self) -> str:
+        """`+1.0 points (-6.1 to +8.1)`."""
+        points = f"{100 * self.difference:+.1f} points"
+        if self.low is None or self.high is None:
+            return points
+        return f"{points} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, with the difference and the outcome."""
+        return {**asdict(self), "difference": self.difference, "outcome": self.outcome}
+
+
+def changes(
+    scores: Iterable[Mapping[str, Any]], answers_of: Callable[[Mapping[str, Any]], Answers | None]
+) -> list[Change]:
+    """The change of every share that was also measured of the untrained encoder; `scores` as in run.json."""
+    known = {kind(dict(score)): score for score in scores if score.get("unit", "share") == "share"}
+    found = []
+    for key, score in known.items():
+        for against in BASELINES:
+            before = known.get(tuple(against if part == score["which"] else part for part in key))
+            if score["which"] not in BASELINES and before is not None:
+                found.append(_change(score, before, answers_of(score), answers_of(before)))
+    return found
+
+
+def _change(score: Mapping[str, Any], before: Mapping[str, Any], now: Answers | None, then: Answers | None) -> Change:
+    test = None if now is None or then is None else tested(score.get("measure", "accuracy"), now, then)
+    return Change(
+        label=label_of(score),
+        which=str(score["which"]),
+        against=str(before["which"]),
+        data=str(score.get("data", "")),
+        split=str(score["split"]),
+        before=float(before["value"]),
+        after=float(score["value"]),
+        low=None if test is None else test.low,
+        high=None if test is None else test.high,
+        how="" if test is None else test.how,
+    )
+
+
+def tested(measure: str, now: Answers, then: Answers) -> Test | None:
+    """The difference of two accuracies over the same pictures; None where they are of others, or another measure."""
+    if now.pictures != then.pictures or len(now.truth_Q) != len(then.truth_Q):
+        return None
+    if measure == "accuracy":
+        return mcnemar(then.right, now.right)
+    return over_classes(then.right, now.right, now.truth_Q) if measure == "mean per-class accuracy" else None
+
+
+def verdict(found: Sequence[Change]) -> str:
+    """All changes in one plain sentence; empty where there are none."""
+    if not found:
+        return ""
+    named = {
+        outcome: list(dict.fromkeys(change.label for change in found if change.outcome == outcome))
+        for outcome in ("worse", "better", "unclear", "unknown")
+    }
+    against = " and ".join(dict.fromkeys(change.against for change in found))
+    if len(found) == len(named["unknown"]):
+        return f"whether it differs from {against} by more than chance is not known of these scores"
+    includes = f"no clear gain: the interval{'s include' if len(named['unclear']) > 1 else ' includes'} 0"
+    if not named["worse"] and not named["better"]:
+        return includes
+    parts = [f"{word} than {against} on {', '.join(named[word])}" for word in ("worse", "better") if named[word]]
+    if named["unclear"]:
+        parts.append(f"{', '.join(named['unclear'])}: {includes}")
+    return "; ".join(parts)

@@ -1,0 +1,169 @@
+"""From words on a command line to the dataclasses of `likewise.arguments`: help, checks, and errors of one line."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
+
+import tyro
+from tyro.conf import DisallowNone, OmitArgPrefixes
+
+from likewise.errors import InputError, unknown
+
+T = TypeVar("T")
+_KINDS = {"FLOAT": "a number", "INT": "a whole number", "STR": "text"}
+"""What the parser calls the kinds of values, and what people call them."""
+_SEVERAL = re.compile(r"Error parsing (?P<flag>\S+): Could not [a-z ]+:? \[(?P<found>[^\]]*)\]")
+_KIND = re.compile(
+    r"Error parsing (?P<flag>\S+): no type matching (?P<kind>.+) could be instantiated from \[(?P<found>.*)\]"
+)
+_CHOICE = re.compile(
+    r"invalid choice '(?P<found>.*)' for argument '(?P<flag>\S+)'\. Expected one of \((?P<choices>.*?)\)"
+)
+_NO_VALUE = re.compile(r"Missing value for argument '(?P<flag>[^']+)'\. Expected (?P<count>\d+) values")
+_NEEDED = re.compile(r"Missing from (?P<program>[^:]+):")
+_NEEDED_NAME = re.compile(r"^[│| ] {5}(?=\S)(?!likewise )(.+?) *[│|]?$", re.MULTILINE)
+_STRAY = re.compile(r"Unrecognized options: (?P<found>.*?) [─-]{4}")
+_EDGE = re.compile(r"^[│╭╰|+ ]+|[│╮╯|+ ]+$")
+"""The box around a message, which is of plain characters or missing where the terminal knows no others."""
+
+
+def parse(shape: type[T], words: Sequence[str], program: str, description: str) -> T:
+    """Parse `words` into `shape`. Raises InputError with one line for an unknown flag or a value that cannot be."""
+    if not {"-h", "--help"} & set(words):
+        _check_flags(shape, words)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            found = tyro.cli(
+                _told(shape), args=list(words), prog=program, description=description, config=(DisallowNone,)
+            )
+            return cast("T", found)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise _in_our_words(complaint.getvalue()) from None
+
+
+def explicit(parsed: Any, words: Sequence[str]) -> dict[str, Any]:
+    """Values of the flags that stand in `words`, by name: what was asked for, as opposed to what is a default."""
+    values = dict(_leaves(parsed))
+    named = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
+    return {name: value for name, value in values.items() if name in named or f"no_{name}" in named}
+
+
+def value_of(words: Sequence[str], flag: str, default: T) -> str | T:
+    """The value that `--flag` has in `words`; needed before parsing, where it decides what the other flags are."""
+    for here, following in itertools.pairwise([*words, ""]):
+        if here == f"--{flag}":
+            return following
+        if here.startswith(f"--{flag}="):
+            return here.partition("=")[2]
+    return default
+
+
+def _told(shape: type[Any]) -> type[Any]:
+    """A subclass of `shape` that says in its help the defaults that are values, and nothing where none is."""
+    hints = get_type_hints(shape, include_extras=True)
+    fields: list[tuple[str, Any, Any]] = []
+    for field in dataclasses.fields(shape):
+        hint, default = hints.get(field.name, field.type), field.default
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            group = _told(type(default))
+            default = group(**{one.name: getattr(default, one.name) for one in dataclasses.fields(default)})
+            hint = OmitArgPrefixes[group]  # type: ignore[valid-type, misc]
+        elif default is None or default == ():
+            hint = Annotated[hint, tyro.conf.arg(help_behavior_hint="")]
+        has_default = default is not dataclasses.MISSING
+        fields.append((field.name, hint, dataclasses.field(default=default) if has_default else dataclasses.field()))
+    made = dataclasses.make_dataclass(shape.__name__, fields, bases=(shape,), frozen=True, kw_only=True)
+    made.__doc__ = shape.__doc__
+    return made
+
+
+def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(value):
+        held = getattr(value, field.name)
+        if dataclasses.is_dataclass(held):
+            yield from _leaves(held)
+        else:
+            yield field.name, held
+
+
+def _names(shape: Any) -> Iterator[str]:
+    for field in dataclasses.fields(shape):
+        if dataclasses.is_dataclass(field.default):
+            yield from _names(field.default)
+        else:
+            yield field.name
+
+
+def _check_flags(shape: Any, words: Sequence[str]) -> None:
+    """Name the first unknown flag with its nearest spelling, before the parser would, in one line."""
+    names = {name.rstrip("_").replace("_", "-") for name in _names(shape)}
+    allowed = {f"--{name}" for name in names}
+    for word in words:
+        flag = word.partition("=")[0].replace("_", "-")
+        known = flag in allowed or f"--{flag.removeprefix('--no-')}" in allowed
+        if flag.startswith("--") and not known:
+            raise unknown("option", flag, allowed)
+
+
+def _in_our_words(complaint: str) -> InputError:
+    """The parser's boxed message as one line that names what was found and what is allowed."""
+    said = " ".join(_EDGE.sub("", line) for line in complaint.splitlines())
+    return _wrong_value(said) or InputError(_missing_or_stray(said, complaint))
+
+
+def _wrong_value(said: str) -> InputError | None:
+    """The error where a value is not what its flag takes; None where that is not what is wrong."""
+    if found := _KIND.search(said):
+        return _wrong_kind(found["flag"], found["found"], found["kind"])
+    if found := _SEVERAL.search(said):
+        usage = re.search(rf"Argument helptext: {re.escape(found['flag'])} ([^a-z]+)", said)
+        return _wrong_kind(found["flag"], found["found"], usage[1] if usage else "")
+    if found := _CHOICE.search(said):
+        choices = re.findall(r"'([^']*)'", found["choices"])
+        return unknown(found["flag"], found["found"], [choice for choice in choices if choice != "None"])
+    return None
+
+
+def _missing_or_stray(said: str, complaint: str) -> str:
+    """What is wrong where something is missing or too much, in a line."""
+    if found := _NO_VALUE.search(said):
+        return f"{found['flag']} needs {'a value' if found['count'] == '1' else found['count'] + ' values'}"
+    if found := _NEEDED.search(said):
+        return f"{found['program']} needs {' and '.join(_NEEDED_NAME.findall(complaint))}"
+    if found := _STRAY.search(said):
+        return f"{found['found']!r} is not expected there: see --help"
+    return _first_paragraph(complaint)
+
+
+def _wrong_kind(flag: str, found: str, kind: str) -> InputError:
+    """The error for a value of another kind than `kind`, which is as the parser writes it, such as `INT`."""
+    values = " ".join(re.findall(r"""['"]([^'"]*)['"]""", found)) or found
+    names = re.findall("FLOAT|INT|STR", kind)
+    wanted = _KINDS[names[0]] if names else "another kind of value"
+    if "[" in kind:
+        wanted += " or several"
+    elif len(names) > 1:
+        wanted += f", {len(names)} times"
+    return InputError(f"{flag} is given {values!r}: allowed is {wanted}")
+
+
+def _first_paragraph(complaint: str) -> str:
+    """The first paragraph of a boxed message, as one line."""
+    lines = [_EDGE.sub("", line) for line in complaint.splitlines()]
+    told: list[str] = []
+    for line in lines[1:]:
+        if not line or line.startswith(("─", "--", "Got errors")):
+            if told:
+                break
+            continue
+        told.append(line)
+    return " ".join(told) or "the arguments could not be understood"
