@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from likewise import methods, teachers
 from likewise.encoders import Encoder
+from likewise.encoders.chosen import Chosen
 from likewise.errors import InputError
 from likewise.methods import mcl
 from likewise.methods.method import Batch, Facts, Method, Preset, Progress, Views, idle
@@ -259,7 +260,7 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoders that methods make or load themselves cost next to nothing, too."""
     monkeypatch.setattr(mcl, "build", lambda spec, seed: stand_in(seed))
     monkeypatch.setattr(teachers, "check_pretrained", lambda name: None)
-    monkeypatch.setattr(teachers, "weights_of", lambda path, role: path)
+    monkeypatch.setattr(teachers, "choose", lambda path, role: Chosen(path, "student", ""))
     monkeypatch.setattr(teachers, "load_encoder", lambda path: stand_in(len(str(path))))
     monkeypatch.setattr(Path, "exists", lambda path: True)
 
