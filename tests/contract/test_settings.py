@@ -78,7 +78,7 @@ def reduced(settings: Any) -> Any:
         elif isinstance(value, tuple) and value and isinstance(value[0], int):
             small[name] = tuple(min(each, LARGEST - 2 * at) for at, each in enumerate(value))
     if "teacher" in _values(settings):
-        small["teacher"] = "/"
+        small["teacher"] = "/" if isinstance(settings.teacher, str) else ("/",)
     return dataclasses.replace(settings, **small)
 
 
@@ -100,8 +100,8 @@ def others(hint: Any, value: Any) -> tuple[list[Any], bool]:
             each for each in (value / 2, value * 2, 0.3, 0.9, 0.0, 1.0, value + 1, 0.01, -value) if each != value
         ], False
     if get_origin(hint) is tuple:
-        if not value or isinstance(value[0], int):
-            return [(4,), (3, 5)], False
+        if hint == tuple[str, ...] or not value or isinstance(value[0], int):
+            return ([(*value, "/another")] if hint == tuple[str, ...] else [(4,), (3, 5)]), False
         return [(value[0] / 2, value[1]), (value[0], value[1] / 2), (0.1, 0.9), (0.3, 0.6)], False
     assert hint is str, f"no other values are known of {hint}"
     return [f"{value}/another"], False
@@ -183,7 +183,8 @@ def _batch(method: Method, at: int) -> tuple[Views, Batch]:
     views = {}
     for number, (role, policy) in enumerate(method.views.items()):
         common = _images(IMAGES, policy.size)[index]
-        views[role] = View(common + 0.5 * _images(BATCH, policy.size, 1 + number))
+        shown = torch.rand(BATCH, 4, generator=torch.Generator().manual_seed(number)) / 2  # a corner, and a size to fit
+        views[role] = View(common + 0.5 * _images(BATCH, policy.size, 1 + number), shown, shown[:, 0] > 0.25)
     return views, Batch(index, index % CLASSES)
 
 

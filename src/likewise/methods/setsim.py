@@ -128,6 +128,17 @@ class SetSim(Method):
             positive("geometry_threshold", self.geometry_threshold)
             between("set_weight", self.set_weight, 0.0, 1.0)
 
+        def idle(self) -> dict[str, str]:
+            """Thresholds of cells that are not looked for in that way."""
+            unused: dict[str, str] = {}
+            if "attention" not in self.sets:
+                unused = dict.fromkeys(("attention_threshold", "similarity_threshold"), "sets=attention")
+            if "geometry" not in self.sets:
+                unused["geometry_threshold"] = "sets=geometry"
+            if self.sets == "nearest":
+                unused["with_nearest"] = "sets=attention"
+            return unused
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -12,9 +13,11 @@ from likewise.encoders import Encoder, heads
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.similarity import pull, unit
 from likewise.teachers import check_pretrained, pretrained
-from likewise.views.pair import PairPolicy, teacher_student
+from likewise.views import strong, weak
+from likewise.views.pair import blurred
 
 Head = Literal["mlp4", "mlp2", "linear"]
+Strength = Literal["weak", "strong"]
 
 
 def regressor(form: Head, features: int, dim: int) -> nn.Module:
@@ -68,14 +71,20 @@ class SimReg(Method):
         """mlp4: the four layers of the paper. mlp2: two layers. linear: batch norm and one layer."""
         same_view: bool = True
         """Both networks see the student's view of an image; else a view each."""
-        policy: PairPolicy = "weak/weak"
-        """Strength of the views, teacher/student."""
+        student_view: Strength = "weak"
+        """weak: crop and flip. strong: colours, grey and blur, too."""
+        teacher_view: Strength = "weak"
+        """The same for the teacher's view, where it has one of its own."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
         """Smallest and largest share of the image that a crop covers."""
 
         def __post_init__(self) -> None:
             for name in self.teacher:
                 check_pretrained(name)
+
+        def idle(self) -> dict[str, str]:
+            """The teacher's view, where it sees the student's."""
+            return {"teacher_view": "same_view=False"} if self.same_view else {}
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -88,8 +97,13 @@ class SimReg(Method):
             regressor(settings.head, encoder.features, int(teacher.features))  # type: ignore[arg-type]
             for teacher in self.teachers
         )
-        views = teacher_student(settings.policy, side, mean=mean, std=std, scale=settings.crop_scale)
-        self.views = {"student": views["student"]} if settings.same_view else views
+        made = {"weak": weak, "strong": partial(strong, blur=blurred(side))}
+        views = {"student": settings.student_view, "teacher": settings.teacher_view}
+        self.views = {
+            role: made[strength](side, mean=mean, std=std, scale=settings.crop_scale)
+            for role, strength in views.items()
+            if role == "student" or not settings.same_view
+        }
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Squared distance of unit vectors, summed over the teachers."""

@@ -88,6 +88,12 @@ class TReX(Method):
             at_least("small_crops", self.small_crops, 0)
             at_least("small_size", self.small_size, 0)
 
+        def idle(self) -> dict[str, str]:
+            """Settings of the memory with learned weights, and of small crops where there are none."""
+            crops = {} if self.small_crops else dict.fromkeys(("small_size", "small_scale"), "small_crops above 0")
+            means = {} if self.classifier == "means" else dict.fromkeys(("queue_size", "momentum"), "classifier=means")
+            return crops | means
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         if facts.classes < 2:
