@@ -21,7 +21,7 @@ PIP := $(BIN) -m pip install --disable-pip-version-check --no-input --progress-b
 export LIKEWISE_CACHE ?= $(CURDIR)/.likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-lowest bench lint format docs clean
+.PHONY: help env demo test test-bf16 test-lowest learn bench lint format docs clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ demo: $(READY)  ## train ISD for about two minutes and show what it learned; DAT
 
 test: lint  ## lint, types and tests: what has to pass
 	OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-bf16: $(READY)  ## the tests that train, with bfloat16 forced: as on a processor that has it, slow on one without
+	LIKEWISE_BF16=1 OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(WORKERS) --dist worksteal -m 'trains and not data' $(PYTEST_ARGS)
 
 $(LOWEST_READY):
 	@$(PYTHON) -m venv --clear .venv-lowest
