@@ -4,11 +4,13 @@
 #   make PYTHON=python3.12 test     another interpreter (3.11 or newer)
 #   make DATA=photos/ demo          the demo on your own pictures
 #   make WORKERS=8 test             more test processes
+#   make METHODS="isd msf" learn    some methods into the ledger of those that learn
 
 PYTHON ?= python3
 WORKERS ?= 2
 DATA ?=
 PYTEST_ARGS ?=
+METHODS ?=
 
 # The stamp that says the environment is ready is named after what is to be installed and where it stands, so a
 # changed pyproject.toml or a moved folder installs again, and anything else costs only the look at a file name.
@@ -24,7 +26,7 @@ export LIKEWISE_CACHE ?= $(CURDIR)/.likewise
 .PHONY: help env demo test test-bf16 test-lowest learn bench lint format docs clean
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 env: $(READY)  ## the environment alone
 
@@ -55,6 +57,9 @@ $(LOWEST_READY):
 
 test-lowest: $(LOWEST_READY)  ## the tests with the oldest versions that pyproject.toml allows (downloads another torch)
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+learn: $(READY)  ## train METHODS="isd msf", or all, a minute each, and write into the ledger that they learn; LIKEWISE_DATA=DIR
+	@OMP_NUM_THREADS=1 $(BIN) -m tests.learning.learn $(METHODS)
 
 # The peers are added to .venv; constraints.txt keeps pip from exchanging torch for another on the way.
 PEERS_READY := .venv/peers-$(KEY)

@@ -6,12 +6,9 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +26,7 @@ from likewise.training.health import (
     gram,
     spread,
 )
+from tests.processes import in_two
 
 SETTINGS = {"temperature_student": 0.1, "momentum": 0.99, "learning_rate": 0.06, "batch_size": 256, "queue_size": 4096}
 
@@ -342,26 +340,19 @@ def test_guard_stops_before_the_update_and_names_the_pass_at_fault() -> None:
     guard.check(2)  # nothing is left over from the step that failed
 
 
-def _two_processes(rank: int, folder: str) -> None:
-    """One of two processes, of which only the second has a loss that is no number."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    guard, said = FiniteGuard(), "nothing"
+def stopped_at(rank: int) -> str:
+    """Where one of two processes stops, of which only the second has a loss that is no number."""
+    guard = FiniteGuard()
     for step in range(3):
         bad = rank == 1 and step == 1
         guard.watch(torch.tensor(math.nan if bad else 1.0), torch.tensor([rank]))
         try:
             guard.check(step)
         except NonFiniteLoss as error:
-            said = f"{error.step} {list(error.pictures)}"
-            break
-    Path(folder, f"said-{rank}").write_text(said)
-    dist.destroy_process_group()
+            return f"{error.step} {list(error.pictures)}"
+    return "nowhere"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="gloo meets over a file on POSIX")
+@pytest.mark.skipif(os.name == "nt", reason="processes are forked, on POSIX")
 def test_all_processes_stop_at_the_same_step(tmp_path: Path) -> None:
-    spawn: Any = mp.spawn
-    spawn(_two_processes, args=(str(tmp_path),), nprocs=2)
-    assert (tmp_path / "said-0").read_text() == "1 []"
-    assert (tmp_path / "said-1").read_text() == "1 [1]"
+    assert in_two(stopped_at, tmp_path) == ["1 []", "1 [1]"]

@@ -79,7 +79,6 @@ class BarlowTwins(Method):
         "ICML 2021, arXiv 2103.03230",
         summary="The simplest method that cannot collapse: one network, one loss, moderate batches. Give it a wide "
         "embedding.",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

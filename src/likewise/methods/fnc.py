@@ -91,7 +91,6 @@ class FNC(Method):
         "Negative Cancellation. WACV 2022, arXiv 2011.11765",
         summary="SimCLR that pulls in, or at least does not push away, pictures of the same kind; for several views a "
         "picture and batches that hold many of a kind.",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,6 @@ class MCLSupervised(Method):
         summary="With labels for all pictures: classifiers that teach each other, of which one is kept, at the cost "
         "of one when used.",
         needs=("labels",),
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,6 @@ class MIRA(Method):
         summary="Online clustering for unbalanced data: clusters may differ in size, and little needs tuning against "
         "collapse.",
         memory="prototypes",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

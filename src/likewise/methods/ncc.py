@@ -48,7 +48,6 @@ class NCC(Method):
         summary="To cluster a data set whose number of classes is known or can be guessed; batches must hold several "
         "pictures of each cluster.",
         memory="prototypes",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

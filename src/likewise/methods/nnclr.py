@@ -69,7 +69,6 @@ class NNCLR(Method):
         summary="Contrast that depends little on augmentation, for pictures of which nobody knows which changes do not "
         "matter; slower to start than SimCLR.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,6 @@ class SimCLR(Method):
         paper="Chen, Kornblith, Norouzi, Hinton. A Simple Framework for Contrastive Learning of Visual "
         "Representations. ICML 2020, arXiv 2002.05709",
         summary="The plain contrastive baseline, and a strong one in short budgets.",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,6 @@ class SwAV(Method):
         "prototypes are wanted. Not for very unbalanced data: its clusters are forced to be of equal size.",
         memory="prototypes",
         uniform_prior=True,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

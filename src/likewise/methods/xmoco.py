@@ -77,7 +77,6 @@ class XMoCo(Method):
         summary="A cheap addition to MoCo v2 where relations between pictures matter; our reading of the abstract.",
         memory="queue",
         smallest_batch=2,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)
