@@ -117,7 +117,7 @@ def data() -> NDArray[np.uint8]:
 
 
 def options(out: Path, **more: Any) -> dict[str, Any]:
-    common = {"encoder": "resnet18", "width": 8, "batch_size": 8, "epochs": EPOCHS, "out": str(out), "quiet": True}
+    common = {"encoder": "resnet10t", "width": 8, "batch_size": 8, "epochs": EPOCHS, "out": str(out), "quiet": True}
     return {**common, "report": False, "loggers": (), "checkpoint_minutes": 60.0, **more}
 
 

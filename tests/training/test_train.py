@@ -48,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(out: Path, **more: Any) -> dict[str, Any]:
-    common = {"encoder": "resnet18", "width": 8, "batch_size": 8, "epochs": EPOCHS, "out": str(out), "quiet": True}
+    common = {"encoder": "resnet10t", "width": 8, "batch_size": 8, "epochs": EPOCHS, "out": str(out), "quiet": True}
     return {**common, "report": False, "loggers": (), "checkpoint_minutes": 0.0, **more}
 
 
