@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -50,13 +51,13 @@ def not_at_all() -> None:
 
 
 @pytest.mark.parametrize("function", [by_helper, by_class, by_name, by_command])
-def test_what_trains_is_found(function: object) -> None:
-    assert leads_to_train([function])
+def test_what_trains_is_found(function: Callable[[], None]) -> None:
+    assert leads_to_train(function)
 
 
 @pytest.mark.parametrize("function", [by_another_command, not_at_all])
-def test_what_does_not_train_is_not(function: object) -> None:
-    assert not leads_to_train([function])
+def test_what_does_not_train_is_not(function: Callable[[], None]) -> None:
+    assert not leads_to_train(function)
 
 
 def test_the_number_format_does_not_follow_from_the_processor() -> None:

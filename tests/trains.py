@@ -5,6 +5,7 @@ Found from the code, so that a new test is among them by itself: `-m trains` cho
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
@@ -19,10 +20,11 @@ OURS = ("tests.", "test_", "conftest")
 def trains(item: pytest.Function) -> bool:
     """Whether the test, or a fixture that it uses, leads to `likewise.train` or to `likewise train`."""
     definitions = item._fixtureinfo.name2fixturedefs.values()
-    return leads_to_train([item.function, *(each.func for of_name in definitions for each in of_name)])
+    return leads_to_train(item.function, *(each.func for of_name in definitions for each in of_name))
 
 
-def leads_to_train(functions: list[Callable[..., Any]]) -> bool:
+@functools.cache  # the cases of a parametrised test are one function
+def leads_to_train(*functions: Callable[..., Any]) -> bool:
     """Whether one of the functions, or one of this test suite's that they name, calls what trains."""
     todo, seen, verbs, names = list(functions), set(), set(), set()
     while todo:
