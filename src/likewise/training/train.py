@@ -279,6 +279,8 @@ def fit(
     except TrainingStopped as stopped:
         _end(engine, run, "stopped", clock, method, reason=str(stopped))
         raise
+    finally:
+        run.close()
     _end(engine, run, "finished" if number is None else "interrupted", clock, method)
     if number is not None:
         raise Interrupted(number, run.path)
