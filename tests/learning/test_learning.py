@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,10 @@ SHARE = 6
 
 def commit() -> str:
     """The hash of the commit that is checked out; zeros outside a repository."""
-    told = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, check=False)
+    git = shutil.which("git") or "true"
+    told = subprocess.run(
+        [git, "rev-parse", "--verify", "HEAD"], cwd=Path(__file__).parent, capture_output=True, check=False
+    )
     return told.stdout.decode().strip() or "0" * 40
 
 
