@@ -58,11 +58,10 @@ class Entry:
 
 def status(method: type[Method]) -> Status:
     """What may be said of a method: without a fresh entry that shows it to learn, it is experimental."""
-    if not method.__module__.startswith("likewise.methods."):
+    entry = entries().get(name_of(method)) if method.__module__.startswith("likewise.methods.") else None
+    if entry is None or not entry.learned or entry.numbers is None or entry.digest != digest(method):
         return "experimental"
-    entry = entries().get(name_of(method))
-    known = entry is not None and entry.learned and entry.numbers is not None
-    return "verified" if entry is not None and known and entry.digest == digest(method) else "experimental"
+    return "verified"
 
 
 def entries(path: Path = FILE) -> dict[str, Entry]:
