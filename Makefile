@@ -4,11 +4,13 @@
 #   make PYTHON=python3.12 test     another interpreter (3.11 or newer)
 #   make DATA=photos/ demo          the demo on your own pictures
 #   make WORKERS=8 test             more test processes
+#   make METHODS="isd msf" learn    some methods into the ledger of those that learn
 
 PYTHON ?= python3
 WORKERS ?= 2
 DATA ?=
 PYTEST_ARGS ?=
+METHODS ?=
 
 # The stamp that says the environment is ready is named after what is to be installed and where it stands, so a
 # changed pyproject.toml or a moved folder installs again, and anything else costs only the look at a file name.
@@ -25,10 +27,10 @@ export DATA
 export LIKEWISE_CACHE ?= $(CURDIR)/.likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-lowest test-timm bench lint format docs clean
+.PHONY: help env demo test test-bf16 test-lowest test-timm learn bench lint format docs clean
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 env: $(READY)  ## the environment alone
 
@@ -48,6 +50,9 @@ demo: $(READY)  ## train ISD for about two minutes and show what it learned; DAT
 test: lint  ## lint, types and tests: what has to pass
 	OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
+test-bf16: $(READY)  ## the tests that train, with bfloat16 forced: as on a processor that has it, slow on one without
+	LIKEWISE_BF16=1 OMP_NUM_THREADS=1 $(BIN) -m pytest -n $(WORKERS) --dist worksteal -m 'trains and not data' $(PYTEST_ARGS)
+
 $(LOWEST_READY):
 	@$(PYTHON) -m venv --clear .venv-lowest
 	@$(PYTHON) scripts/lowest.py > .venv-lowest/constraints.txt
@@ -60,6 +65,9 @@ test-lowest: $(LOWEST_READY)  ## the tests with the oldest versions that pyproje
 
 test-timm: $(READY)  ## whether every family of timm can be trained, into docs/encoders.md (about ten minutes)
 	$(BIN) scripts/timm_table.py
+
+learn: $(READY)  ## train METHODS="isd msf", or all, a minute each, and write into the ledger that they learn; LIKEWISE_DATA=DIR
+	@OMP_NUM_THREADS=1 $(BIN) -m tests.learning.learn $(METHODS)
 
 # The peers are added to .venv; constraints.txt keeps pip from exchanging torch for another on the way.
 PEERS_READY := .venv/peers-$(KEY)

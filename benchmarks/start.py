@@ -70,11 +70,11 @@ def measure(options: argparse.Namespace) -> Outcome:
         note("python, doing nothing", lambda: seconds_of(["-c", "pass"]))
         note("import torch", lambda: seconds_of(["-c", "import torch"]))
     with TemporaryDirectory() as place:
-        folder, count = Path(place), 4 * BATCH if options.quick else 8192
+        folder, batch, count = Path(place), *((8, 32) if options.quick else (BATCH, 8192))
         np.save(folder / "pictures.npy", small_pictures(count))
-        size = {"--width": 8 if options.quick else 16, "--batch-size": BATCH, "--device": "cpu"}
+        size = {"--width": 8 if options.quick else 16, "--batch-size": batch, "--device": "cpu"}
         words = [str(folder / "pictures.npy"), *(str(part) for pair in size.items() for part in pair)]
-        words += ["--epochs", str(6 * BATCH / count), "--no-report", "--quiet"]
+        words += ["--epochs", str(6 * batch / count), "--no-report", "--quiet"]
         numbers = iter(range(1000))
 
         def train() -> float:

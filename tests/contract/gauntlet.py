@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import dataclasses
 import functools
 import shutil
@@ -24,7 +25,7 @@ from likewise.training.seeding import seed_step
 from likewise.views import make_views
 
 SIDE, BATCH, PICTURES, CLASSES = 16, 8, 96, 3
-SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=SIDE)
+SPEC = EncoderSpec(name="resnet10t", width=8, stem="small", image_size=SIDE)
 ALL = methods.names()
 
 
@@ -41,7 +42,9 @@ def teacher() -> str:
     """A saved encoder that others learn from, once per process: wider, for larger and otherwise scaled pictures."""
     folder = Path(tempfile.mkdtemp(prefix="likewise-teacher-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    spec = dataclasses.replace(SPEC, width=12, image_size=20, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
+    spec = dataclasses.replace(
+        SPEC, name="resnet18", width=12, image_size=20, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)
+    )
     save_encoder(build(spec, seed=7), folder / "encoder.safetensors")
     return str(folder)
 
@@ -58,16 +61,25 @@ def small_settings(method: type[Method], **changes: Any) -> Any:
 
 
 def make(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **changes: Any) -> Method:
-    """A method on the tiny encoder, with everything drawn from `seed`."""
+    """A method on the tiny encoder, with everything drawn from `seed`: a copy, as building takes longer."""
+    made, random = made_once(name, seed, dtype, tuple(changes.items()))
+    torch.set_rng_state(random)
+    return copy.deepcopy(made)
+
+
+@functools.lru_cache(maxsize=16)
+def made_once(name: str, seed: int, dtype: torch.dtype, changes: tuple[tuple[str, Any], ...]) -> tuple[Method, Tensor]:
+    """The method that `make` copies, and the state that building it left torch's generator in."""
     method = methods.find(name)
     torch.manual_seed(seed)
     facts = Facts(images=PICTURES, batch_size=BATCH, image_size=SIDE, classes=CLASSES, steps_per_epoch=12)
-    made = method(build(SPEC, seed=seed), small_settings(method, **changes), facts)  # type: ignore[call-arg]
+    made = method(build(SPEC, seed=seed), small_settings(method, **dict(changes)), facts)  # type: ignore[call-arg]
     made.to(dtype).train()
     refresh_before(made, Progress(0, 0.0, 0))
-    return made
+    return made, torch.get_rng_state()
 
 
+@functools.cache
 def pictures() -> tuple[Tensor, Tensor]:
     """(96, 20, 20, 3) uint8 pictures of three textures, and their labels."""
     generator = torch.Generator().manual_seed(5)

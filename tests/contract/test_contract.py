@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ import torch
 from likewise import methods
 from likewise.encoders import Encoder, load_encoder
 from likewise.errors import InputError
-from likewise.methods.method import Progress
+from likewise.methods.method import Method, Progress, Terms
 from likewise.runs import RunDirectory
 from likewise.teachers import Frozen, Momentum
 from likewise.training.health import Health
@@ -23,37 +23,48 @@ from tests.contract.gauntlet import ALL, BATCH, batch_at, make, one_step, optimi
 each_method = pytest.mark.parametrize("name", ALL)
 
 
-@each_method
-def test_the_loss_is_finite_and_its_gradient_reaches_the_whole_encoder(name: str) -> None:
-    method = make(name)
+class Stepped(NamedTuple):
+    """A method after one forward and backward pass, for tests that only look at it."""
+
+    method: Method
+    terms: Terms
+
+
+@pytest.fixture(scope="module", params=ALL)
+def stepped(request: pytest.FixtureRequest) -> Stepped:
+    method = make(request.param)
     method.before_step(Progress(0, 0.0, 0))
     terms = method(*batch_at(method, 0))
-    assert terms.loss.ndim == 0
-    assert terms.loss.isfinite()
     terms.loss.backward()
-    without = [key for key, p in student_of(method).named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert not without
+    return Stepped(method, terms)
 
 
-@each_method
-def test_no_gradient_reaches_a_teacher_or_a_memory(name: str) -> None:
-    method = make(name)
-    terms = method(*batch_at(method, 0))
-    terms.loss.backward()
-    for module in method.modules():
+def test_the_loss_is_finite_and_its_gradient_reaches_the_whole_encoder(stepped: Stepped) -> None:
+    assert stepped.terms.loss.ndim == 0
+    assert stepped.terms.loss.isfinite()
+    gradients = {key: p.grad for key, p in student_of(stepped.method).named_parameters()}
+    assert [key for key, grad in gradients.items() if grad is None or not grad.abs().sum() > 0] == []
+
+
+def test_no_gradient_reaches_a_teacher_or_a_memory(stepped: Stepped) -> None:
+    for module in stepped.method.modules():
         if isinstance(module, Momentum | Frozen):
             assert all(p.grad is None and not p.requires_grad for p in module.parameters())
-    assert all(buffer.grad is None for buffer in method.buffers())
+    assert all(buffer.grad is None for buffer in stepped.method.buffers())
 
 
-@each_method
-def test_what_is_reported_is_detached(name: str) -> None:
-    method = make(name)
-    terms = method(*batch_at(method, 0))
+def test_what_is_reported_is_detached(stepped: Stepped) -> None:
+    terms = stepped.terms
     assert all(not value.requires_grad and value.ndim == 0 for value in terms.parts.values())
     assert terms.embedding is not None
     assert not terms.embedding.requires_grad
     assert len(terms.embedding) == BATCH
+
+
+def test_the_deployed_role_is_there(stepped: Stepped) -> None:
+    encoders = stepped.method.encoders()
+    assert stepped.method.card.deploy in encoders
+    assert all(isinstance(encoder, Encoder) for encoder in encoders.values())
 
 
 @each_method
@@ -138,14 +149,6 @@ def test_saved_encoders_embed_as_before(name: str, tmp_path: Path) -> None:
         loaded = load_encoder(run.weights(role))
         with torch.no_grad():
             torch.testing.assert_close(loaded(image), encoder.eval()(image))
-
-
-@each_method
-def test_the_deployed_role_is_there(name: str) -> None:
-    method = make(name)
-    encoders = method.encoders()
-    assert method.card.deploy in encoders
-    assert all(isinstance(encoder, Encoder) for encoder in encoders.values())
 
 
 @each_method

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from likewise import methods
 from likewise.encoders import SyncBatchNorm, norms
 from tests.contract.doubles import Mixed
 from tests.contract.gauntlet import ALL, SIDE, batch_at, make, one_step, optimizer_of
+from tests.processes import in_two
 
 STEPS = 3
 
@@ -52,26 +49,16 @@ def composed(rank: int, world: int) -> dict[str, Any]:
     return {role: view.image for role, view in views.items()}
 
 
-def worker(rank: int, world: int, port: int, out: str) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=world)
+def run_all(rank: int) -> dict[str, dict[str, Any]]:
     assert norms.see_a_part(torch.nn.BatchNorm1d(2))
     assert not norms.see_a_part(SyncBatchNorm(2))
-    results = {case: run(case, rank, world) for case in CASES} | {"composed": composed(rank, world)}
-    torch.save(results, Path(out) / f"{rank}.pt")
-    dist.destroy_process_group()
+    return {case: run(case, rank, 2) for case in CASES} | {"composed": composed(rank, 2)}
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Results of both processes, run once for all methods."""
-    folder = tmp_path_factory.mktemp("gloo")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(worker, args=(2, port, str(folder)), nprocs=2, join=True)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return in_two(run_all, tmp_path_factory.mktemp("gloo"))
 
 
 @pytest.mark.parametrize("case", CASES)

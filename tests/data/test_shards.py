@@ -131,6 +131,8 @@ IMAGES = {
 @pytest.mark.parametrize("kind", LABELS)
 @pytest.mark.parametrize("place", [0, 1])
 def test_labels_of_different_types_are_one_column(tmp_path: Path, kind: str, place: int) -> None:
+    if "view" in kind:
+        pytest.importorskip("pyarrow", "21", reason="older versions cannot write views")
     parquet(tmp_path / "set" / f"train-{place}.parquet", {"image": structs(BYTES), "label": LABELS[kind]})
     parquet(tmp_path / "set" / f"train-{1 - place}.parquet", {"image": structs(BYTES), "label": [2, 1, 0]})
     own = {"bools": ["0", "1", "?"], "nothing": ["?", "?", "?"]}.get(kind, ["0", "1", "2"])
@@ -140,6 +142,8 @@ def test_labels_of_different_types_are_one_column(tmp_path: Path, kind: str, pla
 @pytest.mark.parametrize("kind", IMAGES)
 @pytest.mark.parametrize("place", [0, 1])
 def test_images_of_different_types_are_one_column(tmp_path: Path, kind: str, place: int) -> None:
+    if "view" in kind:
+        pytest.importorskip("pyarrow", "21", reason="older versions cannot write views")
     parquet(tmp_path / "set" / f"train-{place}.parquet", {"image": IMAGES[kind]})
     parquet(tmp_path / "set" / f"train-{1 - place}.parquet", {"image": structs(BYTES[::-1])})
     assert red(open_source(tmp_path / "set")) == ([9, 8, 7, 7, 8, 9] if place else [7, 8, 9, 9, 8, 7])

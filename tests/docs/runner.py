@@ -75,7 +75,7 @@ class Page:
             self.likewise(shrunk(words[1:], self.budget))
         elif words[0] == "make":
             targets = [word for word in words[1:] if "=" not in word]
-            known = re.findall(r"^([a-z]+):", (self.root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+            known = re.findall(r"^([a-z0-9-]+):", (self.root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
             assert set(targets) <= set(known), f"{line!r}: the Makefile makes {known}"
         elif words[:2] == ["pip", "install"]:
             self.pip_install(line, words[2:])

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from likewise.encoders import EncoderSpec, build, norms
 from likewise.encoders.norms import GroupedBatchNorm, SplitBatchNorm1d, SplitBatchNorm2d, SyncBatchNorm, group_count
 from likewise.errors import InputError
+from tests.processes import in_two
 
 VECTORS = Path(__file__).parents[1] / "golden" / "vectors" / "moco_v2.npz"
 
@@ -155,18 +154,27 @@ def job() -> dict[str, Any]:
     return {"network": network, "x": x, "weights": weights, "splits": [1, 2, 3, 4, 16]}
 
 
+def steps_of(rank: int, job: dict[str, Any]) -> dict[int, Any]:
+    """What one of two processes makes of every second row, by number of groups."""
+    return {splits: step(job, copy.deepcopy(job["network"]), rank, splits) for splits in job["splits"]}
+
+
+def step(job: dict[str, Any], network: nn.Module, rank: int, splits: int) -> dict[str, Any]:
+    """Outputs, gradients (those of parameters summed over processes), and the state afterwards."""
+    norms.convert(network, split=splits, sync=True)
+    x = job["x"][rank::2].clone().requires_grad_()
+    y = network(x)
+    (y * job["weights"][rank::2]).sum().backward()
+    for parameter in network.parameters():
+        dist.all_reduce(parameter.grad)
+    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+    return {"y": y.detach(), "x": x.grad, "gradients": gradients, "state": network.state_dict()}
+
+
 @pytest.fixture(scope="module")
 def of_two(job: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[dict[int, Any]]:
     """What each of two processes made of its half of the batch, by number of groups."""
-    folder = tmp_path_factory.mktemp("two")
-    torch.save(job, folder / "batch.pt")
-    environment = {**os.environ, "PYTHONPATH": str(Path(norms.__file__).parents[2])}
-    script = str(Path(__file__).with_name("one_of_two.py"))
-    processes = [
-        subprocess.Popen([sys.executable, script, str(rank), str(folder)], env=environment) for rank in range(2)
-    ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return in_two(steps_of, tmp_path_factory.mktemp("two"), job)
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 from torch.nn import functional
 
 from likewise.distributed import gather, gather_with_gradient, positions
 from likewise.similarity import contrast_in_batch, nt_xent, own_columns
+from tests.processes import in_two
 
 SHAPES = [(1, 3), (2, 5), (7, 16), (12, 4)]
 
@@ -79,8 +78,7 @@ def share(loss: Any, first: Tensor, second: Tensor, rank: int, world: int) -> di
     return {"loss": value.detach(), "first": a.grad, "second": b.grad}  # type: ignore[dict-item]
 
 
-def one_of_two(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def one_of_two(rank: int) -> dict[str, Any]:
     first, second = pair(6, 4)
     mine = first.detach()[rank::2]
     facts = {
@@ -88,17 +86,14 @@ def one_of_two(rank: int, folder: str) -> None:
         "positions": positions(mine).tolist() == list(range(rank, 6, 2)),
     }
     losses = {name: share(loss, first, second, rank, 2) for name, loss in LOSSES.items()}
-    torch.save({"facts": facts, **losses}, Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    return {"facts": facts, **losses}
 
 
 LOSSES = {"contrast": contrast_in_batch, "nt_xent": nt_xent}
 
 
 def test_two_processes_give_the_loss_and_the_gradients_of_one(tmp_path: Path) -> None:
-    spawn: Any = mp.spawn
-    spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
-    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    found = in_two(one_of_two, tmp_path)
     assert all(value for each in found for value in each["facts"].values())
     first, second = pair(6, 4)
     for name, loss in LOSSES.items():

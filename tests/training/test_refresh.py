@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -30,6 +27,7 @@ from likewise.training.refresh import embed_all, refresh
 from likewise.training.train import Interrupted, train
 from likewise.views import centre
 from tests.contract import gauntlet
+from tests.processes import in_two
 
 MEAN, STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 WANTING = [name for name in likewise.methods.names() if likewise.methods.find(name).needs_refresh]
@@ -77,21 +75,13 @@ def test_every_picture_has_its_row_and_the_network_its_modes() -> None:
     assert [part.training for part in made] == [False, True, True]
 
 
-def worker(rank: int, world: int, port: int, out: str) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=world)
-    torch.save([embedded(count) for count in (1, 7, 64)], Path(out) / f"{rank}.pt")
-    dist.destroy_process_group()
+def some_embedded(rank: int) -> list[Tensor]:
+    return [embedded(count) for count in (1, 7, 64)]
 
 
 def test_processes_share_the_work_and_hold_the_same_table(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(worker, args=(2, port, str(tmp_path)), nprocs=2, join=True)
-    for rank in range(2):
-        for count, found in zip((1, 7, 64), torch.load(tmp_path / f"{rank}.pt"), strict=True):
+    for of_rank in in_two(some_embedded, tmp_path):
+        for count, found in zip((1, 7, 64), of_rank, strict=True):
             torch.testing.assert_close(found, embedded(count))
 
 
@@ -128,7 +118,7 @@ def data() -> NDArray[np.uint8]:
 
 
 def options(out: Path, **more: Any) -> dict[str, Any]:
-    common = {"encoder": "resnet18", "width": 8, "batch_size": 8, "epochs": EPOCHS, "out": str(out), "quiet": True}
+    common = {"encoder": "resnet10t", "width": 8, "batch_size": 8, "epochs": EPOCHS, "out": str(out), "quiet": True}
     return {**common, "report": False, "loggers": (), "checkpoint_minutes": 60.0, **more}
 
 

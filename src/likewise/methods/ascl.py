@@ -44,7 +44,6 @@ class ASCL(Method):
         summary="When many pictures are of the same kind: MoCo that takes near neighbours for positives as far as it "
         "is sure of them, with no threshold to set.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

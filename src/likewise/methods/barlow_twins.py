@@ -80,7 +80,6 @@ class BarlowTwins(Method):
         summary="The simplest method that cannot collapse: one network, one loss, moderate batches. Give it a wide "
         "embedding.",
         within_batch=True,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

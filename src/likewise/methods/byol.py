@@ -48,7 +48,6 @@ class BYOL(Method):
         paper="Grill, Strub, Altche, Tallec, Richemond et al. Bootstrap Your Own Latent: A New Approach to "
         "Self-Supervised Learning. NeurIPS 2020, arXiv 2006.07733",
         summary="The simplest strong baseline without negatives and without a memory.",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -124,7 +124,6 @@ class CMSF(Method):
         summary="MSF with farther neighbours of the same kind, at the same cost; with labels, a supervised "
         "pre-training that transfers well and survives wrong labels.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

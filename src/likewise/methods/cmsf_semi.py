@@ -60,7 +60,6 @@ class CMSFSemi(Method):
         summary="When some of the pictures have labels: learns from all, at a small batch and on few processors.",
         needs=("some labels",),
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,6 @@ class CompRess(Method):
         "exists. ISD is this with the student's own moving average as teacher.",
         needs=("frozen teacher",),
         memory="queue",
-        status="verified",
     )
     needs_refresh = True
 

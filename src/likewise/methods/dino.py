@@ -61,7 +61,6 @@ class DINO(Method):
         summary="For vision transformers and wherever nearest neighbours of the features are what matters.",
         memory="prototypes",
         uniform_prior=True,
-        status="verified",
         deploy="teacher",
     )
 

@@ -92,7 +92,6 @@ class FNC(Method):
         summary="SimCLR that pulls in, or at least does not push away, pictures of the same kind; for several views a "
         "picture and batches that hold many of a kind.",
         within_batch=True,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

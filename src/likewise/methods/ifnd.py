@@ -47,7 +47,6 @@ class IFND(Method):
         "ICLR 2022, arXiv 2106.03719",
         summary="MoCo for data with many classes or large sets, where pushing pictures of the same class apart hurts.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

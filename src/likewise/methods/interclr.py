@@ -47,7 +47,6 @@ class InterCLR(Method):
         "IJCV 2022, arXiv 2008.11702",
         summary="MoCo with pull between pictures of a kind, without clustering the whole data set at each epoch.",
         memory="bank",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,6 @@ class ISD(Method):
         summary="For unbalanced data and data with many near-duplicates, small batches, and when nearest-neighbour "
         "quality matters most.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,12 @@ import dataclasses
 from typing import Any
 
 from likewise.methods import find, names
+from likewise.methods.ledger import status
 from likewise.runs import plain
 
 
 def as_json() -> list[dict[str, Any]]:
-    """One object per method: its card, and its settings with the defaults of each preset."""
+    """One object per method: its card, what may be said of it, and its settings with the defaults of each preset."""
     listed = []
     for name in names():
         method = find(name)
@@ -22,7 +23,8 @@ def as_json() -> list[dict[str, Any]]:
             }
             for variant, preset in method.presets.items()
         }
-        listed.append({"name": name, **plain(dataclasses.asdict(method.card)), "presets": presets})
+        card = plain(dataclasses.asdict(method.card))
+        listed.append({"name": name, **card, "status": status(method), "presets": presets})
     return listed
 
 

@@ -50,7 +50,6 @@ class MCL(Method):
         summary="Distillation between peers that learn together, where there is no trained teacher and time for "
         "several networks; only one is kept.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

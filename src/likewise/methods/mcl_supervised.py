@@ -45,7 +45,6 @@ class MCLSupervised(Method):
         "of one when used.",
         needs=("labels",),
         within_batch=True,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -193,8 +193,6 @@ class Card:
     """
     uniform_prior: bool = False
     """Whether it assumes balanced clusters: a warning for skewed data."""
-    status: Literal["verified", "experimental"] = "experimental"
-    """`verified`: equal to official numbers, and shown to learn on real pictures."""
     deploy: Literal["student", "teacher"] = "student"
     """Which encoder is meant to be used after training."""
 

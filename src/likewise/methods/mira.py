@@ -50,7 +50,6 @@ class MIRA(Method):
         "collapse.",
         memory="prototypes",
         within_batch=True,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -112,7 +112,6 @@ class MoCHi(Method):
         "NeurIPS 2020, arXiv 2010.01028",
         summary="MoCo v2 with harder negatives at no further forward pass: for a small queue or a short schedule.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

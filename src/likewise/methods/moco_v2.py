@@ -36,7 +36,6 @@ class MoCoV2(Method):
         paper="Chen, Fan, Girshick, He. Improved Baselines with Momentum Contrastive Learning. 2020, arXiv 2003.04297",
         summary="The reference contrastive baseline for small batches, and the hard-label counterpart of ISD.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,6 @@ class MSF(Method):
         summary="Best accuracy per unit of computation at batch 256 without negatives; loses least with weak "
         "augmentation only, so useful outside natural pictures.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,6 @@ class NCC(Method):
         "pictures of each cluster.",
         memory="prototypes",
         within_batch=True,
-        status="verified",
         deploy="teacher",
     )
 

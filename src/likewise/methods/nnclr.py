@@ -70,7 +70,6 @@ class NNCLR(Method):
         "matter; slower to start than SimCLR.",
         memory="queue",
         within_batch=True,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.methods import find, names
+from likewise.methods.ledger import status
 from likewise.methods.method import Method, Optimisation, Preset
 
 _GENERATED = "<!-- Written by `make docs` from the method's source: change that, not this page. -->"
@@ -33,7 +34,8 @@ _SETTINGS = (
 
 _INDEX = (
     "`likewise methods` prints this list, with the methods of other installed packages. `verified` means: equal to the "
-    "numbers of the paper's own code on stored vectors, and shown to learn on real pictures. "
+    "numbers of the paper's own code on stored vectors, and shown to learn on real images by the code as it is now "
+    "(`make learn`); any other is `experimental`. "
     "[Adding a method](../adding-a-method.md) says how to write one."
 )
 
@@ -82,7 +84,7 @@ def index_page(methods: Mapping[str, type[Method]]) -> str:
             method.card.summary,
             _MEMORIES[method.card.memory],
             ", ".join(method.card.needs) or "pictures only",
-            method.card.status,
+            status(method),
         )
         for name, method in methods.items()
     ]
@@ -126,7 +128,7 @@ def _facts(method: type[Method]) -> Iterable[tuple[str, str]]:
     yield "smallest batch", str(card.smallest_batch)
     yield "assumes balanced clusters", "yes: take care with skewed data" if card.uniform_prior else "no"
     yield "weights to use afterwards", card.deploy
-    yield "status", card.status
+    yield "status", status(method)
 
 
 def _notes(presets: Mapping[str, Preset]) -> Iterable[str]:

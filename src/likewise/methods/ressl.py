@@ -75,7 +75,6 @@ class ReSSL(Method):
         summary="The nearest relative of ISD, to compare it with: no predictor, a weak view for the teacher, several "
         "crops for the student if wanted.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

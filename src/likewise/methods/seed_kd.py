@@ -70,7 +70,6 @@ class SEED(Method):
         "distillation methods compare with.",
         needs=("frozen teacher",),
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -99,7 +99,6 @@ class SetSim(Method):
         "Representation Learning. CVPR 2022, arXiv 2107.08712",
         summary="For segmentation and detection, and for images with several objects; `--sets nearest` is DenseCL.",
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

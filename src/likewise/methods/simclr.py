@@ -34,7 +34,6 @@ class SimCLR(Method):
         "Representations. ICML 2020, arXiv 2002.05709",
         summary="The plain contrastive baseline, and a strong one in short budgets.",
         within_batch=True,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

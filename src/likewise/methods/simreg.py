@@ -58,7 +58,6 @@ class SimReg(Method):
         "Self-supervised Knowledge Distillation. BMVC 2021, arXiv 2201.05131",
         summary="To get a small encoder out of a large one in the simplest way: no memory and no negatives.",
         needs=("frozen teacher",),
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

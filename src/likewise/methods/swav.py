@@ -60,7 +60,6 @@ class SwAV(Method):
         memory="prototypes",
         uniform_prior=True,
         within_batch=True,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

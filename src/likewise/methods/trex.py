@@ -48,7 +48,6 @@ class TReX(Method):
         summary="With labels for all images, where the encoder is meant for other tasks than these labels.",
         needs=("labels",),
         memory="queue",
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,6 @@ class Triplet(Method):
         "ICCV 2021, arXiv 2104.08760",
         summary="For short schedules and small batches, without memory and without temperature.",
         smallest_batch=2,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

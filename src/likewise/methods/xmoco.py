@@ -78,7 +78,6 @@ class XMoCo(Method):
         memory="queue",
         smallest_batch=2,
         within_batch=True,
-        status="verified",
     )
 
     @dataclass(frozen=True, kw_only=True)

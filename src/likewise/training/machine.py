@@ -24,6 +24,9 @@ FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] 
     "fp16": "16-mixed",
 }
 
+BF16_VARIABLE = "LIKEWISE_BF16"
+"""Environment variable that says whether bfloat16 counts as fast (1) or not (0), whatever the processor says."""
+
 
 def best_device() -> Device:
     """The fastest kind of device that is present."""
@@ -33,7 +36,16 @@ def best_device() -> Device:
 
 
 def has_bf16(device: Device) -> bool:
-    """Whether products of bfloat16 run in hardware, which makes them worth having."""
+    """Whether products of bfloat16 run in hardware, which makes them worth having; `LIKEWISE_BF16` overrules it.
+
+    Machines of different kinds then train alike: a cluster's, or those that run the tests. Raises InputError where the
+    variable is neither 0 nor 1.
+    """
+    told = os.environ.get(BF16_VARIABLE)
+    if told:
+        if told not in ("0", "1"):
+            raise InputError(f"{BF16_VARIABLE}={told!r} is not known: allowed are 0 (never) and 1 (always)")
+        return told == "1"
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

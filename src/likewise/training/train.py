@@ -360,6 +360,8 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
     except TrainingStopped as stopped:
         _end(engine, run, "stopped", clock, method, reason=str(stopped), **_batch(stopped, images))
         raise
+    finally:
+        run.close()
     _end(engine, run, "finished" if number is None else "interrupted", clock, method)
     if number is not None:
         raise Interrupted(number, run)

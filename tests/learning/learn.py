@@ -1,0 +1,135 @@
+"""A few hundred steps of one method on real images: what the learning tests and `make learn` run.
+
+`python -m tests.learning.learn [METHOD ...]` trains the methods named, or all, one after the other, and writes what
+each reached into the ledger. LIKEWISE_DATA names the folder that holds cifar10.parquet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from likewise import methods
+from likewise.data import open_source, prepare
+from likewise.data.source import Part
+from likewise.errors import LikewiseError
+from likewise.evaluation import evaluate
+from likewise.methods.ledger import LIFT, Entry, digest, entries, status, write
+from likewise.training.train import train
+
+SEEDS = (0, 1)
+"""Where the first misses, the mean of both decides: processors round differently, and a run of minutes is a draw."""
+TRAINING, TEST = 12_000, 2_000
+DATA = f"cifar10: the first {TRAINING:,} training and {TEST:,} test images, at 16 px"
+FULL_SIZE = {"first_size": 1.0, "last_size": 1.0}
+SMALL = {"width": 8, "image_size": 16, **FULL_SIZE, "batch_size": 128, "epochs": 4.0}
+"""Enough to see that a method learns, and a minute for each: 372 steps on images of 16 px."""
+ADAPTERS = Path(__file__).parents[1] / "golden"
+
+
+def images(folder: Path, out: Path) -> Path:
+    """An archive in `out` of the images that everything here is trained and scored on."""
+    arrays = {}
+    for split, count in (("train", TRAINING), ("test", TEST)):
+        source = open_source(folder / "cifar10.parquet", split=split)
+        decoded = prepare(Part.of(source, np.arange(count)), short_side=None)
+        pixels, _ = decoded.gather(np.arange(count))
+        assert decoded.labels is not None
+        arrays |= {f"{split}_images": pixels.numpy(), f"{split}_labels": decoded.labels}
+    path = out / "images.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def trained(method: str, data: Path, out: Path, **more: Any) -> Any:
+    """A run of `method` in the folder `out`; in float32 and on the processor, whatever else there is."""
+    fixed = {
+        "device": "cpu",
+        "precision": "float32",
+        "quiet": True,
+        "report": False,
+        "loggers": (),
+        "online_probe": False,
+    }
+    return train(data, method=method, out=str(out), **SMALL, **fixed, **more)
+
+
+def teacher(data: Path, out: Path) -> str:
+    """A run of MoCo v2 in `out`, made once, for methods that learn from a frozen encoder."""
+    run = out / "teacher"
+    return str(run if run.exists() else trained("moco_v2", data, run).path)
+
+
+def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
+    """Train `method` in the folder `out` with the first seed, and with the next where that shows no lift."""
+    found = methods.find(method)
+    needed: dict[str, Any] = {}
+    if hasattr(found.Settings, "small_crops"):
+        needed["small_crops"] = 0  # of 16 px nothing smaller can be cut
+    if "frozen teacher" in found.card.needs:
+        one = teacher(data, teachers)
+        needed["teacher"] = (one,) if isinstance(next(iter(found.presets.values())).settings.teacher, tuple) else one
+    values = []
+    for seed in SEEDS:
+        run = trained(method, data, out / f"{method}-{seed}", seed=seed, **needed)
+        scores = evaluate(run, data, probe=("knn",), which=found.card.deploy, untrained=True, quiet=True).scores
+        of_20 = {score.which: score.value for score in scores if score.k == 20}
+        values.append((of_20[found.card.deploy], of_20["untrained"]))
+        if values[0][0] - values[0][1] > LIFT:
+            break
+    score, untrained = np.mean(values, axis=0).round(4).tolist()
+    return Entry(
+        method=method,
+        digest=digest(found),
+        data=DATA,
+        score=score,
+        untrained=untrained,
+        seeds=len(values),
+        numbers=official(method),
+    )
+
+
+def official(method: str) -> str | None:
+    """The file of official numbers that the golden tests hold `method` to."""
+    sys.path.insert(0, str(ADAPTERS))
+    from adapters import all_adapters
+
+    sys.path.remove(str(ADAPTERS))
+    held = [name for name, adapter in all_adapters().items() if method in (name, *adapter.covers)]
+    return f"{held[0]}.npz" if held else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what is asked for and rewrite its entries, each as soon as it is known."""
+    parser = argparse.ArgumentParser(prog="make learn", description=__doc__)
+    parser.add_argument("method", nargs="*", help="names of methods; all of this package where none is named")
+    asked = parser.parse_args(arguments).method
+    folder = Path(os.environ.get("LIKEWISE_DATA", ""))
+    if not (folder / "cifar10.parquet").exists():
+        parser.error(f"no cifar10.parquet in {folder}: LIKEWISE_DATA has to name the folder that holds it")
+    own = [name for name in methods.names() if methods.find(name).__module__.startswith("likewise.methods.")]
+    try:
+        for name in asked:
+            methods.find(name)
+    except LikewiseError as error:
+        parser.error(str(error))
+    with tempfile.TemporaryDirectory() as place:
+        data = images(folder, Path(place))
+        for name in asked or own:
+            entry = learn(name, data, Path(place), Path(place))
+            write([*({**entries(), name: entry}).values()])
+            lift = f"{entry.untrained:.1%} -> {entry.score:.1%}"
+            print(f"{name:<16} {lift}  {status(methods.find(name))}", flush=True)
+        write(entry for name, entry in entries().items() if name in own)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
