@@ -83,6 +83,7 @@ bench: $(PEERS_READY)  ## speed beside the peers into benchmarks/RESULTS.md, abo
 lint: $(READY)  ## lint, layout and types only
 	$(BIN) -m ruff check
 	$(BIN) -m ruff format --check
+	$(dir $(BIN))lint-imports --no-cache
 	$(BIN) -m mypy
 
 format: $(READY)  ## put the code into its layout and mend what can be mended automatically

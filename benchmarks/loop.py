@@ -27,7 +27,7 @@ from likewise.training import optimisers
 from likewise.training.assembling import build_method, data_facts
 from likewise.training.machine import detect, fabric, keep_freed_memory
 from likewise.training.resolve import image_size, resolve
-from likewise.training.train import sort_asked, train
+from likewise.verbs.train import sort_asked, train
 from likewise.views import make_views
 
 MINUTES = 28

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from likewise.cli import main
-from likewise.converting import convert
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder
 from likewise.errors import InputError
+from likewise.verbs.convert import convert
 
 State = dict[str, Tensor]
 LAYERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}

@@ -18,10 +18,10 @@ import likewise._torchvision  # noqa: F401  (has to be imported before timm)
 # isort: split
 import timm
 
-from likewise import exporting
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, save_encoder
 from likewise.errors import InputError, LikewiseError
-from likewise.exporting import export
+from likewise.verbs import export as exporting
+from likewise.verbs.export import export
 
 SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=16, mean=(0.1, 0.2, 0.3))
 

@@ -9,8 +9,8 @@ import pytest
 
 import likewise
 from likewise.cli import main
-from likewise.training import train as module
 from likewise.training.machine import detect
+from likewise.verbs import train as module
 from tests.trains import leads_to_train
 
 
@@ -32,7 +32,7 @@ def by_class() -> None:
 
 
 def by_name() -> None:
-    from likewise.training.train import train
+    from likewise.verbs.train import train
 
     train("pictures")
 

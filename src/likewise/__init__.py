@@ -17,24 +17,24 @@ from likewise._version import __version__
 if TYPE_CHECKING:
     from likewise.classifier import load_classifier
     from likewise.comparison.comparing import compare
-    from likewise.converting import convert
-    from likewise.diagnosis import doctor
-    from likewise.evaluation import evaluate
-    from likewise.exporting import export
-    from likewise.finetuning import finetune
-    from likewise.loading import load
-    from likewise.training.train import train
+    from likewise.verbs.convert import convert
+    from likewise.verbs.doctor import doctor
+    from likewise.verbs.evaluate import evaluate
+    from likewise.verbs.export import export
+    from likewise.verbs.finetune import finetune
+    from likewise.verbs.load import load
+    from likewise.verbs.train import train
 
 _HOMES = {
     "compare": "likewise.comparison.comparing",
-    "convert": "likewise.converting",
-    "doctor": "likewise.diagnosis",
-    "evaluate": "likewise.evaluation",
-    "export": "likewise.exporting",
-    "finetune": "likewise.finetuning",
-    "load": "likewise.loading",
+    "convert": "likewise.verbs.convert",
+    "doctor": "likewise.verbs.doctor",
+    "evaluate": "likewise.verbs.evaluate",
+    "export": "likewise.verbs.export",
+    "finetune": "likewise.verbs.finetune",
+    "load": "likewise.verbs.load",
     "load_classifier": "likewise.classifier",
-    "train": "likewise.training.train",
+    "train": "likewise.verbs.train",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 

@@ -84,7 +84,7 @@ def _train(words: list[str]) -> None:
     parsed = parse(shape, words, "likewise train", "Learn an encoder from pictures without labels.")
     asked = explicit(parsed, words)
     from likewise.runs import command_line
-    from likewise.training.train import train
+    from likewise.verbs.train import train
 
     asked.pop("data", None)
     run = train(parsed.data, command=command_line(["likewise", "train", *words]), **asked)
@@ -129,8 +129,9 @@ def _evaluate(words: list[str]) -> None:
     from likewise.parsing import parse
 
     parsed = parse(evaluate_arguments(), words, "likewise evaluate", "Score an encoder on pictures with labels.")
-    from likewise.evaluation import evaluate, transfer
-    from likewise.evaluation.text import as_text, means_text
+    from likewise.verbs.evaluate import evaluate
+    from likewise.verbs.score_text import as_text, means_text
+    from likewise.verbs.transfer import transfer
 
     same = ("probe", "which", "labels", "train_split", "test_split", "subset", "subset_seed", "classes", "cameras")
     more = ("masks", "untrained", "compare", "pretrained", "image_size", "seed", "quiet")
@@ -201,8 +202,8 @@ def _finetune(words: list[str]) -> None:
     from likewise.parsing import parse
 
     parsed = parse(Finetune, words, "likewise finetune", "Train an encoder and a classifier on pictures with labels.")
-    from likewise.finetuning import finetune
     from likewise.runs import command_line
+    from likewise.verbs.finetune import finetune
 
     how = {name: value for name, value in vars(parsed).items() if name not in {"run", "data"}}
     run = finetune(parsed.run, parsed.data, command=command_line(["likewise", "finetune", *words]), **how)
@@ -228,7 +229,7 @@ def _doctor(words: list[str]) -> None:
     shape = doctor_arguments(value_of(words, "method", "isd"), value_of(words, "variant", None))
     parsed = parse(shape, words, "likewise doctor", "What is in this data, what would be chosen, how fast it will be.")
     from likewise.commands import carried
-    from likewise.diagnosis import doctor
+    from likewise.verbs.doctor import doctor
 
     asked = {name: value for name, value in explicit(parsed, words).items() if name not in {"data", "json", "quiet"}}
     findings = doctor(parsed.data, **asked)
@@ -243,8 +244,8 @@ def _export(words: list[str]) -> None:
 
     parsed = parse(Export, words, "likewise export", "Write a trained encoder for use elsewhere.")
     from likewise.commands import scoring
-    from likewise.exporting import export
     from likewise.runs import RunDirectory
+    from likewise.verbs.export import export
 
     report = export(parsed.run, format=parsed.format, out=parsed.out, which=parsed.which, overwrite=parsed.overwrite)
     print(report.path if parsed.quiet else report)
@@ -259,7 +260,7 @@ def _convert(words: list[str]) -> None:
 
     parsed = parse(Convert, words, "likewise convert", "Make a checkpoint of another code base a weights file.")
     from likewise.commands import command, free_name
-    from likewise.converting import convert
+    from likewise.verbs.convert import convert
 
     report = convert(
         parsed.checkpoint,

@@ -17,7 +17,7 @@ from likewise.runs import RunDirectory
 from likewise.teachers import Frozen, Momentum
 from likewise.training.health import Health
 from likewise.training.seeding import seed_step
-from likewise.training.train import train
+from likewise.verbs.train import train
 from tests.contract.gauntlet import ALL, BATCH, batch_at, make, one_step, optimizer_of, student_of
 
 each_method = pytest.mark.parametrize("name", ALL)

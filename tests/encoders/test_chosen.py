@@ -16,9 +16,9 @@ from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, save_en
 from likewise.encoders.chosen import choose, deployed
 from likewise.errors import InputError
 from likewise.evaluation.subject import open_subject
-from likewise.exporting import export
 from likewise.runs import RunDirectory
 from likewise.teachers import pretrained, taken_from
+from likewise.verbs.export import export
 
 SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=16)
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from likewise.evaluation import classwise, evaluate
+from likewise.evaluation import classwise
 from likewise.evaluation.scores import Evaluation, Score, merged
+from likewise.verbs.evaluate import evaluate
 
 
 def test_wilson_is_the_published_interval() -> None:

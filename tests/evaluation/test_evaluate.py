@@ -11,8 +11,9 @@ import torch
 from likewise.data import open_source, prepare
 from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.errors import InputError
-from likewise.evaluation import cached_features, evaluate, extract
+from likewise.evaluation import cached_features, extract
 from likewise.evaluation.rows import stratified
+from likewise.verbs.evaluate import evaluate
 
 SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=16)
 

@@ -16,11 +16,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from likewise.data import Images
 from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.evaluation import extract, leave_one_out
-from likewise.training import online
+from likewise.evaluation import extract, leave_one_out, online
+from likewise.evaluation.online import OnlineProbe, sample_rows
 from likewise.training.loop import Loop
-from likewise.training.online import OnlineProbe, sample_rows
-from likewise.training.train import Interrupted, train
+from likewise.verbs.train import Interrupted, train
 from tests.evaluation.conftest import MakeImages, drawn
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from likewise.converting import lite0
 from likewise.data import open_source
 from likewise.data.source import Part
 from likewise.encoders import load_encoder
 from likewise.evaluation import ProbeSettings, extract
 from likewise.similarity import knn
 from likewise.similarity.nearest import neighbours
+from likewise.verbs.convert import lite0
 
 IMAGENETTE = Path(os.environ.get("LIKEWISE_DATA", "nowhere")) / "imagenette112.parquet"
 

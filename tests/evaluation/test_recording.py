@@ -11,7 +11,8 @@ import torch
 
 from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.evaluation import answers, evaluate
+from likewise.evaluation import answers
+from likewise.verbs.evaluate import evaluate
 
 
 def test_scores_are_added_to_the_run_and_replaced(run: Path) -> None:

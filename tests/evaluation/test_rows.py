@@ -13,7 +13,7 @@ from likewise.data import Source, open_source, prepare
 from likewise.data.describing import remarks
 from likewise.errors import InputError
 from likewise.evaluation.rows import open_rows, stratified
-from likewise.evaluation.scoring import _classes, _renumbered
+from likewise.verbs.evaluate import _classes, _renumbered
 from tests.evaluation.conftest import drawn
 
 

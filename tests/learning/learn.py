@@ -20,9 +20,9 @@ from likewise import methods
 from likewise.data import open_source, prepare
 from likewise.data.source import Part
 from likewise.errors import LikewiseError
-from likewise.evaluation import evaluate
 from likewise.methods.ledger import LIFT, Entry, digest, entries, status, write
-from likewise.training.train import train
+from likewise.verbs.evaluate import evaluate
+from likewise.verbs.train import train
 
 SEEDS = (0, 1)
 """Where the first misses, the mean of both decides: processors round differently, and a run of minutes is a draw."""

@@ -12,7 +12,7 @@ import torch
 import likewise
 from likewise.encoders import load_encoder
 from likewise.errors import InputError
-from likewise.training.train import train
+from likewise.verbs.train import train
 from tests.contract import gauntlet
 
 

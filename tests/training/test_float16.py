@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from likewise.methods.byol import BYOL
 from likewise.methods.method import Progress
 from likewise.training import checkpoints
-from likewise.training import train as module
 from likewise.training.loop import Loop
+from likewise.verbs import train as module
 
 GROWTH = 2
 """Steps without overflow after which the scale doubles."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -96,13 +95,11 @@ class SimReg(Method):
             regressor(settings.head, encoder.features, int(teacher.features))  # type: ignore[arg-type]
             for teacher in self.teachers
         )
-        made = {"weak": weak, "strong": partial(strong, blur=blurred(side))}
-        views = {"student": settings.student_view, "teacher": settings.teacher_view}
-        self.views = {
-            role: made[strength](side, mean=mean, std=std, scale=settings.crop_scale)
-            for role, strength in views.items()
-            if role == "student" or not settings.same_view
-        }
+        weakly = weak(side, mean=mean, std=std, scale=settings.crop_scale)
+        strongly = strong(side, mean=mean, std=std, scale=settings.crop_scale, blur=blurred(side))
+        self.views = {"student": strongly if settings.student_view == "strong" else weakly}
+        if not settings.same_view:
+            self.views["teacher"] = strongly if settings.teacher_view == "strong" else weakly
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Squared distance of unit vectors, summed over the teachers."""

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,29 @@ from likewise.training.progress import ProgressDisplay, Stopwatch
 from likewise.training.update import Update
 from likewise.training.votes import Clock, Interruption, Votes
 
-if TYPE_CHECKING:
-    from likewise.training.online import OnlineProbe
+
+class Monitor(Protocol):
+    """What scores an encoder while it is trained; `likewise.evaluation.online.OnlineProbe` is one."""
+
+    seconds: float
+    """What it has taken so far."""
+
+    def begin(self, fraction: float) -> dict[str, Any]:
+        """Measure before training, `fraction` of the budget used; what run.json says of it."""
+        ...
+
+    def due(self, fraction: float, seconds: float) -> bool:
+        """Whether to measure now, that share of the budget and so many seconds into the session."""
+        ...
+
+    def last(self, fraction: float, seconds: float) -> bool:
+        """Whether to measure once more at the end."""
+        ...
+
+    def measure(self, fraction: float) -> float:
+        """Accuracy of the encoder as it is now, 0 to 1."""
+        ...
+
 
 LOGGED_POINTS = 500
 """About how many lines of metrics a run of known length leaves; never more often than every tenth step."""
@@ -74,7 +95,7 @@ class Loop:
         checkpoint_minutes: float | None,
         keep: int,
         quiet: bool,
-        probe: OnlineProbe | None = None,
+        probe: Monitor | None = None,
     ) -> None:
         """`update` and `clock` are where the run begins or goes on; `watch` is what `update` tells the time to."""
         self.update, self.watch, self.run, self.clock = update, watch, run, clock

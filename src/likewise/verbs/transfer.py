@@ -8,8 +8,8 @@ from typing import Any
 
 from likewise.errors import InputError
 from likewise.evaluation.scores import Evaluation, Score
-from likewise.evaluation.scoring import evaluate
 from likewise.evaluation.subject import Run
+from likewise.verbs.evaluate import evaluate
 
 
 @dataclass(frozen=True)

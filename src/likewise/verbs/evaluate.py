@@ -22,12 +22,12 @@ from likewise.evaluation.finetune import finetune_scores
 from likewise.evaluation.gain import Change, changes
 from likewise.evaluation.given import Features, ProbeSettings, on
 from likewise.evaluation.probes import PROBES
-from likewise.evaluation.recording import record
 from likewise.evaluation.rows import Rows, open_rows
 from likewise.evaluation.scores import Evaluation, Score, kind
 from likewise.evaluation.segmentation import segmentation_scores
 from likewise.evaluation.subject import Run, Subject, Which, open_subject
 from likewise.training.progress import decoding
+from likewise.verbs.recording import record
 
 WITH_ENCODER = ("finetune", "finetune-labels", "segmentation")
 """Probes that need the encoder itself, not only its features."""

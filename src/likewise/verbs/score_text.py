@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from likewise.evaluation.gain import Change, verdict
 from likewise.evaluation.scores import Evaluation, Score
-from likewise.evaluation.transfer import Transfer
 from likewise.terminal import paragraph, split_protocols, table
+from likewise.verbs.transfer import Transfer
 
 
 def as_text(result: Evaluation, *, brief: bool = False) -> str:

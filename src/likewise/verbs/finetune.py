@@ -18,13 +18,13 @@ from likewise.evaluation.features import extract
 from likewise.evaluation.finetune import Tuned, protocol_of, tuning
 from likewise.evaluation.finetune import finetune as tune
 from likewise.evaluation.given import Features
-from likewise.evaluation.recording import record
 from likewise.evaluation.rows import Rows, open_rows
 from likewise.evaluation.scores import Evaluation
 from likewise.evaluation.subject import Run, Subject, Which, open_subject
 from likewise.report import PICTURED, write_report
 from likewise.runs import RunDirectory, command_line, default_name
 from likewise.training.machine import best_device
+from likewise.verbs.recording import record
 
 LINES = 100
 """Of metrics that are written at most."""

@@ -55,7 +55,7 @@ from likewise.training.votes import Clock
 
 if TYPE_CHECKING:
     from likewise.encoders import Encoder
-    from likewise.training.online import OnlineProbe
+    from likewise.evaluation.online import OnlineProbe
 
 T = TypeVar("T")
 PICTURED = 1500
@@ -337,6 +337,7 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         if session.resume:
             run.cut_metrics(clock.step)
         announce(job, run, clock)
+    probe = online_probe(session, plan, method, images, run) if engine.is_global_zero else None
     loop = Loop(
         update=update,
         watch=watch,
@@ -351,11 +352,11 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         checkpoint_minutes=session.checkpoint_minutes,
         keep=session.keep_checkpoints,
         quiet=session.quiet,
-        probe=online_probe(session, plan, method, images, run) if engine.is_global_zero else None,
+        probe=probe,
     )
     try:
         number = loop.fit()
-        if loop.probe is not None and (changed := loop.probe.change()):
+        if probe is not None and (changed := probe.change()):
             run.write(online={**run.read().get("online", {}), **changed})
     except TrainingStopped as stopped:
         _end(engine, run, "stopped", clock, method, reason=str(stopped), **_batch(stopped, images))
@@ -383,7 +384,7 @@ def online_probe(session: Session, plan: Plan, method: Method, images: Images, r
     """What scores the student meanwhile, or None where nobody wants it or no label is known."""
     if not session.online_probe or images.labels is None:
         return None
-    from likewise.training.online import OnlineProbe
+    from likewise.evaluation.online import OnlineProbe
 
     return OnlineProbe(
         cast("Encoder", method.encoders()["student"]),
