@@ -133,20 +133,20 @@ def cached_features(
             with exclusive(path.with_suffix(".lock"), f"features of {images.name}") as alone:
                 kept = _load(path, len(images))  # made while we waited
                 if kept is None:
-                    partial = Partial(path, len(images), encoder.features, shared=alone)
-                    for start, rows_BF in _extracted(
-                        encoder,
-                        images,
-                        view,
-                        device=device,
-                        batch_size=batch_size,
-                        precision=precision,
-                        first=partial.rows,
-                    ):
-                        partial.append(rows_BF)
-                        if progress is not None:
-                            progress(start + len(rows_BF), len(images))
-                    partial.finish()
+                    with contextlib.closing(Partial(path, len(images), encoder.features, shared=alone)) as partial:
+                        for start, rows_BF in _extracted(
+                            encoder,
+                            images,
+                            view,
+                            device=device,
+                            batch_size=batch_size,
+                            precision=precision,
+                            first=partial.rows,
+                        ):
+                            partial.append(rows_BF)
+                            if progress is not None:
+                                progress(start + len(rows_BF), len(images))
+                        partial.finish()
                     forget(path.parent, CACHE_BYTES)
                     kept = _load(path, len(images))
                     if kept is not None:

@@ -63,7 +63,6 @@ class Partial:
     def append(self, rows_BF: Tensor) -> None:
         """Add rows. Raises OSError where there is no room, and ValueError for rows of another width."""
         if rows_BF.shape[1] != self._features:
-            self._file.close()
             raise ValueError(f"rows have {rows_BF.shape[1]} features instead of {self._features}")
         self._file.write(np.ascontiguousarray(rows_BF.numpy(), dtype="<f4").data)
         self.rows += len(rows_BF)
@@ -78,11 +77,15 @@ class Partial:
             file.write(str(self.rows).encode())
         self._noted = time.monotonic()
 
+    def close(self) -> None:
+        """Close the file, finished or not; what is noted can be gone on with."""
+        self._file.close()
+
     def finish(self) -> None:
         """Put the whole file into its place."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
+        self.close()
         self._part.replace(self._path)
         self._rows_file.unlink(missing_ok=True)
 
