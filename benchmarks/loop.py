@@ -27,7 +27,8 @@ from likewise.training import optimisers
 from likewise.training.assembling import build_method, data_facts
 from likewise.training.machine import detect, fabric, keep_freed_memory
 from likewise.training.resolve import image_size, resolve
-from likewise.verbs.train import sort_asked, train
+from likewise.verbs.job import sort_asked
+from likewise.verbs.train import train
 from likewise.views import make_views
 
 MINUTES = 28

@@ -262,7 +262,7 @@ def train_arguments(method: str, variant: str | None) -> type[Any]:
 
 def doctor_arguments(method: str, variant: str | None) -> type[Any]:
     """Arguments of `likewise doctor`: those that decide what a training run would see and how it would be set."""
-    from likewise.training.resolve import Opened
+    from likewise.training.asked import Opened
 
     asked, _, settings = _shapes(method, variant)
     fields: list[tuple[str, Any, Any]] = [
@@ -276,7 +276,8 @@ def doctor_arguments(method: str, variant: str | None) -> type[Any]:
 
 def _shapes(method: str, variant: str | None) -> tuple[Any, Any, Any]:
     from likewise.methods import find
-    from likewise.training.resolve import Asked, Session, preset_of
+    from likewise.training.asked import Asked, Session
+    from likewise.training.resolve import preset_of
 
     name, preset = preset_of(find(method), variant)
     return Asked(method=method, variant=name), Session(), preset.settings

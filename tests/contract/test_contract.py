@@ -194,7 +194,7 @@ def test_a_setting_of_the_wrong_kind_is_one_line_before_anything_is_read(name: s
 
 @each_method
 def test_settings_do_not_hide_general_ones(name: str) -> None:
-    from likewise.training.resolve import Asked, Session
+    from likewise.training.asked import Asked, Session
 
     own = {field.name for field in dataclasses.fields(methods.find(name).Settings)}
     general = {field.name for shape in (Asked, Session) for field in dataclasses.fields(shape)}

@@ -20,7 +20,8 @@ from likewise.memory import Bank, Queue
 from likewise.methods.method import Facts, Method, Optimisation, Progress
 from likewise.teachers import Momentum
 from likewise.training import optimisers, scheduled
-from likewise.training.resolve import Asked, Choice, DataFacts, Machine, Plan, resolve
+from likewise.training.asked import Asked
+from likewise.training.resolve import Choice, DataFacts, Machine, Plan, resolve
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD
 from likewise.views.policy import Centre, ViewPolicy
 

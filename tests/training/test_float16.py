@@ -16,7 +16,8 @@ from likewise.methods.byol import BYOL
 from likewise.methods.method import Progress
 from likewise.training import checkpoints
 from likewise.training.loop import Loop
-from likewise.verbs import train as module
+from likewise.verbs import job
+from likewise.verbs.train import train
 
 GROWTH = 2
 """Steps without overflow after which the scale doubles."""
@@ -28,7 +29,7 @@ def float16(monkeypatch: pytest.MonkeyPatch) -> None:
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=GROWTH)
         return Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler))
 
-    monkeypatch.setattr(module, "fabric", made)
+    monkeypatch.setattr(job, "fabric", made)
 
 
 def options(out: Path) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def test_methods_see_gradients_as_they_are(
         seen.append(max(float(p.grad.abs().max()) for p in self.parameters() if p.grad is not None))
 
     monkeypatch.setattr(BYOL, "after_backward", after_backward)
-    module.train(pictures, **options(tmp_path / "run"))
+    train(pictures, **options(tmp_path / "run"))
     assert min(seen) > 0
     assert max(seen) < 100, "scaled gradients are a thousand times as large"
 
@@ -58,7 +59,7 @@ def test_methods_see_gradients_as_they_are(
 def test_the_scale_outlives_an_interruption(
     pictures: np.ndarray[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module.train(pictures, **options(tmp_path / "straight"))
+    train(pictures, **options(tmp_path / "straight"))
     whole = Loop._step
 
     def step(self: Loop, loaded: Any) -> None:
@@ -69,10 +70,10 @@ def test_the_scale_outlives_an_interruption(
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_step", step)
         with pytest.raises(KeyboardInterrupt):
-            module.train(pictures, **options(tmp_path / "run"))
+            train(pictures, **options(tmp_path / "run"))
     stopped = checkpoints.load(tmp_path / "run" / "checkpoints" / "step-000000003.pt")
     assert stopped["precision"]["scale"] == 2.0**11
-    module.train(pictures, **options(tmp_path / "run"), resume=True)
+    train(pictures, **options(tmp_path / "run"), resume=True)
     last = [checkpoints.load(tmp_path / name / "checkpoints" / "step-000000006.pt") for name in ("straight", "run")]
     assert last[0]["precision"] == last[1]["precision"]
     assert last[0]["precision"]["scale"] == 2.0**13

@@ -13,7 +13,8 @@ from likewise import methods
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
 from likewise.runs import RunDirectory, plain
-from likewise.training.resolve import Asked, Choice, DataFacts, Machine, Plan, resolve
+from likewise.training.asked import Asked
+from likewise.training.resolve import Choice, DataFacts, Machine, Plan, resolve
 from likewise.training.resume import _tuples, check_same, plan_of, record
 
 DATA = DataFacts(images=400, side=32, classes=0, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))

@@ -24,7 +24,7 @@ from likewise.methods.isd import ISD
 from likewise.methods.method import Progress, Terms
 from likewise.training import checkpoints
 from likewise.training.loop import Loop
-from likewise.verbs import train as module
+from likewise.verbs import job
 from likewise.verbs.train import Interrupted, train
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (48, 16, 16, 3), dtype=np.uint8)
@@ -133,7 +133,7 @@ def test_the_state_of_the_optimiser_is_where_the_weights_are(tmp_path: Path, mon
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, "fabric", lambda *_: Moving(accelerator="cpu", devices=1))
+            patch.setattr(job, "fabric", lambda *_: Moving(accelerator="cpu", devices=1))
             patch.setattr(Loop, "_step", step)
             with pytest.raises(KeyboardInterrupt):
                 train(PIXELS, **{**how, "epochs": 2}, resume=True)

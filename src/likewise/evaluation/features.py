@@ -5,6 +5,7 @@ Shapes: N pictures, F features, B pictures in a batch.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace

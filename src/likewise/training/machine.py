@@ -15,7 +15,8 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.strategy import Strategy
 
 from likewise.errors import InputError
-from likewise.training.resolve import Machine, Precision
+from likewise.training.asked import Precision
+from likewise.training.resolve import Machine
 
 Device = Literal["cpu", "cuda", "mps"]
 FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {

@@ -9,12 +9,10 @@ from typing import Any, Literal, NamedTuple
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
 from likewise.methods.method import Method, Optimisation, Preset, UpdateRule, refuse_idle
+from likewise.training.asked import SIZES, Asked, Precision
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD
 from likewise.views.pair import SMALL_PICTURE
 
-Precision = Literal["float32", "bf16", "fp16"]
-
-SIZES = ("first_size", "last_size")
 VIEW_SIZE = 0.75
 """Side of the views, as a share of the encoder's input, in this project's own recipes. It is the mean side of a crop
 that covers .2 to 1 of a picture: things are as large in such a view as in the whole picture, which is what the encoder
@@ -24,107 +22,6 @@ FIRST_SIZE_MUON = 0.5
 pay; with SGD it did not (docs/performance.md)."""
 LEAST_FIRST = 16
 """Pixels. Where that side would have fewer, views begin at `VIEW_SIZE`: 28 px digits were learned worse otherwise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What is trained, how and for how long. What is not given is chosen from the data and the machine."""
-
-    method: str = "isd"
-    """What to learn by: see `likewise methods`."""
-    variant: str | None = None
-    """Preset of the method that fills what is not given: its small default, or a paper's recipe."""
-    encoder: str = "resnet18"
-    """Any timm model by name."""
-    width: int | None = None
-    """Channels of the first stage of a ResNet, 64 in the papers; 16 is a quarter of that."""
-    stem: Literal["imagenet", "small"] | None = None
-    """small: 3x3 stride 1 without max-pool, for pictures up to 64 px."""
-    pretrained: bool = False
-    """Start from timm's pretrained weights."""
-    image_size: int | None = None
-    """Side of the encoder's input in pixels."""
-    batch_size: int | None = None
-    """Pictures per optimiser step, over all processes."""
-    epochs: float | None = None
-    """Budget in passes over the data."""
-    minutes: float | None = None
-    """Budget in minutes of training; schedules run over the share of it used."""
-    learning_rate: float | None = None
-    """Peak learning rate; by default the preset's, scaled with the batch size."""
-    weight_decay: float | None = None
-    """Weight decay; by default the preset's."""
-    optimiser: UpdateRule | None = None
-    """Update rule; by default the preset's."""
-    warmup: float | None = None
-    """Share of the budget with a linearly rising learning rate; by default the preset's."""
-    first_size: float | None = None
-    """Side that views begin with, as a share of image_size; they change to last_size in the first four fifths of the
-    budget."""
-    last_size: float | None = None
-    """Side that views end with, as a share of image_size, at which pictures are embedded."""
-    flip: bool = True
-    """Mirror half of the views left to right, where the method's views do; not good for digits, text or signs."""
-    accumulate: int = 1
-    """Parts that a batch is cut into to save memory; gradients add up before each update."""
-    precision: Precision | None = None
-    """Number format of the encoder's forward pass."""
-    sync_batch_norm: bool = True
-    """With several processes: share batch statistics, so that N processes compute what one would."""
-    device: Literal["cpu", "cuda", "mps"] | None = None
-    """Where to train."""
-    compile: bool = False
-    """Compile the encoder with torch.compile: slower to start, faster afterwards on a GPU."""
-    seed: int = 0
-    """Everything random follows from it."""
-
-    def __post_init__(self) -> None:
-        for name in ("width", "image_size", "batch_size", "epochs", "minutes", "learning_rate", "accumulate"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{name}={value} must be greater than 0")
-        for name in SIZES:
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise InputError(f"{name}={value} is out of range: allowed is above 0 up to 1 (full size)")
-        if self.epochs is not None and self.minutes is not None:
-            raise InputError(f"epochs={self.epochs:g} and minutes={self.minutes:g}: give one budget, not both")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """Which of the data are trained on, and by which labels they are known."""
-
-    split: str | None = None
-    """Split to train on; by default `train` where the data has one."""
-    labels: str | None = None
-    """Label column, or `folders` where sub-folders are the classes. Only watched, unless the method needs labels."""
-    subset: str | None = None
-    """Train on a draw of the pictures: longtail:100, isd:2, perclass:10, share:0.1, base:0.5, list:FILE, ..."""
-    subset_seed: int = 0
-    """What the draw follows from."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Session(Opened):
-    """Where the run is written, and what is watched meanwhile."""
-
-    out: str | None = None
-    """Run directory; by default runs/DATA-METHOD-ENCODER, numbered where that exists."""
-    resume: bool = False
-    """Continue the run in `out`, or the newest of its default name, from its last checkpoint."""
-    checkpoint_minutes: float | None = None
-    """Time between checkpoints; by default at ends of epochs (not within 10 s) and every 2 minutes."""
-    keep_checkpoints: int = 2
-    """Newest checkpoints that are kept."""
-    loggers: tuple[str, ...] = ("tensorboard",)
-    """Where scalars go beside metrics.jsonl: tensorboard, wandb, mlflow, trackio."""
-    online_probe: bool = True
-    """Score nearest neighbours on a fixed sample now and then where labels are known, in under 2 % of the time."""
-    report: bool = True
-    """Write report.html at the end."""
-    quiet: bool = False
-    """Say nothing but where the run is."""
 
 
 class DataFacts(NamedTuple):

@@ -15,7 +15,8 @@ from likewise.errors import InputError
 from likewise.methods.method import Optimisation
 from likewise.runs import RunDirectory, plain
 from likewise.training import checkpoints, scheduled
-from likewise.training.resolve import Asked, Choice, Plan
+from likewise.training.asked import Asked
+from likewise.training.resolve import Choice, Plan
 from likewise.training.update import Update
 from likewise.training.votes import Clock
 

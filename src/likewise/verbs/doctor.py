@@ -41,7 +41,7 @@ from likewise.training.machine import detect, fabric
 from likewise.training.progress import OCCASIONAL, PARTS, Part
 from likewise.training.resolve import Plan, image_size, resolve
 from likewise.training.update import Update
-from likewise.verbs.train import drawn_part, sort_asked
+from likewise.verbs.job import drawn_part, sort_asked
 
 SAMPLE = 256
 """Pictures that the timing decodes; the whole data set is only described."""

@@ -7,7 +7,6 @@ import dataclasses
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -16,42 +15,35 @@ from lightning_fabric import Fabric
 from rich.console import Console
 
 from likewise import commands, methods, teachers
-from likewise.checking import check_kinds
-from likewise.data import Images, Loader, cached_side, describe, open_source, prepare, split_names, training_split
+from likewise.data import Images, Loader
 from likewise.data.describing import remarks
 from likewise.data.fingerprints import digest, digest_array
-from likewise.data.source import Source
-from likewise.data.splits import in_words
-from likewise.data.subsets import Drawn, part_of
 from likewise.distributed import everywhere
 from likewise.encoders.chosen import DEPLOYED
-from likewise.errors import InputError, LikewiseError, TrainingStopped, unknown
+from likewise.errors import InputError, LikewiseError, TrainingStopped
 from likewise.methods.method import Method
 from likewise.methods.parts.checks import skew_note
-from likewise.runs import Ending, RunDirectory, command_line, default_name, plain
+from likewise.runs import Ending, RunDirectory, command_line, plain
 from likewise.training import checkpoints
-from likewise.training.assembling import Parts, assemble, class_count, data_facts
+from likewise.training.asked import Session
+from likewise.training.assembling import Parts, assemble, class_count
 from likewise.training.finite import NonFinite
 from likewise.training.health import Health
 from likewise.training.loggers import Logger, open_loggers
 from likewise.training.loop import Loop
-from likewise.training.machine import detect, fabric
-from likewise.training.progress import Stopwatch, decoding
-from likewise.training.resolve import Asked, Plan, Session, image_size, is_own_recipe, precision_for, preset_of, resolve
+from likewise.training.progress import Stopwatch
+from likewise.training.resolve import Plan
 from likewise.training.resume import (
-    check_labels,
-    check_same,
-    extended,
     extension,
     extension_told,
     labels_record,
     newest_checkpoint,
-    plan_of,
     record,
     restore,
 )
 from likewise.training.update import Update
 from likewise.training.votes import Clock
+from likewise.verbs.job import Job, settle
 
 if TYPE_CHECKING:
     from likewise.encoders import Encoder
@@ -92,77 +84,6 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
 
 
 # Before training ---------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run with everything settled and nothing written."""
-
-    session: Session
-    command: str
-    path: str | None
-    """Where the data are, where that can be said."""
-    split: str | None
-    splits: str
-    """All splits of the data, for a person; empty where there are none."""
-    labels: str | None
-    """How labels were asked for, now or when the run was started."""
-    drawn: Drawn | None
-    images: Images
-    plan: Plan
-    before: RunDirectory | None
-    """The run that goes on."""
-    planned: Plan | None
-    """Its plan so far."""
-
-    @property
-    def name(self) -> str:
-        """Of the run, where none was given."""
-        return default_name(self.images.name, self.plan.method, self.plan.encoder.name)
-
-
-def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]:
-    """Open and decode the data and settle the plan, anew or from the run that goes on. Raises InputError."""
-    session, wanted, given = sort_asked(asked)
-    chosen = session.split or training_split(split_names(data))
-    source = open_source(data, split=chosen, labels=session.labels)
-    before = resumable(session, source.name, wanted)
-    labels = session.labels or (before.read().get("data", {}).get("labels") if before else None)
-    if labels != session.labels:
-        source = open_source(data, split=chosen, labels=labels)
-    source, drawn = drawn_part(session, source, before)
-    planned = None if before is None else plan_of(before, given.get("teacher"))
-    plan = None if planned is None else extended(planned, wanted)
-    if plan is not None:
-        check_same(plan, {name: value for name, value in asked.items() if name not in field_names(Session)})
-        wanted = dataclasses.replace(wanted, method=plan.method, variant=plan.variant, device=plan.device)
-    method = methods.find(wanted.method)
-    variant, _ = preset_of(method, wanted.variant)
-    machine = detect(wanted.device)
-    own_recipe = is_own_recipe(method, variant)
-    engine = fabric(machine, plan.precision if plan else precision_for(wanted, machine, own_recipe=own_recipe).value)
-    side = round(describe(source).side)
-    sized = image_size(wanted, side, machine.device)
-    size = plan.encoder.image_size if plan else sized.value
-    with decoding(source.name, enabled=engine.is_global_zero and not session.quiet) as progress:
-        images = prepare(source, short_side=cached_side(size), progress=progress)
-    if before is not None:
-        check_data(before, images)
-        check_labels(before, labels, images)
-    job = Job(
-        session=session,
-        command=command,
-        path=str(data) if isinstance(data, str | Path) else None,
-        split=chosen,
-        splits=in_words(source.splits, source.split_counts, source.split),
-        labels=labels,
-        drawn=drawn,
-        images=images,
-        plan=plan or resolve(wanted, given, method, data_facts(images, side), machine, sized),
-        before=before,
-        planned=planned,
-    )
-    return job, engine
 
 
 def check_alike(job: Job) -> None:
@@ -209,63 +130,6 @@ def kept_once_trained(engine: Fabric, run: RunDirectory, clock: Clock, *, fresh:
         if fresh and clock.step == 0 and engine.is_global_zero:
             run.discard()
         raise
-
-
-def field_names(shape: type[Any]) -> set[str]:
-    """Names of the fields of a dataclass."""
-    return {field.name for field in dataclasses.fields(shape)}
-
-
-def sort_asked(asked: dict[str, Any]) -> tuple[Session, Asked, dict[str, Any]]:
-    """What belongs to the session, to the run, and to the method's settings. Raises InputError for other names."""
-    session, general = field_names(Session), field_names(Asked)
-    for shape in (Session, Asked):
-        check_kinds(shape, asked)
-    wanted = Asked(**{name: value for name, value in asked.items() if name in general})
-    settings = methods.find(wanted.method).Settings
-    check_kinds(settings, asked)
-    own = field_names(settings)
-    given = {name: value for name, value in asked.items() if name not in session | general}
-    for name in given:
-        if name not in own:
-            raise unknown(f"setting of {wanted.method}", name, own | general | session)
-    return Session(**{name: value for name, value in asked.items() if name in session}), wanted, given
-
-
-def resumable(session: Session, data_name: str, wanted: Asked) -> RunDirectory | None:
-    """The run to continue, or None for a new one. Raises InputError where there is nothing to continue."""
-    if not session.resume:
-        return None
-    if session.out is not None:
-        return RunDirectory.open(session.out)
-    name = default_name(data_name, wanted.method, wanted.encoder)
-    run = RunDirectory.newest(name)
-    if run is None:
-        raise InputError(f"there is no run called {name} to resume: name one with --out")
-    return run
-
-
-def drawn_part(session: Session, source: Source, run: RunDirectory | None) -> tuple[Source, Drawn | None]:
-    """The pictures that are trained on: all, or the draw that is asked for, or that the run to be continued was on.
-
-    Raises InputError for a draw that cannot be, and for another one than the run's.
-    """
-    before = (run.read().get("data", {}).get("subset") or {}) if run is not None else {}
-    text, seed = session.subset or before.get("text"), session.subset_seed if session.subset else before.get("seed", 0)
-    if run is not None and (text, seed) != (before.get("text"), before.get("seed", 0)):
-        told = f"the draw {before['text']} (seed {before['seed']})" if before else "all pictures"
-        raise InputError(f"{run.path} was trained on {told}, so it cannot be resumed with {text} (seed {seed})")
-    return (source, None) if text is None else part_of(source, text, seed)
-
-
-def check_data(run: RunDirectory, images: Images) -> None:
-    """Refuse to continue a run on other pictures. Raises InputError."""
-    before = run.read()["data"]["fingerprint"]
-    if before != images.fingerprint:
-        raise InputError(
-            f"{run.path} was trained on other data (fingerprint {before[:12]}, now "
-            f"{images.fingerprint[:12]}): resume it with the same pictures"
-        )
 
 
 def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
