@@ -306,6 +306,29 @@ CLAIMS: tuple[Claim, ...] = (
         score="1-NN",
     ),
     Claim(
+        method="setsim",
+        text="Sets of cells are at least as good as each cell's most similar one (DenseCL). (The specification names a "
+        "trend for cells of mosaics, which no score here measures.)",
+        arms={"sets": {"method": "setsim"}, "DenseCL": {"method": "setsim", "sets": "nearest"}},
+        better="sets",
+    ),
+    Claim(
+        method="simreg",
+        text="The deep head that is thrown away helps the encoder below it.",
+        arms={
+            "mlp4": {"method": "simreg", "teacher": LARGER},
+            "linear": {"method": "simreg", "teacher": LARGER, "head": "linear"},
+        },
+        better="mlp4",
+        score="1-NN",
+    ),
+    Claim(
+        method="trex",
+        text="A deeper projector costs accuracy on the labels that were trained on.",
+        arms={"1 hidden layer": {"method": "trex", "hidden_layers": 1}, "3": {"method": "trex", "hidden_layers": 3}},
+        better="1 hidden layer",
+    ),
+    Claim(
         method="simclr",
         text="Changes of colour are needed beside crops. (No specification names a trend; this is the paper's.)",
         arms={

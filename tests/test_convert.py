@@ -258,7 +258,7 @@ def test_the_command(
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "matched" in said
-    assert f"next    likewise evaluate {out}" in said
+    assert f"next    likewise export {out} --format onnx" in said
     assert main(words) == 2
     assert "exists" in capsys.readouterr().err
     assert main([*words[:2], "--form", "isd", "--out", str(out)]) == 2

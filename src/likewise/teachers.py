@@ -7,7 +7,6 @@ the frozen one that a setting names.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -186,27 +185,19 @@ def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels) 
     return Frozen(Refitted(encoder, image_size=image_size, mean=mean, std=std))
 
 
-def taken_from(teacher: str | Sequence[str]) -> str | None:
-    """Which encoder of a run teaches and why, for people, of one teacher or of several; None for other files."""
-    folders = [path for name in _named(teacher) if (path := Path(name).expanduser()).is_dir()]
-    return "; ".join(str(choose(path, None)) for path in folders) or None
+def taken_from(teacher: str) -> str | None:
+    """Which encoder of a run teaches and why, for people; None for what is no run directory."""
+    path = Path(teacher).expanduser()
+    return str(choose(path, None)) if teacher and path.is_dir() else None
 
 
-def digest_of(teacher: str | Sequence[str]) -> str | None:
-    """Hexadecimal names of the weights of the teachers on this machine, joined by +.
+def digest_of(teacher: str) -> str | None:
+    """Hexadecimal name of the weights of a teacher on this machine; None for one of timm's and where nothing is there.
 
-    None where one of them is timm's or is not there, and for no teacher. Raises InputError where a place holds no whole
-    weights.
+    Raises InputError where the place holds no whole weights.
     """
-    paths = [Path(name).expanduser() for name in _named(teacher)]
-    if not paths or not all(path.exists() for path in paths):
-        return None
-    return "+".join(weights_digest(choose(path, None).path) for path in paths)
-
-
-def _named(teacher: str | Sequence[str]) -> list[str]:
-    """The teachers that a setting names: one, several, or none where it is empty."""
-    return [name for name in ([teacher] if isinstance(teacher, str) else teacher) if name]
+    path = Path(teacher).expanduser()
+    return weights_digest(choose(path, None).path) if teacher and path.exists() else None
 
 
 def _published(name: str) -> Encoder:

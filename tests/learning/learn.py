@@ -74,8 +74,7 @@ def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
     if hasattr(found.Settings, "small_crops"):
         needed["small_crops"] = 0  # of 16 px nothing smaller can be cut
     if "frozen teacher" in found.card.needs:
-        one = teacher(data, teachers)
-        needed["teacher"] = (one,) if isinstance(next(iter(found.presets.values())).settings.teacher, tuple) else one
+        needed["teacher"] = teacher(data, teachers)
     values = []
     for seed in SEEDS:
         run = trained(method, data, out / f"{method}-{seed}", seed=seed, **needed)

@@ -38,7 +38,7 @@ def options(out: Path, **more: Any) -> dict[str, Any]:
     ("more", "message"),
     [
         ({"loggers": ("tensorbord",)}, "unknown logger 'tensorbord': did you mean 'tensorboard'"),
-        ({"loggers": ("tensorboard", "wandb")}, "logging to wandb needs its extra"),
+        ({"loggers": ("tensorboard", "wandb")}, "logging to wandb needs the package wandb"),
         ({"seed": -1}, "seed=-1 must not be negative"),
         ({"encoder": "resnet81"}, "unknown encoder 'resnet81'"),
         ({"method": "seed_kd", "teacher": "runs/nowhere"}, "teacher='runs/nowhere' is no run directory"),

@@ -53,7 +53,8 @@ def test_a_run_knows_its_draw(data: Path, tmp_path: Path) -> None:
     assert "3 classes only" in trained.protocol
     assert evaluate(run, probe="knn", classes="others", quiet=True).scores[0].n == 8
 
-    np.savez(tmp_path / "other.npz", images=np.zeros((8, 16, 16, 3), np.uint8), labels=np.arange(8) % 2)
+    noise = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "other.npz", images=noise, labels=np.arange(8) % 2)
     with pytest.raises(InputError, match="this has other classes"):
         evaluate(run, tmp_path / "other.npz", probe="knn", classes="trained", quiet=True)
     assert evaluate(run, tmp_path / "other.npz", probe="knn", quiet=True).scores[0].groups is None

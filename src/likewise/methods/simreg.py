@@ -39,7 +39,7 @@ class SimReg(Method):
         L = mean_i | g(f_S(q_i)) - f_T(t_i) |^2 = mean_i ( 2 - 2 p_i.y_i ).
 
     q and t are the same view in the recommended form, or two views. No queue, no negatives, no temperature. With
-    several teachers each has a head of its own on the shared student, and the losses are summed (how the paper weighs
+    `further_teachers` each has a head of its own on the shared student, and the losses are summed (how the paper weighs
     them is not said).
 
         likewise train photos/ --method isd --encoder resnet50 --out runs/big
@@ -63,8 +63,10 @@ class SimReg(Method):
     class Settings:
         """Settings of SimReg. The defaults are those of the small preset."""
 
-        teacher: tuple[str, ...] = ()
-        """The frozen teachers: run directories, .safetensors files, or timm models with published weights."""
+        teacher: str = ""
+        """The frozen teacher: a run directory, a .safetensors file, or a timm model with published weights."""
+        further_teachers: tuple[str, ...] = ()
+        """More of them, each with a head of its own."""
         head: Head = "mlp4"
         """mlp4: the four layers of the paper. mlp2: two layers. linear: batch norm and one layer."""
         same_view: bool = True
@@ -77,7 +79,7 @@ class SimReg(Method):
         """Smallest and largest share of the image that a crop covers."""
 
         def __post_init__(self) -> None:
-            for name in self.teacher:
+            for name in (self.teacher, *self.further_teachers):
                 check_pretrained(name)
 
         def idle(self) -> dict[str, str]:
@@ -89,7 +91,7 @@ class SimReg(Method):
         self.settings = settings
         side, mean, std = facts.image_size, facts.mean, facts.std
         self.student = encoder
-        names = settings.teacher or ("",)  # an empty name says what is missing
+        names = (settings.teacher, *settings.further_teachers)
         self.teachers = nn.ModuleList(pretrained(name, image_size=side, mean=mean, std=std) for name in names)
         self.regressors = nn.ModuleList(
             regressor(settings.head, encoder.features, int(teacher.features))  # type: ignore[arg-type]
