@@ -84,14 +84,8 @@ def test_quiet_verbs_print_their_result_alone(tmp_path: Path, capfd: pytest.Capt
 
     how = ["--labels", "folders", "--probe", "centroid"]
     assert said("train", photos, *TINY, "--out", "runs/a", "--precision", "float32") == "run     runs/a\n"
-    assert said("evaluate", "runs/a", photos, *how).splitlines()[2].split() == [
-        "score",
-        "encoder",
-        "value",
-        "95",
-        "%",
-        "interval",
-    ]
+    scored = said("evaluate", "runs/a", photos, *how)
+    assert "score encoder value 95 % interval centroid student" in " ".join(scored.split())
     assert "protocol" not in said("compare", "runs/a")
     assert said("export", "runs/a", "--format", "safetensors", "--out", "e.safetensors") == "e.safetensors\n"
     assert (
