@@ -2,6 +2,7 @@
 
 run.json               settings, versions, seed, data, status, scores; enough to repeat the run
 encoder.safetensors    the trained student (teacher.safetensors beside it where there is a teacher)
+method.safetensors     all networks of the method, with heads and prototypes (likewise.methods.whole)
 model.json             which encoder it is and how its input is prepared
 metrics.jsonl          one flat JSON object a line
 checkpoints/  tensorboard/  report.html  broken.json

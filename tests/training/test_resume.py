@@ -12,10 +12,11 @@ import pytest
 from likewise import methods
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
+from likewise.methods.whole import tuples
 from likewise.runs import RunDirectory, plain
 from likewise.training.asked import Asked
 from likewise.training.resolve import Choice, DataFacts, Machine, Plan, resolve
-from likewise.training.resume import _tuples, check_same, plan_of, record
+from likewise.training.resume import check_same, plan_of, record
 
 DATA = DataFacts(images=400, side=32, classes=0, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 
@@ -40,7 +41,7 @@ def teacher_at(path: Path, seed: int = 0) -> str:
 
 def test_tuples_inside_tuples_come_back_as_tuples() -> None:
     values = {"scales": ((0.2, 1.0), (0.05, (0.1, 0.2))), "epochs": (60, 80), "name": "x", "none": None}
-    assert _tuples(json.loads(json.dumps(plain(values)))) == values
+    assert tuples(json.loads(json.dumps(plain(values)))) == values
 
 
 @pytest.mark.parametrize("method", ["isd", "dino", "swav"])

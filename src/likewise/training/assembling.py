@@ -40,15 +40,7 @@ def build_method(
 ) -> Method:
     """The method with all its parts, drawn from the seed, ready to train."""
     encoder = build(plan.encoder, seed=plan.seed)
-    facts = Facts(
-        images=len(images),
-        batch_size=plan.batch_size // plan.accumulate,
-        image_size=plan.encoder.image_size,
-        classes=class_count(images),
-        steps_per_epoch=steps_per_epoch,
-        mean=plan.encoder.mean,
-        std=plan.encoder.std,
-    )
+    facts = facts_of(plan, images, steps_per_epoch)
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(plan.seed, "method"))
         method = method_class(encoder, plan.settings, facts)
@@ -59,6 +51,19 @@ def build_method(
             if isinstance(module, Encoder):
                 module.compile()
     return method.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def facts_of(plan: Plan, images: Images, steps_per_epoch: int) -> Facts:
+    """What the method of a plan is told of its job."""
+    return Facts(
+        images=len(images),
+        batch_size=plan.batch_size // plan.accumulate,
+        image_size=plan.encoder.image_size,
+        classes=class_count(images),
+        steps_per_epoch=steps_per_epoch,
+        mean=plan.encoder.mean,
+        std=plan.encoder.std,
+    )
 
 
 def data_facts(images: Images, side: int) -> DataFacts:

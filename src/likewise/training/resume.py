@@ -13,6 +13,7 @@ from likewise.data.fingerprints import digest, digest_array
 from likewise.encoders import EncoderSpec
 from likewise.errors import InputError
 from likewise.methods.method import Optimisation
+from likewise.methods.whole import tuples
 from likewise.runs import RunDirectory, plain
 from likewise.training import checkpoints, scheduled
 from likewise.training.asked import Asked
@@ -56,8 +57,8 @@ def plan_of(run: RunDirectory, teacher: str | None = None) -> Plan:
         return Plan(
             method=stored["method"],
             variant=stored["variant"],
-            settings=settings(**_tuples(_with_teacher(stored, teacher, run))),
-            optimisation=Optimisation(**_tuples(stored["optimisation"])),
+            settings=settings(**tuples(_with_teacher(stored, teacher, run))),
+            optimisation=Optimisation(**tuples(stored["optimisation"])),
             encoder=EncoderSpec.from_mapping(stored["encoder"]),
             batch_size=stored["batch_size"],
             epochs=stored["budget"]["epochs"],
@@ -211,12 +212,3 @@ def check_labels(run: RunDirectory, labels: str | None, images: Images) -> None:
     raise InputError(
         f"{run.path} was trained with {own}, so it cannot be resumed with {now}: without --labels it takes its own"
     )
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows only lists; settings hold tuples, also inside tuples."""
-    return {name: _tuple(value) for name, value in values.items()}
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(_tuple(item) for item in value) if isinstance(value, list) else value

@@ -21,12 +21,13 @@ from likewise.data.fingerprints import digest, digest_array
 from likewise.distributed import everywhere
 from likewise.encoders.chosen import DEPLOYED
 from likewise.errors import InputError, LikewiseError, TrainingStopped
-from likewise.methods.method import Method
+from likewise.methods.method import Facts, Method
 from likewise.methods.parts.checks import skew_note
+from likewise.methods.whole import save_method
 from likewise.runs import Ending, RunDirectory, command_line, plain
 from likewise.training import checkpoints
 from likewise.training.asked import Session
-from likewise.training.assembling import Parts, assemble, class_count
+from likewise.training.assembling import Parts, assemble, class_count, facts_of
 from likewise.training.finite import NonFinite
 from likewise.training.health import Health
 from likewise.training.loggers import Logger, open_loggers
@@ -201,6 +202,7 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         if session.resume:
             run.cut_metrics(clock.step)
         announce(job, run, clock)
+    facts = facts_of(plan, images, parts.sampler.steps_per_epoch)
     probe = online_probe(session, plan, method, images, run) if engine.is_global_zero else None
     loop = Loop(
         update=update,
@@ -223,11 +225,11 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         if probe is not None and (changed := probe.change()):
             run.write(online={**run.read().get("online", {}), **changed})
     except TrainingStopped as stopped:
-        _end(engine, run, "stopped", clock, method, reason=str(stopped), **_batch(stopped, images))
+        _end(engine, run, "stopped", clock, method, facts, reason=str(stopped), **_batch(stopped, images))
         raise
     finally:
         run.close()
-    _end(engine, run, "finished" if number is None else "interrupted", clock, method)
+    _end(engine, run, "finished" if number is None else "interrupted", clock, method, facts)
     if number is not None:
         raise Interrupted(number, run)
     if session.report and engine.is_global_zero:
@@ -260,13 +262,16 @@ def online_probe(session: Session, plan: Plan, method: Method, images: Images, r
     )
 
 
-def _end(engine: Fabric, run: RunDirectory, status: Ending, clock: Clock, method: Method, **fields: Any) -> None:
+def _end(
+    engine: Fabric, run: RunDirectory, status: Ending, clock: Clock, method: Method, facts: Facts, **fields: Any
+) -> None:
     """Write weights and status; a stopped run keeps its weights for looking at what went wrong.
 
     All processes leave together: a launcher ends the others as soon as one has failed, also while they write.
     """
     if engine.is_global_zero:
         run.save_encoders(method.encoders(), {DEPLOYED: method.card.deploy})
+        save_method(method, facts, run.path)
         run.end(status, minutes=clock.minutes_used, steps=clock.step, **fields)
     engine.barrier()
 
