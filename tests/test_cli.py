@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from likewise.cli import HELP, main
+from likewise.cli import HELP, VERBS, main
 
 TINY = ["--encoder", "resnet18", "--width", "8", "--batch-size", "8", "--epochs", "1", "--quiet"]
 
@@ -223,3 +224,36 @@ def test_two_processes_leave_the_run_of_one(tmp_path: Path) -> None:
     # In float32 rounding grows from step to step; tests/contract compares whole states in float64.
     for left, right in zip(one[:3], two[:3], strict=True):
         assert left["loss"] == pytest.approx(right["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/a/metrics.jsonl"),
+            "metrics.jsonl could not be written",
+        ),
+        (OSError(errno.EFBIG, "File too large"), "a file could not be written: File too large; make room"),
+        (PermissionError(errno.EACCES, "Permission denied", "/sealed"), "/sealed cannot be used: Permission denied"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    error: OSError, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: list[str]) -> None:
+        raise error
+
+    monkeypatch.setitem(VERBS, "methods", refused)
+    assert main(["methods"]) == 1
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert shown.count("\n") == 1
+
+
+def test_an_error_of_our_own_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: list[str]) -> None:
+        raise OSError("no system said this")
+
+    monkeypatch.setitem(VERBS, "methods", broken)
+    with pytest.raises(OSError, match="no system said this"):
+        main(["methods"])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from likewise import __version__
 from likewise.errors import LikewiseError, unknown
+from likewise.files import refusal
 from likewise.threads import share_processors
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output, such as head, has seen enough; nothing more can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if (told := refusal(error)) is None:
+            raise
+        print(f"likewise: {told}", file=sys.stderr)
+        return LikewiseError.exit_status
 
 
 def _dispatch(words: list[str]) -> int:

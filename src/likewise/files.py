@@ -13,6 +13,8 @@ from likewise.errors import DiskFull
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says where a disk, an allowance, or the size of a file is at its limit."""
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+"""What the system says where a path is not for us, or is another thing than was taken for granted."""
 ASIDE = ".partial"
 """How the names of files end that are still being written."""
 
@@ -48,6 +50,16 @@ def no_room(error: BaseException | None) -> OSError | None:
         if isinstance(error, OSError) and error.errno in FULL:
             return error
         error = error.__cause__ or error.__context__
+    return None
+
+
+def refusal(error: BaseException) -> str | None:
+    """One line for what the system refused to do with a file of the person's; None for any other error."""
+    if (full := no_room(error)) is not None:
+        what = f"{full.filename} could not be written" if full.filename else "a file could not be written"
+        return f"{what}: {full.strerror}; make room, and give the same command again (a run goes on with --resume)"
+    if isinstance(error, OSError) and error.errno in FORBIDDEN and error.filename is not None:
+        return f"{error.filename} cannot be used: {error.strerror}"
     return None
 
 
