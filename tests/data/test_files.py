@@ -94,6 +94,34 @@ def test_folders_may_say_that_they_are_splits(tmp_path: Path) -> None:
     assert (list(extra.names), extra.class_names) == (["split=extra/dog/2.png"], ("cat", "dog"))
 
 
+def test_splits_may_lie_deeper(tmp_path: Path) -> None:
+    for name in ("images/train/cat/1.png", "images/val/dog/2.png", "logo.png"):
+        save(tmp_path / "set" / name)
+    (tmp_path / "set/labels/train").mkdir(parents=True)
+    assert split_names(tmp_path / "set") == ("train", "val")
+    train = open_source(tmp_path / "set", split="train", labels="folders")
+    assert (list(train.names), train.class_names) == (["images/train/cat/1.png"], ("cat", "dog"))
+    assert train.split_counts == {"train": 1, "val": 1, "": 1}
+
+
+def test_each_folder_may_have_splits_of_its_own(tmp_path: Path) -> None:
+    for name in ("cat/train/1.png", "cat/test/2.png", "dog/train/3.png", "dog/unlabeled/4.png", "fox/5.png"):
+        save(tmp_path / "set" / name)
+    assert split_names(tmp_path / "set") == ("train", "unlabeled", "test")
+    train = open_source(tmp_path / "set", split="train", labels="folders")
+    assert (list(train.names), train.class_names) == (["cat/train/1.png", "dog/train/3.png"], ("cat", "dog", "fox"))
+    assert train.labels is not None
+    assert train.labels.tolist() == [0, 1]
+
+
+def test_deeper_folders_without_images_are_no_splits(tmp_path: Path) -> None:
+    for name in ("photos/1.png", "photos/2.png", "code/train/plot.png"):
+        save(tmp_path / "set" / name)
+    (tmp_path / "set/code/test").mkdir()
+    assert split_names(tmp_path / "set") == ()
+    assert len(open_source(tmp_path / "set")) == 3
+
+
 def test_folders_called_otherwise_are_no_splits(photos: Path) -> None:
     save(photos / "train" / "1.png")
     assert split_names(photos) == ()

@@ -51,7 +51,12 @@ def test_weights_on_this_machine_are_taken_without_asking(monkeypatch: pytest.Mo
 
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "WAIT", 0.2)
-    monkeypatch.setattr(published.urllib.request, "urlopen", lambda *_, **__: time.sleep(5))
+
+    def silent(*_: object, **__: object) -> None:
+        time.sleep(5)
+        raise OSError("nobody answered")
+
+    monkeypatch.setattr(published.urllib.request, "urlopen", silent)
     began = time.monotonic()
     assert not published.answers("https://example.invalid/file")
     assert time.monotonic() - began < 2

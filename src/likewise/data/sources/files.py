@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from likewise.data.decode import decode, extremes_in, look_at
 from likewise.data.deep import ENDINGS, depth_of
@@ -19,7 +20,7 @@ from likewise.data.labels import NONE
 from likewise.data.ranges import Found, Spans, is_wide, kept, merged
 from likewise.data.source import BrokenImage, Look, Pixels, Source, files_in_words
 from likewise.data.sources.levels import FOLDERS, folder_labels, is_folders
-from likewise.data.sources.walking import PARQUET, Tree, printable
+from likewise.data.sources.walking import PARQUET, Tree, holds_image, printable
 from likewise.data.split_finding import folder_split
 from likewise.data.splits import are_splits, check_split, counts_of, in_order, pick_split
 from likewise.errors import InputError
@@ -27,6 +28,7 @@ from likewise.errors import InputError
 _READERS = 4
 _AT_ONCE = 64
 _ENDINGS_NAMED = 4
+_DEEPEST = 2
 _LOG = logging.getLogger(__name__)
 
 
@@ -117,16 +119,66 @@ def _extremes_of_file(path: str, *, settled: bool) -> Found:
 # Opening -----------------------------------------------------------------------------------------------------------
 
 
-def folder_splits(root: Path) -> tuple[str, ...]:
-    """Splits of a folder: its sub-folders, where one is `train` and another a known name, or all are `split=...`."""
+class FolderSplits(NamedTuple):
+    """The splits that folders are called after, and where those folders lie."""
+
+    names: tuple[str, ...]
+    depth: int
+    """Number of folders above them: 0 for `train/`, 1 for `images/train/` or `bottle/train/`."""
+
+    def of(self, name: str) -> str:
+        """The split of a file, empty where it is in none. `name` is relative to the root, parts joined by /."""
+        parts = name.split("/")[:-1]
+        return folder_split(parts[self.depth]) if self.names and len(parts) > self.depth else ""
+
+    def left(self, names: Sequence[str]) -> list[str]:
+        """Names without the folders of splits, and without what lies above all of them (`images/`)."""
+        if not self.names:
+            return list(names)
+        every = [name.split("/") for name in names]
+        above = {tuple(parts[: self.depth]) for parts in every if len(parts) > self.depth + 1}
+        start = self.depth if len(above) == 1 else 0
+        kept = [
+            parts[: self.depth] + parts[self.depth + 1 :] if len(parts) > self.depth + 1 else parts for parts in every
+        ]
+        return ["/".join(parts[start:] or parts[-1:]) for parts in kept]
+
+
+def folder_splits(root: Path) -> FolderSplits:
+    """Splits of a folder: folders side by side, one being `train` and another a known name, or all `split=...`.
+
+    The outermost such folders count, at most two levels below the root's own folders. Below these only folders with
+    images are looked at: `code/train` and `code/test` beside the images are none.
+    """
+    level = [root]
+    for depth in range(_DEEPEST + 1):
+        groups = [_folders(folder) for folder in level]
+        below = [folder for group in groups for folder in group]
+        if any(_speak(group, must_hold=depth > 0) for group in groups):
+            names = {folder_split(folder.name) for folder in below if not depth or holds_image(folder)}
+            return FolderSplits(in_order(sorted(names)), depth)
+        level = below
+    return FolderSplits((), 0)
+
+
+def _folders(root: Path) -> list[Path]:
+    """The folders in a folder, hidden ones left out; none where it cannot be looked into."""
     try:
-        entries = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
+        with os.scandir(root) as listing:
+            return [Path(entry.path) for entry in listing if not entry.name.startswith(".") and entry.is_dir()]
     except OSError:
-        return ()
-    folders = [entry.name for entry in entries if entry.is_dir()]
-    names = [folder_split(name) for name in folders]
-    is_said = bool(names) and all(name != folder for name, folder in zip(names, folders, strict=True))
-    return in_order(sorted(names)) if is_said or are_splits(names) else ()
+        return []
+
+
+def _speak(folders: Sequence[Path], *, must_hold: bool) -> bool:
+    """Whether folders side by side are called after splits."""
+
+    def said(some: Sequence[Path]) -> bool:
+        names = [folder_split(folder.name) for folder in some]
+        written = bool(names) and all(name != folder.name for name, folder in zip(names, some, strict=True))
+        return written or are_splits(names)
+
+    return said(folders) and (not must_hold or said([folder for folder in folders if holds_image(folder)]))
 
 
 def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str | None = None) -> FileSource:
@@ -143,13 +195,13 @@ def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str
     if not tree.pictures:
         raise InputError(f"no pictures in {place}: {_instead(tree)}")
     splits = folder_splits(root)
-    chosen = pick_split(split, splits, f"the folder {place}")
-    marks = [folder_split(file.name.partition("/")[0]) if "/" in file.name else "" for file in tree.pictures]
+    chosen = pick_split(split, splits.names, f"the folder {place}")
     names = [file.name for file in tree.pictures]
-    found = folder_labels(place, names, labels, below=1 if splits else 0) if is_folders(labels) else None
+    marks = [splits.of(name) for name in names]
+    found = folder_labels(place, splits.left(names), labels) if is_folders(labels) else None
     kept_files = [n for n, mark in enumerate(marks) if chosen is None or mark.lower() == chosen.lower()]
     if not kept_files:
-        raise InputError(f"no pictures in {printable(str(root / str(split)))}")
+        raise InputError(f"no pictures in the split {chosen} of the folder {place}")
     paths = [os.path.join(root, name) for name in names]  # noqa: PTH118  # a Path for each of a million files is slow
     spans = spans_of(paths, tree.pictures)
     files = [tree.pictures[position] for position in kept_files]
@@ -159,9 +211,9 @@ def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str
         names=[printable(file.name) for file in files],
         labels=found.values[kept_files] if found else None,
         class_names=found.names if found else None,
-        splits=splits,
+        splits=splits.names,
         split=chosen,
-        split_counts=counts_of(marks) if splits else {},
+        split_counts=counts_of(marks) if splits.names else {},
         left_out=dict((tree.left_out + Counter({PARQUET: len(tree.tables)})).most_common()),
         spans=spans,
         paths=[paths[position] for position in kept_files],

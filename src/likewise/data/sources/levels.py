@@ -20,17 +20,16 @@ def is_folders(labels: str | None) -> bool:
     return labels is not None and labels.partition(":")[0] == FOLDERS
 
 
-def folder_labels(place: str, names: Sequence[str], wanted: str | None, *, below: int) -> Labels:
+def folder_labels(place: str, names: Sequence[str], wanted: str | None) -> Labels:
     """The class of each file from its sub-folders. `names` are relative to the folder `place`, parts joined by /.
 
-    The first `below` parts are no levels (those of splits). `wanted` is `folders:1`, `folders:2`, ... for a level from
-    the top, `folders:last` for the folder that a file lies in, and `folders` for the only level there is. Files that
-    lie above that level have no label.
+    `wanted` is `folders:1`, `folders:2`, ... for a level from the top, `folders:last` for the folder that a file lies
+    in, and `folders` for the only level there is. Files that lie above that level have no label.
 
     Raises InputError where `wanted` is none of these, where nothing lies so deep, and for `folders` where files lie in
     folders within folders, so that it could mean either.
     """
-    parts = [name.split("/")[below:-1] for name in names]
+    parts = [name.split("/")[:-1] for name in names]
     deepest = max(map(len, parts), default=0)
     if not deepest:
         raise InputError(f"labels={wanted!r}: {place} has no sub-folders to take labels from")

@@ -79,7 +79,7 @@ def _text_splits(text: str) -> tuple[str, ...]:
 def _folder_splits(path: Path) -> tuple[str, ...]:
     if hub.is_saved(path):
         return hub.split_names(hub.saved(path))
-    return _open_folder(path, None, NONE).splits if walking.holds_shards(path) else files.folder_splits(path)
+    return _open_folder(path, None, NONE).splits if walking.holds_shards(path) else files.folder_splits(path).names
 
 
 def _open_text(text: str, split: str | None, labels: str | None) -> Source:

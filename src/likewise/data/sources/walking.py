@@ -65,6 +65,11 @@ def holds_shards(root: Path) -> bool:
     return found
 
 
+def holds_image(root: Path) -> bool:
+    """Whether a folder has an image anywhere below. Looks no further than the first."""
+    return any(_is_picture(entry, _ending(name)) for entry, name in _entries(root, {}))
+
+
 def _add(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
     ending = _ending(name)
     if not _is_picture(entry, ending) and ending != PARQUET:
