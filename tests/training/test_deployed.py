@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 
 import likewise
-from likewise.encoders import load_encoder
+from likewise.encoders import Encoder, load_encoder
 from likewise.errors import InputError
+from likewise.evaluation import online
 from likewise.verbs.train import train
 from tests.contract import gauntlet
 
@@ -24,6 +26,16 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     labels = np.repeat([0, 1], [28, 4])
     np.savez(path, images=draw.integers(0, 256, (32, 16, 16, 3), np.uint8), labels=labels)
     return path
+
+
+class Spy(online.OnlineProbe):
+    """Remembers which encoder is measured while training."""
+
+    measured: ClassVar[list[Encoder]] = []
+
+    def __init__(self, encoder: Encoder, *rest: Any, **options: Any) -> None:
+        self.measured.append(encoder)
+        super().__init__(encoder, *rest, **options)
 
 
 SMALL = {"width": 8, "batch_size": 8, "epochs": 1, "precision": "float32", "loggers": ()}
@@ -39,6 +51,18 @@ def test_dino_deploys_its_teacher_and_names_skew(
         assert torch.equal(likewise.load(run)(x), load_encoder(run.weights("teacher"))(x))
         assert not torch.equal(likewise.load(run)(x), load_encoder(run.weights("student"))(x))
     assert "the largest class has 7 times as many images" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("method", ["dino", "isd"])
+def test_the_score_while_training_is_of_what_is_deployed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    Spy.measured.clear()
+    monkeypatch.setattr(online, "OnlineProbe", Spy)
+    run = train(data, method=method, out=str(tmp_path / "run"), report=False, **SMALL)
+    (measured,) = Spy.measured
+    loaded = likewise.load(run).state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in measured.state_dict().items())
 
 
 def test_a_run_goes_on_when_its_teacher_has_moved(

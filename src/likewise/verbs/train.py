@@ -247,13 +247,13 @@ def _batch(stopped: TrainingStopped, images: Images) -> dict[str, Any]:
 
 
 def online_probe(session: Session, plan: Plan, method: Method, images: Images, run: RunDirectory) -> OnlineProbe | None:
-    """What scores the student meanwhile, or None where nobody wants it or no label is known."""
+    """What scores the encoder that is deployed meanwhile, or None where nobody wants it or no label is known."""
     if not session.online_probe or images.labels is None:
         return None
     from likewise.evaluation.online import OnlineProbe
 
     return OnlineProbe(
-        cast("Encoder", method.encoders()["student"]),
+        cast("Encoder", method.encoders()[method.card.deploy]),
         images,
         seen=None if plan.epochs is None else plan.epochs * len(images),
         minutes=plan.minutes,
