@@ -186,6 +186,30 @@ def test_additional_splits_and_splits_without_labels() -> None:
     assert (alone.split, len(alone), alone.labels is not None and alone.labels.tolist()) == ("unlabeled", 3, [-1] * 3)
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"split": np.array(["Test", "train", "train", "extra", "train", ""])},
+        {"is_train": np.array([False, True, True, False, True, False])},
+    ],
+)
+def test_an_array_may_say_the_splits(column: dict[str, np.ndarray], tmp_path: Path) -> None:
+    arrays = {"images": COLOUR, "labels": np.array([0, 1, 2, 3, 4, 5]), "names": [*"abcdef"], **column}
+    np.savez(tmp_path / "a.npz", **arrays)
+    for data in (arrays, tmp_path / "a.npz"):
+        names = split_names(data)
+        assert (names[0], names[-1].lower()) == ("train", "test")
+        train = open_source(data, split="train")
+        assert train.labels is not None
+        assert train.labels.tolist() == [1, 2, 4]
+        assert np.array_equal(train.read(2), COLOUR[4])
+        assert len(open_source(data)) == 6
+
+
+def test_a_split_array_that_is_no_column_is_none() -> None:
+    assert split_names({"images": COLOUR, "split": np.array([3])}) == ()
+
+
 def test_joined_sources_have_one_list_of_classes() -> None:
     parts = [open_source({"images": np.zeros((2, 8, 8), np.uint8), "labels": np.array([0, 1])}) for _ in range(3)]
     parts[0].class_names, parts[1].class_names, parts[2].labels = ("b", "a"), ("a", "c"), None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -48,6 +48,11 @@ def column_splits(columns: Sequence[str], values_of: Callable[[str], Sequence[An
         elif name == SPLIT_COLUMN or (1 < len(different) <= _MOST and not different.isdisjoint(TRAIN)):
             return Marked(words, lower[name])
     return None
+
+
+def speaks_of_splits(columns: Iterable[str]) -> bool:
+    """Whether one of some columns may say the split of each row."""
+    return any(column.strip().lower() in {SPLIT_COLUMN, *_LIKELY, *_FLAGS} for column in columns)
 
 
 def _word(value: Any) -> str:

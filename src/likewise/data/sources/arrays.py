@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from likewise.data.pixels import from_array
 from likewise.data.ranges import Found, Spans, extremes_of, kept, merged
 from likewise.data.source import Joined, Pixels, Source
 from likewise.data.sources.files import short_name, with_ranges
+from likewise.data.split_finding import column_splits, speaks_of_splits
 from likewise.data.splits import KNOWN, are_splits, in_order, pick_split
 from likewise.errors import InputError, unknown
 
@@ -138,6 +139,8 @@ def _split_and_rest(key: str, splits: Container[str]) -> tuple[str, str]:
 
 def _ways(key: str) -> Iterator[tuple[str, str]]:
     """What may be the split in the name of an array, and what is the rest then."""
+    if speaks_of_splits([key]):  # `is_train` says it of each image
+        return
     if match := _BEFORE.match(key.lower()):
         yield match.group(1), match.group(2)
     if match := _AFTER.match(key.lower()):
@@ -187,13 +190,14 @@ def open_arrays(
 ) -> Source:
     """The pictures in named arrays: `train_images`, `train_labels`, ...; `images`, `labels`; `x`, `y`; or one array.
 
+    Where the names of arrays speak of no splits, an array may, like a column of a table: `split`, `is_train`, ...
+
     All splits one after the other where `split` is None. `fingerprint` of the file that they are from; without one it
     is made from the contents. Raises InputError where no pictures are found, or no such split or array of labels.
     """
-    splits = array_splits(list(arrays))
+    parts = _parts(arrays, None if labels == NONE else labels, name)
+    splits = tuple(part for part in parts if part)
     chosen = pick_split(split, splits, name)
-    wanted = None if labels == NONE else labels
-    parts = {part: _split_arrays(arrays, part, splits, wanted, name) for part in splits or ("",)}
     found = None if labels == NONE else _labels(parts, name)
     spans = spans_of([part.images for part in parts.values()], fingerprint)
     sources = []
@@ -218,6 +222,24 @@ def open_arrays(
     return sources[0] if len(sources) == 1 else Joined.of(sources)
 
 
+def _parts(arrays: Mapping[str, NDArray[Any]], labels: str | None, name: str) -> dict[str, SplitArrays]:
+    """The arrays of each split, by the names of arrays or by an array that says it; those of no split come last."""
+    if splits := array_splits(list(arrays)):
+        return {split: _split_arrays(arrays, split, splits, labels, name) for split in splits}
+    whole = _split_arrays(arrays, "", (), labels, name)
+    columns = [key for key, array in arrays.items() if np.shape(array) == (len(whole.images),)]
+    marked = column_splits(columns, lambda column: np.asarray(arrays[column]).tolist())
+    if marked is None or marked.column == labels:
+        return {"": whole}
+    words = np.array(marked.words)
+    parts = {}
+    for split in (*in_order(marked.words), ""):
+        rows = np.flatnonzero(np.char.lower(words) == split.lower())
+        if len(rows):
+            parts[split] = SplitArrays(whole.images[rows], None if whole.labels is None else whole.labels[rows])
+    return parts
+
+
 def _labels(parts: Mapping[str, SplitArrays], name: str) -> list[Labels] | None:
     """The labels of all splits, unknown in one that has none; None where no split has any."""
     if all(part.labels is None for part in parts.values()):
@@ -228,6 +250,11 @@ def _labels(parts: Mapping[str, SplitArrays], name: str) -> list[Labels] | None:
             for split, (images, labels) in parts.items()
         ]
     )
+
+
+def splits_of(keys: Sequence[str], opened: Callable[[], Source]) -> tuple[str, ...]:
+    """The splits of arrays called `keys`; they are `opened` only where one of them may say the split of each image."""
+    return array_splits(list(keys)) or (opened().splits if speaks_of_splits(keys) else ())
 
 
 def open_array_file(path: Path, *, split: str | None = None, labels: str | None = None) -> Source:

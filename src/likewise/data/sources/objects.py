@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from likewise.data.labels import FractionError, as_labels, find_column
+from likewise.data.labels import NONE, FractionError, as_labels, find_column
 from likewise.data.source import Part, Source
 from likewise.data.sources import arrays, hub, lists, sequences
 from likewise.data.split_finding import column_splits
@@ -45,7 +45,9 @@ def object_splits(data: Any) -> tuple[str, ...]:
     columns = _columns(data)
     if columns is not None:
         return lists.list_splits(columns)
-    return arrays.array_splits(list(data)) if isinstance(data, Mapping) else ()
+    if not isinstance(data, Mapping):
+        return ()
+    return arrays.splits_of(list(data), lambda: arrays.open_arrays(data, name="arrays", labels=NONE))
 
 
 def _taken(data: Any) -> Any:

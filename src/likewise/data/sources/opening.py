@@ -70,7 +70,7 @@ def _text_splits(text: str) -> tuple[str, ...]:
         return _folder_splits(path)
     ending = path.suffix.lower()
     if path.is_file() and ending in _ARRAYS:
-        return arrays.array_splits(arrays.array_names(path))
+        return arrays.splits_of(arrays.array_names(path), lambda: arrays.open_array_file(path, labels=NONE))
     if path.is_file() and ending in lists.TEXT | lists.SEPARATED:
         return lists.list_splits(lists.read_list(path))
     return _open_text(text, None, None).splits
