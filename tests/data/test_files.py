@@ -122,6 +122,13 @@ def test_deeper_folders_without_images_are_no_splits(tmp_path: Path) -> None:
     assert len(open_source(tmp_path / "set")) == 3
 
 
+def test_deeper_folders_with_few_of_the_images_are_no_splits(tmp_path: Path) -> None:
+    for name in ("photos/1.png", "photos/2.png", "photos/3.png", "code/train/plot.png", "code/test/plot.png"):
+        save(tmp_path / "set" / name)
+    assert split_names(tmp_path / "set") == ()
+    assert len(open_source(tmp_path / "set")) == 5
+
+
 def test_folders_called_otherwise_are_no_splits(photos: Path) -> None:
     save(photos / "train" / "1.png")
     assert split_names(photos) == ()

@@ -20,7 +20,7 @@ from likewise.data.labels import NONE
 from likewise.data.ranges import Found, Spans, is_wide, kept, merged
 from likewise.data.source import BrokenImage, Look, Pixels, Source, files_in_words
 from likewise.data.sources.levels import FOLDERS, folder_labels, is_folders
-from likewise.data.sources.walking import PARQUET, Tree, holds_image, printable
+from likewise.data.sources.walking import PARQUET, Tree, count_images, printable
 from likewise.data.split_finding import folder_split
 from likewise.data.splits import are_splits, check_split, counts_of, in_order, pick_split
 from likewise.errors import InputError
@@ -147,16 +147,22 @@ class FolderSplits(NamedTuple):
 def folder_splits(root: Path) -> FolderSplits:
     """Splits of a folder: folders side by side, one being `train` and another a known name, or all `split=...`.
 
-    The outermost such folders count, at most two levels below the root's own folders. Below these only folders with
-    images are looked at: `code/train` and `code/test` beside the images are none.
+    The outermost such folders count, at most two levels below the root's own folders. There they must hold images, and
+    at least half of all: `code/train` and `code/test` beside the images are no splits.
     """
     level = [root]
     for depth in range(_DEEPEST + 1):
         groups = [_folders(folder) for folder in level]
         below = [folder for group in groups for folder in group]
-        if any(_speak(group, must_hold=depth > 0) for group in groups):
-            names = {folder_split(folder.name) for folder in below if not depth or holds_image(folder)}
-            return FolderSplits(in_order(sorted(names)), depth)
+        if any(map(_speak, groups)):
+            counts = {folder: count_images(folder) if depth else 1 for folder in below}
+            full = [[folder for folder in group if counts[folder]] for group in groups]
+            called = {folder.name for group in full if _speak(group) for folder in group}
+            inside = sum(count for folder, count in counts.items() if folder.name in called)
+            if not depth or (inside and 2 * inside >= count_images(root)):
+                return FolderSplits(
+                    in_order(sorted({folder_split(each.name) for group in full for each in group})), depth
+                )
         level = below
     return FolderSplits((), 0)
 
@@ -170,15 +176,11 @@ def _folders(root: Path) -> list[Path]:
         return []
 
 
-def _speak(folders: Sequence[Path], *, must_hold: bool) -> bool:
+def _speak(folders: Sequence[Path]) -> bool:
     """Whether folders side by side are called after splits."""
-
-    def said(some: Sequence[Path]) -> bool:
-        names = [folder_split(folder.name) for folder in some]
-        written = bool(names) and all(name != folder.name for name, folder in zip(names, some, strict=True))
-        return written or are_splits(names)
-
-    return said(folders) and (not must_hold or said([folder for folder in folders if holds_image(folder)]))
+    names = [folder_split(folder.name) for folder in folders]
+    said = bool(names) and all(name != folder.name for name, folder in zip(names, folders, strict=True))
+    return said or are_splits(names)
 
 
 def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str | None = None) -> FileSource:

@@ -65,9 +65,12 @@ def holds_shards(root: Path) -> bool:
     return found
 
 
-def holds_image(root: Path) -> bool:
-    """Whether a folder has an image anywhere below. Looks no further than the first."""
-    return any(_is_picture(entry, _ending(name)) for entry, name in _entries(root, {}))
+def count_images(root: Path) -> int:
+    """Number of images in a folder and below; 0 where it cannot be looked into."""
+    try:
+        return sum(_is_picture(entry, _ending(name)) for entry, name in _entries(root, {}))
+    except InputError:  # whoever reads the images will say so
+        return 0
 
 
 def _add(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
