@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from likewise.cli import HELP, VERBS, main
+from likewise.cli import HELP, main
+from likewise.cli import methods as verb
 
 TINY = ["--encoder", "resnet18", "--width", "8", "--batch-size", "8", "--epochs", "1", "--quiet"]
 
@@ -243,7 +244,7 @@ def test_what_the_system_refuses_is_one_line(
     def refused(_: list[str]) -> None:
         raise error
 
-    monkeypatch.setitem(VERBS, "methods", refused)
+    monkeypatch.setattr(verb, "run", refused)
     assert main(["methods"]) == 1
     shown = capsys.readouterr().err
     assert words in shown
@@ -254,6 +255,6 @@ def test_an_error_of_our_own_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch
     def broken(_: list[str]) -> None:
         raise OSError("no system said this")
 
-    monkeypatch.setitem(VERBS, "methods", broken)
+    monkeypatch.setattr(verb, "run", broken)
     with pytest.raises(OSError, match="no system said this"):
         main(["methods"])

@@ -1,4 +1,4 @@
-"""From words on a command line to the dataclasses of `likewise.arguments`: help, checks, and errors of one line."""
+"""From words on a command line to the dataclass of a verb (`likewise.cli`): help, checks, and errors of one line."""
 
 from __future__ import annotations
 

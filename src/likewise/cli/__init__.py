@@ -1,0 +1,84 @@
+"""The command line: one verb per step of an encoder's life, each in the module of its name.
+
+Nothing heavy is imported until a verb needs it, so that `likewise --help` answers at once. A verb's module has a
+function `run(words)` and the dataclass of its flags; a new verb is such a module and its line in `HELP`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from likewise import __version__
+from likewise.errors import LikewiseError, unknown
+from likewise.files import refusal
+from likewise.threads import share_processors
+
+HELP = """\
+usage: likewise VERB ...
+
+Learn what images have in common, without labels or with few.
+
+learn
+  train DATA       an encoder from a folder, list, Parquet or NumPy file of images
+  finetune RUN     encoder and classifier on labelled images
+  methods          what can be learned by, with papers
+  doctor DATA      what is in this data, what would be chosen, how fast it will be
+
+judge
+  evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
+  compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
+
+keep
+  export RUN       the encoder as safetensors in timm keys, or as ONNX
+  convert FILE     a checkpoint of lightly, solo-learn, MoCo, SwAV, DINO or ISD as a weights file
+  cache            decoded images on this machine: how large, when used; --clear removes them
+
+likewise VERB --help explains a verb; likewise train --method isd --help shows that method's own settings.
+A first run:  likewise train photos/ --minutes 10
+"""
+VERBS = tuple(re.findall(r"^  ([a-z]+) ", HELP, re.MULTILINE))
+"""As they stand in `HELP`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns the exit status: 0 done, 2 bad input, 3 stopped by health or a non-finite loss."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # paths whose bytes are no text are written as they are
+        sys.stdout.reconfigure(errors="surrogateescape")
+    try:
+        return _dispatch(words)
+    except LikewiseError as error:
+        print(f"likewise: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("likewise: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output, such as head, has seen enough; nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if (told := refusal(error)) is None:
+            raise
+        print(f"likewise: {told}", file=sys.stderr)
+        return LikewiseError.exit_status
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(HELP, end="")
+        return 0
+    if words[0] in {"-V", "--version"}:
+        print(f"likewise {__version__}")
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        raise unknown("verb", verb, VERBS)
+    share_processors()
+    importlib.import_module(f"likewise.cli.{verb}").run(rest)
+    return 0

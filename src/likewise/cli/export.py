@@ -1,0 +1,49 @@
+"""`likewise export`: an encoder for use elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from likewise.cli.shared import print_next
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Arguments of `likewise export`."""
+
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
+    """Run directory, or a weights file that `likewise` wrote."""
+    format: Literal["safetensors", "onnx"]
+    """safetensors: plain timm keys. onnx: checked against the encoder with onnxruntime."""
+    out: str
+    """File to write."""
+    which: Literal["student", "teacher"] | None = None
+    """Which encoder of the run; by default the one that its method deploys."""
+    overwrite: bool = False
+    """Replace `out` where it exists."""
+    quiet: bool = False
+    """Print the result and nothing else."""
+
+
+def run(words: list[str]) -> None:
+    """Do what the words after the verb ask for."""
+    from likewise.parsing import parse
+
+    parsed = parse(Export, words, "likewise export", "Write a trained encoder for use elsewhere.")
+    from likewise.commands import scoring
+    from likewise.runs import RunDirectory
+    from likewise.verbs.export import export
+
+    report = export(parsed.run, format=parsed.format, out=parsed.out, which=parsed.which, overwrite=parsed.overwrite)
+    print(report.path if parsed.quiet else report)
+    following = scoring(report.path, RunDirectory(Path(parsed.run)).read())
+    if following is not None and not parsed.quiet:
+        print_next(following)

@@ -1,0 +1,81 @@
+"""What several verbs share: the data they take, how they end, and the settings of a method as flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from likewise.runs import RunDirectory
+
+Data = Annotated[
+    str,
+    tyro.conf.arg(metavar="DATA", help="A folder, a list, a CSV, Parquet or NumPy file, or a name such as cifar10."),
+]
+
+
+Probe = Literal[
+    "knn",
+    "linear",
+    "linear-sgd",
+    "centroid",
+    "fewshot",
+    "labels",
+    "clustering",
+    "retrieval",
+    "uniformity",
+    "rank",
+    "purity",
+    "finetune",
+    "finetune-labels",
+    "segmentation",
+]
+
+
+def method_shapes(method: str, variant: str | None) -> tuple[Any, Any, Any]:
+    """Training options, session options and the method's settings, as they are by default for `variant`."""
+    from likewise.methods import find
+    from likewise.training.asked import Asked, Session
+    from likewise.training.resolve import preset_of
+
+    name, preset = preset_of(find(method), variant)
+    return Asked(method=method, variant=name), Session(), preset.settings
+
+
+def tell_run(run: RunDirectory, *, quiet: bool) -> None:
+    """Where a run lies, what training brought, and what to do with it."""
+    from likewise.commands import following
+
+    print(f"run     {run.path}")
+    if quiet:
+        return
+    if run.report_file.exists():
+        print(f"report  {run.report_file}")
+    stored = run.read()
+    for line in training_words(stored):
+        print(line)
+    proposals = following(run.path, stored)
+    if proposals:
+        print_next(proposals[0].command)
+
+
+def training_words(stored: Mapping[str, Any]) -> list[str]:
+    """What the scores while training say of a finished run, or that there were none."""
+    from likewise.terminal import paragraph
+
+    online = stored.get("online") or {}
+    if stored.get("classifier"):
+        return [f"score   {100 * one['value']:.1f} % of {one['n']:,} {one['split']} images" for one in stored["scores"]]
+    if online.get("change"):
+        return [paragraph(online["change"], first="gain    ", indent="        ")]
+    if not stored.get("data", {}).get("classes"):
+        words = "nothing is scored without labels; where sub-folders are the classes, --labels folders says so"
+        return [paragraph(words, first="note    ", indent="        ")]
+    return []
+
+
+def print_next(command: str) -> None:
+    """The command that follows on this one, as the last line."""
+    print(f"next    {command}")
