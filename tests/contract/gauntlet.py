@@ -163,7 +163,7 @@ class Share:
 
 def loaded_at(data: Data, name: str, stream: Stream, step: int, size: int) -> Share:
     """The batch of a stream; that of a plain one goes through the pictures in their order."""
-    if stream.draw is shuffled and stream.keep == "all":
+    if stream.draw is shuffled and stream.keep == "all" and stream.where is None:
         return Share(data, (np.arange(size) + step * size) % PICTURES)
     return Share(data, order_of(name, stream, data, size, 3).batch(step))  # type: ignore[arg-type]
 

@@ -209,7 +209,7 @@ def _batch(method: Method, at: int) -> tuple[Views, Batch]:
     batches, views = {}, {}
     for name, roles in stream_roles(method, {key: stream.views for key, stream in streams.items()}).items():
         index = torch.arange(BATCH) + (16, 5)[at % 2]  # some come again and again, the last one too, some never
-        if streams[name].draw is not shuffled or streams[name].keep != "all":
+        if streams[name].draw is not shuffled or streams[name].keep != "all" or streams[name].where is not None:
             index = torch.from_numpy(order_of(name, streams[name], known, BATCH, 0).batch(at))  # type: ignore[arg-type]
         for number, (role, policy) in enumerate(roles.items()):
             views[role] = _view(policy, number, index)
