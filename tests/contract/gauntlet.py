@@ -55,6 +55,8 @@ def small_settings(method: type[Method], **changes: Any) -> Any:
     settings = next(iter(method.presets.values())).settings
     if getattr(settings, "queue_size", 0):  # 0 stands for no queue where that is possible
         changes = {"queue_size": 32, **changes}
+    if getattr(settings, "per_class", 0):  # two processes share the supports equally
+        changes = {"per_class": 2, **changes}
     if hasattr(settings, "pseudo_labels"):  # labels that change at each step are the harder case
         changes = {"pseudo_labels": "online", **changes}
     changes = {**needs(method), **changes}
