@@ -48,6 +48,7 @@ WITH: dict[str, dict[str, Any]] = {
     "confidence_temperature": {"clusters": 6},
     "confidence": {"label_share": 0.5},  # labels to guess
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
+    "unlabelled_weight": {"threshold": 0.3},  # guesses that are believed
 }
 """What a setting is tried beside, where it is the data and the moment that decide whether it matters."""
 
