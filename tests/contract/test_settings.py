@@ -49,6 +49,8 @@ WITH: dict[str, dict[str, Any]] = {
     "confidence": {"label_share": 0.5},  # labels to guess
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
     "unlabelled_weight": {"threshold": 0.3},  # guesses that are believed
+    "balanced": {"threshold": 0.2},
+    "mean": {"threshold": 0.2},
 }
 """What a setting is tried beside, where it is the data and the moment that decide whether it matters."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -111,7 +111,9 @@ class UML(Method):
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         if facts.batch_size < settings.way:
-            raise InputError(f"way={settings.way} images in a task, and a batch has {facts.batch_size}: take a larger one")
+            raise InputError(
+                f"way={settings.way} images in a task, and a batch has {facts.batch_size}: take a larger one"
+            )
         self.settings, self.encoder = settings, encoder
         self.projection = (
             TaskProjection(
