@@ -6,8 +6,8 @@ networks stand on torch's `meta` device, so heads and memories have their publis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -17,7 +17,7 @@ from torch import nn
 from likewise.encoders import Encoder, norms
 from likewise.encoders.norms import GroupedBatchNorm
 from likewise.memory import Bank, Queue
-from likewise.methods.method import Facts, Method, Optimisation, Progress
+from likewise.methods.method import Beside, Facts, Method, Optimisation, Progress
 from likewise.teachers import Momentum
 from likewise.training import optimisers, scheduled
 from likewise.training.asked import Asked
@@ -35,6 +35,10 @@ class Published:
     classes: int
     encoder: str
     features: int
+    widths: Mapping[str, int] = field(default_factory=dict)
+    """Classes of columns beside the label."""
+    beside: Beside | None = None
+    """The second data set."""
 
 
 IMAGENET_R50 = Published(images=1_281_167, side=224, classes=1000, encoder="resnet50", features=2048)
@@ -89,6 +93,8 @@ def built(method_class: type[Method], plan: Plan, on: Published) -> Method:
         steps_per_epoch=on.images // plan.batch_size,
         mean=plan.encoder.mean,
         std=plan.encoder.std,
+        widths=on.widths,
+        beside=on.beside,
     )
     with torch.device("meta"):
         return method_class(Encoder(plan.encoder, _Backbone(on.features)), plan.settings, facts)  # type: ignore[call-arg]
@@ -213,7 +219,9 @@ def policy(view: ViewPolicy) -> str:
         words.append(f"centre {view.crop.fraction:g}")
     else:
         words.append(f"crop {view.crop.scale[0]:g}-{view.crop.scale[1]:g} {view.interpolation}")
-    words.append(f"flip {view.flip:g}")
+    words.append(f"flip {view.flip:g}{' shared' if view.shared_flip else ''}")
+    if view.shift is not None:
+        words.append(f"shift {view.shift.reach * view.size:g} px {view.shift.fill} at {view.shift.probability:g}")
     if view.colour is not None:
         c = view.colour
         words.append(f"jitter {c.brightness:g} {c.contrast:g} {c.saturation:g} {c.hue:g} at {c.probability:g}")
@@ -223,6 +231,10 @@ def policy(view: ViewPolicy) -> str:
         words.append(f"blur {view.blur.sigma[0]:g}-{view.blur.sigma[1]:g} at {view.blur.probability:g}")
     if view.solarise is not None:
         words.append(f"solarise {view.solarise.probability:g}")
+    if view.operations is not None:
+        words.append(f"{view.operations.count} of {len(view.operations.choices)} operations")
+    if view.cut_out is not None:
+        words.append(f"cut-out {view.cut_out.side:g}")
     words.append("normalised as ImageNet" if view.mean == IMAGENET_MEAN else f"normalised by {view.mean} {view.std}")
     return ", ".join(words)
 

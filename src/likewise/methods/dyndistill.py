@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -209,4 +209,4 @@ def labels_of(batch: Batch) -> Tensor:
 
 def exact(logits: Tensor) -> Tensor:
     """In float32 at least."""
-    return cast("Tensor", logits.to(torch.promote_types(logits.dtype, torch.float32)))
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""HIERMATCH: a few fine labels and cheaper coarse ones, each level of the label tree learned by MixMatch or FixMatch."""
+"""HIERMATCH: few fine labels and cheaper coarse ones; MixMatch or FixMatch at each level of the label tree."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ class HierMatch(Method):
         logits = self.heads(features_RF)
         known, free = [], []
         for level, labels_B in part.labels.items():
-            sure, weak, strong = logits[level].split([count, free_count, free_count])
+            sure, weak, strong = torch.tensor_split(logits[level], [count, count + free_count])
             known.append(F.cross_entropy(sure, labels_B))
             free.append(confident(weak, strong, self.settings.threshold, balanced=False, mean="batch"))
         return Found(torch.stack(known).sum(), torch.stack(free).sum(), features_RF[count:][:free_count].detach())

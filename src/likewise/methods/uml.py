@@ -32,9 +32,9 @@ from likewise.views import Shift, ViewPolicy, strong
 class UML(Method):
     """Unsupervised Meta-Learning via the Characteristics of Few-Shot Tasks.
 
-    Each image of a batch is a class of its own, and its `shot` + `query` views are what the class has. Of the embeddings
-    e of one pass, `tasks` tasks are made (sufficient episodic sampling, SES): `way` images each, of every one `shot`
-    views as supports and the others as queries. With p_n the mean of the supports of image n,
+    Each image of a batch is a class of its own, and its `shot` + `query` views are what the class has. Of the
+    embeddings e of one pass, `tasks` tasks are made (sufficient episodic sampling, SES): `way` images each, of every
+    one `shot` views as supports and the others as queries. With p_n the mean of the supports of image n,
 
         L = mean over queries q of all tasks of -log softmax_n( <q, p_n / |p_n|> / T ) at q's own image
 
@@ -112,7 +112,7 @@ class UML(Method):
         super().__init__()
         if facts.batch_size < settings.way:
             raise InputError(
-                f"way={settings.way} images in a task, and a batch has {facts.batch_size}: take a larger one"
+                f"way={settings.way} images in a task, and a batch has {facts.batch_size}: allowed are 2 to that many"
             )
         self.settings, self.encoder = settings, encoder
         self.projection = (
