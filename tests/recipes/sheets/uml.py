@@ -10,8 +10,8 @@ from tests.recipes.reader import Published
 RESNET12 = Published(images=38_400, side=84, classes=64, encoder="resnet12", features=640)
 CONVNET = Published(images=38_400, side=84, classes=64, encoder="convnet4", features=1600)
 AMDIM = (
-    "84 px, crop 0.08-1 bilinear, flip 0.5 shared, shift 4 px reflect at 0.8, jitter 0.4 0.4 0.4 0.2 at 0.8, grey 0.25, "
-    "normalised as ImageNet"
+    "84 px, crop 0.08-1 bilinear, flip 0.5 shared, shift 4 px reflect at 0.8, jitter 0.4 0.4 0.4 0.2 at 0.8, "
+    "grey 0.25, normalised as ImageNet"
 )
 
 
