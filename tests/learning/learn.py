@@ -75,6 +75,8 @@ def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
         needed["small_crops"] = 0  # of 16 px nothing smaller can be cut
     if "frozen teacher" in found.card.needs:
         needed["teacher"] = teacher(data, teachers)
+    if hasattr(found.Settings, "query"):
+        needed["query"] = 2  # views of an image cost the time
     if "labelled data beside" in found.card.needs:
         needed["beside"] = str(data)
     values = []
