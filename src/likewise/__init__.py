@@ -17,6 +17,7 @@ from likewise._version import __version__
 if TYPE_CHECKING:
     from likewise.classifier import load_classifier
     from likewise.comparison.comparing import compare
+    from likewise.verbs.audit import audit
     from likewise.verbs.convert import convert
     from likewise.verbs.doctor import doctor
     from likewise.verbs.evaluate import evaluate
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from likewise.verbs.train import train
 
 _HOMES = {
+    "audit": "likewise.verbs.audit",
     "compare": "likewise.comparison.comparing",
     "convert": "likewise.verbs.convert",
     "doctor": "likewise.verbs.doctor",
@@ -40,6 +42,7 @@ _HOMES = {
 
 __all__ = [
     "__version__",
+    "audit",
     "compare",
     "convert",
     "doctor",
