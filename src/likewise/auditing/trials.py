@@ -114,7 +114,7 @@ def _numbers(texts: Texts, file: Path) -> Numbers:
     values, inverse = np.unique(texts, return_inverse=True)
     strange = [value for value in values if value not in number]
     if strange:
-        raise InputError(f"{file} has the answer {strange[0]!r}: allowed are na and {', '.join(SIXTEEN)}")
+        raise InputError(f"{file} has the answer '{strange[0]}': allowed are na and {', '.join(SIXTEEN)}")
     return np.asarray([number[value] for value in values], dtype=np.int64)[inverse]
 
 

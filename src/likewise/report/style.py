@@ -221,8 +221,8 @@ text-overflow:ellipsis;white-space:nowrap}
 #mistakes .query figcaption{max-height:none}
 .query .taken{display:block;color:var(--bad);font-size:12px}
 /* audits */
-.twins{grid-template-columns:repeat(auto-fill,minmax(168px,1fr));gap:16px}.twins img{aspect-ratio:2}
-.kappa{max-width:620px;grid-template-columns:minmax(64px,auto) repeat(var(--classes),minmax(0,64px))}
+.twins{grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:16px}.twins img{aspect-ratio:2}
+.kappa{justify-content:start;grid-template-columns:minmax(64px,auto) repeat(var(--classes),minmax(0,64px))}
 .kappa .column{height:110px}
 /* comparisons */
 .charts.wide{grid-template-columns:repeat(auto-fill,minmax(440px,1fr))}

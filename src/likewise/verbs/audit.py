@@ -179,7 +179,10 @@ def _subjects(run: Run, asked: AuditSettings, **opened: Any) -> dict[str, Subjec
 
 def _name(run: Any) -> str:
     path = getattr(run, "path", run)
-    return run.spec.name if isinstance(run, Encoder) else Path(path).name or str(path)
+    if isinstance(run, Encoder):
+        return run.spec.name
+    named = Path(path)
+    return (named.stem if named.is_file() else named.name) or str(path)
 
 
 def _rows(subject: Subject, data: Any, asked: AuditSettings, side: int) -> Rows | None:
