@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from likewise.verbs.audit import audit
     from likewise.verbs.convert import convert
     from likewise.verbs.doctor import doctor
+    from likewise.verbs.drift import drift
     from likewise.verbs.evaluate import evaluate
     from likewise.verbs.export import export
     from likewise.verbs.finetune import finetune
@@ -31,6 +32,7 @@ _HOMES = {
     "compare": "likewise.comparison.comparing",
     "convert": "likewise.verbs.convert",
     "doctor": "likewise.verbs.doctor",
+    "drift": "likewise.verbs.drift",
     "evaluate": "likewise.verbs.evaluate",
     "export": "likewise.verbs.export",
     "finetune": "likewise.verbs.finetune",
@@ -46,6 +48,7 @@ __all__ = [
     "compare",
     "convert",
     "doctor",
+    "drift",
     "evaluate",
     "export",
     "finetune",
