@@ -69,9 +69,9 @@ def test_a_worse_checkpoint_is_told_as_worse():
     told = Audit(("new", "old"), ("a", "b"), two, {}, "images", "protocol")
     one = told.contrasts()[0]
     assert one.verdict == "worse"
-    assert one.test == mcnemar(two[1].right_N, two[0].right_N)
+    assert one.test == mcnemar(two[1].right, two[0].right)
     assert re.search(r"new is worse than old under blur, by \d+\.\d to \d+\.\d points", sentence(told, one))
-    turned = Contrast("low-pass", "new", mcnemar(two[0].right_N, two[1].right_N), 0.01)
+    turned = Contrast("low-pass", "new", mcnemar(two[0].right, two[1].right), 0.01)
     assert turned.verdict == "better"
 
 
@@ -86,7 +86,7 @@ def test_at_every_level_images_are_the_sample(encoder: Encoder, other: Encoder, 
     assert len(found.of("low-pass", "resnet18")) == 20 * 8
     one = next(one for one in found.contrasts() if one.experiment == "low-pass")
     assert "paired t over 20 pictures" in one.test.how
-    first, second = (found.of("low-pass", who).without(["0"]).right_N.mean() for who in found.observers)
+    first, second = (found.of("low-pass", who).without(["0"]).right.mean() for who in found.observers)
     assert one.test.difference == pytest.approx(first - second)
 
 
@@ -184,7 +184,9 @@ def test_bad_input_is_one_line(encoder: Encoder, data: Path, tmp_path: Path, cap
         assert error.count("\n") == 1
 
 
-def test_from_the_shell(encoder: Encoder, other: Encoder, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_from_the_shell(
+    encoder: Encoder, other: Encoder, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     for name, one in (("new", encoder), ("old", other)):
         save_encoder(one, tmp_path / f"{name}.safetensors")
     page = tmp_path / "audit.html"

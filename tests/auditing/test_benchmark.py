@@ -151,7 +151,7 @@ def test_both_layouts_of_the_trials_are_read(tmp_path: Path):
     other = read_human(tmp_path / "raw")[0]
     for part in ("image_N", "condition_N", "truth_N", "answer_N"):
         assert np.array_equal(getattr(one, part), getattr(other, part)), part
-    assert one.right_N.tolist() == [False, True]
+    assert one.right.tolist() == [False, True]
 
 
 def test_folders_without_trials_and_strange_answers_are_told(tmp_path: Path):

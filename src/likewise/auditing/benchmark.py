@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from likewise.auditing.categories import SIXTEEN
 from likewise.auditing.consistency import accuracy_difference, consistency, shape_bias
 from likewise.auditing.experiments import EXPERIMENTS
 from likewise.auditing.trials import Numbers, Texts, Trials
-from likewise.auditing.categories import SIXTEEN
 from likewise.errors import InputError
 
 
@@ -53,7 +53,7 @@ def likeness(first: Trials, second: Trials, excluded: Sequence[str] = ()) -> Lik
     rows = []
     for level in np.unique(one.condition_N):
         at = one.condition_N == level
-        right, right_too = one.right_N[at], other.right_N[at]
+        right, right_too = one.right[at], other.right[at]
         both = consistency(right, right_too)
         rows.append((accuracy_difference(float(right.mean()), float(right_too.mean())), both.observed, both.error))
     return Likeness(*(float(value) for value in np.mean(rows, axis=0)))
@@ -101,7 +101,7 @@ def ranks(models: Mapping[str, Figures]) -> dict[str, float]:
 def curve(trials: Sequence[Trials]) -> dict[str, float]:
     """Accuracy at each level, pooled over observers of one experiment."""
     levels = EXPERIMENTS[trials[0].experiment].conditions
-    right = np.concatenate([one.right_N for one in trials])
+    right = np.concatenate([one.right for one in trials])
     condition = np.concatenate([one.condition_N for one in trials])
     return {level: float(right[condition == level].mean()) for level in levels if (condition == level).any()}
 
@@ -129,7 +129,7 @@ def by_experiment(trials: Iterable[Trials]) -> dict[str, list[Trials]]:
 
 
 def _pooled(group: Sequence[Trials], excluded: Sequence[str]) -> float:
-    return float(np.concatenate([one.without(excluded).right_N for one in group]).mean())
+    return float(np.concatenate([one.without(excluded).right for one in group]).mean())
 
 
 def _mean(pairs: Sequence[Likeness]) -> tuple[float, float, float]:

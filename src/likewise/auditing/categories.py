@@ -81,7 +81,9 @@ def read_mapping(path: str | Path, class_names: Sequence[str] | None, classes: i
             place = number.get(one, -1) if isinstance(one, str) else one
             if not isinstance(place, int) or not 0 <= place < classes:
                 near = nearest(str(one), list(number)) if isinstance(one, str) else None
-                hint = f"; did you mean {near!r}?" if near else f"; allowed are classes 0 to {classes - 1} and their names"
+                hint = (
+                    f"; did you mean {near!r}?" if near else f"; allowed are classes 0 to {classes - 1} and their names"
+                )
                 raise InputError(f"{path}: category {category!r} has the class {one!r}, which the data has not{hint}")
             members.append(place)
         found[category] = tuple(members)

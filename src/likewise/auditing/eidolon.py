@@ -59,8 +59,7 @@ def _kernel(height: int, width: int, std: float) -> NDArray[np.complex128]:
 
     def sampled(length: int) -> Plane:
         offset = np.concatenate([np.arange(length // 2 + 1), -np.arange(length // 2 - 1, 0, -1)]).astype(float)
-        found: Plane = np.exp(-(offset**2) / (2 * std**2)) / (math.sqrt(2 * math.pi) * std)
-        return found
+        return np.asarray(np.exp(-(offset**2) / (2 * std**2)) / (math.sqrt(2 * math.pi) * std), dtype=np.float64)
 
     found: NDArray[np.complex128] = fft.rfft(np.outer(sampled(height), sampled(width)).ravel())
     return found
@@ -68,7 +67,8 @@ def _kernel(height: int, width: int, std: float) -> NDArray[np.complex128]:
 
 def blurred(plane_HW: Plane, std: float) -> Plane:
     """The plane under a Gaussian of `std` pixels, as ONE circular convolution of its rows put end to end."""
-    return _blurs(plane_HW, [std])[0]
+    found: Plane = _blurs(plane_HW, [std])[0]
+    return found
 
 
 def _blurs(plane_HW: Plane, stds: list[float]) -> Plane:

@@ -1,7 +1,7 @@
 """The 17 experiments of the model-vs-human benchmark: their levels, and how a stimulus of each is made.
 
-Geirhos et al., NeurIPS 2018 (arXiv 1808.08750), ICLR 2019 (arXiv 1811.12231) and NeurIPS 2021 (arXiv 2106.07411). Levels
-are strings, as in the published files. Shapes: S pixels, the side of a stimulus.
+Geirhos et al., NeurIPS 2018 (arXiv 1808.08750), ICLR 2019 (arXiv 1811.12231) and NeurIPS 2021 (arXiv 2106.07411).
+Levels are strings, as in the published files. Shapes: S pixels, the side of a stimulus.
 """
 
 from __future__ import annotations
@@ -171,7 +171,12 @@ _TABLE = (
     ),
     Experiment("power-equalisation", "with equal spectra", ("0", "pow"), ("0",), "0", "original or equalised", _power),
     Experiment(
-        "false-colour", "in false colours", ("True", "False"), ("True",), "True", "true or opponent colours",
+        "false-colour",
+        "in false colours",
+        ("True", "False"),
+        ("True",),
+        "True",
+        "true or opponent colours",
         _false_colour,
     ),
     Experiment("rotation", "when turned", ("0", "90", "180", "270"), ("0",), "0", "degrees", _rotation),

@@ -1,7 +1,7 @@
 """What people do in the 17 experiments, and the monitor of the false colours: a small table inside the package.
 
-Made of the published trials by `python -m likewise.auditing.reference FOLDER`. The trials themselves are not part of the
-package; `read_human` takes them from a folder.
+Made of the published trials by `python -m likewise.auditing.reference FOLDER`. The trials themselves are not part of
+the package; `read_human` takes them from a folder.
 """
 
 from __future__ import annotations
@@ -65,9 +65,7 @@ def made_of(trials: Sequence[Trials]) -> dict[str, Any]:
     groups = by_experiment(trials)
     conflicts = groups["cue-conflict"]
     return {
-        "benchmark": {
-            name: [round(value, _DIGITS) for value in values] for name, values in of_people(trials).items()
-        },
+        "benchmark": {name: [round(value, _DIGITS) for value in values] for name, values in of_people(trials).items()},
         "curves": {
             name: {level: round(value, _DIGITS) for level, value in curve(group).items()}
             for name, group in groups.items()

@@ -114,7 +114,7 @@ class Audit:
 
     def accuracy(self, experiment: str, observer: str) -> float:
         """Over all distorted levels."""
-        return float(distorted(self.of(experiment, observer)).right_N.mean())
+        return float(distorted(self.of(experiment, observer)).right.mean())
 
     def plain_accuracy(self, observer: str) -> float:
         """On the images as they are; NaN where none were shown."""
@@ -230,7 +230,7 @@ def points(trials: Trials, categories: int) -> list[Point]:
     for level in EXPERIMENTS[trials.experiment].conditions:
         at = trials.condition_N == level
         if at.any():
-            n, right = int(at.sum()), int(trials.right_N[at].sum())
+            n, right = int(at.sum()), int(trials.right[at].sum())
             span = wilson(right, n)
             found.append(
                 Point(level, right / n, span.low, span.high, n, answer_entropy(trials.answer_N[at], categories))
@@ -254,11 +254,11 @@ def _paired(other: Trials, first: Trials) -> significance.Test:
     one, two = distorted(other), distorted(first)
     images, row = np.unique(one.image_N, return_inverse=True)
     if len(images) == len(one):
-        return significance.mcnemar(one.right_N, two.right_N)
+        return significance.mcnemar(one.right, two.right)
     levels, column = np.unique(one.condition_N, return_inverse=True)
     both = np.zeros((2, len(levels), len(images)), dtype=bool)
     for place, trials in enumerate((one, two)):
-        both[place, column, row] = trials.right_N
+        both[place, column, row] = trials.right
     return significance.over_pictures(both[0], both[1])
 
 
@@ -283,7 +283,7 @@ def mistaken(
     All arguments have a row for each trial.
     """
     order = {level: place for place, level in enumerate(EXPERIMENTS[trials.experiment].conditions)}
-    wrong = np.flatnonzero(plain_right_N & ~trials.right_N & ~np.isin(trials.condition_N, left_out(trials.experiment)))
+    wrong = np.flatnonzero(plain_right_N & ~trials.right & ~np.isin(trials.condition_N, left_out(trials.experiment)))
     wrong = wrong[np.argsort([order[level] for level in trials.condition_N[wrong]], kind="stable")]
     chosen = wrong[np.unique(np.linspace(0, len(wrong) - 1, min(most, len(wrong))).round().astype(int))]
     return [

@@ -69,7 +69,7 @@ def squares(images: Images, positions: NDArray[np.int64], side: int, fraction: f
 
 
 def setting_of(bank: Images, side: int, fraction: float, constants: Path | None = None) -> Setting:
-    """What stimuli share: the mean spectrum of the training images, or at 224 px the published one where it is given."""
+    """What stimuli share: the mean spectrum of training images, or at 224 px the published one where it is given."""
     if constants is not None and side == 224:
         with np.load(constants) as stored:
             spectrum = stored["mean_amplitude_spectrum_224"].astype(np.float64)
@@ -193,4 +193,8 @@ def _told(name: str, path: str) -> tuple[str, str, str]:
     if name == "cue-conflict":
         conflict = _CONFLICT.match(place.name)
         return ("0", conflict["shape"] if conflict else "", place.name)
-    return EXPERIMENTS[name].conditions[0] if len(EXPERIMENTS[name].conditions) == 1 else "", place.parent.name, place.name
+    return (
+        EXPERIMENTS[name].conditions[0] if len(EXPERIMENTS[name].conditions) == 1 else "",
+        place.parent.name,
+        place.name,
+    )

@@ -27,7 +27,9 @@ def headline(audit: Audit) -> str:
     worst = worst_experiments(audit)
     if not audit.plain or not worst:
         values = {name: audit.accuracy(name, first) for name in audit.experiments}
-        return f"{first}: {', '.join(f'{100 * value:.1f} % {EXPERIMENTS[name].words}' for name, value in values.items())}."
+        return (
+            f"{first}: {', '.join(f'{100 * value:.1f} % {EXPERIMENTS[name].words}' for name, value in values.items())}."
+        )
     plain = audit.plain_accuracy(first)
     lost = [f"{100 * audit.accuracy(name, first):.1f} % {EXPERIMENTS[name].words}" for name in worst[:2]]
     return f"{first} is right on {100 * plain:.1f} % of the undistorted images, on {' and on '.join(lost)}."

@@ -52,7 +52,7 @@ class Trials:
         return len(self.image_N)
 
     @property
-    def right_N(self) -> NDArray[np.bool_]:
+    def right(self) -> NDArray[np.bool_]:
         """Whether each answer is right."""
         found: NDArray[np.bool_] = self.answer_N == self.truth_N
         return found

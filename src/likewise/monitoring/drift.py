@@ -99,7 +99,7 @@ def novelty(old_NF: Tensor, new_MF: Tensor, *, rate: float = RATE, seed: int = 0
     found = neighbours(new_MF, old_NF[bank], k)
     distance = 1.0 - found.similarity.double().mean(1).numpy()
     farther = len(usual) - np.searchsorted(np.sort(usual), distance - 1e-12, side="left")
-    p = (1.0 + farther) / (len(usual) + 1.0)
+    p = np.asarray((1.0 + farther) / (len(usual) + 1.0), dtype=np.float64)
     rate = max(rate, 1.0 / (len(usual) + 1.0))
     return Novelty(p, p <= rate, bank.numpy()[found.rows[:, 0].numpy()], distance, rate)
 

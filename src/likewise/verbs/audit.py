@@ -46,7 +46,7 @@ class AuditSettings:
     against: Any = ()
     """Other runs or encoders, that answer to the same stimuli."""
     probe: Probe = "linear"
-    """How an encoder decides: a probe of its features of undistorted training images, or the classifier's `own` layer."""
+    """How an encoder decides: a probe of undistorted training images, or the classifier's `own` layer."""
     experiments: Sequence[str] = ()
     """Distortions to make; by default all twelve that can be made, or none where `stimuli` are given."""
     images: int = IMAGES
@@ -234,7 +234,8 @@ def _layer(subject: Subject) -> tuple[nn.Linear, list[str] | None]:
         import timm
 
         name = subject.encoder.spec.name
-        layer = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=at_hand(name)).get_classifier()
+        model: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=at_hand(name))
+        layer = model.get_classifier()
         if isinstance(layer, nn.Linear) and layer.in_features == subject.encoder.features:
             return layer, None
     raise InputError(
@@ -305,7 +306,9 @@ def _shown(
     fraction = view_fraction(side)
     pixels_NSS3 = sets.squares(rows.query, positions, side, fraction)
     setting = sets.setting_of(rows.bank, side, fraction, sets.constants_in(asked.human))
-    whole = StimulusSet("colour", pixels_NSS3, np.arange(len(truth_N)).astype(str), np.full(len(truth_N), "cr"), truth_N)
+    whole = StimulusSet(
+        "colour", pixels_NSS3, np.arange(len(truth_N)).astype(str), np.full(len(truth_N), "cr"), truth_N
+    )
     for observer in observers:
         observer.plain_N = observer.answers(whole)
     plain = {observer.name: observer.plain_N == truth_N for observer in observers}
@@ -367,6 +370,6 @@ def _how_made(count: int, side: int, asked: AuditSettings) -> str:
     shown = "each at every level" if asked.every_level else "each at one level of an experiment"
     lengths = "" if side == 224 else f", lengths x {side}/224, of eidolons x {side}/256"
     return (
-        f"{count:,} test images, {shown}, middle square at {side} px in 8 bits{lengths}; eidolons share 8 noise fields; "
-        f"seed {asked.seed}"
+        f"{count:,} test images, {shown}, middle square at {side} px in 8 bits{lengths}; eidolons share 8 noise "
+        f"fields; seed {asked.seed}"
     )

@@ -112,7 +112,8 @@ class Drift:
         ]
         if new:
             rows = [
-                [self.names[place], f"{self.novelty.distance_M[place]:.3f}", self.nearest[place]] for place in new[:TOLD]
+                [self.names[place], f"{self.novelty.distance_M[place]:.3f}", self.nearest[place]]
+                for place in new[:TOLD]
             ]
             parts.append(table(["new image", "distance", "nearest old one"], rows, left=(0, 2)))
         if self.classes:
@@ -189,9 +190,9 @@ def drift(
         classes=tuple(_classes(kept, fresh, found, seed)),
         protocol=(
             f"energy distance of unit features of {test.old:,} old and {test.new:,} new images, permutation test with "
-            f"{PERMUTATIONS} permutations: false alarms in at most {level:.3g} of draws; new are images whose mean distance "
-            f"to {NEIGHBOURS} of one half of the old ones is larger than that of all but {found.rate:.3g} of the other "
-            f"half; seed {seed}"
+            f"{PERMUTATIONS} permutations: false alarms in at most {level:.3g} of draws; new are images whose mean "
+            f"distance to {NEIGHBOURS} of one half of the old ones is larger than that of all but {found.rate:.3g} of "
+            f"the other half; seed {seed}"
         ),
     )
 
@@ -211,12 +212,10 @@ def _kept(given: Any) -> _Side | None:
         if "features" not in stored:
             return None  # a data set of images
         names = [str(name) for name in stored["names"]] if "names" in stored else None
-        return _side(stored["features"], names, stored["labels"] if "labels" in stored else None)
+        return _side(stored["features"], names, stored.get("labels"))
 
 
-def _side(
-    features: NDArray[Any], names: Sequence[str] | None = None, labels: NDArray[np.int64] | None = None
-) -> _Side:
+def _side(features: NDArray[Any], names: Sequence[str] | None = None, labels: NDArray[np.int64] | None = None) -> _Side:
     if features.ndim != 2 or features.dtype.kind not in "fiu":
         raise InputError(f"features of shape {features.shape} and type {features.dtype}: allowed are numbers (N, F)")
     rows = names or [f"row {number}" for number in range(len(features))]

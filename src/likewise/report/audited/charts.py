@@ -40,9 +40,7 @@ def curves(audit: Audit) -> str:
             for number, (who, line) in enumerate(lines.items())
         ]
         people = [told[name][level] for level in experiment.conditions]
-        series.append(
-            Series("people", [float(n) for n in range(len(people))], people, colour=COLOURS - 1, dashed=True)
-        )
+        series.append(Series("people", [float(n) for n in range(len(people))], people, colour=COLOURS - 1, dashed=True))
         names = [label(name, level) for level in experiment.conditions]
         parts.append(overlay(name, series, x_label=experiment.axis, form=_whole, x_names=names))
     return tag("div", "".join(parts), class_="charts wide")
@@ -110,7 +108,9 @@ def examples(found: Sequence[Example]) -> str:
     figures = []
     for one in found:
         said = f"{one.truth} taken for {one.taken}, {one.experiment} {label(one.experiment, one.level)}"
-        picture = f'<img src="{data_uri(_twin(one))}" width="{2 * SHOWN}" height="{SHOWN}" loading="lazy" alt="{text(said)}">'
+        picture = (
+            f'<img src="{data_uri(_twin(one))}" width="{2 * SHOWN}" height="{SHOWN}" loading="lazy" alt="{text(said)}">'
+        )
         level = f"{text(one.truth)}, {text(label(one.experiment, one.level))}"
         figures.append(tag("figure", picture, tag("figcaption", level, tag("b", text(one.taken)), title=said)))
     return tag("ul", "".join(tag("li", one) for one in figures), class_="tiles twins")

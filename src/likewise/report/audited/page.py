@@ -115,7 +115,14 @@ def _likeness(audit: Audit) -> str:
         "the same mistakes." + (" Of people with each other: the mean of all pairs." if people else "")
     )
     rows = [
-        [text(who), text(name), f"{one.accuracy:.3f}", f"{one.difference:.4f}", f"{one.observed:.3f}", f"{one.error:.3f}"]
+        [
+            text(who),
+            text(name),
+            f"{one.accuracy:.3f}",
+            f"{one.difference:.4f}",
+            f"{one.observed:.3f}",
+            f"{one.error:.3f}",
+        ]
         for who, figures in people.items()
         for name, one in figures.items()
     ]
@@ -158,4 +165,6 @@ def _confusion(audit: Audit) -> str:
 
 def _how(audit: Audit) -> str:
     lines = [audit.protocol, *audit.notes]
-    return section("how", "How it was got", "", tag("ul", "".join(tag("li", text(line)) for line in lines), class_="protocols"))
+    return section(
+        "how", "How it was got", "", tag("ul", "".join(tag("li", text(line)) for line in lines), class_="protocols")
+    )
