@@ -78,13 +78,16 @@ def made_of(trials: Sequence[Trials]) -> dict[str, Any]:
 
 
 def bias_by_category(trials: Sequence[Trials], categories: Sequence[str]) -> dict[str, float]:
-    """Shape bias of the cue conflicts of each shape; NaN where shape and texture were never answered."""
+    """Shape bias of the cue conflicts of each shape; NaN where shape and texture were never answered.
+
+    Those whose texture is none of the categories are left out.
+    """
     answers, shapes = (np.concatenate([getattr(one, part) for one in trials]) for part in ("answer_N", "truth_N"))
     textures = np.concatenate([texture_of(one.image_N, categories) for one in trials])
     return {
         name: shape_bias(answers[of], shapes[of], textures[of]).bias
         for number, name in enumerate(categories)
-        if (of := shapes == number).any()
+        if (of := (shapes == number) & (textures >= 0)).any()
     }
 
 

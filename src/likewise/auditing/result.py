@@ -150,14 +150,18 @@ class Audit:
         return {who: figures for who, figures in found.items() if figures}
 
     def shape_bias(self) -> dict[str, tuple[ShapeBias, dict[str, float]]]:
-        """By observer: of all cue conflicts, and the bias by category of the shape; empty without cue conflicts."""
+        """By observer: of all cue conflicts, and the bias by category of the shape; empty without cue conflicts.
+
+        Those whose texture is none of the categories are left out.
+        """
         if "cue-conflict" not in self.experiments:
             return {}
         found = {}
         for who in self.observers:
             own = self.of("cue-conflict", who)
             texture_N = benchmark.texture_of(own.image_N, self.categories)
-            whole = shape_bias(own.answer_N, own.truth_N, texture_N)
+            known = texture_N >= 0  # of other textures only the answer by shape would ever count
+            whole = shape_bias(own.answer_N[known], own.truth_N[known], texture_N[known])
             found[who] = whole, bias_by_category([own], self.categories)
         return found
 
