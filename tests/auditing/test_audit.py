@@ -22,6 +22,7 @@ from likewise.encoders import Encoder, save_encoder
 from likewise.errors import InputError
 from likewise.evaluation.significance import mcnemar
 from likewise.report.audited import as_page
+from tests.evaluation.conftest import drawn
 
 FEW = {"experiments": ["false-colour", "low-pass", "uniform-noise"], "quiet": True}
 
@@ -202,3 +203,27 @@ def test_from_the_shell(
     for title in ("Where it breaks", "The worst distortions", "Do they err on the same images", "people"):
         assert title in written
     assert not re.search(r'(src|href)="(?!data:|#)', written)  # nothing is fetched
+
+
+def test_cue_conflicts_are_compared_with_people_who_saw_them(encoder: Encoder, tmp_path: Path):
+    images, labels = drawn(40, 1)
+    data = tmp_path / "data.npz"
+    np.savez(data, images=images, labels=labels)
+    mapping = tmp_path / "map.json"
+    mapping.write_text(json.dumps({"cat": [0], "dog": [1, 2]}))
+    shown = ["cat1-dog1.png", "cat2-dog2.png", "dog1-cat1.png", "dog2-cat2.png"]
+    for place, name in enumerate(shown):
+        stored(tmp_path / "conflicts", name, place)
+    head = "experiment,subject,session,trial,rt,object_response,category,condition,image_id"
+    rows = [f"cue-conflict,subject-01,1,1,0.5,{name[:3]},{name[:3]},0,{name}" for name in [*shown, "cat9-dog9.png"]]
+    human = tmp_path / "human_trials.csv"
+    human.write_text("\n".join([head, *rows]) + "\n")
+    stimuli = [f"cue-conflict={tmp_path / 'conflicts'}"]
+    found = likewise.audit(encoder, data, mapping=mapping, stimuli=stimuli, human=human, quiet=True)
+    own = found.of("cue-conflict", "resnet18")
+    figures = found.against_people()["resnet18"]["cue-conflict"]
+    assert figures.accuracy == own.right.mean()
+    assert figures.observed == own.right.mean()  # the person is always right
+    assert figures.difference == pytest.approx((1 - own.right.mean()) ** 2)
+    assert found.ranks() == {"resnet18": 1.0}
+    assert "against people" in found.to_text()

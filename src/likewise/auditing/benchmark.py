@@ -92,6 +92,8 @@ def mean_of(figures: Mapping[str, Figures]) -> Figures:
 
 def ranks(models: Mapping[str, Figures]) -> dict[str, float]:
     """Mean rank of each model by accuracy difference (low), observed and error consistency (high); 1 is the best."""
+    if not models:
+        return {}
     names = list(models)
     table = np.asarray([[-models[name].difference, models[name].observed, models[name].error] for name in names])
     better = (table[None] > table[:, None]).sum(1) + 1

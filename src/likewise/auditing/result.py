@@ -149,6 +149,10 @@ class Audit:
         found = {who: benchmark.against_people(self._own(who), self.people) for who in self.observers}
         return {who: figures for who, figures in found.items() if figures}
 
+    def ranks(self) -> dict[str, float]:
+        """Mean rank of each observer against people, 1 the best; empty where people have not seen the stimuli."""
+        return benchmark.ranks({who: benchmark.mean_of(found) for who, found in self.against_people().items()})
+
     def shape_bias(self) -> dict[str, tuple[ShapeBias, dict[str, float]]]:
         """By observer: of all cue conflicts, and the bias by category of the shape; empty without cue conflicts.
 
@@ -218,6 +222,7 @@ class Audit:
                 who: {name: figures._asdict() for name, figures in found.items()}
                 for who, found in self.against_people().items()
             },
+            "ranks": self.ranks(),
             "notes": list(self.notes),
         }
 

@@ -253,7 +253,7 @@ section{padding-top:48px}
 .neighbours li{grid-template-columns:70px minmax(0,1fr);gap:12px}
 .others{grid-template-columns:repeat(6,64px);overflow-x:auto;padding-bottom:6px}
 .bars,.by-class{columns:1}
-.tiles{grid-template-columns:repeat(4,1fr)}
+.tiles{grid-template-columns:repeat(4,1fr)}.tiles.twins{grid-template-columns:repeat(2,1fr)}
 .confusion{font-size:9.5px;gap:1px}
 .charts,.charts.wide{grid-template-columns:1fr}
 .chips .switch{margin-left:0}

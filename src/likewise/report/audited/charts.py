@@ -22,7 +22,7 @@ SHOWN = 112
 
 
 def curves(audit: Audit) -> str:
-    """A chart for each experiment of several levels."""
+    """A chart for each experiment of several levels; nothing where there is none."""
     told = reference().curves
     parts = []
     for name, lines in audit.curves().items():
@@ -43,7 +43,8 @@ def curves(audit: Audit) -> str:
         series.append(Series("people", [float(n) for n in range(len(people))], people, colour=COLOURS - 1, dashed=True))
         names = [label(name, level) for level in experiment.conditions]
         parts.append(overlay(name, series, x_label=experiment.axis, form=_whole, x_names=names))
-    return tag("div", "".join(parts), class_="charts wide")
+    drawn = "".join(parts)
+    return tag("div", drawn, class_="charts wide") if drawn else ""
 
 
 def label(experiment: str, level: str) -> str:

@@ -54,7 +54,8 @@ def _curves(audit: Audit) -> str:
         "categories at 224 px (arXiv 2106.07411); here are "
         f"{len(audit.categories)} categories."
     )
-    return section("curves", "Where it breaks", lead, charts.curves(audit), details("The numbers", _numbers(audit)))
+    drawn, numbers = charts.curves(audit), _numbers(audit)
+    return section("curves", "Where it breaks", lead, drawn, details("The numbers", numbers) if drawn else numbers)
 
 
 def _numbers(audit: Audit) -> str:
