@@ -60,6 +60,7 @@ def audited(data: Path, folder: Path, seed: int, *, quick: bool) -> Audit:
         stimuli=[f"cue-conflict={conflicts}"] if conflicts.exists() else [],
         experiments=EXPERIMENTS,
         images=100 if quick else 1000,
+        subset="perclass:50" if quick else "perclass:1000",  # the same draw as was learned from
         seed=seed,
         quiet=True,
     )

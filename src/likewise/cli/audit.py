@@ -46,6 +46,8 @@ class AuditArguments:
     """Split whose labels the probe knows; by default `train`."""
     test_split: str | None = None
     """Split whose images are distorted; by default `test`, or else the validation split."""
+    subset: str | None = None
+    """Draw of the training images that the probe knows, such as perclass:100."""
     pretrained: bool = False
     """Take timm's published weights of the models named."""
     image_size: int | None = None
@@ -76,7 +78,7 @@ def run(words: list[str]) -> None:
     if parsed.html is not None:  # before anything takes long
         check_free(parsed.html, overwrite=parsed.overwrite)
     names = ("against", "probe", "experiments", "images", "every_level", "stimuli", "human", "mapping", "untrained")
-    more = ("which", "labels", "train_split", "test_split", "pretrained", "image_size", "seed")
+    more = ("which", "labels", "train_split", "test_split", "subset", "pretrained", "image_size", "seed")
     how = {name: getattr(parsed, name) for name in (*names, *more)}
     result = audit(parsed.run, parsed.data, **how, quiet=parsed.quiet)
     if parsed.json:

@@ -67,6 +67,8 @@ class AuditSettings:
     """Split whose labels the probe knows; by default the training split."""
     test_split: str | None = None
     """Split whose images are distorted; by default test, else validation, else a fifth of each class."""
+    subset: str | None = None
+    """Draw of the training images that the probe knows, such as `perclass:100`, as `likewise.data.subsets` reads it."""
     device: torch.device | str | None = None
     """Where features are made; by default the best there is."""
     seed: int = 0
@@ -196,6 +198,8 @@ def _rows(subject: Subject, data: Any, asked: AuditSettings, side: int) -> Rows 
         labels=labels,
         train_split=asked.train_split,
         test_split=asked.test_split,
+        subset=asked.subset,
+        subset_seed=asked.seed,
         ranges=subject.ranges(),
         seed=asked.seed,
         cache_dir=asked.cache_dir,
