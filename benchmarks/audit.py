@@ -11,6 +11,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -20,7 +21,9 @@ import numpy as np
 import likewise
 from benchmarks.harness import Outcome, parser_of, run
 from benchmarks.pictures import cifar10_file
-from likewise.auditing.result import Audit
+from likewise.auditing.benchmark import likeness
+from likewise.auditing.consistency import NONE
+from likewise.auditing.result import Audit, left_out
 from likewise.encoders import EncoderSpec, build, save_encoder
 
 MINUTES = 30
@@ -72,21 +75,17 @@ def kappas(found: Audit, first: str, second: str) -> float:
 
 
 def shuffled(found: Audit, first: str, seed: int) -> float:
-    """The control: the same answers of an observer, given to other images of the same category and level."""
+    """The control: an observer and itself, what it got right at each level given to other images of that level."""
     draw = np.random.default_rng(seed)
     values = []
     for name in EXPERIMENTS:
         own = found.of(name, first)
-        order = np.arange(len(own))
+        right = own.right.copy()
         for level in np.unique(own.condition_N):
-            for truth in np.unique(own.truth_N):
-                rows = np.flatnonzero((own.condition_N == level) & (own.truth_N == truth))
-                order[rows] = draw.permutation(rows)
-        at = own.condition_N != ""
-        right, other = own.right[at], own.right[order][at]
-        both, p = float((right == other).mean()), float(right.mean())
-        expected = p * p + (1 - p) * (1 - p)
-        values.append((both - expected) / (1 - expected) if expected < 1 else 1.0)
+            rows = np.flatnonzero(own.condition_N == level)
+            right[rows] = right[draw.permutation(rows)]
+        other = replace(own, answer_N=np.where(right, own.truth_N, NONE))
+        values.append(likeness(own, other, left_out(name)).error)
     return fmean(values)
 
 
