@@ -17,8 +17,10 @@ from likewise._version import __version__
 if TYPE_CHECKING:
     from likewise.classifier import load_classifier
     from likewise.comparison.comparing import compare
+    from likewise.verbs.audit import audit
     from likewise.verbs.convert import convert
     from likewise.verbs.doctor import doctor
+    from likewise.verbs.drift import drift
     from likewise.verbs.evaluate import evaluate
     from likewise.verbs.export import export
     from likewise.verbs.finetune import finetune
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
     from likewise.verbs.train import train
 
 _HOMES = {
+    "audit": "likewise.verbs.audit",
     "compare": "likewise.comparison.comparing",
     "convert": "likewise.verbs.convert",
     "doctor": "likewise.verbs.doctor",
+    "drift": "likewise.verbs.drift",
     "evaluate": "likewise.verbs.evaluate",
     "export": "likewise.verbs.export",
     "finetune": "likewise.verbs.finetune",
@@ -40,9 +44,11 @@ _HOMES = {
 
 __all__ = [
     "__version__",
+    "audit",
     "compare",
     "convert",
     "doctor",
+    "drift",
     "evaluate",
     "export",
     "finetune",

@@ -32,6 +32,8 @@ learn
 
 judge
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
+  audit RUN        distorted images: where an encoder breaks, and whether it errs as others do
+  drift RUN NEW    new data against old: has it drifted, which images are new
   compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
 
 keep
