@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from likewise.verbs.evaluate import evaluate
     from likewise.verbs.export import export
     from likewise.verbs.finetune import finetune
-    from likewise.verbs.load import load
     from likewise.verbs.label import label
+    from likewise.verbs.load import load
     from likewise.verbs.predict import predict
     from likewise.verbs.select import select
     from likewise.verbs.train import train

@@ -21,8 +21,8 @@ PAGE = """<!doctype html>
 """
 
 STYLE = """
-:root{color-scheme:light dark;--paper:#faf8f4;--surface:#fff;--ink:#1f1d1a;--soft:#6a655c;--line:#e0dacd;--accent:#0d6b62;
---bad:#b3362c;--good:#2c7a50}
+:root{color-scheme:light dark;--paper:#faf8f4;--surface:#fff;--ink:#1f1d1a;--soft:#6a655c;--line:#e0dacd;
+--accent:#0d6b62;--bad:#b3362c;--good:#2c7a50}
 @media(prefers-color-scheme:dark){:root{--paper:#151412;--surface:#1d1c19;--ink:#ece8df;--soft:#a39d91;--line:#302e29;
 --accent:#6ccabb;--bad:#ea7568;--good:#55b985}}
 *{box-sizing:border-box}[hidden]{display:none!important}
@@ -33,15 +33,17 @@ h1{font:600 15px/1.4 ui-monospace,Menlo,Consolas,monospace;margin:0}p{margin:0}
 #progress{color:var(--soft)}#saved{margin-left:auto;color:var(--good)}#saved.waiting{color:var(--soft)}
 #saved.failed{color:var(--bad);font-weight:600}
 main{display:grid;grid-template-rows:auto auto auto 1fr;gap:10px;padding:12px 20px;min-height:0}
-#classes{display:flex;flex-wrap:wrap;gap:6px;margin:0;padding:0;list-style:none;min-height:30px;max-height:20vh;overflow:auto}
-#classes li{display:flex;gap:7px;align-items:center;border:1px solid var(--line);border-radius:6px;background:var(--surface);
-padding:2px 9px 2px 5px;cursor:pointer;max-width:260px}
-#classes b{font-weight:500;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}#classes i{color:var(--soft);font-style:normal}
-kbd{font:600 12px/1.5 ui-monospace,Menlo,Consolas,monospace;border:1px solid var(--line);border-radius:4px;padding:0 5px;
-background:var(--surface)}
+#classes{display:flex;flex-wrap:wrap;gap:6px;margin:0;padding:0;list-style:none;min-height:30px;
+max-height:20vh;overflow:auto}
+#classes li{display:flex;gap:7px;align-items:center;border:1px solid var(--line);border-radius:6px;
+background:var(--surface);padding:2px 9px 2px 5px;cursor:pointer;max-width:260px}
+#classes b{font-weight:500;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+#classes i{color:var(--soft);font-style:normal}
+kbd{font:600 12px/1.5 ui-monospace,Menlo,Consolas,monospace;border:1px solid var(--line);border-radius:4px;
+padding:0 5px;background:var(--surface)}
 form{display:flex;gap:14px;align-items:center}form span{color:var(--soft);font-size:13px}
-input{font:inherit;color:inherit;background:var(--surface);border:1px solid var(--accent);border-radius:5px;padding:4px 8px;
-width:260px}
+input{font:inherit;color:inherit;background:var(--surface);border:1px solid var(--accent);border-radius:5px;
+padding:4px 8px;width:260px}
 #error{color:var(--bad)}
 #grid{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));grid-template-rows:repeat(3,minmax(0,1fr));gap:10px;min-height:0;
 width:min(100%,calc(100vh - 150px));margin:0 auto}
@@ -50,8 +52,8 @@ border:3px solid var(--line);cursor:pointer;display:flex}
 figure img{width:100%;height:100%;object-fit:contain;image-rendering:auto}figure img.tiny{image-rendering:pixelated}
 figure.chosen{border-color:var(--accent)}figure:not(.chosen) img{opacity:.55}figure.decided img{opacity:.8}
 figure.focus{outline:3px solid var(--ink);outline-offset:1px}
-figcaption{position:absolute;left:0;bottom:0;max-width:100%;padding:1px 8px;background:#1f1d1ae0;color:#fff;font-size:13px;
-border-radius:0 6px 0 0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+figcaption{position:absolute;left:0;bottom:0;max-width:100%;padding:1px 8px;background:#1f1d1ae0;color:#fff;
+font-size:13px;border-radius:0 6px 0 0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 figcaption:empty{display:none}
 #done{font-size:18px;text-align:center;padding:20px}
 footer{padding:9px 20px;border-top:1px solid var(--line);color:var(--soft);font-size:13px}footer kbd{margin-left:10px}
@@ -92,10 +94,10 @@ function onward() {
 }
 
 function draw() {
-  const all = list.names.length, done = Object.keys(state.labels).length;
+  const all = list.names.length, done = Object.keys(state.labels).length, passed = state.skipped.length;
   $("name").textContent = list.name;
-  $("progress").textContent = `${done} of ${all} labelled` + (state.skipped.length ? `, ${state.skipped.length} skipped` : "")
-    + ` · nine ${group + 1} of ${list.groups.length}`;
+  $("progress").textContent = `${done} of ${all} labelled` + (passed ? `, ${passed} skipped` : "")
+    + ` · group ${group + 1} of ${list.groups.length}`;
   const counts = {};
   for (const label of Object.values(state.labels)) counts[label] = (counts[label] || 0) + 1;
   $("classes").replaceChildren(...state.classes.map((name, place) => {
@@ -107,7 +109,8 @@ function draw() {
     item.onclick = () => later(() => give(name));
     return item;
   }));
-  $("known").replaceChildren(...state.classes.map((name) => Object.assign(document.createElement("option"), {value: name})));
+  const option = (value) => Object.assign(document.createElement("option"), {value});
+  $("known").replaceChildren(...state.classes.map(option));
   const grid = $("grid"), wanted = rows().join(",");
   if (grid.dataset.rows !== wanted) {
     grid.dataset.rows = wanted;
@@ -184,7 +187,8 @@ const KEYS = {
   n: ask, s: skip, u: undo, " ": toggle, z: () => { if ($("zoom").hidden) show(); else $("zoom").hidden = true; },
   a: () => { single = !single; sessionStorage.single = single ? "1" : "0"; choose(); draw(); },
   Escape: () => { $("zoom").hidden = true; fail(""); },
-  Enter: () => go(group + 1), PageDown: () => go(group + 1), Backspace: () => go(group - 1), PageUp: () => go(group - 1),
+  Enter: () => go(group + 1), PageDown: () => go(group + 1),
+  Backspace: () => go(group - 1), PageUp: () => go(group - 1),
   ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => move(-3), ArrowDown: () => move(3),
 };
 // Keys are handled one after the other: what is pressed while one is being saved waits for it.

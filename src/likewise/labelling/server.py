@@ -71,8 +71,10 @@ class Session:
         """What does not change."""
         return {"name": self.source.name, "groups": self.groups, "names": self.names}
 
-    def act(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def act(self, asked: Any) -> dict[str, Any]:
         """Do what a key asks for, on the disk before this returns. Raises InputError for what cannot be."""
+        if not isinstance(asked, dict):
+            raise InputError("an action is an object")
         name, tab, kind = (asked.get(key) for key in ("id", "tab", "kind"))
         if not (isinstance(name, str) and isinstance(tab, str) and name and tab):
             raise InputError("an action has an id and a tab")
@@ -85,7 +87,8 @@ class Session:
                 count = self.journal.labels.count
                 if not isinstance(rows, list) or not rows or not all(_is_row(row, count) for row in rows):
                     raise InputError(f"rows are whole numbers from 0 to {count - 1}")
-                label = None if kind == "skip" else checked_class(str(asked.get("label") or ""), self.journal.labels.classes)
+                classes, wanted = self.journal.labels.classes, str(asked.get("label") or "")
+                label = None if kind == "skip" else checked_class(wanted, classes)
                 touched = tuple(dict.fromkeys(rows))
                 self.journal.act(Action(name, tab, touched, label))
             else:
@@ -129,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
     timeout = 60
 
-    def do_GET(self) -> None:  # noqa: N802  # the library's name
+    def do_GET(self) -> None:  # the library's name
         """The page, the list, the state, or an image."""
         if not self._is_ours():
             return
@@ -149,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._fail(HTTPStatus.NOT_FOUND, "there is nothing here")
 
-    def do_POST(self) -> None:  # noqa: N802  # the library's name
+    def do_POST(self) -> None:  # the library's name
         """A key that changes something."""
         length = self.headers.get("Content-Length", "")
         self.close_connection = True  # until the body has been read
@@ -166,10 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = self.rfile.read(int(length))
             self.close_connection = False
             try:
-                asked = json.loads(body)
-                if not isinstance(asked, dict):
-                    raise InputError("an action is an object")
-                answer = self.server.session.act(asked)
+                answer = self.server.session.act(json.loads(body))
             except InputError as error:
                 self._fail(HTTPStatus.BAD_REQUEST, str(error))
             except ValueError:

@@ -35,11 +35,11 @@ def contact_sheet(
     figures: tuple[Sequence[str], Sequence[Sequence[str]], str],
     following: str,
 ) -> str:
-    """The page: `headline` and `lead` in words, a table (head, rows, what it rests on), and the command that follows."""
+    """The page: `headline` and `lead` in words, a table (head, rows, what it rests on), and the next command."""
     head, rows, basis = figures
     title = tag("header", tag("h1", "selection"), tag("p", text(headline), class_="headline"))
     tiles = "".join(_tile(images, number, one) for number, one in enumerate(shown, 1))
-    expected = table(map(text, head), (map(text, row) for row in rows), "scores") if rows else ""
+    expected = table(map(text, head), (map(text, row) for row in rows), "compared") if rows else ""
     body = "".join(
         [
             title,

@@ -40,8 +40,8 @@ def pick(pool: Pool, count: int, by: str = "usl", *, seed: int = 0) -> Picks:
     """Exactly `count` different rows of the pool; covered ones are never among them.
 
     Copies of an image that is covered or picked come only when nothing else is left. A pure function of the features,
-    the covered rows and `seed`. Raises InputError for an unknown strategy, and for fewer than 1 or more picks than there
-    are images left.
+    the covered rows and `seed`. Raises InputError for an unknown strategy, and for fewer than 1 or more picks than
+    there are images left.
     """
     if by not in STRATEGIES:
         raise unknown("strategy", by, STRATEGIES)
@@ -84,11 +84,10 @@ def by_usl(pool: Pool, count: int, generator: torch.Generator) -> Picks:
 
 
 def by_typicality(pool: Pool, count: int, generator: torch.Generator) -> Picks:
-    """As TypiClust (Hacohen et al., ICML 2022, arXiv 2202.02794) picks: in the largest clusters without a label the most
-    typical image.
+    """Like TypiClust (Hacohen et al., ICML 2022, arXiv 2202.02794): the most typical image of the largest clusters.
 
-    Typicality is 1 / mean distance to the 20 nearest of its cluster. Clusters are k-means++ ones, at most 500; those of
-    fewer than five images come last.
+    Clusters without a label come first, of these the largest. Typicality is 1 / mean distance to the 20 nearest of the
+    cluster. Clusters are k-means++ ones, at most 500; those of fewer than five images come last.
     """
     clusters = min(len(pool), count + pool.covered_contents, _MOST_CLUSTERS)
     seed = int(torch.randint(2**31, (1,), generator=generator))
@@ -162,7 +161,9 @@ def _filled(pool: Pool, found: Picks, count: int) -> Picks:
             words.append("nearest to the mean of all images")
         else:
             place = int(near_C.masked_fill(~open_C, -1.0).argmax())
-            words.append(f"farthest from all labelled and picked images before it ({float(near_C[place]) ** 0.5:.2f}){why}")
+            words.append(
+                f"farthest from all labelled and picked images before it ({float(near_C[place]) ** 0.5:.2f}){why}"
+            )
         row = int(candidates[place])
         open_C[place] = False
         near_C = torch.minimum(near_C, _squared(x_CD, pool.x_ND[row]))

@@ -89,12 +89,12 @@ class Pool:
         return len(self.features_ND)
 
     @cached_property
-    def x_ND(self) -> Tensor:
+    def x_ND(self) -> Tensor:  # noqa: N802  # its shape
         """Unit features."""
         return unit(self.features_ND)
 
     @cached_property
-    def density_N(self) -> Tensor:
+    def density_N(self) -> Tensor:  # noqa: N802  # its shape
         """(N,) 1 / mean squared distance to the k nearest, finite."""
         if len(self) < 2:
             return torch.ones(len(self))

@@ -69,8 +69,8 @@ def rests_on(classes: int, worlds: int = WORLDS) -> str:
     """What `expect` assumes, for people."""
     return (
         f"{worlds} pretended truths of {classes} classes: k-means on a random half of the images and of the features. "
-        "It assumes that classes are clusters of these features, so real accuracy is lower where classes mix; the order "
-        "of the strategies is what it tells"
+        "It assumes that classes are clusters of these features, so real accuracy is lower where classes mix; the "
+        "order of the strategies is what it tells"
     )
 
 

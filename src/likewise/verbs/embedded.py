@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,6 +29,12 @@ class Embedded(NamedTuple):
     """(N, F) float32 on the CPU."""
     rows: NDArray[np.int64]
     """(N,) the position of each image in the source."""
+
+    def part(self, index: NDArray[np.int64]) -> Embedded:
+        """The images at these positions."""
+        return Embedded(
+            self.source, self.images.subset(index), self.features_NF[torch.from_numpy(index)], self.rows[index]
+        )
 
     def path(self, position: int) -> str | None:
         """The file of an image; None where it lies in something else, such as Parquet."""

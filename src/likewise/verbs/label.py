@@ -50,7 +50,9 @@ class Table:
         """(N,) the file of each row."""
         found = [self.source.file(row) for row in range(len(self.source))]
         if any(one is None for one in found):
-            raise InputError(f"{self.source.name} does not lie in files of its own: label a list that likewise select wrote")
+            raise InputError(
+                f"{self.source.name} does not lie in files of its own: label a list that likewise select wrote"
+            )
         return [str(one) for one in found]
 
     def write(self, out: Path, now: dict[int, str | None]) -> None:
@@ -133,7 +135,7 @@ def session(
 
 @contextlib.contextmanager
 def serving(opened: Session, port: int | None) -> Iterator[Server]:
-    """A server on `port`, or where none is asked for on `PORT` or any that is free. Raises InputError for a taken one."""
+    """A server on `port`; where none is asked for on `PORT` or any that is free. Raises InputError for a taken one."""
     if port is not None and not 0 <= port < 65536:
         raise InputError(f"port={port}: allowed are 0 (any that is free) to 65535")
     try:

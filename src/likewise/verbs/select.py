@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from likewise.commands import command
-from likewise.data import open_source, prepare
+from likewise.data import open_source
 from likewise.errors import InputError, unknown
 from likewise.evaluation.subject import Run, Subject, Which, open_subject
 from likewise.files import write_aside
@@ -21,7 +21,7 @@ from likewise.report.contact_sheet import Shown, contact_sheet
 from likewise.selection.exchange import Pick, beside, write_cvat, write_label_studio, write_picks
 from likewise.selection.picking import STRATEGIES, Picks, pick
 from likewise.selection.pool import Pool, recipe
-from likewise.selection.proof import WORLDS, Expected, Measured, expect, measure, rests_on
+from likewise.selection.proof import Expected, Measured, expect, measure, rests_on
 from likewise.verbs.embedded import Embedded, embed, opened
 
 DRAWS = 10
@@ -101,7 +101,8 @@ def select(
     is `usl` (with the published settings of `variant`), `typical`, `coverage` or `random`. Images with a label in
     `given`, and exact copies of them, are covered and not picked again. Images that are no files of their own, as those
     of Parquet, are written beside `out` as PNG. `expected` adds what each strategy can be expected to bring if there
-    are `classes` classes (by default one for four labels); `evaluate` what they bring by the labels `truth` of the data.
+    are `classes` classes (by default one for four labels); `evaluate` what they bring by the labels `truth` of the
+    data.
 
     Raises InputError for a run, data, strategy or variant that does not exist, for fewer than 1 or more labels than
     there are images left, and where `out` exists.
@@ -153,15 +154,13 @@ def _labelled(subject: Subject, given: str | Path, cache_dir: Path | None, quiet
     """The images of a list that have a label. Raises InputError where none has."""
     source = open_source(given)
     if source.labels is None or not (source.labels >= 0).any():
-        raise InputError(f"{given} has no labels: --given takes a list with a column of them, such as likewise label makes")
+        raise InputError(f"{given} has no labels: --given takes a list with them, such as likewise label writes")
     found = embed(subject, source, cache_dir=cache_dir, quiet=quiet)
     assert found.images.labels is not None
     known = np.flatnonzero(found.images.labels >= 0)
     if not len(known):
         raise InputError(f"no image of {given} that has a label can be read")
-    return Embedded(
-        source, found.images.subset(known), found.features_NF[torch.from_numpy(known)], found.rows[known]
-    )
+    return found.part(known)
 
 
 def _pool(pool_of: Embedded, covered: Embedded | None, settings: Any) -> Pool:
@@ -258,7 +257,10 @@ def figures(result: Selection) -> tuple[list[str], list[list[str]]]:
     for name in result.expected or result.measured:
         line = [f"{name} (chosen)" if name == result.by else name]
         one = result.expected.get(name)
-        line += ["", "", ""] if one is None else [_share(one.accuracy), f"{_share(one.low)} to {_share(one.high)}", _share(one.covered)]
+        if one is None:
+            line += ["", "", ""]
+        else:
+            line += [_share(one.accuracy), f"{_share(one.low)} to {_share(one.high)}", _share(one.covered)]
         if (real := result.measured.get(name)) is not None:
             linear = "-" if real.linear is None else _share(real.linear)
             line += [_share(real.nearest), linear, f"{real.classes} of {real.of_classes}", f"{real.spread:.2f}"]
@@ -278,10 +280,9 @@ def _write_page(path: Path, result: Selection, pool_of: Embedded, found: Picks) 
     ]
     headline = f"{len(result.picks):,} of {result.images:,} images to label, picked by {result.by}."
     before = f" {result.covered:,} were labelled before." if result.covered else ""
-    lead = f"In the order of {result.out.name}.{before} What each stands for is its tip."
+    lead = f"In the order of {result.out.name}.{before} The tip of an image says why it was picked."
     head, rows = figures(result)
-    page = contact_sheet(
-        pool_of.images, shown, headline, lead, (head, rows, f"1-NN accuracy over {result.rests_on}."), result.following()
-    )
+    table = (head, rows, f"1-NN accuracy over {result.rests_on}.")
+    page = contact_sheet(pool_of.images, shown, headline, lead, table, result.following())
     with write_aside(path) as file:
         file.write(page.encode("utf-8", "surrogateescape"))
