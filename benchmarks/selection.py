@@ -73,8 +73,9 @@ def measure_all(options: argparse.Namespace) -> Outcome:
     pool, seeds = Pool.of(features_ND), 2 if options.quick else SEEDS
     found = Outcome(
         "Selection",
-        f"m of {len(pool):,} images of CIFAR-10's training part are picked without labels and labelled; accuracy in % on "
-        f"all others by the features of {origin}; mean and standard deviation over {seeds} seeds (k-centre draws nothing).",
+        f"m of {len(pool):,} images of CIFAR-10's training part are picked without labels and labelled; accuracy in % "
+        f"on all others by the features of {origin}; mean and standard deviation over {seeds} seeds (k-centre draws "
+        "nothing).",
     )
     for count in BUDGETS:
         results = {by: scored(pool, labels_N, count, by, seeds) for by in STRATEGIES}

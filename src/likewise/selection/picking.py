@@ -149,18 +149,20 @@ def _filled(pool: Pool, found: Picks, count: int) -> Picks:
         return found
     rows, words, cluster = found.rows.tolist(), list(found.reasons), found.cluster.tolist()
     why = "" if not rows else ", since there are fewer clusters than picks"
-    candidates = pool.free[: pool.different] if pool.different >= count else pool.free
+    candidates = pool.free
     open_C = ~torch.isin(candidates, found.rows)
+    once_C = torch.arange(len(candidates)) < pool.different
     x_CD = pool.x_ND[candidates]
     near_C = torch.full((len(candidates),), torch.inf, dtype=x_CD.dtype)
     for row in (*pool.taken.tolist(), *rows):
         near_C = torch.minimum(near_C, _squared(x_CD, pool.x_ND[row]))
     while len(rows) < count:
         if not rows and not len(pool.taken):
-            place = int((x_CD @ pool.x_ND.mean(0)).argmax())
+            place = int((x_CD @ pool.x_ND.mean(0))[: pool.different].argmax())
             words.append("nearest to the mean of all images")
         else:
-            place = int(near_C.masked_fill(~open_C, -1.0).argmax())
+            left_C = open_C & once_C
+            place = int(near_C.masked_fill(~(left_C if bool(left_C.any()) else open_C), -1.0).argmax())
             words.append(
                 f"farthest from all labelled and picked images before it ({float(near_C[place]) ** 0.5:.2f}){why}"
             )

@@ -7,23 +7,23 @@ import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from likewise.commands import command
 from likewise.data import Source, open_source, prepare
 from likewise.data.labels import find_column, is_unknown
 from likewise.data.locking import exclusive
 from likewise.data.sources.lists import SEPARATED, TEXT, Columns, path_column, read_list
 from likewise.errors import InputError, unknown
-from likewise.evaluation.subject import Run, open_subject
 from likewise.labelling.groups import groups
 from likewise.labelling.journal import Journal, Labels, checked_class
 from likewise.labelling.server import LOOPBACK, Server, Session
 from likewise.selection.exchange import beside, write_table
-from likewise.verbs.embedded import embed
+
+if TYPE_CHECKING:
+    from likewise.evaluation.subject import Run
 
 PORT = 8766
 """Taken where it is free and no other is asked for: a page that is open finds the server again."""
@@ -183,6 +183,9 @@ def _looks(source: Source, run: Run | None) -> Tensor:
         features, broken = torch.stack(small), {one.name for one in images.broken}
         rows = [row for row, name in enumerate(source.names) if name not in broken]
     else:
+        from likewise.evaluation.subject import open_subject  # encoders take seconds to import
+        from likewise.verbs.embedded import embed
+
         found = embed(open_subject(run, None), source)
         features, rows = found.features_NF, found.rows.tolist()
     looks_ND = features.new_zeros(len(source), features.shape[1])
@@ -195,7 +198,3 @@ def _thumbnail(pixels: Any) -> Tensor:
     x_3HW = torch.tensor(pixels).permute(2, 0, 1).float()
     return torch.nn.functional.adaptive_avg_pool2d(x_3HW, _THUMBNAIL).flatten() - 127.5
 
-
-def following(path: Path) -> str:
-    """The command that uses the labels."""
-    return command("predict", "RUN", "DATA", labelled=path, out="predictions.csv")
