@@ -26,7 +26,9 @@ def blobs(count: int = 120, groups: int = 6, width: int = 8, seed: int = 0, nois
 @pytest.mark.parametrize("by", STRATEGIES)
 @settings(max_examples=12, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 4), st.data())
-def test_there_are_exactly_m_different_picks(by: str, count: int, kinds: int, covered: int, data: st.DataObject) -> None:
+def test_there_are_exactly_m_different_picks(
+    by: str, count: int, kinds: int, covered: int, data: st.DataObject
+) -> None:
     generator = torch.Generator().manual_seed(count + 100 * kinds)
     kind_N = torch.randint(kinds, (count,), generator=generator)  # many copies: clusters stay empty
     x_ND = torch.randn(kinds, 4, generator=generator)[kind_N]

@@ -75,9 +75,7 @@ def test_images_that_are_no_files_are_written_and_found_again(encoder: Path, tmp
     lines = table(tmp_path / "picks.csv")
     labelled = tmp_path / "labelled.csv"
     labelled.write_text("path,label\n" + "".join(f"{line['path']},{place % 2}\n" for place, line in enumerate(lines)))
-    again = likewise.select(
-        encoder, tmp_path / "some.npz", labels=20, out="more.csv", given=labelled, expected=False
-    )
+    again = likewise.select(encoder, tmp_path / "some.npz", labels=20, out="more.csv", given=labelled, expected=False)
     assert again.covered == 10
     assert {int(one.path.stem) for one in again.picks} == set(range(30)) - set(rows)
     with pytest.raises(InputError, match="allowed are 1 to 20"):

@@ -35,8 +35,11 @@ def linear(features_NF: Tensor, labels_N: Tensor, *, seed: int = 0) -> Logits:
 
 
 def votes(features_NF: Tensor, labels_N: Tensor, classes: int) -> Logits:
-    """The log of each class's share of the votes of the 20 nearest, weighted by exp(similarity / 0.1)."""
-    k = min(NEIGHBOURS, len(features_NF))
+    """The log of each class's share of the votes of the nearest, weighted by exp(similarity / 0.1).
+
+    As many vote as a class has labels on average, at most 20.
+    """
+    k = min(NEIGHBOURS, max(1, len(features_NF) // classes))
 
     def logits(features_QF: Tensor) -> Tensor:
         scores_QC = weighted_scores(features_QF, features_NF, labels_N, k, TEMPERATURE, classes)

@@ -197,4 +197,3 @@ def _thumbnail(pixels: Any) -> Tensor:
     """(192,) colours of an image at 8 x 8, about grey."""
     x_3HW = torch.tensor(pixels).permute(2, 0, 1).float()
     return torch.nn.functional.adaptive_avg_pool2d(x_3HW, _THUMBNAIL).flatten() - 127.5
-

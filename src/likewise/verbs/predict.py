@@ -19,7 +19,7 @@ from likewise.encoders.chosen import choose
 from likewise.errors import InputError, unknown
 from likewise.evaluation.subject import Run, Which, open_subject
 from likewise.prediction.calibration import calibration_errors, expected_calibration_error, temperature
-from likewise.prediction.classifiers import NEIGHBOURS, Logits, linear, of_layer, votes
+from likewise.prediction.classifiers import Logits, linear, of_layer, votes
 from likewise.prediction.judged import Held, Judged, folded, given, split
 from likewise.prediction.risk import Threshold, candidates
 from likewise.prediction.risk import choose as choose_threshold
@@ -213,7 +213,7 @@ def _classifier(
     content = known.found.images.digests.astype(np.int64)
     table = (known.features_NF, known.labels_N, content, count)
     judged = folded(fit, *table, seed) if risk is None else split(fit, *table, share=held_out, seed=seed)
-    words = "a linear layer" if by == "linear" else f"votes of the {NEIGHBOURS} nearest"
+    words = "a linear layer" if by == "linear" else "votes of the nearest"
     return known.names, judged, f"{words}, from {len(known.labels_N)} labels of {count} classes"
 
 
