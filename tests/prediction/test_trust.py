@@ -85,7 +85,7 @@ def test_held_out_labels_are_not_fitted_on() -> None:
     generator = torch.Generator().manual_seed(0)
     x_NF, labels_N = torch.randn(60, 16, generator=generator), torch.arange(60) % 3
 
-    def by_heart(features_NF: torch.Tensor, known_N: torch.Tensor):  # noqa: ANN202
+    def by_heart(features_NF: torch.Tensor, known_N: torch.Tensor):
         def logits(query_QF: torch.Tensor) -> torch.Tensor:
             near = torch.cdist(query_QF, features_NF)
             own = torch.nn.functional.one_hot(known_N[near.argmin(1)], 3).float()
@@ -111,7 +111,7 @@ def test_classes_with_one_label(by: str) -> None:
     x_NF = torch.eye(5).repeat(2, 1)[:9] + 0.01 * torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
     labels_N = torch.arange(5).repeat(2)[:9]
 
-    def fit(features_NF: torch.Tensor, known_N: torch.Tensor):  # noqa: ANN202
+    def fit(features_NF: torch.Tensor, known_N: torch.Tensor):
         return linear(features_NF, known_N) if by == "linear" else votes(features_NF, known_N, 5)
 
     found = folded(fit, x_NF, labels_N, np.arange(9), 5, 0)
