@@ -229,6 +229,7 @@ def test_lists_with_labels_and_missing_images(picks: Path, tmp_path: Path) -> No
         (["picks.csv", "--labels", "speces"], "speces"),
         (["picks.csv", "--together", "reson"], "did you mean 'reason'"),
         (["picks.csv", "--out", "taken.csv"], "exists"),
+        (["picks.csv", "--out", "picks.csv"], "not written over"),
         (["picks.csv", "--out", "no/where.csv"], "cannot be written"),
         (["picks.csv", "--port", "70000"], "65535"),
         (["some.npz"], "files of its own"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -120,6 +121,11 @@ class Server(ThreadingHTTPServer):
         """Listen on `port`, or on a free one where it is 0. Raises OSError where the port is taken."""
         super().__init__((LOOPBACK, port), _Handler)
         self.session = session
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that was closed while it was being answered is no error."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:

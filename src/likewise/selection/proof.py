@@ -95,14 +95,13 @@ def expect(
         half = torch.randperm(count, generator=generator)[: max(classes, min(_ROWS, count // 2))]
         columns = torch.randperm(width, generator=generator)[: max(1, width // 2)]
         judged = torch.randperm(count, generator=generator)[:_ROWS]
-        seen_ND = unit(x_ND[:, columns])
-        centres = kmeans(seen_ND[half], min(classes, len(half)), iterations=20, seed=world).centroids
-        truth_N = (seen_ND @ centres.T).argmax(1)
+        centres = kmeans(x_ND[half][:, columns], min(classes, len(half)), iterations=20, seed=world).centroids
         for name, draw in strategies.items():
             rows = draw(world)
             others = judged[~torch.isin(judged, rows)]
-            share = len(torch.unique(truth_N[rows])) / len(torch.unique(truth_N))
-            values[name].append((_nearest(x_ND, truth_N, rows, others), share))
+            own_R, own_O = ((unit(x_ND[part][:, columns]) @ centres.T).argmax(1) for part in (rows, others))
+            share = len(torch.unique(own_R)) / len(torch.unique(torch.cat([own_R, own_O])))
+            values[name].append((_nearest(x_ND[rows], own_R, x_ND[others], own_O), share))
     return {name: _summed(found) for name, found in values.items()}
 
 
@@ -112,12 +111,11 @@ def _summed(found: list[tuple[float, float]]) -> Expected:
     return Expected(float(table[:, 0].mean()), low, high, float(table[:, 1].mean()))
 
 
-def _nearest(x_ND: Tensor, labels_N: Tensor, rows: Tensor, others: Tensor) -> float:
-    """1-NN accuracy of `others` by the labels of `rows`; 1 where no others are left."""
-    if not len(others):
+def _nearest(x_RD: Tensor, labels_R: Tensor, x_OD: Tensor, labels_O: Tensor) -> float:
+    """1-NN accuracy of the others (O) by the labels of rows (R); 1 where there are no others."""
+    if not len(x_OD):
         return 1.0
-    found = neighbours(x_ND[others], x_ND[rows], 1).rows[:, 0]
-    return accuracy(labels_N[rows][found], labels_N[others])
+    return accuracy(labels_R[neighbours(x_OD, x_RD, 1).rows[:, 0]], labels_O)
 
 
 def measure(features_ND: Tensor, labels_N: Tensor, rows: Tensor, *, seed: int = 0) -> Measured:
@@ -140,7 +138,7 @@ def measure(features_ND: Tensor, labels_N: Tensor, rows: Tensor, *, seed: int = 
     if int((counts_C > 0).sum()) > 1:
         linear = accuracy(fit(x_ND[rows], labels_N[rows], seed=seed).predict(x_ND[others]), labels_N[others])
     return Measured(
-        _nearest(x_ND, labels_N, rows, others),
+        _nearest(x_ND[rows], labels_N[rows], x_ND[others], labels_N[others]),
         linear,
         int((counts_C > 0).sum()),
         int(present_C.sum()),

@@ -118,8 +118,10 @@ def session(
     table = _table(Path(images), labels)
     files = table.files()
     journal_path = path.with_name(f"{path.name}.journal")
-    if path.exists() and not journal_path.exists() and path.resolve() != Path(images).resolve():
-        raise InputError(f"{path} exists and has no journal: choose another --out, or label that list itself")
+    if path.resolve() == Path(images).resolve():
+        raise InputError(f"{path} is the list that is labelled, which is not written over: choose another --out")
+    if path.exists() and not journal_path.exists():
+        raise InputError(f"{path} exists and has no journal: choose another --out, or label that list")
     known = [checked_class(name) for name in classes]
     every = dict.fromkeys([*known, *table.initial.values()])
     state = Labels(len(files), list(every), dict(table.initial))

@@ -120,17 +120,13 @@ def select(
     found = pick(pool, labels, by, seed=seed)
     notes = _notes(pool, labels)
     strategies = _strategies(pool, labels, by, found, seed)
-    budget = labels + pool.covered_contents
-    guess = max(2, min(budget // 4, len(pool) // 2)) if classes is None else classes
-    worth: dict[str, Expected] = {}
-    if expected and len(pool) > max(4, budget):
-        worth = expect(pool.features_ND, strategies, classes=guess, seed=seed)
+    basis, worth = _expected(pool, labels, strategies, classes, seed) if expected else ("", {})
     measured = _measured(pool, pool_of, opened(data, split, truth), strategies, seed) if evaluate else {}
     picks = _described(pool_of, pool, found, out)
     write_picks(out, picks)
     result = Selection(
         out, by, picks, len(pool_of.images), int(pool.covered_N[: len(pool_of.images)].sum()),
-        rests_on(guess), worth, measured, notes,
+        basis, worth, measured, notes,
     )  # fmt: skip
     for path, write in ((label_studio, write_label_studio), (cvat, write_cvat)):
         if path is not None:
@@ -198,6 +194,17 @@ def _strategies(pool: Pool, labels: int, by: str, found: Picks, seed: int) -> Ma
     draws: dict[str, Any] = {name: lambda _, rows=rows: rows for name, rows in fixed.items()}
     draws["random"] = lambda world: with_covered(pick(pool, labels, "random", seed=seed + world).rows)
     return draws
+
+
+def _expected(
+    pool: Pool, labels: int, strategies: Mapping[str, Any], classes: int | None, seed: int
+) -> tuple[str, dict[str, Expected]]:
+    """What the estimate rests on, and the estimate; nothing where all images will be labelled."""
+    budget = labels + pool.covered_contents
+    guess = max(2, min(budget // 4, len(pool) // 2)) if classes is None else classes
+    if len(pool) <= max(4, budget):
+        return "", {}
+    return rests_on(guess), expect(pool.features_ND, strategies, classes=guess, seed=seed)
 
 
 def _measured(
@@ -282,7 +289,7 @@ def _write_page(path: Path, result: Selection, pool_of: Embedded, found: Picks) 
     before = f" {result.covered:,} were labelled before." if result.covered else ""
     lead = f"In the order of {result.out.name}.{before} The tip of an image says why it was picked."
     head, rows = figures(result)
-    table = (head, rows, f"1-NN accuracy over {result.rests_on}.")
+    table = (head, rows, f"1-NN accuracy over {result.rests_on}." if result.rests_on else "")
     page = contact_sheet(pool_of.images, shown, headline, lead, table, result.following())
     with write_aside(path) as file:
         file.write(page.encode("utf-8", "surrogateescape"))
