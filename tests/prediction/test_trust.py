@@ -41,6 +41,12 @@ def test_temperature_undoes_what_was_overdone(sharp: float) -> None:
     assert after < 0.04 < before
 
 
+def test_a_few_right_answers_do_not_make_certain() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+    t = temperature(logits, torch.tensor([0, 1]))
+    assert float((logits / t).softmax(1).amax()) == pytest.approx(3 / 4, abs=1e-3)
+
+
 def test_bound_of_no_mistakes_by_hand() -> None:
     assert upper_bound(0, 45, 0.1) == pytest.approx(1 - 0.1 ** (1 / 45))
     assert upper_bound(5, 5, 0.1) == 1.0

@@ -97,12 +97,11 @@ def select(
 ) -> Selection:
     """Pick exactly `labels` different images of `data` to have labelled, and write them to `out` (CSV).
 
-    `run` and `data` are as for `likewise.evaluate`; labels of the data are not opened before the picks are fixed. `by`
-    is `usl` (with the published settings of `variant`), `typical`, `coverage` or `random`. Images with a label in
-    `given`, and exact copies of them, are covered and not picked again. Images that are no files of their own, as those
-    of Parquet, are written beside `out` as PNG. `expected` adds what each strategy can be expected to bring if there
-    are `classes` classes (by default one for four labels); `evaluate` what they bring by the labels `truth` of the
-    data.
+    `run` and `data` are as for `likewise.evaluate`; labels are not opened before the picks are fixed. `by` is `usl`
+    (by the published settings of `variant`), `typical`, `coverage` or `random`. Images with a label in `given`, and
+    copies of them, are not picked again. Images that are no files, as those of Parquet, are written beside `out` as PNG.
+    `expected` adds what each strategy should bring if there are `classes` classes (by default one for four labels);
+    `evaluate` what it brings by the labels `truth` of the data.
 
     Raises InputError for a run, data, strategy or variant that does not exist, for fewer than 1 or more labels than
     there are images left, and where `out` exists.
