@@ -99,7 +99,7 @@ def select(
 
     `run` and `data` are as for `likewise.evaluate`; labels are not opened before the picks are fixed. `by` is `usl`
     (by the published settings of `variant`), `typical`, `coverage` or `random`. Images with a label in `given`, and
-    copies of them, are not picked again. Images that are no files, as those of Parquet, are written beside `out` as PNG.
+    copies of them, are not picked again. Images that are no files, as in Parquet, are written beside `out` as PNG.
     `expected` adds what each strategy should bring if there are `classes` classes (by default one for four labels);
     `evaluate` what it brings by the labels `truth` of the data.
 
