@@ -32,6 +32,8 @@ NONE = "none of these"
 """What stands in place of a class where the confidence is too low."""
 BY = ("linear", "knn")
 _NEAREST = 3
+_FEW = 50
+"""Held-out labels below which a note says that figures are rough."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,8 @@ def predict(
     promise = "" if threshold is None or risk is None else _promise(threshold, risk, trust)
     counts = {name: classes.count(name) for name in sorted(set(classes), key=lambda one: -classes.count(one))}
     notes = _notes(labelled, threshold, t, own is not None)
+    if ece is not None and len(judged.judging.labels_H) < _FEW:
+        notes.append(f"{len(judged.judging.labels_H)} held-out labels are few: the ECE and the accuracy are rough")
     return Prediction(out, len(classes), counts, words, judged.how, t, ece, right, threshold, promise, notes)
 
 
