@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from likewise.verbs.evaluate import evaluate
     from likewise.verbs.export import export
     from likewise.verbs.finetune import finetune
+    from likewise.verbs.label import label
     from likewise.verbs.load import load
+    from likewise.verbs.predict import predict
+    from likewise.verbs.select import select
     from likewise.verbs.train import train
 
 _HOMES = {
@@ -38,6 +41,9 @@ _HOMES = {
     "finetune": "likewise.verbs.finetune",
     "load": "likewise.verbs.load",
     "load_classifier": "likewise.classifier",
+    "label": "likewise.verbs.label",
+    "predict": "likewise.verbs.predict",
+    "select": "likewise.verbs.select",
     "train": "likewise.verbs.train",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
@@ -52,8 +58,11 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "label",
     "load",
     "load_classifier",
+    "predict",
+    "select",
     "train",
 ]
 

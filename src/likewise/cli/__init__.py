@@ -36,6 +36,11 @@ judge
   drift RUN NEW    new data against old: has it drifted, which images are new
   compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
 
+label
+  select RUN       which images to have labelled, before any label exists
+  label LIST       a local page to label them with the keyboard
+  predict RUN DATA classes of images from few labels, calibrated, with "none of these"
+
 keep
   export RUN       the encoder as safetensors in timm keys, or as ONNX
   convert FILE     a checkpoint of lightly, solo-learn, MoCo, SwAV, DINO or ISD as a weights file
