@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from likewise.verbs.convert import convert
     from likewise.verbs.doctor import doctor
     from likewise.verbs.evaluate import evaluate
+    from likewise.verbs.explore import explore
     from likewise.verbs.export import export
     from likewise.verbs.finetune import finetune
     from likewise.verbs.load import load
@@ -30,6 +31,7 @@ _HOMES = {
     "convert": "likewise.verbs.convert",
     "doctor": "likewise.verbs.doctor",
     "evaluate": "likewise.verbs.evaluate",
+    "explore": "likewise.verbs.explore",
     "export": "likewise.verbs.export",
     "finetune": "likewise.verbs.finetune",
     "load": "likewise.verbs.load",
@@ -44,6 +46,7 @@ __all__ = [
     "convert",
     "doctor",
     "evaluate",
+    "explore",
     "export",
     "finetune",
     "load",

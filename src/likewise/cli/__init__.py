@@ -33,6 +33,9 @@ judge
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
   compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
 
+look
+  explore RUN      all images on one page: a map, neighbours, near-duplicates, outliers, lists to go on with
+
 keep
   export RUN       the encoder as safetensors in timm keys, or as ONNX
   convert FILE     a checkpoint of lightly, solo-learn, MoCo, SwAV, DINO or ISD as a weights file
