@@ -79,11 +79,13 @@ def _embedded(
 
     distance_NK = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * similarity_NK.astype(np.float64)))
     known = PrecomputedNeighbors(nearest_NK, distance_NK)
+    start_N2 = initialization.rescale(start_N2)
+    start_N2 = start_N2 + 1e-6 * np.random.default_rng(0).standard_normal(start_N2.shape)  # copies must not coincide
     perplexity = max(2.0, nearest_NK.shape[1] / 3)
     with contextlib.redirect_stdout(io.StringIO()):
         affinities = PerplexityBasedNN(perplexity=perplexity, knn_index=known, n_jobs=threads, random_state=0)
         settings: dict[str, Any] = {"negative_gradient_method": "fft", "n_jobs": threads, "random_state": 0}
-        found = TSNEEmbedding(initialization.rescale(start_N2, random_state=0), affinities, **settings)
+        found = TSNEEmbedding(start_N2, affinities, **settings)
         found = found.optimize(n_iter=_EARLY, exaggeration=12, momentum=0.5)
         found = found.optimize(n_iter=_LATE, exaggeration=1, momentum=0.8)
     return np.asarray(found, dtype=np.float64)

@@ -1,6 +1,6 @@
 """How the images of a collection lie to each other: neighbours, distances, clusters, near-duplicates, outliers.
 
-Shapes: N images, F features, K neighbours of each, P pairs.
+Shapes: N images, F features, K neighbours of each, G of them for the map, P pairs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from likewise.similarity.kmeans import kmeans
 from likewise.similarity.knn import weighted
 
 NEIGHBOURS = 12
-"""Neighbours that are kept of each image."""
+"""Neighbours that are shown of each image, and that vote."""
+GRAPH = 30
+"""Neighbours that the map is made of."""
 LISTED = 200
 """Pairs and outliers that are listed at most."""
 TEMPERATURE = 0.07
@@ -39,6 +41,9 @@ class Relations(NamedTuple):
     """Positions of the nearest others, nearest first."""
     similarity_NK: NDArray[np.float32]
     """Their cosine similarities."""
+    graph_NG: Index
+    """More of them, for the map."""
+    graph_similarity_NG: NDArray[np.float32]
     pairs_P2: Index
     """The most similar pairs, most similar first, each once."""
     pair_similarity_P: NDArray[np.float32]
@@ -60,8 +65,9 @@ def relate(collection: Collection, *, clusters: int | None = None, seed: int = 0
     """
     features_NF = unit(collection.features_NF)
     count = len(collection)
-    found = find(features_NF, np.arange(count), min(NEIGHBOURS, count - 1))
-    distance_N = (1 - found.similarity_QK.mean(axis=1)).astype(np.float32)
+    found = find(features_NF, np.arange(count), min(GRAPH, count - 1))
+    nearest_NK, similarity_NK = found.nearest_QK[:, :NEIGHBOURS], found.similarity_QK[:, :NEIGHBOURS]
+    distance_N = (1 - similarity_NK.mean(axis=1)).astype(np.float32)
     number = _clusters(clusters, count)
     cluster = Column(
         "cluster", "cluster", _clustered(features_NF, number, seed), tuple(f"cluster {one + 1}" for one in range(number))
@@ -69,14 +75,22 @@ def relate(collection: Collection, *, clusters: int | None = None, seed: int = 0
     columns = [*collection.columns, cluster]
     label = collection.column("label")
     if label is not None and collection.column("prediction") is None:
-        columns.append(_voted(label, found.nearest_QK, found.similarity_QK))
+        columns.append(_voted(label, nearest_NK, similarity_NK))
     columns.append(Column("distance", "distance to neighbours", distance_N))
-    pairs_P2, similarity_P = _pairs(found.nearest_QK, found.similarity_QK)
+    pairs_P2, similarity_P = _pairs(nearest_NK, similarity_NK)
     digests = collection.digests()
     copies_P = digests[pairs_P2[:, 0]] == digests[pairs_P2[:, 1]]
     outliers = np.argsort(-distance_N, kind="stable")[:LISTED]
     return Relations(
-        found.nearest_QK, found.similarity_QK, pairs_P2, similarity_P, copies_P, outliers, tuple(columns)
+        nearest_NK=nearest_NK,
+        similarity_NK=similarity_NK,
+        graph_NG=found.nearest_QK,
+        graph_similarity_NG=found.similarity_QK,
+        pairs_P2=pairs_P2,
+        pair_similarity_P=similarity_P,
+        copies_P=copies_P,
+        outliers=outliers,
+        columns=tuple(columns),
     )
 
 

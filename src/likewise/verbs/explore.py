@@ -116,8 +116,8 @@ def explore(
     relations = relate(collection, clusters=clusters)
     points_N2 = place(
         collection.features_NF,
-        relations.nearest_NK,
-        relations.similarity_NK,
+        relations.graph_NG,
+        relations.graph_similarity_NG,
         layout=layout,
         threads=min(8, os.cpu_count() or 1),
     )

@@ -6,7 +6,9 @@ const OTHER_COLOUR = "#8b8b86";
 const RAMP = {light: ["#cfd8c4", "#7fbfa4", "#2f8f8d", "#2a5c85", "#3a2a66"],
   dark: ["#3a3f6b", "#2f6f8f", "#3fa58d", "#a9cc6b", "#f6e27a"]};
 const CELL = 30; // least pixels of a page for a thumbnail
-const CROWD = 10; // images to a cell above which points are shown, and thumbnails only here and there
+const LARGEST = 120; // most pixels of a page for a thumbnail among others
+const CROWD = 12; // images to a cell above which points are shown, and thumbnails only here and there
+const ALONE = 0.3; // images to a cell below which cells become larger
 const APART = 3; // cells between these thumbnails
 
 const rgb = hex => [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16));
@@ -45,6 +47,7 @@ class Drawing {
 
   theme() {
     const style = getComputedStyle(document.documentElement), read = name => style.getPropertyValue(name).trim();
+    this.back = read("--paper");
     this.paper = packed(rgb(this.full(read("--paper"))));
     this.faint = packed(rgb(this.full(read("--faint"))));
     [this.accent, this.surface, this.mark] = [read("--accent"), read("--surface"), read("--mark")];
@@ -56,15 +59,15 @@ class Drawing {
   draw() {
     const began = performance.now();
     this.pixels.fill(this.paper);
-    const seen = this.points();
+    this.points();
     this.context.putImageData(this.image, 0, 0);
-    if (this.state.thumbnails) this.thumbnails(seen);
+    if (this.state.thumbnails) this.thumbnails();
     this.marks();
     this.times.push(performance.now() - began);
     if (this.times.length > 240) this.times.shift();
   }
 
-  // Every image as a few pixels: first those that are not lit. Returns how many lit ones are in view.
+  // Every image as a few pixels: first those that are not lit.
   points() {
     const {store: {x, y, count}, view, state: {lit, dimmed}, colour, pixels} = this;
     const {width, height, scale} = view, left = width / 2 - view.x * scale, top = height / 2 - view.y * scale;
@@ -88,23 +91,37 @@ class Drawing {
     }
     this.before = seen;
     this.radius = radius;
-    return seen;
+  }
+
+  // How thumbnails lie at this scale: the side of a cell, and whether there are too many images for one in each.
+  // It follows from the scale and not from what is in view, so that nothing jumps while the map is moved.
+  cells() {
+    const {view, state, sheets, store} = this, {left, right, low, high} = view.bounds, {scale, ratio} = view;
+    const area = Math.max((right - left) * (high - low) * scale * scale, 1);
+    const level = Math.floor(Math.log2(scale / view.whole) + 1e-9);
+    let side = CELL * ratio * scale / (view.whole * 2 ** level);
+    const each = () => state.litCount * side * side / area; // images to a cell
+    const largest = Math.min(LARGEST * ratio, Math.max(2 * CELL * ratio, sheets.facts.tile * 1.5));
+    while (each() < ALONE && 2 * side <= largest) side *= 2;
+    return {side, crowded: each() > CROWD};
   }
 
   // One thumbnail a cell of a grid that moves with the map: the image whose place in the sheets comes first.
-  thumbnails(seen) {
-    const {store: {x, y, count, slot}, view, sheets, state: {lit}} = this, {width, height, scale, ratio} = view;
-    const level = Math.floor(Math.log2(scale / view.whole) + 1e-9), base = CELL * ratio * scale / (view.whole * 2 ** level);
-    const crowded = seen > CROWD * (width / base) * (height / base), cell = crowded ? APART * base : base;
+  thumbnails() {
+    const {store: {x, y, count, slot}, view, sheets, state: {lit}, context} = this, {width, height, scale} = view;
+    const {side: base, crowded} = this.cells(), cell = crowded ? APART * base : base;
     const left = width / 2 - view.x * scale, top = height / 2 - view.y * scale;
     const firstX = Math.floor(-left / cell), firstY = Math.floor(-top / cell);
     const across = Math.ceil((width - left) / cell) - firstX, down = Math.ceil((height - top) / cell) - firstY;
     const best = new Int32Array(across * down).fill(-1);
+    // Of a crowd only images in the middle of a cell are shown, where they are, so that none lies on another.
+    const edge = crowded ? 0.2 : 0;
     for (let i = 0; i < count; i++) {
       if (!lit[i]) continue;
-      const column = Math.floor(x[i] * scale / cell) - firstX, row = Math.floor(y[i] * scale / cell) - firstY;
-      if (column < 0 || row < 0 || column >= across || row >= down) continue;
-      const at = row * across + column, other = best[at];
+      const atX = x[i] * scale / cell, atY = y[i] * scale / cell, column = Math.floor(atX), row = Math.floor(atY);
+      if (column < firstX || row < firstY || column >= firstX + across || row >= firstY + down) continue;
+      if (edge && (Math.abs(atX - column - 0.5) > 0.5 - edge || Math.abs(atY - row - 0.5) > 0.5 - edge)) continue;
+      const at = (row - firstY) * across + column - firstX, other = best[at];
       if (other < 0 || slot[i] < slot[other]) best[at] = i;
     }
     const needed = new Set();
@@ -112,16 +129,22 @@ class Drawing {
     const first = [...needed].sort((a, b) => a - b).slice(0, Math.floor(sheets.most * 0.8));
     const bitmap = new Map(first.map(number => [number, sheets.get(number)]));
     this.placed = [];
+    context.fillStyle = this.back;
     for (let at = 0; at < best.length; at++) {
       const i = best[at];
       const sheet = i >= 0 && bitmap.get(Math.floor(slot[i] / sheets.each));
       if (!sheet) continue;
-      const side = Math.round(crowded ? base * 1.15 : cell * 0.92);
-      const middleX = crowded ? x[i] * scale + left : (at % across + firstX + 0.5) * cell + left;
-      const middleY = crowded ? y[i] * scale + top : (Math.floor(at / across) + firstY + 0.5) * cell + top;
-      this.placed.push([i, Math.round(middleX - side / 2), Math.round(middleY - side / 2), side]);
-      this.thumbnail(sheet, i, this.placed.at(-1));
+      const side = Math.round(crowded ? base * 1.1 : cell * 0.93);
+      const cornerX = (at % across + firstX) * cell + left, cornerY = (Math.floor(at / across) + firstY) * cell + top;
+      const middleX = crowded ? x[i] * scale + left : cornerX + cell / 2;
+      const middleY = crowded ? y[i] * scale + top : cornerY + cell / 2;
+      if (!crowded) {
+        context.fillStyle = this.back;
+        context.fillRect(cornerX - this.radius, cornerY - this.radius, cell + 2 * this.radius, cell + 2 * this.radius);
+      }
+      this.placed.push([i, Math.round(middleX - side / 2), Math.round(middleY - side / 2), side, sheet]);
     }
+    for (const one of this.placed) this.thumbnail(one[4], one[0], one);
   }
 
   thumbnail(sheet, i, [, left, top, side]) {

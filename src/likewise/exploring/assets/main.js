@@ -2,7 +2,8 @@
 
 const start = async () => {
   const store = await openStore(), view = new View(store);
-  const state = {lit: new Uint8Array(store.count).fill(1), picked: new Uint8Array(store.count), pickedCount: 0, dimmed: false,
+  const state = {lit: new Uint8Array(store.count).fill(1), picked: new Uint8Array(store.count), pickedCount: 0,
+    dimmed: false, litCount: store.count,
     thumbnails: true, current: -1, line: [], lasso: false, dark: matchMedia("(prefers-color-scheme:dark)").matches};
   const canvas = byId("map");
   const sheets = new Sheets(store.facts, () => drawing.ask());

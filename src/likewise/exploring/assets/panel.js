@@ -66,6 +66,7 @@ class Panel {
       count += state.lit[i];
     }
     state.dimmed = count < store.count;
+    state.litCount = count;
     byId("matches").textContent = asked || only.size ? `${grouped(count)} of ${grouped(store.count)} images` : "";
     const some = [];
     for (let i = 0; asked && i < store.count && some.length < 12; i++) if (state.lit[i]) some.push(this.parts.button(i, 50));
@@ -91,7 +92,7 @@ class Panel {
     byId("name").textContent = store.names[i];
     byId("known").replaceChildren(...store.columns.flatMap(column => {
       const said = store.said(column, i);
-      return said === null ? [] : [element("dt", {}, column.title), element("dd", {}, said)];
+      return said === null ? [] : [element("div", {}, element("dt", {}, column.title), element("dd", {}, said))];
     }));
     byId("near").replaceChildren(...parts.neighbours(i));
     byId("status").textContent = parts.words(i);
