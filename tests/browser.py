@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,15 @@ class Opened:
     """Addresses that were asked for, but the page's own."""
     errors: list[str] = field(default_factory=list)
     """Errors of its scripts."""
+
+
+def until(page: Any, expression: str, seconds: float = 30.0) -> None:
+    """Wait until an expression is true. Playwright's own way needs `eval`, which a page's policy may forbid."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:g} seconds: {expression}")
+        page.wait_for_timeout(30)
 
 
 @contextlib.contextmanager

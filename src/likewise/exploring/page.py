@@ -17,7 +17,7 @@ SCRIPTS = ("store.js", "map.js", "drawing.js", "parts.js", "panel.js", "main.js"
 SHEETS = "sheets"
 """Folder of the sheets beside a page that is served."""
 _INSIDE = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-_SERVED = "default-src 'none'; img-src 'self' blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+_SERVED = f"{_INSIDE}; connect-src 'self'"
 
 
 def asset(name: str) -> str:
@@ -58,7 +58,7 @@ def _head(payload: Payload, policy: str) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{text(payload.facts['title'])}, likewise</title><style>{styles}</style></head><body>\n{body}\n"
         f'<script type="application/json" id="facts">{as_json(payload.facts)}</script>\n'
         f'<script type="text/plain" id="names">{payload.names}</script>\n'

@@ -84,8 +84,8 @@ class Drawing {
         const value = pass ? colour[i] : this.faint;
         for (let dy = -size; dy < size; dy++) {
           const corner = size > 1 && (dy === -size || dy === size - 1) ? (size > 2 ? 2 : 1) : 0;
-          const from = (sy + dy) * width + sx - size + corner;
-          pixels.fill(value, from, from + 2 * (size - corner));
+          const from = (sy + dy) * width + sx, end = from + size - corner;
+          for (let at = from - size + corner; at < end; at++) pixels[at] = value;
         }
       }
     }
