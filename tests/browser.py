@@ -1,4 +1,4 @@
-"""A page in headless Chromium, with everything that it asks of the network written down. Skipped where there is none."""
+"""A page in headless Chromium, and everything that it asks of the network. Skipped where there is none."""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ def test_the_page_needs_nothing_else(small: Path, width: int, theme: str) -> Non
         until(page, drawn + "(document.querySelector('#near canvas')) > 4")
         if AXE:
             page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-            told = page.evaluate("axe.run().then(all => all.violations.map(one => [one.id, one.impact, one.nodes.length]))")
+            told = page.evaluate(
+                "axe.run().then(all => all.violations.map(one => [one.id, one.impact, one.nodes.length]))"
+            )
             assert not [one for one in told if one[1] in {"serious", "critical"}], told
         assert found.requests == []
         assert found.errors == []
@@ -176,7 +178,15 @@ def test_a_hundred_thousand_images_move_smoothly(tmp_path: Path, make_collection
     similarity = np.sort(draw.uniform(0, 1, (count, 12)).astype(np.float32))[:, ::-1]
     some = np.arange(400).reshape(200, 2)
     found = Relations(
-        near, similarity, near, similarity, some, similarity[:200, 0], np.zeros(200, bool), some[:, 0], collection.columns
+        near,
+        similarity,
+        near,
+        similarity,
+        some,
+        similarity[:200, 0],
+        np.zeros(200, bool),
+        some[:, 0],
+        collection.columns,
     )
     made, slot = Plan(24, count, 0), slots(points)
     one = next(sheets(collection, np.arange(count), made))

@@ -120,7 +120,11 @@ def test_a_table_adds_columns_by_name(tmp_path: Path) -> None:
     path = tmp_path / "more.csv"
     path.write_text('path,site,depth,label\na/2.png,"north, far",3.5,x\na/1.png,,4,y\n')
     found = read_columns(path, ["a/1.png", "a/2.png", "a/3.png"], taken={"label"})
-    assert [(one.name, one.kind) for one in found] == [("site", "category"), ("depth", "number"), ("label_", "category")]
+    assert [(one.name, one.kind) for one in found] == [
+        ("site", "category"),
+        ("depth", "number"),
+        ("label_", "category"),
+    ]
     assert found[0].texts() == [None, "north, far", None]
     assert found[1].values_N[:2].tolist() == [4.0, 3.5]
     assert np.isnan(found[1].values_N[2])

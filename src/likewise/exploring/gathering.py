@@ -83,7 +83,7 @@ def gather(subject: Subject, data: Any, wanted: Wanted) -> Collection:
 
 def _sources(data: Any, wanted: Wanted) -> list[Source]:
     """One source for each split that is looked at."""
-    splits = [wanted.split] if wanted.split is not None else list(split_names(data)) or [None]
+    splits: list[str | None] = [wanted.split] if wanted.split is not None else [*split_names(data)] or [None]
     found = [open_source(data, split=split, labels=wanted.labels) for split in splits]
     return [source for source in found if len(source)]
 
@@ -114,7 +114,9 @@ def _labels(parts: Sequence[Images]) -> list[Column]:
     if all(part.labels is None or not (part.labels >= 0).any() for part in parts):
         return []
     stated = [
-        Stated(np.full(len(part), -1) if part.labels is None else part.labels, f"labels of {part.name}", part.class_names)
+        Stated(
+            np.full(len(part), -1) if part.labels is None else part.labels, f"labels of {part.name}", part.class_names
+        )
         for part in parts
     ]
     found = united(stated)

@@ -101,7 +101,8 @@ def _in_unit_square(points_N2: NDArray[np.float64]) -> Points:
     low, high = low - margin, high + margin
     size = max(float((high - low).max()), 1e-12)
     centred = (np.clip(points_N2, low, high) - (low + high) / 2) / size + 0.5
-    return np.clip(centred, 0.0, 1.0).astype(np.float32)
+    inside: Points = np.clip(centred, 0.0, 1.0).astype(np.float32)
+    return inside
 
 
 def slots(points_N2: Points, seed: int = 0) -> NDArray[np.int64]:

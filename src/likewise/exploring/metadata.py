@@ -29,13 +29,17 @@ def read_columns(path: Path, names: Sequence[str], *, taken: Collection[str]) ->
     table = _read(path)
     key = next((name for name in KEYS if name in table.column_names), None)
     if key is None:
-        raise InputError(f"{path} has no column of names: call it name or path; found are {', '.join(table.column_names)}")
+        raise InputError(
+            f"{path} has no column of names: call it name or path; found are {', '.join(table.column_names)}"
+        )
     row = {str(value): at for at, value in enumerate(table.column(key).to_pylist())}
     base = {name.rsplit("/", 1)[-1]: at for name, at in row.items()}
     found = [row.get(name, base.get(name.rsplit("/", 1)[-1], -1)) for name in names]
     if max(found) < 0:
-        raise InputError(f"{path} names none of the images: its first row is {next(iter(row), 'missing')!r}, and the "
-                         f"first image {names[0]!r}")
+        raise InputError(
+            f"{path} names none of the images: its first row is {next(iter(row), 'missing')!r}, and the "
+            f"first image {names[0]!r}"
+        )
     columns = []
     for name in table.column_names:
         if name == key:

@@ -34,8 +34,7 @@ def write_page(path: Path, payload: Payload, sheets: Iterable[bytes]) -> int:
             file.write(base64.b64encode(content))
             file.write(b"</script>\n")
         file.write(_foot().encode())
-        size = file.tell()
-    return size
+    return path.stat().st_size
 
 
 def write_folder(folder: Path, payload: Payload, sheets: Iterable[bytes]) -> int:

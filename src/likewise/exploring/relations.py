@@ -5,6 +5,7 @@ Shapes: N images, F features, K neighbours of each, G of them for the map, P pai
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,10 @@ def relate(collection: Collection, *, clusters: int | None = None, seed: int = 0
     distance_N = (1 - similarity_NK.mean(axis=1)).astype(np.float32)
     number = _clusters(clusters, count)
     cluster = Column(
-        "cluster", "cluster", _clustered(features_NF, number, seed), tuple(f"cluster {one + 1}" for one in range(number))
+        "cluster",
+        "cluster",
+        _clustered(features_NF, number, seed),
+        tuple(f"cluster {one + 1}" for one in range(number)),
     )
     columns = [*collection.columns, cluster]
     label = collection.column("label")
@@ -96,7 +100,7 @@ def relate(collection: Collection, *, clusters: int | None = None, seed: int = 0
 
 def _clusters(asked: int | None, count: int) -> int:
     if asked is None:
-        return max(1, min(MOST_CLUSTERS, round((count / 8) ** 0.5)))
+        return max(1, min(MOST_CLUSTERS, round(math.sqrt(count / 8))))
     if not 1 <= asked <= count:
         raise InputError(f"{asked} clusters of {count:,} images: allowed are 1 to {count:,}")
     return asked
@@ -106,11 +110,12 @@ def _clustered(features_NF: Tensor, number: int, seed: int) -> Index:
     """(N,) the cluster of each image, the largest first."""
     step = max(1, -(-len(features_NF) // max(CLUSTERED, number)))
     found = kmeans(features_NF[::step], min(number, len(features_NF[::step])), seed=seed, iterations=30)
-    assignment = torch.cat([(part @ found.centroids.T).argmax(1) for part in features_NF.split(16_384)]).numpy()
+    assignment = torch.cat([(part @ found.centroids.T).argmax(1) for part in torch.split(features_NF, 16_384)]).numpy()
     order = np.argsort(-np.bincount(assignment, minlength=number), kind="stable")
     rank = np.empty(number, np.int64)
     rank[order] = np.arange(number)
-    return rank[assignment]
+    clusters: Index = rank[assignment]
+    return clusters
 
 
 def _voted(label: Column, nearest_NK: Index, similarity_NK: NDArray[np.float32]) -> Column:

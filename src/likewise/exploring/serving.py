@@ -20,7 +20,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
-    """A server of `folder`, which `serve_forever` starts; port 0 takes a free one. Raises InputError for a taken one."""
+    """A server of `folder`, started by `serve_forever`; port 0 takes a free one. Raises InputError for a taken one."""
     if not 0 <= port <= 65_535:
         raise InputError(f"port {port} does not exist: allowed are 0 (any free one) to 65535")
     try:

@@ -37,8 +37,7 @@ def write_table(path: Path, collection: Collection, relations: Relations, points
         with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
             for rows in _batches(collection, relations, points_N2, schema):
                 writer.write_batch(rows)
-        size = file.tell()
-    return size
+    return path.stat().st_size
 
 
 def _schema(collection: Collection, relations: Relations) -> pa.Schema:
@@ -64,15 +63,19 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     count, width = collection.features_NF.shape
     side = min(SIDE, collection.shortest_side())
-    words = {column.name: column.texts() if column.categories is not None else column.values_N
-             for column in relations.columns}
+    words = {
+        column.name: column.texts() if column.categories is not None else column.values_N
+        for column in relations.columns
+    }
     for start in range(0, count, _ROWS):
         rows = range(start, min(count, start + _ROWS))
         part = slice(rows.start, rows.stop)
         flat = collection.features_NF[part].float().contiguous().numpy().reshape(-1)
         distance = 1 - relations.similarity_NK[part]
-        near = [{"ids": ids, "distances": far} for ids, far in zip(
-            relations.nearest_NK[part].tolist(), distance.tolist(), strict=True)]
+        near = [
+            {"ids": ids, "distances": far}
+            for ids, far in zip(relations.nearest_NK[part].tolist(), distance.tolist(), strict=True)
+        ]
         arrays = [
             pa.array(rows, pa.int64()),
             pa.array(collection.names[part], pa.string()),

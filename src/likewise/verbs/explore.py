@@ -121,9 +121,14 @@ def explore(
         layout=layout,
         threads=min(8, os.cpu_count() or 1),
     )
-    page = _Page(collection, relations, points_N2, _about(subject.path, collection), command(
-        "train", data if isinstance(data, str | Path) else "DATA", subset="list:selection.csv"
-    ), _bar(collection, quiet=quiet))
+    page = _Page(
+        collection,
+        relations,
+        points_N2,
+        _about(subject.path, collection),
+        command("train", data if isinstance(data, str | Path) else "DATA", subset="list:selection.csv"),
+        _bar(collection, quiet=quiet),
+    )
     path, size, made, notes = page.write(out, folder, thumbnails)
     if parquet is not None:
         write_table(Path(parquet), collection, relations, points_N2)
@@ -191,9 +196,7 @@ def _notes(kind: str, size: int, made: Plan, budget: float) -> list[str]:
     return notes
 
 
-def _check(
-    out: str | Path | None, folder: str | Path | None, parquet: str | Path | None, *, overwrite: bool
-) -> None:
+def _check(out: str | Path | None, folder: str | Path | None, parquet: str | Path | None, *, overwrite: bool) -> None:
     """Raise InputError unless what is asked for can be written."""
     if out is None and folder is None and parquet is None:
         raise InputError("nothing to write: name a page (--out page.html), a folder (--serve), or a table (--parquet)")
@@ -216,4 +219,6 @@ def _check(
         if target.is_dir() and any(target.iterdir()) and not (target / "index.html").is_file():
             raise InputError(f"{target} is not empty and holds no page: choose another folder")
         if (target / "index.html").is_file() and not overwrite:
-            raise InputError(f"{target} holds a page: choose another folder, or allow it to be overwritten (--overwrite)")
+            raise InputError(
+                f"{target} holds a page: choose another folder, or allow it to be overwritten (--overwrite)"
+            )
