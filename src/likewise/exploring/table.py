@@ -33,10 +33,9 @@ def write_table(path: Path, collection: Collection, relations: Relations, points
     embedding-atlas reads them), `embedding` (F numbers), and every column of the relations: words or numbers.
     """
     schema = _schema(collection, relations)
-    with write_aside(path) as file:
-        with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-            for rows in _batches(collection, relations, points_N2, schema):
-                writer.write_batch(rows)
+    with write_aside(path) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for rows in _batches(collection, relations, points_N2, schema):
+            writer.write_batch(rows)
     return path.stat().st_size
 
 
