@@ -55,6 +55,11 @@ class Relations(NamedTuple):
     columns: tuple[Column, ...]
     """Those of the collection, then `cluster`, `prediction` by neighbours where labels exist, and `distance`."""
 
+    @property
+    def graph(self) -> tuple[Index, NDArray[np.float32]]:
+        """Neighbours and similarities for the map, both (N, G)."""
+        return self.graph_NG, self.graph_similarity_NG
+
 
 def relate(collection: Collection, *, clusters: int | None = None, seed: int = 0) -> Relations:
     """Neighbours, clusters and lists of a collection.

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +12,7 @@ import torch
 
 from likewise.commands import command
 from likewise.errors import InputError
-from likewise.evaluation.subject import Run, Which, open_subject
+from likewise.evaluation.subject import Run, Subject, Which, open_subject
 from likewise.exploring.collection import Collection
 from likewise.exploring.gathering import Wanted, gather
 from likewise.exploring.layout import Layout, check_layout, place, slots
@@ -87,53 +85,35 @@ def explore(
     """Write the images of `data`, as the encoder of `run` sees them, to a page, a folder or a table.
 
     `run` and `data` are as `evaluate` takes them; labels are not needed. `out` is one HTML file that opens offline,
-    `folder` the same page with its thumbnails as files, to be served, and `parquet` a table for other viewers. At most
+    `folder` the same page with its thumbnails as files, and `parquet` a table for other viewers. At most
     `images` are taken (100,000), evenly spread. `thumbnails` is the megabytes that they may take, 48 in one file and
     480 in a folder: the largest of 16 to 96 pixels that fits is chosen. `metadata` is a table with more columns
-    (`exploring.metadata`), `clusters` their number.
+    (`exploring.metadata`).
 
     Raises InputError for a run, data, split, labels, table or layout that does not exist, for fewer than two images,
     where nothing is to be written, and where a file exists unless `overwrite`.
     """
     _check(out, folder, parquet, overwrite=overwrite)
-    if not 2 <= images <= MOST:
-        raise InputError(f"{images:,} images on a map: allowed are 2 to {MOST:,}")
-    if thumbnails is not None and not thumbnails > 0:
-        raise InputError(f"{thumbnails:g} megabytes of thumbnails: more than 0 are needed")
+    _check_numbers(images, thumbnails)
     subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
     wanted = Wanted(
         labels=labels if labels is not None else subject.labels_for(data),
         split=split,
         most=images,
-        metadata=Path(metadata) if metadata is not None else None,
+        metadata=None if metadata is None else Path(metadata),
         cache_dir=cache_dir,
-        device=torch.device(device) if device is not None else None,
+        device=None if device is None else torch.device(device),
         quiet=quiet,
     )
     data = subject.default_data() if data is None else data
     collection = gather(subject, data, wanted)
     check_layout(layout, len(collection))
     relations = relate(collection, clusters=clusters)
-    points_N2 = place(
-        collection.features_NF,
-        relations.graph_NG,
-        relations.graph_similarity_NG,
-        layout=layout,
-        threads=min(8, os.cpu_count() or 1),
-    )
-    page = _Page(
-        collection,
-        relations,
-        points_N2,
-        _about(subject.path, collection),
-        command("train", data if isinstance(data, str | Path) else "DATA", subset="list:selection.csv"),
-        _bar(collection, quiet=quiet),
-    )
+    points_N2 = place(collection.features_NF, *relations.graph, layout=layout, threads=min(8, os.cpu_count() or 1))
+    page = _Page(collection, relations, points_N2, *_told(subject, data, len(collection)), quiet)
     path, size, made, notes = page.write(out, folder, thumbnails)
     if parquet is not None:
         write_table(Path(parquet), collection, relations, points_N2)
-    if collection.left_out:
-        notes.insert(0, f"{collection.left_out:,} further images are not on the map, which takes {images:,}")
     return Explored(
         images=len(collection),
         left_out=collection.left_out,
@@ -143,16 +123,15 @@ def explore(
         thumbnail=made.side if made else 0,
         pairs=len(relations.pairs_P2),
         copies=int(relations.copies_P.sum()),
-        notes=tuple(notes),
+        notes=(*_thinned(collection.left_out, images), *notes),
     )
 
 
-def _about(path: str | None, collection: Collection) -> str:
-    return f"{len(collection):,} images by {path or 'an encoder in memory'}"
-
-
-def _bar(collection: Collection, *, quiet: bool) -> Callable[[], AbstractContextManager[Callable[[int, int], None]]]:
-    return partial(decoding, f"{len(collection):,} images", enabled=not quiet, verb="thumbnails of")
+def _check_numbers(images: int, thumbnails: float | None) -> None:
+    if not 2 <= images <= MOST:
+        raise InputError(f"{images:,} images on a map: allowed are 2 to {MOST:,}")
+    if thumbnails is not None and not thumbnails > 0:
+        raise InputError(f"{thumbnails:g} megabytes of thumbnails: more than 0 are needed")
 
 
 @dataclass(frozen=True)
@@ -164,7 +143,7 @@ class _Page:
     points_N2: Any
     about: str
     command: str
-    bar: Callable[[], AbstractContextManager[Callable[[int, int], None]]]
+    quiet: bool
 
     def write(
         self, out: str | Path | None, folder: str | Path | None, megabytes: float | None
@@ -179,10 +158,20 @@ class _Page:
         slot_N = slots(self.points_N2)
         about = {"about": self.about, "command": self.command}
         payload = pack(self.collection, self.relations, self.points_N2, slot_N, made, about)
-        with self.bar() as progress:
+        with decoding(f"{len(self.collection):,} images", enabled=not self.quiet, verb="thumbnails of") as progress:
             content: Iterator[bytes] = sheets(self.collection, slot_N, made, progress)
             size = (write_page if kind == "page" else write_folder)(Path(path), payload, content)
         return Path(path), size, made, _notes(kind, size, made, budget)
+
+
+def _told(subject: Subject, data: Any, count: int) -> tuple[str, str]:
+    """What is on the page, and the command that takes a list from it."""
+    going_on = command("train", data if isinstance(data, str | Path) else "DATA", subset="list:selection.csv")
+    return f"{count:,} images by {subject.path or 'an encoder in memory'}", going_on
+
+
+def _thinned(left_out: int, images: int) -> list[str]:
+    return [f"{left_out:,} further images are not on the map, which takes {images:,}"] if left_out else []
 
 
 def _notes(kind: str, size: int, made: Plan, budget: float) -> list[str]:
