@@ -85,10 +85,9 @@ def explore(
     """Write the images of `data`, as the encoder of `run` sees them, to a page, a folder or a table.
 
     `run` and `data` are as `evaluate` takes them; labels are not needed. `out` is one HTML file that opens offline,
-    `folder` the same page with its thumbnails as files, and `parquet` a table for other viewers. At most
-    `images` are taken (100,000), evenly spread. `thumbnails` is the megabytes that they may take, 48 in one file and
-    480 in a folder: the largest of 16 to 96 pixels that fits is chosen. `metadata` is a table with more columns
-    (`exploring.metadata`).
+    `folder` the same page with its thumbnails as files, and `parquet` a table for other viewers. At most `images` are
+    taken, evenly spread. `thumbnails` is the megabytes that they may take, 48 in one file and 480 in a folder: the
+    largest of 16 to 96 pixels that fits is chosen. `metadata` is a table with more columns (`exploring.metadata`).
 
     Raises InputError for a run, data, split, labels, table or layout that does not exist, for fewer than two images,
     where nothing is to be written, and where a file exists unless `overwrite`.
