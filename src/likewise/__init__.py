@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from likewise.verbs.doctor import doctor
     from likewise.verbs.drift import drift
     from likewise.verbs.evaluate import evaluate
+    from likewise.verbs.explore import explore
     from likewise.verbs.export import export
     from likewise.verbs.finetune import finetune
     from likewise.verbs.label import label
@@ -37,6 +38,7 @@ _HOMES = {
     "doctor": "likewise.verbs.doctor",
     "drift": "likewise.verbs.drift",
     "evaluate": "likewise.verbs.evaluate",
+    "explore": "likewise.verbs.explore",
     "export": "likewise.verbs.export",
     "finetune": "likewise.verbs.finetune",
     "load": "likewise.verbs.load",
@@ -56,6 +58,7 @@ __all__ = [
     "doctor",
     "drift",
     "evaluate",
+    "explore",
     "export",
     "finetune",
     "label",

@@ -41,6 +41,9 @@ label
   label LIST       a local page to label them with the keyboard
   predict RUN DATA classes of images from few labels, calibrated, with "none of these"
 
+look
+  explore RUN      all images on one page: a map, neighbours, near-duplicates, outliers, lists to go on with
+
 keep
   export RUN       the encoder as safetensors in timm keys, or as ONNX
   convert FILE     a checkpoint of lightly, solo-learn, MoCo, SwAV, DINO or ISD as a weights file
