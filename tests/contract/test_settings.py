@@ -19,12 +19,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from likewise import methods, teachers
+from likewise import methods
 from likewise.encoders import Encoder
 from likewise.encoders.chosen import Chosen
 from likewise.errors import InputError
 from likewise.methods import mcl
 from likewise.methods.method import Batch, Facts, Method, Preset, Progress, Views, idle
+from likewise.teachers import finding
 from likewise.training import optimisers
 from likewise.views.view import View
 from tests.contract.gauntlet import SPEC
@@ -260,9 +261,10 @@ def silent(method_class: type[Method], preset: Preset, start: Any) -> list[str]:
 def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoders that methods make or load themselves cost next to nothing, too."""
     monkeypatch.setattr(mcl, "build", lambda spec, seed: stand_in(seed))
-    monkeypatch.setattr(teachers, "check_pretrained", lambda name: None)
-    monkeypatch.setattr(teachers, "choose", lambda path, role: Chosen(path, "student", ""))
-    monkeypatch.setattr(teachers, "load_encoder", lambda path: stand_in(len(str(path))))
+    monkeypatch.setattr(finding, "check_pretrained", lambda name: None)
+    monkeypatch.setattr(finding, "choose", lambda path, role: Chosen(path, "student", ""))
+    monkeypatch.setattr(finding, "load_encoder", lambda path: stand_in(len(str(path))))
+    monkeypatch.setattr(finding, "weights_digest", str)
     monkeypatch.setattr(Path, "exists", lambda path: True)
 
 
