@@ -7,18 +7,29 @@ the frozen one that a setting names.
 from __future__ import annotations
 
 from likewise.teachers.callables import named
-from likewise.teachers.finding import check_at_hand, check_pretrained, digest_of, pretrained, taken_from
-from likewise.teachers.networks import Channels, Frozen, Momentum, Refitted, evaluated, with_statistics_of
+from likewise.teachers.finding import (
+    TEACHERS,
+    check_asked,
+    check_covers,
+    check_pretrained,
+    digest_of,
+    pretrained,
+    taken_from,
+)
+from likewise.teachers.networks import Channels, Frozen, Momentum, Refit, Refitted, evaluated, with_statistics_of
 from likewise.teachers.tables import is_table
 from likewise.teachers.teacher import Teacher, of_encoder, teachers_in
 
 __all__ = [
+    "TEACHERS",
     "Channels",
     "Frozen",
     "Momentum",
+    "Refit",
     "Refitted",
     "Teacher",
-    "check_at_hand",
+    "check_asked",
+    "check_covers",
     "check_pretrained",
     "digest_of",
     "evaluated",

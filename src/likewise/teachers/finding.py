@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import likewise._torchvision  # noqa: F401  (has to be imported before timm)
 
@@ -21,13 +23,17 @@ from likewise.encoders.store import read_description, weights_digest
 from likewise.errors import InputError, missing
 from likewise.teachers.callables import called, find_callable, is_callable
 from likewise.teachers.networks import Channels
-from likewise.teachers.tables import Table, is_table, read_table
+from likewise.teachers.tables import Table, is_table, places, read_table
 from likewise.teachers.teacher import Teacher, of_encoder, of_table
 
 KINDS = (
     "a run directory, a .safetensors or .onnx file, a .parquet, .npz or .npy table of vectors by image, a timm model "
     "with published weights, or module:function"
 )
+
+
+TEACHERS = ("teacher", "further_teachers")
+"""Settings that name teachers, in all methods that have some."""
 
 
 def check_pretrained(teacher: str) -> None:
@@ -64,6 +70,25 @@ def check_at_hand(teacher: str) -> None:
     """Raise `InputError` where the published weights of a timm model are neither here nor to be had."""
     if teacher and not Path(teacher).expanduser().exists() and timm.is_model(teacher.partition(".")[0]):
         at_hand(teacher)
+
+
+def check_asked(settings: type[Any], given: Mapping[str, Any]) -> None:
+    """Raise `InputError` where a teacher that was asked for cannot teach by a method with these `Settings`.
+
+    Called before the data are opened: a wrong teacher is to be known at once.
+    """
+    named = {name: given[name] for name in TEACHERS if name in given}
+    if named:
+        settings(**named)
+    for teacher in _each(named):
+        check_at_hand(teacher)
+
+
+def check_covers(given: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raise `InputError` where a table that was asked for as a teacher lacks images of the data."""
+    for teacher in _each({name: given[name] for name in TEACHERS if name in given}):
+        if is_table(teacher):
+            places(_table(Path(teacher).expanduser()), names, what=f"teacher={teacher!r}")
 
 
 def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels, cached: bool = False) -> Teacher:
@@ -106,6 +131,11 @@ def digest_of(teacher: str) -> str | None:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     return weights_digest(choose(path, None).path)
+
+
+def _each(named: Mapping[str, Any]) -> list[str]:
+    """The teachers in settings that name one or several."""
+    return [one for value in named.values() for one in ([value] if isinstance(value, str) else value)]
 
 
 def _check_path(path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from likewise.encoders import Encoder
+from likewise.encoders import Encoder, EncoderSpec
 from likewise.errors import InputError
 
 Channels = tuple[float, float, float]
@@ -82,8 +82,8 @@ class Frozen(nn.Module):
         return cast("Tensor", self.network(x))
 
 
-class Refitted(nn.Module):
-    """An encoder that is shown views made for another: their normalisation is undone and its own done instead.
+class Refit(nn.Module):
+    """Views made for one encoder as another is shown them: their normalisation is undone and its own done instead.
 
     Views are also resized, by the ratio of the sides that the two were made for: an encoder trained at 224 px that
     teaches one at 32 px sees each view seven times as large, small crops included.
@@ -91,6 +91,27 @@ class Refitted(nn.Module):
 
     scale: Tensor
     shift: Tensor
+
+    def __init__(self, spec: EncoderSpec, *, image_size: int, mean: Channels, std: Channels) -> None:
+        """`spec` is what they are shown to; `image_size`, `mean` and `std` are those of the views, as in `Facts`."""
+        super().__init__()
+        self.ratio = spec.image_size / image_size
+        scale = [theirs / own for theirs, own in zip(std, spec.std, strict=True)]
+        shift = [(theirs - own) / by for theirs, own, by in zip(mean, spec.mean, spec.std, strict=True)]
+        self.register_buffer("scale", torch.tensor(scale).view(3, 1, 1), persistent=False)
+        self.register_buffer("shift", torch.tensor(shift).view(3, 1, 1), persistent=False)
+
+    def forward(self, x_B3HW: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H', W')."""
+        x_B3HW = x_B3HW * self.scale + self.shift
+        size = (round(x_B3HW.shape[-2] * self.ratio), round(x_B3HW.shape[-1] * self.ratio))
+        if size != tuple(x_B3HW.shape[-2:]):
+            x_B3HW = functional.interpolate(x_B3HW, size, mode="bilinear", align_corners=False, antialias=True)
+        return x_B3HW
+
+
+class Refitted(nn.Module):
+    """An encoder, and what comes behind it, that is shown views made for another (`Refit`)."""
 
     def __init__(
         self,
@@ -107,23 +128,14 @@ class Refitted(nn.Module):
         `head` is what comes behind the encoder, (B, F) -> (B, `features`).
         """
         super().__init__()
+        self.refit = Refit(encoder.spec, image_size=image_size, mean=mean, std=std)
         self.encoder = encoder
         self.head = nn.Identity() if head is None else head
         self.features = encoder.features if features is None else features
-        spec = encoder.spec
-        self.ratio = spec.image_size / image_size
-        scale = [theirs / own for theirs, own in zip(std, spec.std, strict=True)]
-        shift = [(theirs - own) / by for theirs, own, by in zip(mean, spec.mean, spec.std, strict=True)]
-        self.register_buffer("scale", torch.tensor(scale).view(3, 1, 1), persistent=False)
-        self.register_buffer("shift", torch.tensor(shift).view(3, 1, 1), persistent=False)
 
     def forward(self, x_B3HW: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, F) pooled features, or what the head makes of them."""
-        x_B3HW = x_B3HW * self.scale + self.shift
-        size = (round(x_B3HW.shape[-2] * self.ratio), round(x_B3HW.shape[-1] * self.ratio))
-        if size != tuple(x_B3HW.shape[-2:]):
-            x_B3HW = functional.interpolate(x_B3HW, size, mode="bilinear", align_corners=False, antialias=True)
-        return cast("Tensor", self.head(self.encoder(x_B3HW)))
+        return cast("Tensor", self.head(self.encoder(self.refit(x_B3HW))))
 
 
 def evaluated(student: nn.Sequential, teacher: Momentum) -> dict[str, nn.Module]:

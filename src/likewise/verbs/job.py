@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from likewise import methods
+from likewise import methods, teachers
 from likewise.checking import check_kinds
 from likewise.data import Images, cached_side, describe, open_source, prepare, split_names, training_split
 from likewise.data.source import Source
@@ -58,6 +58,7 @@ class Job:
 
 def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]:
     """Open and decode the data and settle the plan, anew or from the run that goes on. Raises InputError."""
+    asked = with_names(asked)
     session, wanted, given = sort_asked(asked)
     chosen = session.split or training_split(split_names(data))
     source = open_source(data, split=chosen, labels=session.labels)
@@ -66,6 +67,7 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
     if labels != session.labels:
         source = open_source(data, split=chosen, labels=labels)
     source, drawn = drawn_part(session, source, before)
+    teachers.check_covers(given, source.names)
     planned = None if before is None else plan_of(before, given.get("teacher"))
     plan = None if planned is None else extended(planned, wanted)
     if plan is not None:
@@ -105,8 +107,14 @@ def field_names(shape: type[Any]) -> set[str]:
     return {field.name for field in dataclasses.fields(shape)}
 
 
+def with_names(asked: dict[str, Any]) -> dict[str, Any]:
+    """The same, with functions and modules that are given as teachers by their names."""
+    return {name: teachers.named(value) if name in teachers.TEACHERS else value for name, value in asked.items()}
+
+
 def sort_asked(asked: dict[str, Any]) -> tuple[Session, Asked, dict[str, Any]]:
     """What belongs to the session, to the run, and to the method's settings. Raises InputError for other names."""
+    asked = with_names(asked)
     session, general = field_names(Session), field_names(Asked)
     for shape in (Session, Asked):
         check_kinds(shape, asked)
@@ -118,6 +126,7 @@ def sort_asked(asked: dict[str, Any]) -> tuple[Session, Asked, dict[str, Any]]:
     for name in given:
         if name not in own:
             raise unknown(f"setting of {wanted.method}", name, own | general | session)
+    teachers.check_asked(settings, given)
     return Session(**{name: value for name, value in asked.items() if name in session}), wanted, given
 
 

@@ -67,7 +67,9 @@ class Taught(Method):
     def refresh(self, features_ND: Tensor, progress: Progress) -> None:
         """Keep the vectors of each teacher."""
         teachers = self._looked_up()
-        for teacher, rows_NF in zip(teachers, features_ND.split([one.features for one in teachers], 1), strict=True):
+        for teacher, rows_NF in zip(
+            teachers, torch.split(features_ND, [one.features for one in teachers], 1), strict=True
+        ):
             teacher.keep(rows_NF)
 
     def _looked_up(self) -> list[Teacher]:
