@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -56,6 +56,19 @@ class Teacher(Frozen):
         self.rows: Tensor | NDArray[Any] | None = None
         """(N, F) its vectors, where they are looked up and there already."""
         self._whole = None if encoder is None else (encoder, head)
+
+    @property
+    def own_size(self) -> int | None:
+        """Side of its own input in pixels; None for a table."""
+        return None if self._whole is None else self._whole[0].spec.image_size
+
+    @torch.no_grad()
+    def own(self, image_B3SS: Tensor) -> Tensor:
+        """(B, F) of images that are at its own size and normalised as it was trained."""
+        assert self._whole is not None
+        encoder, head = self._whole
+        features: Tensor = encoder(image_B3SS)
+        return features if head is None else cast("Tensor", head(features))
 
     @property
     def missing(self) -> bool:
