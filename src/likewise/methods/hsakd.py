@@ -249,7 +249,7 @@ def _check_teacher(teacher: str, role: Role) -> None:
     if method != "hsakd":
         what = f"a run of {method}" if method else "no run"
         raise InputError(
-            f"teacher={teacher!r} is {what}, which has no classifier with branches: train one with --method hsakd "
+            f"teacher={teacher!r} is {what}, and a classifier with branches is needed: train one with --method hsakd "
             "--role teacher, and name its run"
         )
 

@@ -36,8 +36,8 @@ def pack(encoder: Encoder, described: Mapping[str, str]) -> bytes:
     binary = _binary(encoder)
     if not binary:
         raise InputError(
-            f"encoder {encoder.spec.name!r} has no binary weights to pack: format=safetensors is for it; reactnet_a and "
-            "reactnet_small have some"
+            f"encoder {encoder.spec.name!r} has no binary weights to pack: format=safetensors is for it; "
+            "reactnet_a and reactnet_small have some"
         )
     held: dict[str, Tensor] = {}
     for key, value in encoder.backbone.state_dict().items():
