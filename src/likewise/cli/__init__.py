@@ -28,6 +28,7 @@ learn
   finetune RUN     encoder and classifier on labelled images
   methods          what can be learned by, with papers
   doctor DATA      what is in this data, what would be chosen, how fast it will be
+  trial DATA       whether training helps: untrained, pretrained, distilled, self-supervised
 
 judge
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...

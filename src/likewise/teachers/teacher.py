@@ -62,6 +62,11 @@ class Teacher(Frozen):
         """Side of its own input in pixels; None for a table."""
         return None if self._whole is None else self._whole[0].spec.image_size
 
+    @property
+    def encoder(self) -> Encoder | None:
+        """The encoder of the teacher without what comes behind it; None for a table."""
+        return None if self._whole is None else self._whole[0]
+
     @torch.no_grad()
     def own(self, image_B3SS: Tensor) -> Tensor:
         """(B, F) of images that are at its own size and normalised as it was trained."""
