@@ -1,4 +1,4 @@
-"""`likewise trial`: will training help?"""
+"""`likewise trial`: whether training will help."""
 
 from __future__ import annotations
 

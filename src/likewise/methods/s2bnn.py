@@ -121,7 +121,7 @@ class S2BNN(Method):
             self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
             parts.append("teacher")
         if settings.first_step:
-            started_from(self, settings.first_step, parts)
+            started_from(self, "first_step", settings.first_step, parts)
         side = facts.image_size
         mild = strong(
             side, mean=facts.mean, std=facts.std, scale=settings.crop_scale, jitter=0.6, blur=blurred(side, 0.2)

@@ -1,4 +1,4 @@
-"""`likewise.trial`: will training help? Untrained, pretrained, distilled and self-supervised encoders on a sample."""
+"""`likewise.trial`: whether training helps. Untrained, pretrained, distilled, self-supervised encoders on a sample."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from likewise.verbs.train import train
 from likewise.verbs.trying.measures import Measured, measure
 from likewise.verbs.trying.verdict import FEWEST, Arm, Verdict, conclude
 
-SAMPLE = 6000
-"""Most images that are tried with."""
+SAMPLE, PER_MINUTE, LEAST = 6000, 300, 500
+"""Most images that are tried with; images for each minute; and as many at least, where there are."""
 HELD_OUT = 0.3
 """Share of them that no arm is trained on."""
 METHODS = {"distilled": "simreg", "self-supervised": "isd"}
@@ -105,7 +105,7 @@ def trial(
         raise InputError(f"minutes={minutes:g} must be greater than 0, such as 15")
     began, teacher = time.monotonic(), teachers.named(teacher)
     teachers.check_pretrained(teacher)
-    source = _sample(data, split, labels, seed)
+    source = _sample(data, split, labels, seed, round(min(SAMPLE, max(LEAST, PER_MINUTE * minutes))))
     teachers.check_covers({"teacher": teacher}, source.names)
     wanted = Asked(encoder=encoder, device=cast("Any", device), minutes=minutes, seed=seed)
     machine = detect(wanted.device)
@@ -133,12 +133,12 @@ def trial(
     return Trial(verdict, reason, tuple(arms), words, len(images[0]), len(images[1]))
 
 
-def _sample(data: Any, split: str | None, labels: str | None, seed: int) -> Source:
-    """Some of the training images, drawn from `seed`."""
+def _sample(data: Any, split: str | None, labels: str | None, seed: int, count: int) -> Source:
+    """`count` of the training images, drawn from `seed`."""
     source = open_source(data, split=split or training_split(split_names(data)), labels=labels)
     if len(source) < 4:
         raise InputError(f"{source.name} holds {len(source)} images: a trial needs 4 at least, and {FEWEST} to train")
-    order = np.random.default_rng(seed).permutation(len(source))[:SAMPLE]
+    order = np.random.default_rng(seed).permutation(len(source))[:count]
     return replace(Part.of(source, np.sort(order)), splits=(), split=None)
 
 

@@ -143,15 +143,18 @@ def check_length(name: str, asked: int, teacher: Teacher) -> int:
     return teacher.features
 
 
-def started_from(method: nn.Module, run: str, parts: Sequence[str]) -> None:
+def started_from(method: nn.Module, setting: str, run: str, parts: Sequence[str]) -> None:
     """Fill `method` with the networks of a finished run of the same shape, in place; memories begin anew.
 
-    Raises InputError where the run's parts `parts` are not of the same shapes.
+    Raises InputError, naming the setting, where there is no such run or its `parts` are not of the same shapes.
     """
-    before = restore(RunDirectory.open(run)).state_dict()
+    try:
+        before = restore(RunDirectory.open(run)).state_dict()
+    except InputError as error:
+        raise InputError(f"{setting}={run!r}: {error}") from error
     own = method.state_dict()
     wanted = [key for key in own if key.partition(".")[0] in parts]
     odd = [key for key in wanted if key not in before or before[key].shape != own[key].shape]
     if odd:
-        raise InputError(f"{run} does not fit: it has no {odd[0]} of shape {tuple(own[odd[0]].shape)}")
+        raise InputError(f"{setting}={run!r} does not fit: it has no {odd[0]} of shape {tuple(own[odd[0]].shape)}")
     method.load_state_dict({key: before[key] for key in wanted}, strict=False)

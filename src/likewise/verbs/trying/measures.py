@@ -75,7 +75,7 @@ def _by_labels(
     curve = {
         f"{count or 'all'} a class": _class_means(query_QF, truth_Q, bank_NF, labels_N, count)
         for count in (*FEW_LABELS, 0)
-        if count < len(labels_N) / max(1, len(labels_N.unique()))
+        if count < len(labels_N) / max(1, len(torch.unique(labels_N)))
     }
     interval = wilson(int(right_Q.sum()), len(right_Q))
     return Measured(float(right_Q.mean()), interval.low, interval.high, right_Q.astype(float), rank, curve)
@@ -84,7 +84,7 @@ def _by_labels(
 def _class_means(query_QF: Tensor, truth_Q: Tensor, bank_NF: Tensor, labels_N: Tensor, count: int) -> float:
     """Accuracy of the nearest mean of `count` images of each class, 0 for all; the first ones in a fixed shuffle."""
     order = torch.randperm(len(labels_N), generator=torch.Generator().manual_seed(0))
-    classes = labels_N.unique()
+    classes = torch.unique(labels_N)
     means = []
     for label in classes.tolist():
         rows_of = order[labels_N[order] == label]
