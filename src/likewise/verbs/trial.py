@@ -34,6 +34,8 @@ SAMPLE, PER_MINUTE, LEAST = 6000, 300, 500
 """Most images that are tried with; images for each minute; and as many at least, where there are."""
 HELD_OUT = 0.3
 """Share of them that no arm is trained on."""
+TRAINED = 0.6
+"""Share of the time that is trained for at least, however long measuring takes."""
 METHODS = {"distilled": "simreg", "self-supervised": "isd"}
 """What the trained arms learn by."""
 _LOG = logging.getLogger(__name__)
@@ -124,10 +126,9 @@ def trial(
         arms.append(_arm("pretrained", known, images, 0.0, note, labelled, plan.device))
     trained = ["self-supervised", *(["distilled"] if teacher else [])]
     if len(images[0]) >= FEWEST:
-        for number, name in enumerate(trained):
-            left = minutes - (time.monotonic() - began) / 60
-            share = max(left, 0.05) / (len(trained) - number)
-            arms.append(_trained(name, held[0], images, share, teacher, plan, labelled))
+        left = minutes - (time.monotonic() - began) / 60
+        share = max(left, TRAINED * minutes) / len(trained)
+        arms += [_trained(name, held[0], images, share, teacher, plan, labelled) for name in trained]
     verdict, reason = conclude(arms, len(images[0]))
     words = "accuracy of 10 nearest neighbours" if labelled else "neighbours that two crops have in common (no labels)"
     return Trial(verdict, reason, tuple(arms), words, len(images[0]), len(images[1]))
