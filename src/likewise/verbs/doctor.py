@@ -154,10 +154,24 @@ def doctor(data: Any, **asked: Any) -> Findings:
         teachers.check_covers(given, source.names)
         teaching.blank(parts.method, len(images))
         seconds = _time_steps(plan, parts, images)
-        taught = teaching.of_method(
-            parts.method, plan, count, max(seconds["views"] + seconds["model"], seconds["data"])
-        )
-        return Findings(described, plan, seconds, decode, taught, copies)
+        return Findings(described, plan, seconds, decode, _taught(plan, parts, images, count, seconds), copies)
+
+
+def _taught(plan: Plan, parts: Parts, images: Images, count: int, seconds: dict[str, float]) -> tuple[Taught, ...]:
+    """What frozen teachers cost, with and without a table of their vectors; nothing where there are none."""
+    if not any(teachers.teachers_in(parts.method)):
+        return ()
+    steps = {bool(getattr(plan.settings, "looks_up", False)): _busy(seconds)}
+    if (other := teaching.other_way(plan)) is not None:
+        again, sample = _parts(other, images, count)
+        teaching.blank(again.method, len(sample))
+        steps[other.settings.looks_up] = _busy(_time_steps(other, again, sample))
+    return teaching.of_method(parts.method, plan, count, shown=steps.get(False), looked_up=steps.get(True))
+
+
+def _busy(seconds: dict[str, float]) -> float:
+    """Seconds of a step: data are fetched beside the other work."""
+    return max(seconds["views"] + seconds["model"], seconds["data"])
 
 
 def _united(*found: tuple[Broken, ...]) -> tuple[Broken, ...]:

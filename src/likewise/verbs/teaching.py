@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -39,8 +40,10 @@ class Taught:
     """Its size."""
     images: int
     """Images of the data."""
-    seconds_per_step: float
-    """Of a step as it would be."""
+    shown: float | None
+    """Seconds of a step where the teacher is shown each view; None for a table."""
+    looked_up: float | None
+    """Seconds of a step where it is looked up; None for methods that show it each view."""
     batch_size: int
     """Images of a step."""
 
@@ -49,11 +52,10 @@ class Taught:
         """One pass of the teacher over the data: what a table of its vectors costs."""
         return 0.0 if self.images_per_second is None else self.images / self.images_per_second / 60
 
-    def minutes_per_epoch(self, *, cached: bool) -> float:
-        """An epoch of training, with the teacher looked up or shown views."""
-        looking = 0.0 if self.images_per_second is None else self.batch_size / self.images_per_second
-        step = self.seconds_per_step + looking * (self.cached - cached)
-        return max(step, 0.0) * self.images / self.batch_size / 60
+    def minutes_per_epoch(self, *, cached: bool) -> float | None:
+        """An epoch of training, with the teacher looked up or shown views; None where that cannot be."""
+        step = self.looked_up if cached else self.shown
+        return None if step is None else step * self.images / self.batch_size / 60
 
     def to_json(self) -> dict[str, Any]:
         """As one JSON object."""
@@ -66,8 +68,8 @@ class Taught:
             "images_per_second": None if speed is None else round(speed, 1),
             "cached": self.cached,
             "minutes_once": round(self.minutes_once, 2),
-            "minutes_per_epoch": round(self.minutes_per_epoch(cached=False), 2),
-            "minutes_per_epoch_cached": round(self.minutes_per_epoch(cached=True), 2),
+            "minutes_per_epoch": _rounded(self.minutes_per_epoch(cached=False)),
+            "minutes_per_epoch_cached": _rounded(self.minutes_per_epoch(cached=True)),
             "student": self.student,
             "student_parameters": self.student_parameters,
         }
@@ -78,21 +80,40 @@ class Taught:
         if self.images_per_second is None:
             return f"teacher: {self.name}, a table of {self.features} dimensions, always looked up; {student}"
         size = _millions(self.parameters) if self.parameters else "size not known"
-        return (
-            f"teacher: {self.name}, {size}, {self.features} features, {self.image_size} px, "
-            f"{self.images_per_second:,.1f} images/s here; {student}\n"
-            f"  shown each view: {self.minutes_per_epoch(cached=False):.1f} minutes an epoch\n"
-            f"  looked up (cached): {self.minutes_once:.1f} minutes once, then "
-            f"{self.minutes_per_epoch(cached=True):.1f} minutes an epoch"
-        )
+        speed = f"{self.images_per_second:,.1f} images/s here"
+        lines = [f"teacher: {self.name}, {size}, {self.features} features, {self.image_size} px, {speed}; {student}"]
+        if (shown := self.minutes_per_epoch(cached=False)) is not None:
+            lines.append(f"  shown each view: {shown:.1f} minutes an epoch")
+        if (kept := self.minutes_per_epoch(cached=True)) is not None:
+            lines.append(
+                f"  looked up (cached): {self.minutes_once:.1f} minutes once, then {kept:.1f} minutes an epoch"
+            )
+        return "\n".join(lines)
 
 
 def _millions(count: int) -> str:
     return f"{count / 1e6:.1f} M parameters"
 
 
-def of_method(method: Method, plan: Plan, images: int, seconds_per_step: float) -> tuple[Taught, ...]:
-    """What each frozen teacher of a method costs, timed on the device that it is on."""
+def _rounded(minutes: float | None) -> float | None:
+    return None if minutes is None else round(minutes, 2)
+
+
+def other_way(plan: Plan) -> Plan | None:
+    """The same plan with its teacher looked up instead of shown views, or the other way round; None without choice."""
+    settings = plan.settings
+    if not hasattr(settings, "cached") or (settings.looks_up and not settings.cached):
+        return None
+    return dataclasses.replace(plan, settings=dataclasses.replace(settings, cached=not settings.cached))
+
+
+def of_method(
+    method: Method, plan: Plan, images: int, *, shown: float | None, looked_up: float | None
+) -> tuple[Taught, ...]:
+    """What each frozen teacher of a method costs, timed on the device that it is on.
+
+    `shown` and `looked_up` are the seconds of a step with the teachers shown views and looked up.
+    """
     student = method.encoders()[method.card.deploy]
     return tuple(
         Taught(
@@ -105,7 +126,8 @@ def of_method(method: Method, plan: Plan, images: int, seconds_per_step: float) 
             student=f"{plan.encoder.name}, width {plan.encoder.width}",
             student_parameters=_count(student),
             images=images,
-            seconds_per_step=seconds_per_step,
+            shown=shown,
+            looked_up=looked_up,
             batch_size=plan.batch_size,
         )
         for teacher in teachers_in(method)

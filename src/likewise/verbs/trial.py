@@ -130,6 +130,10 @@ def trial(
         share = max(left, TRAINED * minutes) / len(trained)
         arms += [_trained(name, held[0], images, share, teacher, plan, labelled) for name in trained]
     verdict, reason = conclude(arms, len(images[0]))
+    if not labelled:
+        reason += (
+            "; a hint: training makes crops of an image alike by design, and a few labels of each class would tell"
+        )
     words = "accuracy of 10 nearest neighbours" if labelled else "neighbours that two crops have in common (no labels)"
     return Trial(verdict, reason, tuple(arms), words, len(images[0]), len(images[1]))
 
