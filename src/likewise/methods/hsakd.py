@@ -198,9 +198,9 @@ class HSAKD(Method):
             loss = loss + joint_training(other, labels_B) + torch.stack(mutual).sum()
         return Terms(loss, parts, told.features[::4].detach())
 
-    def logits(self, image_B3HH: Tensor) -> Tensor:
-        """(B, C) of upright images, without the branches."""
-        found: Tensor = self.student.classifier(self.student.encoder(image_B3HH))
+    def logits(self, image: Tensor) -> Tensor:
+        """(B, C) of upright images (B, 3, H, H), without the branches."""
+        found: Tensor = self.student.classifier(self.student.encoder(image))
         return found
 
     def encoders(self) -> dict[str, nn.Module]:

@@ -62,7 +62,7 @@ def make_views(
         role: draw(policy, sizes_B2, role=role, regions_BR4=regions_BR4, **place) for role, policy in batched.items()
     }
     if compose is None:
-        made = _with_geometry(_rendered(batched, draws, pixels_BHWC), draws)
+        made = _with_geometry(rendered(batched, draws, pixels_BHWC), draws)
     else:
         generator = torch.Generator().manual_seed(stream_seed(seed, step, "/compose"))
         made = _composed(batched, draws, pixels_BHWC, compose, generator)
@@ -113,7 +113,7 @@ def _composed(
     }
 
 
-def _rendered(policies: Mapping[str, ViewPolicy], draws: Mapping[str, Draw], pixels_BHWC: Tensor) -> dict[str, Tensor]:
+def rendered(policies: Mapping[str, ViewPolicy], draws: Mapping[str, Draw], pixels_BHWC: Tensor) -> dict[str, Tensor]:
     """The images of all roles. Each group of pictures passes through all of its views while it is in the cache."""
     batch, height, width, channels = pixels_BHWC.shape
     device = pixels_BHWC.device
