@@ -106,8 +106,7 @@ class Teacher(Frozen):
     def fill(self, images: Images, device: torch.device, progress: Progress | None = None) -> None:
         """Make the vectors of all images, or take those that were made before.
 
-        Raises InputError where the table lacks images or the disk has no room, TrainingStopped where a vector is not
-        finite.
+        Raises InputError where the table lacks images, a vector is not finite, or the disk has no room.
         """
         compute = self._from_table(images) if self.table is not None else self._by_network(images, device)
         block = BLOCK if device.type == "cpu" else _BLOCK_ON_DEVICE

@@ -262,6 +262,9 @@ def fill_teachers(method: Method, images: Images, engine: Fabric, *, quiet: bool
     for teacher in teachers.teachers_in(method):
         if teacher.missing:
             shown = engine.is_global_zero and not quiet
+            how = "kept from before" if teacher.is_kept(images) else f"one pass over {len(images):,} images"
+            console = Console(stderr=True, highlight=False, quiet=not shown)
+            console.print(f"  vectors of the teacher {teacher.name}: {how}", soft_wrap=True, markup=False)
             with decoding(f"{images.name} by {teacher.name}", enabled=shown, verb="teacher:") as progress:
                 teacher.fill(images, engine.device, progress)
 
