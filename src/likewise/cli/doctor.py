@@ -42,7 +42,10 @@ def doctor_arguments(method: str, variant: str | None) -> type[Any]:
 def run(words: list[str]) -> None:
     """Do what the words after the verb ask for."""
     from likewise.parsing import explicit, parse, value_of
+    from likewise.verbs.doctor import TAUGHT_BY
 
+    if value_of(words, "teacher", None) is not None and value_of(words, "method", None) is None:
+        words = [*words, "--method", TAUGHT_BY]
     shape = doctor_arguments(value_of(words, "method", "isd"), value_of(words, "variant", None))
     parsed = parse(shape, words, "likewise doctor", "What is in this data, what would be chosen, how fast it will be.")
     from likewise.commands import carried

@@ -24,6 +24,8 @@ from likewise.errors import InputError
 from likewise.files import write_aside
 
 DESCRIPTION = "model.json"
+PACKED = "packed"
+"""Entry of a description where weights are packed (`likewise.encoders.files.packed`)."""
 _NAMED = 5
 """Keys that an error lists before it only counts."""
 
@@ -47,7 +49,12 @@ def load_encoder(path: Path) -> Encoder:
     Raises `InputError` where the file is missing or damaged, where nothing says what it is, and where its keys or
     shapes are not exactly those of the encoder: an encoder with some random weights is never returned.
     """
-    encoder = rebuild(EncoderSpec.from_mapping(read_description(path)))
+    described = read_description(path)
+    if PACKED in described:
+        from likewise.encoders.files.packed import unpack  # which reads nothing by itself
+
+        return unpack(_read(path)[0], described, path)
+    encoder = rebuild(EncoderSpec.from_mapping(described))
     load_weights(encoder, path)
     return encoder.eval()
 
