@@ -146,8 +146,8 @@ class Refitted(nn.Module):
         return cast("Tensor", self.encoder(x_B3HW))
 
 
-def check_pretrained(teacher: str) -> None:
-    """Raise `InputError` where `teacher` is neither a path that exists nor a timm model with published weights.
+def check_pretrained(teacher: str, setting: str = "teacher") -> None:
+    """Raise `InputError`, naming `setting`, where `teacher` is no path that exists and no timm model with weights.
 
     Nothing is loaded, and an empty name is let pass: what needs a teacher says so where it is built.
     """
@@ -159,14 +159,14 @@ def check_pretrained(teacher: str) -> None:
         near = str(error).partition(": ")[2].partition("?")[0]
         hint = f" ({near}?)" if near.startswith("did you mean") else ""
         raise InputError(
-            f"teacher={teacher!r} is no run directory, no .safetensors file and no timm model{hint}: "
+            f"{setting}={teacher!r} is no run directory, no .safetensors file and no timm model{hint}: "
             "name one, such as runs/photos-isd-resnet18"
         ) from error
     if not timm.is_model_pretrained(teacher):
-        raise InputError(f"teacher={teacher!r}: timm has no published weights of it, so it cannot teach")
+        raise InputError(f"{setting}={teacher!r}: timm has no published weights of it, so it cannot teach")
 
 
-def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels) -> Frozen:
+def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels, setting: str = "teacher") -> Frozen:
     """The frozen teacher that a setting names: a run directory, a .safetensors file, or a timm model.
 
     It takes views made for a student, whose side and normalisation are given, and returns pooled features;
@@ -174,14 +174,14 @@ def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels) 
     """
     if not teacher:
         raise InputError(
-            "a trained teacher is needed: name a run directory, a .safetensors file or a timm model with --teacher"
+            f"a trained {setting} is needed: name a run directory, a .safetensors file or a timm model with --{setting}"
         )
-    check_pretrained(teacher)
+    check_pretrained(teacher, setting)
     path = Path(teacher).expanduser()
     try:
         encoder = load_encoder(choose(path, None).path) if path.exists() else _published(teacher)
     except InputError as error:
-        raise InputError(f"teacher={teacher!r}: {error}") from error
+        raise InputError(f"{setting}={teacher!r}: {error}") from error
     return Frozen(Refitted(encoder, image_size=image_size, mean=mean, std=std))
 
 

@@ -32,7 +32,7 @@ ALL = methods.names()
 def needs(method: type[Method]) -> dict[str, Any]:
     """Settings that the method cannot do without."""
     known = {field.name for field in dataclasses.fields(method.Settings)}
-    return {"teacher": teacher()} if "teacher" in known else {}
+    return {name: teacher() for name in ("teacher", "old") if name in known}
 
 
 @functools.cache
@@ -93,7 +93,8 @@ class Data:
     """The pictures, as the loop has them."""
 
     def __init__(self) -> None:
-        self.pixels, _ = pictures()
+        self.pixels, self.labels = pictures()
+        self.names = [f"{number}.png" for number in range(PICTURES)]
 
     def __len__(self) -> int:
         return PICTURES

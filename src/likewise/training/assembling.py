@@ -60,6 +60,7 @@ def facts_of(plan: Plan, images: Images, steps_per_epoch: int) -> Facts:
         batch_size=plan.batch_size // plan.accumulate,
         image_size=plan.encoder.image_size,
         classes=class_count(images),
+        class_names=tuple(images.class_names or ()),
         steps_per_epoch=steps_per_epoch,
         mean=plan.encoder.mean,
         std=plan.encoder.std,
