@@ -71,7 +71,7 @@ def write_table(path: str | Path, ids: Sequence[str], vectors_ND: NDArray[np.flo
 
 
 def _from_npz(path: Path) -> tuple[list[str], NDArray[np.float32]]:
-    with np.load(path, allow_pickle=False) as held:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
         missing = [name for name in ("ids", "vectors") if name not in held.files]
         if missing:
             raise InputError(f"{path} has no array {missing[0]!r}: it has {', '.join(held.files) or 'none'}")

@@ -44,8 +44,9 @@ class EncoderSpec:
             raise unknown("stem", self.stem, get_args(Stem))
         if self.neck_form not in get_args(NeckForm):
             raise unknown("neck form", self.neck_form, get_args(NeckForm))
-        if not isinstance(self.neck, int) or isinstance(self.neck, bool) or self.neck < 0:
-            raise InputError(f"encoder neck must be a whole number from 0 (none), not {self.neck!r}")
+        neck: object = self.neck
+        if not isinstance(neck, int) or isinstance(neck, bool) or neck < 0:
+            raise InputError(f"encoder neck must be a whole number from 0 (none), not {neck!r}")
         for field_name in ("width", "image_size"):
             value = getattr(self, field_name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -176,7 +176,8 @@ class NCCL(Method):
         known_N = labels_N >= 0
         self.credible = known_N.clone()
         if self.settings.filter_old:
-            present, numbered = labels_N[known_N].unique(return_inverse=True)  # classes without an image have no centre
+            # classes without an image have no centre
+            present, numbered = torch.unique(labels_N[known_N], return_inverse=True)
             self.credible[known_N] = credible(vectors_ND[known_N], numbered, len(present)).mask
 
     def _label(self, batch: Batch) -> Tensor:

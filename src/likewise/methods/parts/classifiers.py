@@ -23,7 +23,8 @@ class CosineClassifier(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """(B, D) of any length -> (B, C)."""
-        return self.scale * self.layer(unit(x_BD))
+        scores_BC: Tensor = self.scale * self.layer(unit(x_BD))
+        return scores_BC
 
     def with_margin(self, scores_BC: Tensor, labels_B: Tensor, margin: float) -> Tensor:
         """The scores with that of each image's own class at cos(angle + `margin`) (ArcFace, arXiv 1801.07698).

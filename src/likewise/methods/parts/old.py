@@ -100,7 +100,7 @@ class Old(nn.Module):
 
     def forward(self, index_B: Tensor) -> Tensor:
         """(B, D) old vectors of these images, seen by their centre."""
-        return self.table(index_B).clone()
+        return self.table.features[index_B]
 
     def means(self, labels_N: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """(C, D) mean old vector of each class, and (C,) which classes have one; zeros for the others."""
