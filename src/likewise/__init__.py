@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from likewise.verbs.finetune import finetune
     from likewise.verbs.load import load
     from likewise.verbs.train import train
+    from likewise.verbs.upgrade import upgrade
 
 _HOMES = {
     "compare": "likewise.comparison.comparing",
@@ -35,6 +36,7 @@ _HOMES = {
     "load": "likewise.verbs.load",
     "load_classifier": "likewise.classifier",
     "train": "likewise.verbs.train",
+    "upgrade": "likewise.verbs.upgrade",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 
@@ -49,6 +51,7 @@ __all__ = [
     "load",
     "load_classifier",
     "train",
+    "upgrade",
 ]
 
 

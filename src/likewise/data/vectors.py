@@ -1,4 +1,4 @@
-"""Tables of vectors by the name of their image: `.npz` (arrays `ids` and `vectors`) and `.parquet` (`id`, `vector`).
+"""Tables of vectors by the name of their image: `.npz` (arrays `id` and `vectors`) and `.parquet` (`id`, `vector`).
 
 Shapes: N images, D dimensions.
 """
@@ -67,15 +67,15 @@ def read_table(path: str | Path) -> Table:
 def write_table(path: str | Path, ids: Sequence[str], vectors_ND: NDArray[np.float32]) -> None:
     """Write a `.npz` that `read_table` takes, all or nothing."""
     with write_aside(Path(path)) as file:
-        np.savez(file, ids=np.array(ids, dtype=np.str_), vectors=np.asarray(vectors_ND, np.float32))
+        np.savez(file, id=np.array(ids, dtype=np.str_), vectors=np.asarray(vectors_ND, np.float32))
 
 
 def _from_npz(path: Path) -> tuple[list[str], NDArray[np.float32]]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-        missing = [name for name in ("ids", "vectors") if name not in held.files]
+        missing = [name for name in ("id", "vectors") if name not in held.files]
         if missing:
             raise InputError(f"{path} has no array {missing[0]!r}: it has {', '.join(held.files) or 'none'}")
-        return [str(name) for name in held["ids"]], held["vectors"].astype(np.float32)
+        return [str(name) for name in held["id"]], held["vectors"].astype(np.float32)
 
 
 def _from_parquet(path: Path) -> tuple[list[str], NDArray[np.float32]]:

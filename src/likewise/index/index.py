@@ -96,12 +96,21 @@ class Index:
 
     @property
     def space(self) -> Space:
-        """The newest space."""
-        return self.spaces[-1]
+        """The space that queries are of (`current`)."""
+        return self.spaces[self.current]
+
+    @property
+    def current(self) -> int:
+        """Number of the newest space that a row is of; while there are no rows, of the newest.
+
+        So it is the old one before the first vector of an upgrade, and after a rollback of it.
+        """
+        held = self.held_spaces()
+        return held[-1] if held else len(self.spaces) - 1
 
     @property
     def fingerprint(self) -> str:
-        """Of the newest space."""
+        """Of that space."""
         return self.space.fingerprint
 
     @property
@@ -156,7 +165,7 @@ class Index:
     ) -> Found:
         """The `k` rows most similar to each query by cosine, nearest first.
 
-        `queries` are vectors (Q, D) or (D,) of `space`, by default the newest; or images, in any form that `train`
+        `queries` are vectors (Q, D) or (D,) of `space`, by default the current; or images, in any form that `train`
         takes (a path, a PIL image, a list of them), which are embedded as the rows were. `where` is a condition on
         columns (`likewise.index.where`). A search by a graph is used where there is one, its recall is stated in what
         is returned, and `exact` and `where` do without. While an index holds vectors of several spaces all of them are
@@ -186,13 +195,13 @@ class Index:
 
     def embed(self, images: Any, space: int | None = None) -> NDArray[np.float32]:
         """(Q, D) unit vectors of images, by the encoder that the index keeps. Raises InputError where it has none."""
-        number = len(self.spaces) - 1 if space is None else space
+        number = self.current if space is None else space
         features = self.encoder(number).embed(images)
         return unit_rows(features.cpu().numpy(), self.path)[0]
 
     def encoder(self, space: int | None = None) -> Encoder:
-        """The encoder of a space, by default the newest. Raises InputError where it is gone or was never given."""
-        number = len(self.spaces) - 1 if space is None else space
+        """The encoder of a space, by default the current. Raises InputError where it is gone or was never given."""
+        number = self.current if space is None else space
         if number not in self._encoders:
             self._encoders[number] = encoders.load(self._folder(number), self.spaces[number], self.path)
         return self._encoders[number]
@@ -215,7 +224,7 @@ class Index:
         vectors = _as_vectors(queries)
         if vectors is None:
             return self._image_queries(queries, held)
-        number = len(self.spaces) - 1 if space is None else space
+        number = self.current if space is None else space
         if not 0 <= number < len(self.spaces):
             raise InputError(f"space {number} of {self.path}: allowed are 0 to {len(self.spaces) - 1}")
         wanted = self.spaces[number]
@@ -237,7 +246,7 @@ class Index:
         return older.fingerprint in newer.compatible and older.dimensions == newer.dimensions
 
     def _image_queries(self, images: Any, held: Sequence[int]) -> dict[int, NDArray[np.float32]]:
-        newest = len(self.spaces) - 1
+        newest = self.current
         new_QD = self.embed(images, newest)
         return {
             one: new_QD
@@ -289,7 +298,7 @@ class Index:
         """Add rows, or replace those of the same id; all or none, and on the disk when this returns.
 
         `vectors` are (N, D), of `space`, which has to be a space of the index (`Space.check`); by default they are
-        taken to be of its newest. The first rows decide which columns there are. Raises InputError for what does not
+        taken to be of its current. The first rows decide which columns there are. Raises InputError for what does not
         fit and where another process writes; DiskFull, with the index as it was.
         """
         facts = {} if paths is None else {"path": [str(path) for path in paths]}
@@ -297,7 +306,7 @@ class Index:
             if values is not None and len(values) != len(vectors):
                 raise InputError(f"{len(vectors)} vectors and {len(values)} {name}: one each")
         with self.store.writing():
-            number = len(self.spaces) - 1 if space is None else self.number_of(space)
+            number = self.current if space is None else self.number_of(space)
             self.store.write(Rows(ids=ids, vectors_ND=vectors, facts=facts, columns=columns or {}), number)
 
     def number_of(self, space: Space) -> int:
