@@ -60,7 +60,7 @@ def test_every_map_takes_vectors_of_one_length_to_another(form: Any, dims: tuple
 @pytest.mark.parametrize("form", ["ridge", "mlp"])
 def test_what_is_no_turn_is_mapped_better_by_the_freer_maps(form: Any) -> None:
     x = torch.randn(600, 8, generator=torch.Generator().manual_seed(6))
-    y = torch.cat([x * torch.linspace(0.2, 3, 8), (x[:, :4] * x[:, 4:]) * (form == "mlp")], 1)
+    y = torch.cat([x * torch.linspace(0.2, 3, 8), 3 * (x[:, :4] * x[:, 4:]) * (form == "mlp")], 1)
     kept = slice(0, 400)
 
     def agreement(name: Any) -> float:

@@ -115,5 +115,5 @@ class _Decoded:
         height, width = sizes.max(0).values.tolist()
         pixels = torch.zeros(len(chosen), height, width, 3, dtype=torch.uint8)
         for row, image in enumerate(chosen):
-            pixels[row, : image.shape[0], : image.shape[1]] = torch.from_numpy(np.ascontiguousarray(image))
+            pixels[row, : image.shape[0], : image.shape[1]] = torch.tensor(image)
         return pixels, sizes
