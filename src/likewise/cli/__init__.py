@@ -27,13 +27,17 @@ learn
   train DATA       an encoder from a folder, list, Parquet or NumPy file of images
   finetune RUN     encoder and classifier on labelled images
   methods          what can be learned by, with papers
-  doctor DATA      what is in this data, what would be chosen, how fast it will be
+  doctor DATA      what is in this data, what would be chosen, how fast it will be; or what is wrong with an index
 
 judge
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
   compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
 
-search
+use
+  embed RUN DATA   vectors of images, in an index or a file; a second call takes in what changed
+  search INDEX     the images most like one
+  serve INDEX      the same over HTTP, with a page
+  duplicates DATA  same bytes, same pixels, near duplicates
   upgrade INDEX    another encoder for an index in use: what it would bring, and the change
 
 keep

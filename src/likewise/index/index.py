@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from likewise.encoders import Encoder
@@ -19,7 +20,7 @@ from likewise.errors import InputError
 from likewise.index import encoders
 from likewise.index.space import Space
 from likewise.index.stores.local import LocalStore
-from likewise.index.stores.protocol import Found, Hit, Rows, Store, unit_rows
+from likewise.index.stores.protocol import RESERVED, Found, Hit, Rows, Store, unit_rows
 from likewise.index.where import parse
 
 Address = str | Path
@@ -137,8 +138,6 @@ class Index:
     def columns(self) -> dict[str, NDArray[Any]]:
         """(N,) of each column beside id and path, by name."""
         table = self.store.table()
-        from likewise.index.stores.protocol import RESERVED
-
         return {
             name: np.asarray(table[name].to_numpy(zero_copy_only=False))
             for name in table.column_names
@@ -151,6 +150,17 @@ class Index:
         `space` takes only rows of that version. Raises InputError where spaces differ in dimensions and none is named.
         """
         return self.store.vectors(space)
+
+    def position(self, row: str) -> int | None:
+        """Place of a row in `ids`; None where there is none of that id."""
+        found = pc.index(self.store.table()["id"], row).as_py()
+        return None if found < 0 else int(found)
+
+    def vector(self, position: int) -> NDArray[np.float32]:
+        """(D,) unit vector of the row at a place in `ids`."""
+        version = self.versions
+        within = int((version[:position] == version[position]).sum())
+        return np.array(self.vectors(int(version[position]))[within], np.float32)
 
     # Search ----------------------------------------------------------------------------------------------------
 

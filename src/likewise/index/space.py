@@ -115,10 +115,10 @@ class Space:
 
     def distance(self, other: Space) -> float:
         """Between the probe vectors of both (`probes.distance`)."""
-        return probes.distance(self.probes_PD, other.probes_PD)
+        return probes.distance(self.vectors_of_probes, other.vectors_of_probes)
 
     @property
-    def probes_PD(self) -> NDArray[np.float32]:
+    def vectors_of_probes(self) -> NDArray[np.float32]:
         """(P, D)."""
         return np.asarray(self.probes, np.float32)
 

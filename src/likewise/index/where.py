@@ -88,7 +88,7 @@ Condition = Compare | Among | Like | Null | Not | Both | Either
 
 
 def parse(text: str, columns: Sequence[str]) -> Condition:
-    """The condition that `text` says, about `columns`. Raises InputError for other columns and for what is no condition."""
+    """The condition that `text` says about `columns`. Raises InputError for other columns and what is no condition."""
     if len(text) > _LONGEST:
         raise InputError(f"a condition of {len(text):,} characters: allowed are {_LONGEST:,}")
     return _Parser(text, columns).whole()

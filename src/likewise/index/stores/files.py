@@ -148,4 +148,4 @@ def batch_bytes(schema: pa.Schema, table: pa.Table, *, first: bool) -> bytes:
         sink.write(schema.serialize())
     for batch in table.combine_chunks().to_batches():
         sink.write(batch.serialize())
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())

@@ -4,95 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from likewise.data.locking import exclusive
 from likewise.errors import InputError, unknown
 from likewise.files import write_aside
 from likewise.index.space import Space
-from likewise.index.stores import files, manifest as manifests
-from likewise.index.stores.graph import Graph, graph_nearest
+from likewise.index.stores import files
+from likewise.index.stores import manifest as manifests
+from likewise.index.stores.columns import column, fitting, schema_of
+from likewise.index.stores.graph import graph_nearest
 from likewise.index.stores.manifest import Manifest
-from likewise.index.stores.protocol import OWN, RESERVED, Found, Hit, Rows, unit_rows
+from likewise.index.stores.protocol import OWN, Found, Hit, Rows, unit_rows
 from likewise.index.stores.scan import top
-from likewise.index.where import Condition, mask
+from likewise.index.stores.view import View
+from likewise.index.where import Condition
 
+T = TypeVar("T")
 _COPIED = 1 << 16
 """Vectors that are copied at once."""
-
-
-class View:
-    """One version of an index, read when it is first needed. Files it has mapped stay whatever a writer does."""
-
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder, self.manifest = folder, manifest
-
-    @cached_property
-    def spaces(self) -> tuple[Space, ...]:
-        """All spaces, oldest first."""
-        return tuple(files.read_space(self.folder, *pair) for pair in enumerate(self.manifest.spaces))
-
-    @cached_property
-    def records(self) -> pa.Table:
-        """(N,) the newest record of each row that is there, in the order of row numbers."""
-        found = files.read_rows(self.folder, self.manifest)
-        if found is None:
-            return files.BASE.empty_table()
-        if self.manifest.plain:
-            return found
-        last = np.full(self.manifest.next_row, -1, np.int64)
-        last[found["row"].to_numpy()] = np.arange(len(found))
-        kept = last[last >= 0]
-        return found.take(pa.array(kept[found["space"].to_numpy()[kept] != files.GONE]))
-
-    @cached_property
-    def matrices(self) -> tuple[NDArray[Any], ...]:
-        """(M, D) of each space: all vectors that were ever written, in that order."""
-        return tuple(
-            files.read_vectors(self.folder, self.manifest, number, space.dimensions)
-            for number, space in enumerate(self.spaces)
-        )
-
-    @cached_property
-    def at(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """(N,) space and place in its matrix of each row."""
-        return self.records["space"].to_numpy(), self.records["at"].to_numpy()
-
-    @cached_property
-    def row_of(self) -> tuple[NDArray[np.int64], ...]:
-        """(M,) of each space: the row that a vector belongs to, -1 where it is replaced or removed."""
-        space_N, at_N = self.at
-        found = []
-        for number, matrix in enumerate(self.matrices):
-            rows = np.full(len(matrix), -1, np.int64)
-            of = np.flatnonzero(space_N == number)
-            rows[at_N[of]] = of
-            found.append(rows)
-        return tuple(found)
-
-    def places(self, space: int, where: Condition | None) -> NDArray[np.int64] | None:
-        """Places of a space that may be found, rising; None for all."""
-        if where is None and self.manifest.plain and len(self.matrices) == 1:
-            return None
-        rows = self.row_of[space]
-        allowed = rows >= 0
-        if where is not None:
-            wanted = np.asarray(mask(where, self.records).to_numpy())
-            allowed[allowed] = wanted[rows[allowed]]
-        return None if allowed.all() else np.flatnonzero(allowed)
-
-    @cached_property
-    def graphs(self) -> dict[int, Graph]:
-        """The graph of each space that has one."""
-        return {int(number): Graph(self.folder, **facts) for number, facts in self.manifest.graphs.items()}
 
 
 class LocalStore:
@@ -175,7 +111,7 @@ class LocalStore:
             widths = " and ".join(str(view.spaces[number].dimensions) for number in held)
             raise InputError(f"{self.where} holds vectors of {widths} dimensions: say which space, 0 is the oldest")
         if len(held) == 1 and view.manifest.plain and len(view.matrices[held[0]]) == len(space_N):
-            return view.matrices[held[0]].astype(np.float32, copy=False)
+            return np.asarray(view.matrices[held[0]], np.float32)
         rows = np.arange(len(space_N)) if space is None else np.flatnonzero(space_N == space)
         dimensions = view.spaces[held[0] if held else -1].dimensions
         found = np.empty((len(rows), dimensions), np.float32)
@@ -201,10 +137,8 @@ class LocalStore:
             recall = graph.recall
         else:
             similarity_QK, place_QK = top(matrix, queries_QD, k, view.places(space, where))
-        if view.manifest.plain and len(view.matrices) == 1:
-            rows_QK = place_QK
-        else:
-            rows_QK = view.row_of[space][place_QK]
+        straight = view.manifest.plain and len(view.matrices) == 1
+        rows_QK = place_QK if straight else view.row_of[space][place_QK]
         facts = view.records.select(["id", "path", "space"]).take(pa.array(rows_QK.ravel())).to_pydict()
         hits = [
             Hit(id_, path or "", float(value), int(version))
@@ -219,7 +153,7 @@ class LocalStore:
         ]
         return Found(told, recall is None, 1.0 if recall is None else recall)
 
-    def _reading(self, look: Any) -> Any:
+    def _reading(self, look: Callable[[View], T]) -> T:
         """What `look` finds; once more where a writer has written all files anew meanwhile."""
         try:
             return look(self.view)
@@ -282,7 +216,7 @@ class LocalStore:
                 facts = rows.facts.get(name)
                 given = given.append_column(name, pa.array(facts or [""] * len(rows), pa.string()))
             for name, values in rows.columns.items():
-                given = given.append_column(name, _column(name, values, len(rows)))
+                given = given.append_column(name, column(name, values, len(rows)))
             known = [numbers.get(str(one), -1) for one in rows.ids]
             self._append(given, np.array(known, np.int64), rows.vectors_ND, space)
 
@@ -369,7 +303,7 @@ class LocalStore:
     def _append_rows(self, base: pa.Table, **changes: Any) -> None:
         """Records in the schema of the file, which the first ones decide."""
         first = not self.manifest.row_bytes
-        schema = _schema_of(base) if first else self._schema()
+        schema = schema_of(files.BASE, base) if first else self._schema()
         strange = [name for name in base.column_names if name not in schema.names]
         if strange:
             raise InputError(
@@ -377,7 +311,7 @@ class LocalStore:
                 "rows had them"
             )
         arrays = [
-            _fitting(base[field.name], field) if field.name in base.column_names else pa.nulls(len(base), field.type)
+            fitting(base[field.name], field) if field.name in base.column_names else pa.nulls(len(base), field.type)
             for field in schema
         ]
         content = files.batch_bytes(schema, pa.table(arrays, schema=schema), first=first)
@@ -450,30 +384,3 @@ def _write_space(folder: Path, number: int, space: Space) -> None:
 def _parts(matrix: NDArray[Any], places: NDArray[np.int64]) -> Iterator[memoryview]:
     for start in range(0, len(places), _COPIED):
         yield np.ascontiguousarray(matrix[places[start : start + _COPIED]]).data.cast("B")
-
-
-def _column(name: str, values: Any, count: int) -> pa.Array:
-    """A column as Arrow has it."""
-    if name in RESERVED or not name.isidentifier():
-        raise InputError(
-            f"{name!r} is no name for a column: letters, digits and _ are, but {', '.join(sorted(RESERVED))}"
-        )
-    try:
-        made = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise InputError(f"column {name!r} holds values of several kinds: {error}") from error
-    if len(made) != count:
-        raise InputError(f"column {name!r} has {len(made)} values for {count} rows")
-    return made.cast(pa.string()) if pa.types.is_null(made.type) else made
-
-
-def _schema_of(base: pa.Table) -> pa.Schema:
-    fields = {field.name: field for field in files.BASE}
-    return pa.schema([*files.BASE, *(field for field in base.schema if field.name not in fields)])
-
-
-def _fitting(values: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
-    try:
-        return pc.cast(values, field.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"column {field.name!r} holds {field.type}, and {values.type} was given") from error

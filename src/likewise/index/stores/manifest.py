@@ -53,7 +53,7 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of `folder`. Raises InputError where there is none, one that is damaged, or one of a newer format."""
+    """The manifest of `folder`. Raises InputError where there is none, or it is damaged or of a newer format."""
     try:
         found = json.loads((folder / NAME).read_text(encoding="utf-8"))
         number = found["format"]
