@@ -63,7 +63,7 @@ def promise(index: Index, asked: float, *, k: int = K, seed: int = 0) -> Promise
     if not 0.5 <= asked <= 1:
         raise InputError(f"recall {asked:g}: allowed are 0.5 to 1")
     store = index.store
-    number = len(index.spaces) - 1
+    number = index.current
     if not isinstance(store, LocalStore):
         return Promise(1.0, 1.0, 1.0, True, "the server decides how it searches; likewise asks it to be exact")
     if asked == 1:

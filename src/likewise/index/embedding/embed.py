@@ -181,7 +181,7 @@ def _address(data: Any, split: str | None) -> str:
 def _right_space(index: Index, space: Space) -> int:
     """The number of the encoder's space in the index. Raises InputError where it is another, or not the newest."""
     number = index.number_of(space)
-    if number != len(index.spaces) - 1:
+    if number != index.current:
         raise InputError(
             f"{index.path} has been moved on to {index.space.name} ({index.fingerprint}): embed with that encoder"
         )
