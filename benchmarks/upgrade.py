@@ -52,7 +52,7 @@ TRIALS: Mapping[str, Trial] = {
         data="imagenette112.parquet", train="train", test="val", size=32, old_share=0.3, old_epochs=6, epochs=12
     ),
     "orl_faces": Trial(
-        data="orl_faces.parquet", train=None, test=None, size=48, old_share=0.5, old_epochs=30, epochs=80
+        data="orl_faces.parquet", train=None, test=None, size=32, old_share=0.5, old_epochs=30, epochs=60
     ),
 }
 WAYS: Mapping[str, Mapping[str, Any]] = {
@@ -95,7 +95,7 @@ def measured(trial: Trial, folder: Path, place: Path, *, quick: bool, width: int
     """Train all encoders of a trial and measure every way."""
     learn, search = images_of(trial, folder, "train"), images_of(trial, folder, "test")
     pixels = arrays(learn, place)
-    common: dict[str, Any] = {**QUIET, "width": width, "image_size": trial.size, "batch_size": 64, "seed": 1}
+    common: dict[str, Any] = {**QUIET, "width": width, "image_size": trial.size, "batch_size": 32, "seed": 1}
     epochs, old_epochs = (1.0, 1.0) if quick else (trial.epochs, trial.old_epochs)
     draw = {"subset": f"share:{trial.old_share}"}
     old = train(

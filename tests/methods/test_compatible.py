@@ -202,7 +202,7 @@ def test_another_form_than_the_old_classifiers_is_refused(first: Path) -> None:
 
 
 def test_old_vectors_enter_the_memory_before_the_losses() -> None:
-    method = nccl(filter_old=False, temperature=0.2).eval()
+    method = nccl(temperature=0.2).eval()
     views, batch = batch_at(method, 0)
     assert batch.labels is not None
     weights = {key: value.clone() for key, value in method.classifier.state_dict().items()}
@@ -236,8 +236,19 @@ def test_an_image_that_is_not_credible_trains_the_classifier_only() -> None:
     assert len(method.queue) == 1
 
 
+def test_where_no_old_vector_is_credible_the_run_does_not_begin() -> None:
+    method = nccl()
+    strict = NCCL(build(SPEC), dataclasses.replace(method.settings, filter_old=True), FACTS)
+    strict.know(Data().names, pictures()[1])
+    with pytest.raises(InputError, match="none of its vectors lies clearly in one class"):
+        strict.refresh(torch.randn(PICTURES, strict.old.dim), Progress(0, 0.0, 0))
+    clear = torch.nn.functional.one_hot(pictures()[1], strict.old.dim).float()
+    strict.refresh(clear + 0.01 * torch.randn(PICTURES, strict.old.dim), Progress(0, 0.0, 0))
+    assert strict.credible.all()
+
+
 def test_with_clusters_no_label_is_looked_at() -> None:
-    method = nccl(classes="clusters", clusters=4, filter_old=False).eval()
+    method = nccl(classes="clusters", clusters=4).eval()
     views, batch = batch_at(method, 0)
     blind = batch._replace(labels=None)
     terms = method.step(views, blind)
@@ -269,7 +280,7 @@ def test_old_vectors_are_looked_up_by_name(tmp_path: Path) -> None:
 
 def test_images_without_an_old_vector_count_in_the_classification_alone(tmp_path: Path) -> None:
     write_table(tmp_path / "old.npz", ["0.png", "1.png", "2.png"], np.eye(3, 7, dtype=np.float32))
-    method = nccl(old=str(tmp_path / "old.npz"), filter_old=False)
+    method = nccl(old=str(tmp_path / "old.npz"))
     assert method.credible.sum() == 3
     other = bct(old=str(tmp_path / "old.npz"), classes="distilled")
     assert torch.equal(other.rows, torch.eye(3, 7))

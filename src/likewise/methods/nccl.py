@@ -33,8 +33,9 @@ class NCCL(Method):
         L = CE(s, y) + alpha consensus(v, o_j) + beta consensus(s, r_j),   w_ij = (1 + o_i.o_j) / 2
 
     (`likewise.similarity.compatible.consensus`): all old vectors of the image's class attract the new one, those in the
-    neighbourhood of its own old vector most. Old vectors are computed once, of the centre of each image. Images whose
-    old vector lies clearly in no class (`credible`) train the classifier only.
+    neighbourhood of its own old vector most. Old vectors are computed once, of the centre of each image. With
+    `filter_old` images whose old vector lies clearly in no class (`credible`) train the classifier only, as published;
+    by default none is left out, since of the vectors of a weak encoder none passes.
 
     Order inside a step: scores of old vectors without gradient; they enter the memory with the old vectors; then the
     losses, so that an image's own old vector is among its positives.
@@ -70,8 +71,8 @@ class NCCL(Method):
         clusters: int = 0
         """Number of clusters; 0 stands for the number of classes where it is known, else a 500th of the images, from
         10."""
-        filter_old: bool = True
-        """Leave out old vectors that are not credible."""
+        filter_old: bool = False
+        """Leave out old vectors that are not credible. A weak old encoder has none of these."""
         queue_size: int = 2048
         """Old vectors in the memory."""
         temperature: float = 0.1
@@ -179,6 +180,11 @@ class NCCL(Method):
             # classes without an image have no centre
             present, numbered = torch.unique(labels_N[known_N], return_inverse=True)
             self.credible[known_N] = credible(vectors_ND[known_N], numbered, len(present)).mask
+        if not bool(self.credible.any()):
+            raise InputError(
+                f"old={self.settings.old!r}: none of its vectors lies clearly in one class, so nothing would be left "
+                "to learn from; leave filter_old out"
+            )
 
     def _label(self, batch: Batch) -> Tensor:
         """(B,) class of each image, -1 where unknown."""
