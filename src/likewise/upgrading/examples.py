@@ -69,7 +69,8 @@ def examples(shown: Shown) -> list[Example]:
     asked_Q = torch.arange(0, count, max(1, count // 200))
     before_Qk, after_Qk = (nearest(x[asked_Q], x, asked_Q, SHOWN) for x in (shown.old, shown.new))
     kept_Q = (before_Qk.unsqueeze(2) == after_Qk.unsqueeze(1)).any(2).sum(1)
-    most = kept_Q.argsort(stable=True)[:QUERIES].sort().values
+    spread_Q = torch.randperm(len(asked_Q), generator=torch.Generator().manual_seed(0))  # among equally changed ones
+    most = spread_Q[kept_Q[spread_Q].argsort(stable=True)[:QUERIES]].sort().values
     return [
         Example(
             int(shown.rows[asked_Q[at]]),

@@ -35,15 +35,13 @@ class RowImages:
         self.ids = index.ids
         self.position_N: NDArray[np.int64]
         """(N,) position of each row's image in the source; -1 where there is none."""
+        paths = index.paths
+        if data is None and not any(path and Path(path).is_file() for path in paths):
+            data = _said(index)
         if data is None:
-            paths = index.paths
             there = [number for number, path in enumerate(paths) if path and Path(path).is_file()]
             self.position_N = np.full(len(paths), -1, np.int64)
             self.position_N[there] = np.arange(len(there))
-            if not there:
-                raise InputError(
-                    f"the images of {index.path} are not where its rows say: name the data they came from with --data"
-                )
             self.source: Source = open_source([Path(paths[number]) for number in there]).shown_by(ranges or {})
         else:
             self.source = open_source(data).shown_by(ranges or {})
@@ -58,6 +56,16 @@ class RowImages:
     def missing(self) -> int:
         """Rows whose image is not there."""
         return int((self.position_N < 0).sum())
+
+
+def _said(index: Index) -> str:
+    """The data that all rows of an index say they came from. Raises InputError where there are none, or several."""
+    said = {
+        text.rpartition(" [")[0] if text.endswith("]") else text for text in index.store.table()["source"].to_pylist()
+    }
+    if len(said) == 1 and Path(where := said.pop()).exists():
+        return where
+    raise InputError(f"the images of {index.path} are not where its rows say: name the data they came from with --data")
 
 
 class Looker:

@@ -10,7 +10,7 @@ from likewise.report.markup import section, table, tag, text
 from likewise.report.numbers import count, percent, plain
 from likewise.report.overlay import Series, overlay
 from likewise.upgrading.order import Point
-from likewise.upgrading.sheet import Arm, Sheet
+from likewise.upgrading.sheet import KEEP, Arm, Sheet
 
 SHOWN = 5
 """Neighbours of each query."""
@@ -41,7 +41,9 @@ def as_page(
 ) -> str:
     """The whole page."""
     best = sheet.best
-    headline = f"{best.name} is what the plan takes: {percent(best.new_old)}, today {percent(best.old_old)}."
+    headline = f"Of the ways that pass, {best.name}: {percent(best.new_old)}, today {percent(best.old_old)}."
+    if best.name == KEEP:
+        headline = f"No way is better than to keep the old encoder, with {percent(best.new_old)}."
     head = tag("div", tag("h1", text(title)), tag("p", text(headline), class_="headline"))
     body = [
         tag("header", tag("div", head, class_="hero")),
