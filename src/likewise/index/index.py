@@ -147,6 +147,10 @@ class Index:
         found = pc.index(self.store.table()["id"], row).as_py()
         return None if found < 0 else int(found)
 
+    def path_of(self, position: int) -> str:
+        """Where the image of the row at a place in `ids` is; empty where that is not known."""
+        return str(self.store.table()["path"][position].as_py() or "")
+
     def vector(self, position: int) -> NDArray[np.float32]:
         """(D,) unit vector of the row at a place in `ids`."""
         version = self.versions
