@@ -39,7 +39,7 @@ def neighbours_of(index: Index, first: NDArray[np.int64]) -> tuple[NDArray[np.fl
 
 
 def chances(distance_NK: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """(N, K) the chance that an image without copies has a neighbour as near, from the far ones among its neighbours."""
+    """(N, K) the chance that an image without copies has a neighbour as near, from the far among its neighbours."""
     farthest = np.maximum(distance_NK[:, -1:], 1e-9)
     far = np.log(farthest / np.maximum(distance_NK[:, NEIGHBOURS // 2 : -1], 1e-9))
     dimension = 1.0 / max(float(np.median(far.mean(1))), 1e-6)

@@ -11,9 +11,10 @@ PAGE = f"""<!doctype html>
 #found figure{{cursor:pointer}}#found img{{display:block;width:100%;aspect-ratio:1;object-fit:cover;border-radius:6px;
 background:var(--line)}}#found figcaption{{font-size:12.5px;line-height:1.35;margin-top:6px;overflow-wrap:anywhere}}
 form{{display:flex;flex-wrap:wrap;gap:12px;align-items:center;margin-top:20px}}
-input{{font:inherit;color:inherit;background:var(--surface);border:1px solid var(--line);border-radius:8px;padding:7px 10px}}
-#where{{flex:1;min-width:220px}}#k{{width:5em}}.go{{border:1px solid var(--accent);color:var(--accent);border-radius:8px;
-padding:7px 16px}}#said{{margin-top:18px;min-height:1.5em;color:var(--soft)}}
+input{{font:inherit;color:inherit;background:var(--surface);
+border:1px solid var(--line);border-radius:8px;padding:7px 10px}}
+#where{{flex:1;min-width:220px}}#k{{width:5em}}
+.go{{border:1px solid var(--accent);color:var(--accent);border-radius:8px;padding:7px 16px}}#said{{margin-top:18px;min-height:1.5em;color:var(--soft)}}
 </style></head><body><nav><span class="mark">likewise</span></nav><main><header><h1 id="about">index</h1>
 <p class="headline">Find the images most like one</p></header>
 <form id="ask"><input type="file" id="file" accept="image/*" aria-label="image">
@@ -30,7 +31,7 @@ async function show(promise){{
   if(!answer.ok){{$('said').textContent=found.error;return}}
   $('said').textContent=found.exact?'every row was compared':'recall '+found.recall.toFixed(4);
   $('found').replaceChildren(...found.results.map(hit=>{{
-    const figure=document.createElement('figure'),image=document.createElement('img'),words=document.createElement('figcaption');
+    const [figure,image,words]=['figure','img','figcaption'].map(name=>document.createElement(name));
     fetch('image?'+new URLSearchParams({{id:hit.id}}),{{headers}}).then(a=>a.ok?a.blob():null)
       .then(b=>{{if(b)image.src=URL.createObjectURL(b)}});
     image.alt=hit.id;words.textContent=hit.similarity.toFixed(3)+'  '+hit.id;

@@ -67,16 +67,18 @@ def image_of(content: bytes, limits: Limits) -> Image.Image:
         raise Refused(400, "the request has no image: send one as its body")
     try:
         image = Image.open(io.BytesIO(content))
-        if image.width * image.height > limits.pixels:
-            raise Refused(413, f"an image of {image.width} x {image.height} pixels is not taken: {limits.pixels:,} are")
+        _check_pixels(image, limits)
         image.load()
-    except Refused:
-        raise
     except Image.DecompressionBombError as error:
         raise Refused(413, "the image has more pixels than are taken") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         raise Refused(415, "the body is no image that can be read") from error
     return image
+
+
+def _check_pixels(image: Image.Image, limits: Limits) -> None:
+    if image.width * image.height > limits.pixels:
+        raise Refused(413, f"an image of {image.width} x {image.height} pixels is not taken: {limits.pixels:,} are")
 
 
 def check_token(request: Request, token: str | None) -> None:

@@ -87,7 +87,7 @@ def write_npz(index: Index, path: Path) -> None:
         textual = pa.types.is_string(values.type)
         arrays[name] = np.array(["" if one is None else one for one in values.to_pylist()], str) if textual else values
     with write_aside(path) as file:
-        np.savez(file, **{name: np.asarray(values) for name, values in arrays.items()})
+        np.savez(file, allow_pickle=False, **{name: np.asarray(values) for name, values in arrays.items()})
 
 
 def read_file(path: Path) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.float32]], Space]:
