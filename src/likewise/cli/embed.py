@@ -37,7 +37,7 @@ class Embed:
     """Side at which images are shown; by default the encoder's own."""
     batch_size: int = 256
     """Images that go through the encoder together."""
-    device: str | None = None
+    device: Literal["cpu", "cuda", "mps"] | None = None
     """cpu, cuda or mps; by default an accelerator where there is one."""
     precision: Literal["float32", "bf16"] = "float32"
     """Number format of the products."""

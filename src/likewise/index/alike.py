@@ -1,19 +1,20 @@
 """Whether two images show the same, by their pixels: one moved, mirrored, scaled or cut within the other.
 
-The statistic of a pair is the largest normalised cross-correlation of their edges-kept grey thumbnails over mirror
-images, scales and shifts. What it is for images that are no copies is measured on pairs of the same collection, and
-the bar is set where that null distribution lets less than a stated number of pairs pass.
+The statistic of a pair is the largest normalised cross-correlation of their grey thumbnails, without their coarsest
+structure, over mirror images, scales and shifts. What it is for images that are no copies is measured on pairs of the
+same collection, and the bar is set where that null distribution lets less than a stated number of pairs pass.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import norm
+from scipy.ndimage import gaussian_filter
 
 from likewise.data.decode import decode
 from likewise.data.decoded import BrokenImage
@@ -25,6 +26,11 @@ SIDE = 48
 """Side of a thumbnail in pixels; the sides of images are not kept in proportion, since copies need not keep them."""
 SCALES = (1.0, 0.93, 0.86, 0.8, 0.74, 0.68, 0.62)
 """Side of the cut within the whole image."""
+COARSE = 5.0
+"""Pixels of a thumbnail (deviation of a Gaussian) above which structure is left out: blobs of light are alike in many
+images."""
+_TAIL = 0.25
+"""Share of the null, from its top, that the bar is found from."""
 LARGEST_SHIFT = 0.15
 """Share of the side that a whole image may be moved by."""
 
@@ -35,7 +41,8 @@ def grey(path: str) -> Grey | None:
         pixels = Image.fromarray(decode(read_bytes(path), 2 * SIDE)).convert("L")
     except BrokenImage:
         return None
-    return np.asarray(pixels.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
+    small = np.asarray(pixels.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
+    return np.asarray(small - gaussian_filter(small, COARSE), np.float32)
 
 
 def likeness(one: Grey, other: Grey) -> float:
@@ -81,21 +88,22 @@ def _correlation(whole: Grey, small: Grey) -> float:
 
 def _window_sums(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     total = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    summed: NDArray[np.float64] = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    summed: NDArray[np.float64] = (
+        total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    )
     return summed
 
 
 def bar(null_N: Sequence[float], tried: int, false_pairs: float) -> float:
     """The likeness that fewer than `false_pairs` of `tried` pairs that are no copies are expected to reach.
 
-    The null is taken as normal above its median, with the deviation that its upper quarter has: robust against the few
-    copies that are among the pairs of which it is measured.
+    The upper quarter of the null is taken to fall off exponentially: a normal tail, as it has in theory, is too thin
+    for images, many of which are alike without being copies.
     """
     values = np.asarray(null_N, np.float64)
-    middle = float(np.median(values))
-    upper = float(np.quantile(values, 0.9))
-    deviation = max((upper - middle) / float(norm.ppf(0.9)), 1e-3)
-    return middle + deviation * float(norm.isf(min(0.5, false_pairs / max(tried, 1))))
+    start = float(np.quantile(values, 1 - _TAIL))
+    slope = max(float((values[values > start] - start).mean()) if (values > start).any() else 0.0, 1e-3)
+    return start + slope * max(0.0, math.log(_TAIL * tried / false_pairs))
 
 
 class Thumbnails:

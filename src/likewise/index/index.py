@@ -6,6 +6,7 @@ Shapes: N rows, D dimensions, Q queries.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+import torch
 from numpy.typing import NDArray
+from PIL import Image
 
+from likewise.data import cached_side, open_source
 from likewise.encoders import Encoder
+from likewise.encoders.embedding import rows as rows_of
+from likewise.encoders.embedding import view_of
 from likewise.errors import InputError
 from likewise.index import encoders
+from likewise.index.embedding.streaming import Stream
 from likewise.index.space import Space
 from likewise.index.stores.local import LocalStore
 from likewise.index.stores.protocol import RESERVED, Found, Hit, Rows, Store, unit_rows
@@ -76,6 +83,7 @@ class Index:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._encoders: dict[int, Encoder] = {}
+        self._embedding = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.store)
@@ -156,6 +164,10 @@ class Index:
         found = pc.index(self.store.table()["id"], row).as_py()
         return None if found < 0 else int(found)
 
+    def path_of(self, position: int) -> str:
+        """Where the image of the row at a place in `ids` is; empty where that is not known."""
+        return str(self.store.table()["path"][position].as_py() or "")
+
     def vector(self, position: int) -> NDArray[np.float32]:
         """(D,) unit vector of the row at a place in `ids`."""
         version = self.versions
@@ -206,8 +218,14 @@ class Index:
     def embed(self, images: Any, space: int | None = None) -> NDArray[np.float32]:
         """(Q, D) unit vectors of images, by the encoder that the index keeps. Raises InputError where it has none."""
         number = self.current if space is None else space
-        features = self.encoder(number).embed(images)
-        return unit_rows(features.cpu().numpy(), self.path)[0]
+        encoder = self.encoder(number)
+        source = open_source([images] if isinstance(images, Image.Image | Path) else images)
+        view = view_of(encoder.spec)
+        with Stream(source, cached_side(view.size)) as stream, self._embedding:
+            found = [rows.float().cpu() for _, rows in rows_of(encoder, stream, np.arange(len(source)), view)]
+        if stream.broken:
+            raise InputError(f"{stream.broken[0].name} cannot be read: {stream.broken[0].reason}")
+        return unit_rows(torch.cat(found).numpy(), "the query")[0]
 
     def encoder(self, space: int | None = None) -> Encoder:
         """The encoder of a space, by default the current. Raises InputError where it is gone or was never given."""

@@ -72,7 +72,12 @@ def promise(index: Index, asked: float, *, k: int = K, seed: int = 0) -> Promise
         return Promise(1.0, 1.0, 1.0, True, f"{len(index):,} rows are compared in milliseconds")
     graph = store.view.graphs.get(number)
     k = max(k, K)
-    if graph is not None and graph.low >= asked and graph.k >= k and graph.rows >= 0.9 * len(store.view.matrices[number]):
+    if (
+        graph is not None
+        and graph.low >= asked
+        and graph.k >= k
+        and graph.rows >= 0.9 * len(store.view.matrices[number])
+    ):
         return _of(graph)
     with store.writing():
         made = _make(store, number, asked, k, seed)
@@ -137,9 +142,7 @@ def _make(store: LocalStore, number: int, asked: float, k: int, seed: int) -> di
 
 def _built(matrix: NDArray[Any], places: NDArray[np.int64], dtype: str) -> Any:
     """A graph of the vectors at `places`."""
-    index = library().Index(
-        ndim=matrix.shape[1], metric="ip", dtype=dtype, connectivity=16, expansion_add=128
-    )
+    index = library().Index(ndim=matrix.shape[1], metric="ip", dtype=dtype, connectivity=16, expansion_add=128)
     for start in range(0, len(places), _ADDED):
         some = places[start : start + _ADDED]
         index.add(some.astype(np.uint64), np.asarray(matrix[some], np.float32))

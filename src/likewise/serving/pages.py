@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
 from PIL import Image
 
 from likewise.data.decode import decode
@@ -31,9 +32,7 @@ def search_page(answer: Answer, where: str) -> str:
     """The query and what was found for it."""
     how = "Every row was compared." if answer.exact else f"Searched by a graph, recall {answer.recall:.4f}."
     query = "" if answer.query.startswith("id:") else figure(answer.query, text("query"))
-    hits = [
-        figure(hit.path, text(hit.id), tag("div", f"{hit.similarity:.4f}", class_="number")) for hit in answer.hits
-    ]
+    hits = [figure(hit.path, text(hit.id), tag("div", f"{hit.similarity:.4f}", class_="number")) for hit in answer.hits]
     asked = tag("div", query, class_="sheet") if query else ""
     words = f"{len(answer.hits)} of {where}, nearest first, by cosine similarity. {how}"
     body = _STYLE + asked + section("results", f"Most like {Path(answer.query).name}", words, sheet(hits))

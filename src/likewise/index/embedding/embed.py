@@ -261,9 +261,7 @@ class _Work:
         table = index.store.table()
         columns = (table[name].to_pylist() for name in ("id", "stamp", "bytes", "pixels", "source", "version"))
         number = self.number if not old else index.number_of(self.index.spaces[self.number])
-        return {
-            id_: _Known(*facts) for id_, *facts, version in zip(*columns, strict=True) if version == number
-        }
+        return {id_: _Known(*facts) for id_, *facts, version in zip(*columns, strict=True) if version == number}
 
     def _settle_ids(self, known: Mapping[str, _Known]) -> None:
         """Ids that rows of other data have are put behind the name of this data."""
@@ -272,9 +270,7 @@ class _Work:
             for one in self.ids
         ]
 
-    def _wanted(
-        self, stream: Stream, positions: NDArray[np.int64], known: Mapping[str, _Known]
-    ) -> NDArray[np.int64]:
+    def _wanted(self, stream: Stream, positions: NDArray[np.int64], known: Mapping[str, _Known]) -> NDArray[np.int64]:
         """Positions of images that are new, or have other content than their row."""
         wanted, doubtful = [], []
         for position in positions.tolist():

@@ -73,8 +73,8 @@ class Shard:
             if "another process is busy" in str(error):  # it was as late as this one, and does the same
                 return None
             raise
-        for part in parts:
-            shutil.rmtree(part, ignore_errors=True)
+        for folder in parts:
+            shutil.rmtree(folder, ignore_errors=True)
         return len(index)
 
 

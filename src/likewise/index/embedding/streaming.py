@@ -49,11 +49,10 @@ class Place(NamedTuple):
 
 def within(source: Source, position: int) -> tuple[Source, int]:
     """The source behind parts and joins that holds an image, and its position there."""
-    while isinstance(source, Part | Joined):
-        if isinstance(source, Part):
-            source, position = source.whole, int(source.index[position])
-        else:
-            source, position = source.place(position)
+    if isinstance(source, Part):
+        return within(source.whole, int(source.index[position]))
+    if isinstance(source, Joined):
+        return within(*source.place(position))
     return source, position
 
 

@@ -87,7 +87,7 @@ def write_npz(index: Index, path: Path) -> None:
         textual = pa.types.is_string(values.type)
         arrays[name] = np.array(["" if one is None else one for one in values.to_pylist()], str) if textual else values
     with write_aside(path) as file:
-        np.savez(file, **{name: np.asarray(values) for name, values in arrays.items()})
+        np.savez(file, allow_pickle=False, **{name: np.asarray(values) for name, values in arrays.items()})
 
 
 def read_file(path: Path) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.float32]], Space]:
@@ -96,7 +96,9 @@ def read_file(path: Path) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.float32
         if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as held:
                 vectors, text = np.asarray(held["vectors"], np.float32), str(held["space"])
-                table = pa.table({name: pa.array(held[name].tolist()) for name in held.files if name not in {"vectors", "space"}})
+                table = pa.table(
+                    {name: pa.array(held[name].tolist()) for name in held.files if name not in {"vectors", "space"}}
+                )
             return table, vectors, Space.from_json(text, path)
         table = pyarrow.parquet.read_table(path)
         text = (table.schema.metadata or {})[SPACE].decode()
