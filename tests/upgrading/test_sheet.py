@@ -169,7 +169,7 @@ def test_vectors_of_other_lengths_are_compared_by_adapters_alone() -> None:
     sheet = quick(OLD, clouds(0.8, 2, 10), LABELS)
     assert sheet.arm("compatible") is None
     assert "10 dimensions" in sheet.notes[0]
-    assert sheet.arm("ridge") is not None
+    assert sheet.arm("orthogonal") is not None
 
 
 def test_a_worse_encoder_does_not_pass_and_has_no_gain() -> None:

@@ -21,6 +21,7 @@ from likewise.encoders import Encoder
 from likewise.encoders.embedding import rows, view_of
 from likewise.errors import InputError
 from likewise.index import Index
+from likewise.index.embedding.embed import row_ids
 
 
 class RowImages:
@@ -35,17 +36,17 @@ class RowImages:
         self.ids = index.ids
         self.position_N: NDArray[np.int64]
         """(N,) position of each row's image in the source; -1 where there is none."""
-        paths = index.paths
+        paths, split = index.paths, None
         if data is None and not any(path and Path(path).is_file() for path in paths):
-            data = _said(index)
+            data, split = _said(index)
         if data is None:
             there = [number for number, path in enumerate(paths) if path and Path(path).is_file()]
             self.position_N = np.full(len(paths), -1, np.int64)
             self.position_N[there] = np.arange(len(there))
             self.source: Source = open_source([Path(paths[number]) for number in there]).shown_by(ranges or {})
         else:
-            self.source = open_source(data).shown_by(ranges or {})
-            place = {str(name): number for number, name in enumerate(self.source.names)}
+            self.source = open_source(data, split=split).shown_by(ranges or {})
+            place = {name: number for number, name in enumerate(row_ids(self.source))}
             self.position_N = np.array([place.get(one, -1) for one in self.ids], np.int64)
             if not (self.position_N >= 0).any():
                 raise InputError(
@@ -58,13 +59,13 @@ class RowImages:
         return int((self.position_N < 0).sum())
 
 
-def _said(index: Index) -> str:
-    """The data that all rows of an index say they came from. Raises InputError where there are none, or several."""
-    said = {
-        text.rpartition(" [")[0] if text.endswith("]") else text for text in index.store.table()["source"].to_pylist()
-    }
-    if len(said) == 1 and Path(where := said.pop()).exists():
-        return where
+def _said(index: Index) -> tuple[str, str | None]:
+    """The data and the split that all rows say they came from. Raises InputError where there are none, or several."""
+    said: set[str] = set(index.store.table()["source"].to_pylist())
+    text = said.pop() if len(said) == 1 else ""
+    where, _, split = text.removesuffix("]").rpartition(" [") if text.endswith("]") else (text, "", "")
+    if where and Path(where).exists():
+        return where, split or None
     raise InputError(f"the images of {index.path} are not where its rows say: name the data they came from with --data")
 
 
