@@ -20,6 +20,7 @@ from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
 from likewise.errors import InputError
 from likewise.index import Index, Space, create, open_index
 from likewise.upgrading import journal as journals
+from likewise.upgrading import planning
 from likewise.upgrading.refreshing import Budget
 from likewise.upgrading.sheet import plan_sheet
 from likewise.verbs import upgrade as verb
@@ -36,7 +37,7 @@ QUICK = functools.partial(plan_sheet, forms=("ridge",))
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verb, "plan_sheet", QUICK)
+    monkeypatch.setattr(planning, "plan_sheet", QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_what_is_planned_is_what_is_found_afterwards(made: Path, place: Path) ->
 def test_a_worse_encoder_is_refused_and_nothing_is_changed(
     made: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb, "plan_sheet", _worse(verb.plan_sheet))
+    monkeypatch.setattr(planning, "plan_sheet", _worse(QUICK))
     with pytest.raises(InputError, match=r"refused: re-embedding changes what is found by .* nothing was changed"):
         upgrade(place, to=to(made, "free"))
     assert not (place / "upgrade").exists()
@@ -183,7 +184,7 @@ def test_a_stop_ends_after_the_batch(made: Path, place: Path, monkeypatch: pytes
 
 def _killed_at(moment: int, place: Path, target: str) -> None:
     """Upgrade in batches of eight, and end without a word at the moment-th flush to the disk."""
-    verb.refresh.__kwdefaults__["batch"], verb.plan_sheet = 8, QUICK
+    verb.refresh.__kwdefaults__["batch"], planning.plan_sheet = 8, QUICK
     whole, seen = os.fsync, [0]
 
     def flush(descriptor: int) -> None:
@@ -312,7 +313,7 @@ def test_errors_are_one_line(made: Path, place: Path, tmp_path: Path, capsys: py
 
 
 def _second(place: Path, target: str) -> None:
-    verb.plan_sheet = QUICK
+    planning.plan_sheet = QUICK
     try:
         upgrade(place, to=target, gate=-1.0)
     except InputError as error:

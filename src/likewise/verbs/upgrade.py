@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.evaluation.subject import Run, open_subject
 from likewise.files import write_aside
 from likewise.index import Index, Space, open_index
-from likewise.report.numbers import percent
 from likewise.upgrading import journal as journals
-from likewise.upgrading.adapters import fit
-from likewise.upgrading.examples import Shown, page_of
+from likewise.upgrading.examples import page_of
 from likewise.upgrading.images import Looker, RowImages
 from likewise.upgrading.journal import Journal
-from likewise.upgrading.measures import Truth, answerable, neighbours_of
-from likewise.upgrading.order import FRACTIONS, Order, Point, choose, curve, order_of, scores
-from likewise.upgrading.page import size
-from likewise.upgrading.refreshing import BATCH, Budget, Done, Progress, refresh, roll_back
-from likewise.upgrading.sheet import ALL, AS_IT_IS, Cost, Sheet, plan_sheet
+from likewise.upgrading.order import Order, Point
+from likewise.upgrading.planning import Planned, plan_of, sheet_lines
+from likewise.upgrading.refreshing import Budget, Done, Progress, refresh, roll_back
+from likewise.upgrading.sheet import ALL, AS_IT_IS, Sheet
 
 SAMPLE = 10_000
 """Images that a plan looks at by the new encoder; a smaller index is planned whole."""
@@ -145,41 +137,50 @@ def upgrade(
     looker = Looker(encoder, RowImages(opened, where, subject.ranges()))
     if under_way is not None:
         return _refreshed(opened, under_way, space, encoder, looker, budgeted, stop=stop, progress=progress)
-    planned = _planned(opened, looker, labels, gate=gate, sample=sample, order=order, seed=seed)
+    made = plan_of(opened, looker, labels, gate=gate, sample=sample, order=order, seed=seed)
     if html is not None:
         with write_aside(Path(html)) as file:
-            file.write(page_of(opened, looker.images, planned.shown).encode())
-    told = Upgrade(
-        path=opened.path,
-        fingerprint=space.fingerprint,
-        sheet=planned.sheet,
-        order=planned.order if planned.curve else None,
-        curve=planned.curve,
-        random=planned.random,
-        done=None,
-    )
+            file.write(page_of(opened, looker.images, made.shown).encode())
+    told = _told(opened, space, made)
     if plan:
         return told
-    _check_gate(planned.sheet)
-    fitting = planned.sheet.arm(AS_IT_IS)
-    compatible = fitting is not None and fitting.difference.mean >= 0  # whatever the gate lets through
-    started = journals.begin(
-        opened,
-        planned.order_N.numpy(),
-        to=space.fingerprint,
-        before=opened.current,
-        space=len(opened.spaces),
-        encoder=str(to),
-        data=str(data) if isinstance(data, str | Path) else None,
-        order=planned.order,
-        curve=planned.curve,
-        random=planned.random,
-        measure=planned.sheet.measure,
-        compatible=compatible,
-        sheet=planned.sheet.record(),
+    _check_gate(made.sheet)
+    journal = _begun(opened, space, made, str(to), str(data) if isinstance(data, str | Path) else None)
+    done = _refreshed(opened, journal, space, encoder, looker, budgeted, stop=stop, progress=progress)
+    return replace(told, done=done.done, compatible=journal.compatible)
+
+
+def _told(index: Index, space: Space, made: Planned) -> Upgrade:
+    """A plan as a result."""
+    return Upgrade(
+        path=index.path,
+        fingerprint=space.fingerprint,
+        sheet=made.sheet,
+        order=made.order if made.curve else None,
+        curve=made.curve,
+        random=made.random,
+        done=None,
     )
-    done = _refreshed(opened, started, space, encoder, looker, budgeted, stop=stop, progress=progress)
-    return replace(told, done=done.done, compatible=compatible)
+
+
+def _begun(index: Index, space: Space, made: Planned, encoder: str, data: str | None) -> Journal:
+    """Write down that an upgrade begins."""
+    fitting = made.sheet.arm(AS_IT_IS)
+    return journals.begin(
+        index,
+        made.order_N.numpy(),
+        to=space.fingerprint,
+        before=index.current,
+        space=len(index.spaces),
+        encoder=encoder,
+        data=data,
+        order=made.order,
+        curve=made.curve,
+        random=made.random,
+        measure=made.sheet.measure,
+        compatible=fitting is not None and fitting.difference.mean >= 0,  # whatever the gate lets through
+        sheet=made.sheet.record(),
+    )
 
 
 def _check_goal(index: Index, under_way: Journal | None, space: Space) -> None:
@@ -249,118 +250,3 @@ def _refreshed(
         done=done,
         compatible=journal.compatible,
     )
-
-
-# The plan ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Planned:
-    """What is known before anything is changed."""
-
-    sheet: Sheet
-    order: Order
-    order_N: Tensor
-    """(N,) all rows."""
-    curve: tuple[Point, ...]
-    random: tuple[Point, ...]
-    shown: Shown
-
-
-def _planned(
-    index: Index,
-    looker: Looker,
-    labels: str | None,
-    *,
-    gate: float,
-    sample: int,
-    order: Order | Literal["best"],
-    seed: int,
-) -> _Planned:
-    """Look at a sample by the new encoder, measure the arms, and choose the order."""
-    if sample < 20:
-        raise InputError(f"sample={sample} is too small: allowed is 20 or more")
-    there = torch.from_numpy(np.flatnonzero(looker.images.position_N >= 0))
-    drawn = there[torch.randperm(len(there), generator=torch.Generator().manual_seed(seed))[:sample]].sort().values
-    began = time.perf_counter()
-    rows: list[int] = []
-    for some in torch.split(drawn, BATCH):
-        rows += looker.look(some.tolist())[0]
-    seconds = (time.perf_counter() - began) / max(1, len(rows))
-    if len(rows) < 20:
-        raise InputError(f"{len(rows)} images of {index.path} can be read: a plan needs 20 or more")
-    sample_M, new_MT = torch.tensor(rows), looker.look(rows)[1]
-    old_NS = torch.from_numpy(np.array(index.vectors(), np.float32))
-    labels_N = labels_of(index, labels)
-    labels_M = None if labels_N is None else labels_N[sample_M]
-    sheet = plan_sheet(
-        old_NS[sample_M],
-        new_MT,
-        labels_M,
-        gate=gate,
-        cost=Cost(images=len(index), seconds_an_image=seconds),
-        seed=seed,
-    )
-    own_Q = torch.arange(len(rows))
-    own_Q = (own_Q if labels_M is None else answerable(own_Q, labels_M))[: sheet.queries]
-    truth = neighbours_of(new_MT[own_Q], new_MT, own_Q) if labels_M is None else Truth(labels_M)
-    told = scores(old_NS, fit("ridge", old_NS[sample_M], new_MT, seed=seed), seed=seed)
-    shown = Shown(sheet=sheet, rows=sample_M, old=old_NS[sample_M], new=new_MT, labels=labels_M, curve=(), random=())
-    if old_NS.shape[1] != new_MT.shape[1]:  # old and new vectors are never in one search: no order is better
-        taken: Order = "random" if order == "best" or order not in told else order
-        return _Planned(sheet=sheet, order=taken, order_N=order_of(told[taken]), curve=(), random=(), shown=shown)
-    if order == "best":
-        taken = choose(sample_M, old_NS, new_MT, own_Q, truth, told).name
-    elif order in told:
-        taken = order
-    else:
-        raise InputError(f"order={order}: allowed are best, {', '.join(told)}")
-    curves = [
-        tuple(curve(new_MT[own_Q], old_NS[sample_M], new_MT, own_Q, truth, order_of(told[name][sample_M]), FRACTIONS))
-        for name in (taken, "random")
-    ]
-    shown = replace(shown, curve=curves[0], random=curves[1])
-    return _Planned(
-        sheet=sheet, order=taken, order_N=order_of(told[taken]), curve=curves[0], random=curves[1], shown=shown
-    )
-
-
-def labels_of(index: Index, column: str | None) -> Tensor | None:
-    """(N,) numbers of the classes in a column, -1 where unknown; None where there is no column `label`.
-
-    Raises InputError for another column that is not there, and for one where no two rows agree.
-    """
-    if column is None:
-        return None
-    columns = index.columns
-    if column not in columns:
-        if column == "label":
-            return None
-        raise InputError(f"{index.path} has no column {column!r}: it has {', '.join(columns) or 'none'}")
-    values = [None if value is None or value in {"", -1} else str(value) for value in columns[column].tolist()]
-    number = {name: place for place, name in enumerate(sorted({one for one in values if one is not None}))}
-    if len(number) < 2:
-        return None
-    return torch.tensor([-1 if one is None else number[one] for one in values])
-
-
-def sheet_lines(sheet: Sheet) -> list[str]:
-    """The arms as a table for a terminal."""
-    of = "" if sheet.images == sheet.of else f" (a sample of {sheet.of:,})"
-    lines = [
-        f"{sheet.measure}",
-        f"{sheet.queries:,} queries among {sheet.images:,} images{of}; gate {100 * sheet.gate:+.1f} points",
-        "",
-        f"{'way':<20}{'found':>8}{'95 %':>16}{'change':>9}{'gain':>7}{'worse':>8}{'seconds':>10}{'written':>10}",
-    ]
-    for arm in sheet.arms:
-        gain = f"{arm.gain:.2f}" if arm.gain == arm.gain else "-"
-        interval = f"{100 * arm.low:.1f} to {100 * arm.high:.1f}"
-        lines.append(
-            f"{arm.name:<20}{percent(arm.new_old):>8}{interval:>16}{100 * arm.difference.mean:>+9.1f}{gain:>7}"
-            f"{percent(arm.negative_flips):>8}{arm.seconds:>10.1f}{size(arm.bytes):>10}"
-            f"{'' if arm.passes else '  refused'}"
-        )
-    lines += [f"note    {one}" for one in sheet.notes]
-    lines.append(f"best    {sheet.best.name}")
-    return lines
