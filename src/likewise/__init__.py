@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from likewise.verbs.select import select
     from likewise.verbs.train import train
     from likewise.verbs.trial import trial
+    from likewise.verbs.upgrade import upgrade
 
 _HOMES = {
     "audit": "likewise.verbs.audit",
@@ -49,6 +50,7 @@ _HOMES = {
     "select": "likewise.verbs.select",
     "train": "likewise.verbs.train",
     "trial": "likewise.verbs.trial",
+    "upgrade": "likewise.verbs.upgrade",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 
@@ -70,6 +72,7 @@ __all__ = [
     "select",
     "train",
     "trial",
+    "upgrade",
 ]
 
 

@@ -37,7 +37,8 @@ ALL = methods.names()
 def needs(method: type[Method]) -> dict[str, Any]:
     """Settings that the method cannot do without."""
     known = {field.name for field in dataclasses.fields(method.Settings)}
-    return {"teacher": teacher(TAUGHT_BY.get(methods.name_of(method), "moco_v2"))} if "teacher" in known else {}
+    by = TAUGHT_BY.get(methods.name_of(method), "moco_v2")
+    return {name: teacher(by) for name in ("teacher", "old") if name in known}
 
 
 TAUGHT_BY = {"hsakd": "hsakd"}
@@ -117,6 +118,7 @@ class Data:
         self.pixels, labels = pictures()
         self.labels = labels.numpy() if not few else np.where(np.arange(PICTURES) % 4 == 0, labels.numpy(), -1)
         self.columns = {name: column_called(name) for name in names}
+        self.names = [f"{number}.png" for number in range(PICTURES)]
 
     def __len__(self) -> int:
         return PICTURES

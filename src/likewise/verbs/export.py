@@ -165,7 +165,7 @@ def _safetensors(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, 
     """The file, and the features that an encoder filled from it gives."""
     content = serialised(encoder, metadata)
     again = rebuild(encoder.spec).eval()
-    again.backbone.load_state_dict(safetensors.torch.load(content))
+    again.take_weights(safetensors.torch.load(content))
     return content, again
 
 
