@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from likewise.data import Source, cached_side, open_source
+from likewise.data import Source, cached_side
 from likewise.data.source import Broken
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import BATCH, rows, view_of
@@ -21,7 +21,7 @@ from likewise.errors import InputError
 from likewise.evaluation.subject import Run, open_subject
 from likewise.index.embedding.columns import MetadataTable
 from likewise.index.embedding.shards import Shard
-from likewise.index.embedding.streaming import ImageFacts, Place, Stream, place_of
+from likewise.index.embedding.streaming import ImageFacts, Place, Stream, open_whole, place_of
 from likewise.index.embedding.targets import opened
 from likewise.index.index import Index
 from likewise.index.space import Space
@@ -117,7 +117,7 @@ def embed(
     encoder = subject.encoder
     if device is not None:
         encoder.to(torch.device(device))
-    source = open_source(data, split=split, labels=labels).shown_by(subject.ranges() or {})
+    source = open_whole(data, split=split, labels=labels).shown_by(subject.ranges() or {})
     ids = row_ids(source)
     table = None if columns is None else MetadataTable.read(Path(columns), ids)
     space = Space.of_encoder(encoder)
