@@ -17,23 +17,33 @@ from likewise._version import __version__
 if TYPE_CHECKING:
     from likewise.classifier import load_classifier
     from likewise.comparison.comparing import compare
+    from likewise.index.embedding.embed import embed
+    from likewise.index.index import open_index
     from likewise.verbs.convert import convert
     from likewise.verbs.doctor import doctor
+    from likewise.verbs.duplicates import find_duplicates
     from likewise.verbs.evaluate import evaluate
     from likewise.verbs.export import export
     from likewise.verbs.finetune import finetune
     from likewise.verbs.load import load
+    from likewise.verbs.search import search
+    from likewise.verbs.serve import serve
     from likewise.verbs.train import train
 
 _HOMES = {
     "compare": "likewise.comparison.comparing",
     "convert": "likewise.verbs.convert",
     "doctor": "likewise.verbs.doctor",
+    "embed": "likewise.index.embedding.embed",
     "evaluate": "likewise.verbs.evaluate",
     "export": "likewise.verbs.export",
+    "find_duplicates": "likewise.verbs.duplicates",
     "finetune": "likewise.verbs.finetune",
     "load": "likewise.verbs.load",
     "load_classifier": "likewise.classifier",
+    "open_index": "likewise.index.index",
+    "search": "likewise.verbs.search",
+    "serve": "likewise.verbs.serve",
     "train": "likewise.verbs.train",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
@@ -43,11 +53,16 @@ __all__ = [
     "compare",
     "convert",
     "doctor",
+    "embed",
     "evaluate",
     "export",
+    "find_duplicates",
     "finetune",
     "load",
     "load_classifier",
+    "open_index",
+    "search",
+    "serve",
     "train",
 ]
 

@@ -15,7 +15,6 @@ from likewise.index.duplicates import duplicates
 from likewise.index.near import complete_groups
 from likewise.index.stores.protocol import Rows
 from likewise.verbs.duplicates import find_duplicates
-
 from tests.index.conftest import write_images
 
 

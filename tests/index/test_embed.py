@@ -22,7 +22,6 @@ from likewise.index.checkup import check_index
 from likewise.index.embedding import embed as embedding
 from likewise.index.embedding.embed import embed
 from likewise.verbs.search import search
-
 from tests.index.conftest import SPEC, write_images
 
 

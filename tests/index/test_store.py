@@ -16,7 +16,6 @@ from likewise.index import Index, Space, create, open_index
 from likewise.index.checkup import check_index
 from likewise.index.recall import promise
 from likewise.index.stores.scan import top
-
 from tests.index.conftest import COUNT, D
 
 
@@ -40,7 +39,10 @@ def test_search_is_that_of_all_products(index: Index, vectors: np.ndarray) -> No
         ("kind = 'cat'", lambda kind, year: kind == "cat"),
         ("not kind = 'cat'", lambda kind, year: kind == "dog"),
         ("kind is null and year < 2030", lambda kind, year: kind is None and year < 2030),
-        ("kind in ('cat', 'dog') and (year >= 2050 or year = 2001)", lambda k, y: k is not None and (y >= 2050 or y == 2001)),
+        (
+            "kind in ('cat', 'dog') and (year >= 2050 or year = 2001)",
+            lambda k, y: k is not None and (y >= 2050 or y == 2001),
+        ),
         ("kind like 'd%' or year != 2000", lambda kind, year: kind == "dog" or year != 2000),
         ("year > 2055.5", lambda kind, year: year > 2055.5),
     ],
@@ -63,7 +65,9 @@ def test_conditions_choose_the_rows_they_say(index: Index, vectors: np.ndarray, 
         ("", "a column"),
     ],
 )
-def test_conditions_that_are_none_are_refused_in_a_line(index: Index, vectors: np.ndarray, where: str, said: str) -> None:
+def test_conditions_that_are_none_are_refused_in_a_line(
+    index: Index, vectors: np.ndarray, where: str, said: str
+) -> None:
     with pytest.raises(InputError, match=said) as error:
         index.search(vectors[0], where=where)
     assert "\n" not in str(error.value)
@@ -85,7 +89,7 @@ def test_rows_are_replaced_removed_and_made_compact(index: Index, vectors: np.nd
 def test_two_spaces_come_together_only_by_replacing(index: Index, vectors: np.ndarray) -> None:
     old = index.space
     new = Space.named("new", D).following(old)
-    with pytest.raises(InputError, match="of given .* and these are of new"):
+    with pytest.raises(InputError, match=r"of given .* and these are of new"):
         index.append(["x"], vectors[:1], space=new)
     index.replace(["r3", "r4"], vectors[3:5] + 0.01, new)
     assert index.versions.tolist() == [1 if row in {3, 4} else 0 for row in range(COUNT)]

@@ -12,7 +12,8 @@ import numpy as np
 from likewise.errors import InputError
 from likewise.index.index import Index, open_index
 from likewise.index.space import Space
-from likewise.index.stores import files, manifest as manifests
+from likewise.index.stores import files
+from likewise.index.stores import manifest as manifests
 from likewise.index.stores.local import LocalStore
 
 SAMPLE = 64

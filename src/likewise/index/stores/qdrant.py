@@ -23,7 +23,9 @@ from likewise.index.stores.protocol import Found, Hit, Rows, unit_rows
 from likewise.index.stores.remote import facts_of, table_of
 from likewise.index.where import Among, Both, Compare, Condition, Either, Like, Not, Null
 
-_ADDRESS = re.compile(r"qdrant://(?:(?P<host>[^/:]+)(?::(?P<port>\d+))?/(?P<name>\w+)|(?P<folder>/[^#]+)#(?P<local>\w+))")
+_ADDRESS = re.compile(
+    r"qdrant://(?:(?P<host>[^/:]+)(?::(?P<port>\d+))?/(?P<name>\w+)|(?P<folder>/[^#]+)#(?P<local>\w+))"
+)
 _AT_ONCE = 1000
 _KINDS: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -227,7 +229,7 @@ def _connect(address: str) -> tuple[Any, str]:
             return QdrantClient(path=found["folder"]), name
         client = QdrantClient(host=found["host"], port=int(found["port"] or 6333), timeout=30)
         client.get_collections()
-    except Exception as error:  # noqa: BLE001  # the client raises what its transport does, of many kinds
+    except Exception as error:  # the client raises what its transport does, of many kinds
         raise InputError(f"{address} cannot be used: {' '.join(str(error).split())[:160]}") from error
     return client, name
 
@@ -236,10 +238,9 @@ def _filter(condition: Condition) -> Any:
     """A condition as Qdrant has it. A column without a value meets none but `is null`."""
     from qdrant_client import models
 
-    if isinstance(condition, Both):
-        return models.Filter(must=[_filter(part) for part in condition.of])
-    if isinstance(condition, Either):
-        return models.Filter(should=[_filter(part) for part in condition.of])
+    if isinstance(condition, Both | Either):
+        parts = [_filter(part) for part in condition.of]
+        return models.Filter(must=parts) if isinstance(condition, Both) else models.Filter(should=parts)
     if isinstance(condition, Not):
         there = [] if isinstance(condition.of, Null | Both | Either | Not) else [_null(condition.of.column)]
         return models.Filter(must_not=[_filter(condition.of), *there])
@@ -251,6 +252,13 @@ def _filter(condition: Condition) -> Any:
         return _filter(Either(tuple(Compare(condition.column, "=", value) for value in condition.values)))
     if condition.sign == "!=":
         return _filter(Not(Compare(condition.column, "=", condition.value)))
+    return _compared(condition)
+
+
+def _compared(condition: Compare) -> Any:
+    """A comparison by anything but !=."""
+    from qdrant_client import models
+
     if condition.sign == "=" and not isinstance(condition.value, float):
         match = models.MatchValue(value=condition.value)
         return models.FieldCondition(key=condition.column, match=match)
