@@ -120,9 +120,7 @@ def embed(
     source = open_whole(data, split=split, labels=labels).shown_by(subject.ranges() or {})
     ids = row_ids(source)
     table = None if columns is None else MetadataTable.read(Path(columns), ids)
-    space = Space.of_encoder(encoder)
-    if subject.path is not None and Path(subject.path).suffix == ".onnx":
-        space = replace(space, encoder=str(Path(subject.path).absolute()))
+    space = _space_of(encoder, subject.path)
     with opened(part.target(Path(to)) if part else to, space, dtype=dtype) as target, target.index.writing():
         index = target.index
         number = _right_space(index, space)
@@ -145,6 +143,14 @@ def embed(
     where = str(to) if part is None or merged is not None else str(part.target(Path(to)))
     seconds = time.perf_counter() - began
     return Embedded(where, *done, rows=rows_now, fingerprint=space.fingerprint, seconds=seconds)
+
+
+def _space_of(encoder: Encoder, path: str | None) -> Space:
+    """The space of an encoder. That of an ONNX file is not copied into an index: its file is named."""
+    space = Space.of_encoder(encoder)
+    if path is None or Path(path).suffix != ".onnx":
+        return space
+    return replace(space, encoder=str(Path(path).absolute()))
 
 
 def row_ids(source: Source) -> list[str]:
