@@ -24,7 +24,8 @@ _STYLE = """<style>
 .sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(132px,1fr));gap:18px 14px}
 .sheet figure{min-width:0}.sheet img,.sheet .gone{display:block;width:100%;aspect-ratio:1;object-fit:cover;
 border-radius:6px;background:var(--line)}.sheet figcaption{font-size:12.5px;line-height:1.35;margin-top:6px;
-overflow-wrap:anywhere}.sheet .number{color:var(--soft)}.asked{margin-top:40px}.group{margin-top:26px}.group h3{margin-bottom:8px}
+overflow-wrap:anywhere}.sheet .number{color:var(--soft)}.asked{margin-top:40px}
+.group{margin-top:26px}.group h3{margin-bottom:8px}
 </style>"""
 
 
