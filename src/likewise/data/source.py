@@ -230,7 +230,7 @@ class Joined(Source):
 
     def file(self, position: int) -> str | None:
         """As the part that holds it has it."""
-        part, inside = self._place(position)
+        part, inside = self.place(position)
         return part.file(inside)
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:

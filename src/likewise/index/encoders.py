@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from likewise.encoders import Encoder, load_encoder, save_encoder
+from likewise.encoders.files.onnx import load_onnx
 from likewise.errors import InputError
-from likewise.evaluation.onnx import load_onnx
 from likewise.index.space import Space
 from likewise.index.weights import weights_of
 

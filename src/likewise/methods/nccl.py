@@ -165,7 +165,7 @@ class NCCL(Method):
     def refresh(self, features_ND: Tensor, progress: Progress) -> None:
         """Keep the old vectors, find which of them are credible and, where asked for, cluster them."""
         self.old.fill(features_ND, self.names)
-        vectors_ND = unit(self.old.table.features)
+        vectors_ND = unit(self.old.vectors)
         there_N = self.old.has(torch.arange(len(vectors_ND), device=vectors_ND.device))
         if self.settings.classes == "clusters":
             self.clusters.find(vectors_ND)

@@ -14,7 +14,8 @@ form{{display:flex;flex-wrap:wrap;gap:12px;align-items:center;margin-top:20px}}
 input{{font:inherit;color:inherit;background:var(--surface);
 border:1px solid var(--line);border-radius:8px;padding:7px 10px}}
 #where{{flex:1;min-width:220px}}#k{{width:5em}}
-.go{{border:1px solid var(--accent);color:var(--accent);border-radius:8px;padding:7px 16px}}#said{{margin-top:18px;min-height:1.5em;color:var(--soft)}}
+.go{{border:1px solid var(--accent);color:var(--accent);border-radius:8px;padding:7px 16px}}
+#said{{margin-top:18px;min-height:1.5em;color:var(--soft)}}
 </style></head><body><nav><span class="mark">likewise</span></nav><main><header><h1 id="about">index</h1>
 <p class="headline">Find the images most like one</p></header>
 <form id="ask"><input type="file" id="file" accept="image/*" aria-label="image">

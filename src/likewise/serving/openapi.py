@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from likewise import __version__
+from likewise._version import __version__
 from likewise.serving.limits import Limits
 
 

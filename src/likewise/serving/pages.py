@@ -24,7 +24,8 @@ _STYLE = """<style>
 .sheet{display:grid;grid-template-columns:repeat(auto-fill,minmax(132px,1fr));gap:18px 14px}
 .sheet figure{min-width:0}.sheet img,.sheet .gone{display:block;width:100%;aspect-ratio:1;object-fit:cover;
 border-radius:6px;background:var(--line)}.sheet figcaption{font-size:12.5px;line-height:1.35;margin-top:6px;
-overflow-wrap:anywhere}.sheet .number{color:var(--soft)}.group{margin-top:26px}.group h3{margin-bottom:8px}
+overflow-wrap:anywhere}.sheet .number{color:var(--soft)}.asked{margin-top:40px}
+.group{margin-top:26px}.group h3{margin-bottom:8px}
 </style>"""
 
 
@@ -33,7 +34,7 @@ def search_page(answer: Answer, where: str) -> str:
     how = "Every row was compared." if answer.exact else f"Searched by a graph, recall {answer.recall:.4f}."
     query = "" if answer.query.startswith("id:") else figure(answer.query, text("query"))
     hits = [figure(hit.path, text(hit.id), tag("div", f"{hit.similarity:.4f}", class_="number")) for hit in answer.hits]
-    asked = tag("div", query, class_="sheet") if query else ""
+    asked = tag("div", query, class_="sheet asked") if query else ""
     words = f"{len(answer.hits)} of {where}, nearest first, by cosine similarity. {how}"
     body = _STYLE + asked + section("results", f"Most like {Path(answer.query).name}", words, sheet(hits))
     return document(f"search in {Path(where).name}, likewise", body, footer(answer.fingerprint))

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from likewise.data import open_source
 from likewise.errors import InputError
 from likewise.files import write_aside
 from likewise.index import Index, is_index, open_index
 from likewise.index.duplicates import Duplicates, duplicates, grouped
 from likewise.index.embedding.embed import embed, row_ids
-from likewise.index.embedding.streaming import Stream, place_of
+from likewise.index.embedding.streaming import Stream, open_whole, place_of
 from likewise.index.near import FALSE_PAIRS
 from likewise.index.remembered import Denied
 from likewise.index.rows import Rows
@@ -78,7 +77,7 @@ def _in_index(index: Index, false_pairs: float, deny: Sequence[str], progress: P
 
 def _in_data(data: Any, split: str | None, progress: Progress | None) -> Duplicates:
     """By bytes and pixels alone."""
-    source = open_source(data, split=split)
+    source = open_whole(data, split=split)
     ids, places = row_ids(source), []
     content, pixels = [], []
     with Stream(source, SIDE) as stream:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from likewise.data import Source, cached_side, open_source
+from likewise.data import Source, cached_side
 from likewise.data.source import Broken
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import BATCH, rows, view_of
@@ -21,7 +21,7 @@ from likewise.errors import InputError
 from likewise.evaluation.subject import Run, open_subject
 from likewise.index.embedding.columns import MetadataTable
 from likewise.index.embedding.shards import Shard
-from likewise.index.embedding.streaming import ImageFacts, Place, Stream, place_of
+from likewise.index.embedding.streaming import ImageFacts, Place, Stream, open_whole, place_of
 from likewise.index.embedding.targets import opened
 from likewise.index.index import Index
 from likewise.index.space import Space
@@ -117,12 +117,10 @@ def embed(
     encoder = subject.encoder
     if device is not None:
         encoder.to(torch.device(device))
-    source = open_source(data, split=split, labels=labels).shown_by(subject.ranges() or {})
+    source = open_whole(data, split=split, labels=labels).shown_by(subject.ranges() or {})
     ids = row_ids(source)
     table = None if columns is None else MetadataTable.read(Path(columns), ids)
-    space = Space.of_encoder(encoder)
-    if subject.path is not None and Path(subject.path).suffix == ".onnx":
-        space = replace(space, encoder=str(Path(subject.path).absolute()))
+    space = _space_of(encoder, subject.path)
     with opened(part.target(Path(to)) if part else to, space, dtype=dtype) as target, target.index.writing():
         index = target.index
         number = _right_space(index, space)
@@ -145,6 +143,14 @@ def embed(
     where = str(to) if part is None or merged is not None else str(part.target(Path(to)))
     seconds = time.perf_counter() - began
     return Embedded(where, *done, rows=rows_now, fingerprint=space.fingerprint, seconds=seconds)
+
+
+def _space_of(encoder: Encoder, path: str | None) -> Space:
+    """The space of an encoder. That of an ONNX file is not copied into an index: its file is named."""
+    space = Space.of_encoder(encoder)
+    if path is None or Path(path).suffix != ".onnx":
+        return space
+    return replace(space, encoder=str(Path(path).absolute()))
 
 
 def row_ids(source: Source) -> list[str]:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from likewise.data import open_source
 from likewise.data.cache import processors
 from likewise.data.decode import decode
 from likewise.data.decoded import Pixels
@@ -45,6 +46,18 @@ class Place(NamedTuple):
     """Empty where the data has none."""
     stamp: str
     """Size and time of its file, else the fingerprint of its data: while it is the same, the image is."""
+
+
+def open_whole(data: Any, *, split: str | None = None, labels: str | None = None) -> Source:
+    """`open_source`, but of data with splits, all of which are wanted, every image knows its own.
+
+    Raises InputError as that does.
+    """
+    source = open_source(data, split=split, labels=labels)
+    if split is not None or len(source.splits) < 2 or isinstance(data, Source):
+        return source
+    parts = [open_source(data, split=one, labels=labels) for one in source.splits]
+    return Joined.of(parts) if sum(map(len, parts)) == len(source) else source
 
 
 def within(source: Source, position: int) -> tuple[Source, int]:

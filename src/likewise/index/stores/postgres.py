@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,11 +28,12 @@ _KINDS = {"string": pa.string(), "number": pa.float64(), "boolean": pa.bool_()}
 
 
 class PostgresStore:
-    """A table of a PostgreSQL database. Raises InputError without the extra `postgres`, and where it cannot be reached."""
+    """A table of a PostgreSQL database. Raises InputError without the extra `postgres`, or where it is not there."""
 
     def __init__(self, address: str) -> None:
         self.address, self.name = _parts(address)
         self._connection = _connect(self.address)
+        weakref.finalize(self, self._connection.close)
         if not self._one("SELECT to_regclass(%s) IS NOT NULL", (f"{self.name}_spaces",)):
             raise InputError(f"there is no table {self.name} in {self.where}: `likewise embed --to` makes it")
 
@@ -49,7 +51,7 @@ class PostgresStore:
                 "norm real NOT NULL, facts jsonb NOT NULL, vector vector NOT NULL)"
             )
             connection.execute(
-                f"INSERT INTO {name}_spaces VALUES (0, %s, %s)",  # noqa: S608  # the name is checked by _parts
+                f"INSERT INTO {name}_spaces VALUES (0, %s, %s)",
                 (space.fingerprint, space.to_json()),
             )
         connection.close()
@@ -130,7 +132,7 @@ class PostgresStore:
         held = [one.fingerprint for one in self.spaces]
         if space.fingerprint in held:
             return held.index(space.fingerprint)
-        insert = f"INSERT INTO {self.name}_spaces VALUES (%s, %s, %s)"  # noqa: S608
+        insert = f"INSERT INTO {self.name}_spaces VALUES (%s, %s, %s)"
         self._connection.execute(insert, (len(held), space.fingerprint, space.to_json()))
         return len(held)
 
@@ -161,7 +163,7 @@ class PostgresStore:
         lost = [one for one in ids if str(one) not in known]
         if lost:
             raise InputError(f"{self.where} has no row {str(lost[0])!r} to replace: nothing was written")
-        query = f"UPDATE {self.name} SET version = %s, norm = %s, vector = %s WHERE id = %s"  # noqa: S608
+        query = f"UPDATE {self.name} SET version = %s, norm = %s, vector = %s WHERE id = %s"
         given = [
             (space, float(norm), Vector(vector), str(one)) for one, norm, vector in zip(ids, norms, unit, strict=True)
         ]
@@ -170,7 +172,7 @@ class PostgresStore:
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take rows out."""
-        self._connection.execute(f"DELETE FROM {self.name} WHERE id = ANY(%s)", (list(map(str, ids)),))  # noqa: S608
+        self._connection.execute(f"DELETE FROM {self.name} WHERE id = ANY(%s)", (list(map(str, ids)),))
 
     def _checked(
         self, vectors: NDArray[np.floating[Any]], count: int, space: int

@@ -238,10 +238,9 @@ def _filter(condition: Condition) -> Any:
     """A condition as Qdrant has it. A column without a value meets none but `is null`."""
     from qdrant_client import models
 
-    if isinstance(condition, Both):
-        return models.Filter(must=[_filter(part) for part in condition.of])
-    if isinstance(condition, Either):
-        return models.Filter(should=[_filter(part) for part in condition.of])
+    if isinstance(condition, Both | Either):
+        parts = [_filter(part) for part in condition.of]
+        return models.Filter(must=parts) if isinstance(condition, Both) else models.Filter(should=parts)
     if isinstance(condition, Not):
         there = [] if isinstance(condition.of, Null | Both | Either | Not) else [_null(condition.of.column)]
         return models.Filter(must_not=[_filter(condition.of), *there])
@@ -253,6 +252,13 @@ def _filter(condition: Condition) -> Any:
         return _filter(Either(tuple(Compare(condition.column, "=", value) for value in condition.values)))
     if condition.sign == "!=":
         return _filter(Not(Compare(condition.column, "=", condition.value)))
+    return _compared(condition)
+
+
+def _compared(condition: Compare) -> Any:
+    """A comparison by anything but !=."""
+    from qdrant_client import models
+
     if condition.sign == "=" and not isinstance(condition.value, float):
         match = models.MatchValue(value=condition.value)
         return models.FieldCondition(key=condition.column, match=match)

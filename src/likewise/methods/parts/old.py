@@ -22,7 +22,7 @@ from likewise.errors import InputError
 from likewise.methods.method import Facts
 from likewise.runs import RunDirectory
 from likewise.similarity.compatible import class_means
-from likewise.teachers import Cached, check_pretrained, pretrained
+from likewise.teachers import check_pretrained, pretrained
 
 Form = Literal["linear", "cosine"]
 _METHOD = "method.safetensors"
@@ -56,10 +56,12 @@ class Old(nn.Module):
     The table is not saved with the method: it can be made again.
     """
 
+    vectors: Tensor
+
     def __init__(self, old: str, facts: Facts) -> None:
         """Raises InputError where there is no such encoder or table."""
         super().__init__()
-        self.table = Cached(torch.zeros(0, 0))
+        self.register_buffer("vectors", torch.zeros(0, 0), persistent=False)  # as long as the data, and made again
         self.given: Table | None = None
         if is_table(old):
             self.given = read_table(Path(old).expanduser())
@@ -72,7 +74,7 @@ class Old(nn.Module):
 
     def full(self) -> bool:
         """Whether there is a vector for every image that can have one."""
-        return len(self.table.features) > 0
+        return len(self.vectors) > 0
 
     def look_with(self) -> nn.Module | None:
         """What a refresh has to show all images to; None where the vectors are given."""
@@ -84,7 +86,7 @@ class Old(nn.Module):
         Raises InputError where the table holds none of them.
         """
         if self.given is None:
-            self.table = Cached(features_ND)
+            self.vectors = features_ND
             return
         row_N = self.given.at(names)
         if not (row_N >= 0).any():
@@ -92,7 +94,7 @@ class Old(nn.Module):
         vectors_ND = torch.from_numpy(self.given.vectors[np.maximum(row_N, 0)]).to(features_ND.device)
         known_N = torch.from_numpy(row_N >= 0).to(features_ND.device)
         self.known = None if bool(known_N.all()) else known_N
-        self.table = Cached(vectors_ND * known_N.unsqueeze(1))
+        self.vectors = vectors_ND * known_N.unsqueeze(1)
 
     def has(self, index_B: Tensor) -> Tensor:
         """(B,) whether these images have an old vector."""
@@ -100,14 +102,14 @@ class Old(nn.Module):
 
     def forward(self, index_B: Tensor) -> Tensor:
         """(B, D) old vectors of these images, seen by their centre."""
-        return self.table.features[index_B]
+        return self.vectors[index_B]
 
     def means(self, labels_N: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """(C, D) mean old vector of each class, and (C,) which classes have one; zeros for the others."""
         there_N = (labels_N >= 0) & self.has(torch.arange(len(labels_N), device=labels_N.device))
         present = torch.unique(labels_N[there_N])
-        rows_CD = self.table.features.new_zeros(classes, self.dim)
-        rows_CD[present] = class_means(self.table.features[there_N], labels_N[there_N], present)
+        rows_CD = self.vectors.new_zeros(classes, self.dim)
+        rows_CD[present] = class_means(self.vectors[there_N], labels_N[there_N], present)
         return rows_CD, torch.isin(torch.arange(classes, device=labels_N.device), present)
 
 
