@@ -99,13 +99,13 @@ def test_rows_are_the_mean_old_vectors_of_each_class_and_do_not_change() -> None
     method = bct()
     assert method.old is not None
     pixels, labels = pictures()
-    rows = class_means(method.old.table.features, labels, torch.arange(CLASSES))
+    rows = class_means(method.old.vectors, labels, torch.arange(CLASSES))
     torch.testing.assert_close(method.rows, rows)
     optimizer = optimizer_of(method)
     for step in range(2):
         one_step(method, optimizer, step)
     assert torch.equal(method.rows, rows)
-    assert len(pixels) == len(method.old.table.features)
+    assert len(pixels) == len(method.old.vectors)
 
 
 def test_the_influence_is_the_cosine_classifiers_of_unit_rows() -> None:
@@ -207,7 +207,7 @@ def test_old_vectors_enter_the_memory_before_the_losses() -> None:
     assert batch.labels is not None
     weights = {key: value.clone() for key, value in method.classifier.state_dict().items()}
     terms = method.step(views, batch)
-    old = unit(method.old.table.features[batch.index])
+    old = unit(method.old.vectors[batch.index])
     assert len(method.queue) == len(batch.index)
     torch.testing.assert_close(method.queue.rows[: len(old)], old)
     scores = method.classifier(old).detach()
@@ -274,7 +274,7 @@ def test_old_vectors_are_looked_up_by_name(tmp_path: Path) -> None:
     write_table(tmp_path / "old.npz", names, vectors)
     method = nccl(old=str(tmp_path / "old.npz"))
     assert method.old.dim == 7
-    torch.testing.assert_close(method.old.table.features, torch.from_numpy(vectors[::-1].copy()))
+    torch.testing.assert_close(method.old.vectors, torch.from_numpy(vectors[::-1].copy()))
     one_step(method, optimizer_of(method), 0)
 
 
