@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -16,23 +16,14 @@ Data = Annotated[
 ]
 
 
-Probe = Literal[
-    "knn",
-    "linear",
-    "linear-sgd",
-    "centroid",
-    "fewshot",
-    "labels",
-    "clustering",
-    "retrieval",
-    "uniformity",
-    "rank",
-    "purity",
-    "finetune",
-    "finetune-labels",
-    "own",
-    "segmentation",
+Probe = Annotated[
+    str,
+    tyro.conf.arg(
+        metavar="{knn,linear,linear-sgd,centroid,fewshot,labels,clustering,retrieval,uniformity,rank,purity,finetune,finetune-labels,own,segmentation}",
+        help_behavior_hint="",
+    ),
 ]
+"""Packages may add others: docs/adding-a-probe.md."""
 
 
 def method_shapes(method: str, variant: str | None) -> tuple[Any, Any, Any]:

@@ -16,6 +16,8 @@ from typing import Any
 
 from likewise.methods import find, names
 from likewise.methods.ledger import status
+from likewise.methods.listing import FILE as LISTING
+from likewise.methods.listing import write as write_listing
 from likewise.methods.method import Method, Optimisation, Preset
 
 _GENERATED = "<!-- Written by `make docs` from the method's source: change that, not this page. -->"
@@ -181,6 +183,8 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder of the pages, such as docs/methods")
     for path in write_pages(parser.parse_args().out):
         print(path)
+    write_listing()
+    print(LISTING)
 
 
 if __name__ == "__main__":

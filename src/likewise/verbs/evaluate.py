@@ -22,7 +22,7 @@ from likewise.evaluation.finetune import finetune_scores
 from likewise.evaluation.gain import Change, changes
 from likewise.evaluation.given import Features, ProbeSettings, on
 from likewise.evaluation.own import own_scores
-from likewise.evaluation.probes import PROBES
+from likewise.evaluation.probes import find_probe, probe_names
 from likewise.evaluation.rows import Rows, open_rows
 from likewise.evaluation.scores import Evaluation, Score, kind
 from likewise.evaluation.segmentation import segmentation_scores
@@ -89,7 +89,7 @@ class How:
         return torch.device(self.device) if self.device is not None else _best_device()
 
     def __post_init__(self) -> None:
-        known = [*PROBES, *WITH_ENCODER]
+        known = [*probe_names(), *WITH_ENCODER]
         if not self.probes:
             raise InputError(f"no probe was asked for: allowed are {', '.join(sorted(known))}")
         for name in self.probes:
@@ -205,7 +205,7 @@ def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features:
     if name in WITH_ENCODER:
         few = name == "finetune-labels"
         return finetune_scores(encoder, rows.bank, rows.query, features, how.settings, few=few, quiet=how.quiet)
-    return PROBES[name](features, how.settings)
+    return find_probe(name)(features, how.settings)
 
 
 def _classes(wanted: Classes, drawn: dict[str, Any] | None) -> list[int] | list[str] | None:

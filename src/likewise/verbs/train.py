@@ -30,7 +30,7 @@ from likewise.training.asked import Session
 from likewise.training.assembling import Parts, assemble, class_count
 from likewise.training.finite import NonFinite
 from likewise.training.health import Health
-from likewise.training.loggers import Logger, open_loggers
+from likewise.training.loggers import Logger, open_loggers, usual
 from likewise.training.loop import Loop
 from likewise.training.progress import Stopwatch, decoding
 from likewise.training.resolve import Plan
@@ -215,8 +215,9 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
     trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
     fill_teachers(method, images, engine, quiet=session.quiet)
     on_first(engine, lambda: checkpoints.check_room(run.checkpoints, method.state_dict(), trained))
-    loggers: list[Logger] = []
-    on_first(engine, lambda: loggers.extend(open_loggers(session.loggers, run.path, record(plan), clock.step)))
+    opened: list[Logger] = []
+    names = usual() if session.loggers is None else session.loggers
+    on_first(engine, lambda: opened.extend(open_loggers(names, run.path, record(plan), clock.step)))
     if engine.is_global_zero:
         if session.resume:
             run.cut_metrics(clock.step)
@@ -227,7 +228,7 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         update=update,
         watch=watch,
         run=run,
-        loggers=loggers,
+        loggers=opened,
         health=Health(
             choices=getattr(plan.settings, "prototypes", 0) or getattr(plan.settings, "queue_size", 0),
             classes=len(images.class_names or ()),
