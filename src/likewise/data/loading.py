@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +32,22 @@ class LoadedBatch(NamedTuple):
     """(B,) int64 on the device: position of each picture in the `Images`."""
     labels: Tensor | None
     """(B,) int64 on the device, -1 where unknown; None where the data has no labels."""
+    masks: Tensor | None = None
+    """(B, H, W) uint8 on the device, 255 on the object, padded like the pixels; None where nobody asked for them."""
+    regions: Tensor | None = None
+    """(B, R, 4) on the CPU, boxes around objects as `likewise.views.regions` takes them; None likewise."""
+
+
+class Marks(Protocol):
+    """Where masks and regions come from; `likewise.localisation.masks.Masks` is one."""
+
+    def gather(self, index: NDArray[np.int64], height: int, width: int) -> Tensor:
+        """Masks (B, H, W) uint8 of the images at positions `index`, of that height and width."""
+        ...
+
+    def regions(self, index: NDArray[np.int64]) -> Tensor | None:
+        """Their boxes (B, R, 4), or None."""
+        ...
 
 
 class Loader:
@@ -53,6 +69,7 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         ahead: int = 2,
+        marks: Marks | None = None,
     ) -> None:
         if sampler.batch_size % world:
             raise InputError(f"batch_size={sampler.batch_size} cannot be shared equally by {world} processes")
@@ -64,6 +81,7 @@ class Loader:
         self.rank = rank
         self.world = world
         self.ahead = max(1, ahead)
+        self.marks = marks
         self.waited = 0.0
         """Seconds that `batches` has waited for data so far, over all calls."""
         self._labels = None if images.labels is None else torch.from_numpy(np.array(images.labels, dtype=np.int64))
@@ -109,17 +127,20 @@ class Loader:
         pixels, sizes = self.images.gather(index)
         positions = torch.from_numpy(index)
         labels = None if self._labels is None else self._labels[positions]
+        masks = None if self.marks is None else self.marks.gather(index, *pixels.shape[1:3])
+        regions = None if self.marks is None else self.marks.regions(index)
         if self.device.type == "cuda":
             pixels, positions = pixels.pin_memory(), positions.pin_memory()
-            labels = None if labels is None else labels.pin_memory()
-        return LoadedBatch(pixels, sizes, positions, labels)
+            labels, masks = (None if part is None else part.pin_memory() for part in (labels, masks))
+        return LoadedBatch(pixels, sizes, positions, labels, masks, regions)
 
     def _to_device(self, batch: LoadedBatch) -> LoadedBatch:
         if self.device.type == "cpu":
             return batch
         pixels, index = (part.to(self.device, non_blocking=True) for part in (batch.pixels, batch.index))
         labels = None if batch.labels is None else batch.labels.to(self.device, non_blocking=True)
-        return LoadedBatch(pixels, batch.sizes, index, labels)
+        masks = None if batch.masks is None else batch.masks.to(self.device, non_blocking=True)
+        return LoadedBatch(pixels, batch.sizes, index, labels, masks, batch.regions)
 
 
 def _put(

@@ -210,6 +210,9 @@ class Method(nn.Module):
 
     views: Mapping[str, ViewPolicy]
     """Role -> what that view looks like."""
+    masks: str = ""
+    """Where the foreground masks in its views come from (`likewise.localisation.sources`); empty: it takes none. Views
+    that are cropped within a region are cropped within the boxes around them."""
 
     @classmethod
     def within_batch(cls, settings: Any) -> bool:

@@ -105,6 +105,8 @@ class Update:
                 rank=self.fabric.global_rank,
                 world=self.fabric.world_size,
                 compose=composer(self.method, batch),
+                masks=None if loaded.masks is None else loaded.masks[share],
+                regions=None if loaded.regions is None else loaded.regions[share],
             )
             self.watch.enter("model")
             with self.fabric.no_backward_sync(self.wrapped, enabled=number + 1 < parts):

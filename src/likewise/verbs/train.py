@@ -21,6 +21,7 @@ from likewise.data.fingerprints import digest, digest_array
 from likewise.distributed import everywhere
 from likewise.encoders.chosen import DEPLOYED
 from likewise.errors import InputError, LikewiseError, TrainingStopped
+from likewise.localisation.masks import Masks, marks_of
 from likewise.methods.method import Facts, Method
 from likewise.methods.parts.checks import skew_note
 from likewise.methods.whole import save_method
@@ -78,10 +79,11 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     job, engine = settle(data, command or command_line(), asked)
     parts = assemble(job.plan, methods.find(job.plan.method), job.images, engine.world_size)
     check_alike(job)
+    marks = marks_of(parts.method, job.images, engine.device)
     run = job.before or on_first(engine, lambda: RunDirectory.create(job.session.out, job.name))
     clock = Clock(job.plan.epochs, job.plan.minutes, parts.sampler.steps_per_epoch)
     with kept_once_trained(engine, run, clock, fresh=job.before is None):
-        return fit(engine, job, parts, run, clock)
+        return fit(engine, job, parts, marks, run, clock)
 
 
 # Before training ---------------------------------------------------------------------------------------------------
@@ -184,10 +186,11 @@ def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
 # Training ----------------------------------------------------------------------------------------------------------
 
 
-def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock) -> RunDirectory:
+def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDirectory, clock: Clock) -> RunDirectory:
     """Train to the end and leave the weights, the status and the report in the run."""
     session, plan, images, method = job.session, job.plan, job.images, parts.method
-    loader = Loader(images, parts.sampler, device=engine.device, rank=engine.global_rank, world=engine.world_size)
+    place = {"rank": engine.global_rank, "world": engine.world_size}
+    loader = Loader(images, parts.sampler, device=engine.device, marks=marks, **place)
     watch = Stopwatch(engine.device)
     update = Update(engine, method, parts.optimizer, loader, plan, watch)
     if session.resume:

@@ -53,7 +53,7 @@ class Scene(NamedTuple):
 
 def _star(y: Array, x: Array) -> NDArray[np.bool_]:
     angle = np.arctan2(y, x)
-    return np.hypot(y, x) < 0.62 + 0.36 * np.cos(5 * angle)
+    return np.asarray(np.hypot(y, x) < 0.62 + 0.36 * np.cos(5 * angle))
 
 
 SHAPES: dict[str, Callable[[Array, Array], NDArray[np.bool_]]] = {
