@@ -115,10 +115,23 @@ def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, wor
     sizes = torch.full((len(index), 2), 20)
     batch = Batch(index, labels[index])
     place = {"seed": 3, "step": step, "rank": rank, "world": world}
-    views = make_views(method.views, pixels[index], sizes, **place, compose=composer(method, batch))
+    views = make_views(
+        method.views, pixels[index], sizes, **place, compose=composer(method, batch), **marks(method, index)
+    )
     dtype = next(method.parameters()).dtype
     views = {role: view._replace(image=view.image.to(dtype)) for role, view in views.items()}
     return views, batch
+
+
+def marks(method: Method, index: Tensor) -> dict[str, Tensor]:
+    """Masks of a square in each image, at another place in each, and boxes around them; where the method wants some."""
+    if not method.masks:
+        return {}
+    corner_B2 = torch.stack([index % 9, index % 7], 1)
+    at_2HW = torch.stack(torch.meshgrid(torch.arange(20), torch.arange(20), indexing="ij"))
+    inside_B2HW = (at_2HW >= corner_B2[..., None, None]) & (at_2HW < corner_B2[..., None, None] + 9)
+    regions_B14 = torch.cat([corner_B2 / 20, torch.full((len(index), 2), 9 / 20)], 1).unsqueeze(1)
+    return {"masks": 255 * inside_B2HW.all(1).to(torch.uint8), "regions": regions_B14}
 
 
 def optimizer_of(method: Method) -> torch.optim.Optimizer:

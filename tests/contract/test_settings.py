@@ -138,7 +138,7 @@ def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterato
     facts = Facts(images=IMAGES, batch_size=BATCH, image_size=SIDE, classes=CLASSES, steps_per_epoch=3)
     encoder = stand_in(0)
     method = method_class(encoder, settings, facts).train()  # type: ignore[call-arg]
-    yield method.views
+    yield method.views, method.masks
     yield {name: value.clone() for name, value in method.state_dict().items()}
     optimiser = optimisers.build(method.parameter_groups(), preset.optimisation)
     yield [{k: v if k != "params" else len(v) for k, v in group.items()} for group in optimiser.param_groups]
@@ -185,7 +185,22 @@ def _batch(method: Method, at: int) -> tuple[Views, Batch]:
         common = _images(IMAGES, policy.size)[index]
         shown = torch.rand(BATCH, 4, generator=torch.Generator().manual_seed(number)) / 2  # a corner, and a size to fit
         views[role] = View(common + 0.5 * _images(BATCH, policy.size, 1 + number), shown, shown[:, 0] > 0.25)
-    return views, Batch(index, index % CLASSES)
+    batch = Batch(index, index % CLASSES)
+    if method.masks:
+        views = {role: view._replace(mask=_masks(view.image.shape[-1])) for role, view in views.items()}
+    if method.composes:
+        placed = method.compose(views, batch, torch.Generator().manual_seed(at))
+        views |= {role: views[role]._replace(image=image) for role, image in placed.items()}
+    return views, batch
+
+
+@functools.cache
+def _masks(side: int) -> Tensor:
+    """Masks of squares that grow from image to image."""
+    masks = torch.zeros(BATCH, 1, side, side)
+    for row in range(BATCH):
+        masks[row, :, row : side // 3 + 4 * row, row : side // 2] = 1.0
+    return masks
 
 
 def same(first: Any, second: Any) -> bool:

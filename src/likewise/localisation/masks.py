@@ -26,8 +26,18 @@ _ORDER_SEED = 0
 class Masks:
     """The masks (N, H, W) of some images, and the boxes around what they mark."""
 
-    def __init__(self, images: Images, text: str, *, device: torch.device | str = "cpu", regions: bool = False) -> None:
+    def __init__(
+        self,
+        images: Images,
+        text: str,
+        *,
+        device: torch.device | str = "cpu",
+        regions: bool = False,
+        between: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
         """Find the masks of the source `text`, or make them; with `regions` boxes too.
+
+        `gather` empties masks that cover less of their image than the first of `between`, or more than the second.
 
         Raises InputError as `sources.open_masks` and `data.derived.derive` do.
         """
@@ -40,6 +50,7 @@ class Masks:
         self._masks = derive(
             mixed, "masks", digest(source.key, BLOCK), _computing(mixed, source, height, width), block=BLOCK
         )
+        self._sizes, self._between = images.sizes, between
         self._boxes: NDArray[np.float32] | None = None
         if regions:
             key = digest(source.key, BLOCK, MOST_BOXES)
@@ -50,7 +61,11 @@ class Masks:
 
     def gather(self, index: NDArray[np.int64], height: int, width: int) -> Tensor:
         """(B, H, W) uint8 masks, 255 on the object, 0 in the padding of a batch of that height and width."""
-        return torch.from_numpy(np.ascontiguousarray(self._masks[self._rows[index], :height, :width]))
+        masks_BHW = np.ascontiguousarray(self._masks[self._rows[index], :height, :width])
+        least, most = self._between
+        share_B = masks_BHW.sum((1, 2), dtype=np.int64) / (255 * self._sizes[index].astype(np.int64).prod(1))
+        masks_BHW[(share_B < least) | (share_B > most)] = 0
+        return torch.from_numpy(masks_BHW)
 
     def regions(self, index: NDArray[np.int64]) -> Tensor | None:
         """(B, R, 4) boxes as `views.regions` takes them, 0 where there is none; None where none were asked for."""
@@ -65,7 +80,7 @@ def marks_of(method: Method, images: Images, device: torch.device | str) -> Mask
     if not method.masks:
         return None
     within = any(policy.within_region for policy in method.views.values())
-    return Masks(images, method.masks, device=device, regions=within)
+    return Masks(images, method.masks, device=device, regions=within, between=method.usable_masks)
 
 
 def _computing(

@@ -213,6 +213,8 @@ class Method(nn.Module):
     masks: str = ""
     """Where the foreground masks in its views come from (`likewise.localisation.sources`); empty: it takes none. Views
     that are cropped within a region are cropped within the boxes around them."""
+    usable_masks: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """Shares of an image that its object covers at least and at most; other masks are emptied."""
 
     @classmethod
     def within_batch(cls, settings: Any) -> bool:
