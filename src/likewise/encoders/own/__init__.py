@@ -7,6 +7,7 @@
 | `resnet10` | 512 | a ResNet of one basic block a stage, for few-shot learning across domains |
 | `resnet12` | 640 | few-shot learning (arXiv 1904.03758) |
 | `convnet4` | 64 for each place of the last map | few-shot learning (arXiv 1606.04080, 1703.05175) |
+| `swin_micro` | 192 | a Swin transformer for small images; EsViT |
 
 Importing this package registers them.
 """
@@ -17,5 +18,6 @@ from likewise.encoders.own import resnet10, wide_resnet
 from likewise.encoders.own.convnet import ConvNet
 from likewise.encoders.own.resnet12 import ResNet12
 from likewise.encoders.own.staged import Staged
+from likewise.encoders.own.swin import SmallSwin
 
-__all__ = ["ConvNet", "ResNet12", "Staged", "resnet10", "wide_resnet"]
+__all__ = ["ConvNet", "ResNet12", "SmallSwin", "Staged", "resnet10", "wide_resnet"]
