@@ -31,16 +31,17 @@ Channels = tuple[float, float, float]
 class Momentum(nn.Module):
     """A copy of the student that follows it slowly: theta_t <- m theta_t + (1 - m) theta_s.
 
-    Parameters are averaged; buffers (running statistics) are the teacher's `own`, or `copied` from the student at each
-    update. The mode is explicit: a teacher in `train` mode normalises by the statistics of its own batch whatever mode
-    the student is in, one in `eval` mode by its running statistics.
+    Parameters are averaged. Buffers (running statistics) are the teacher's `own`, `copied` from the student at each
+    update, or `averaged` like the parameters, whole numbers copied. The mode is explicit: a teacher in `train` mode
+    normalises by the statistics of its own batch whatever mode the student is in, one in `eval` mode by its running
+    statistics.
     """
 
     def __init__(
         self,
         student: nn.Module,
         *,
-        buffers: Literal["own", "copied"] = "own",
+        buffers: Literal["own", "copied", "averaged"] = "own",
         mode: Literal["train", "eval"] = "train",
     ) -> None:
         super().__init__()
@@ -66,6 +67,12 @@ class Momentum(nn.Module):
         if self.buffers_from == "copied":
             for buffer, source in zip(self.network.buffers(), student.buffers(), strict=True):
                 buffer.copy_(source)
+        elif self.buffers_from == "averaged":
+            for buffer, source in zip(self.network.buffers(), student.buffers(), strict=True):
+                if buffer.is_floating_point():
+                    buffer.lerp_(source, 1.0 - momentum)
+                else:
+                    buffer.copy_(source)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

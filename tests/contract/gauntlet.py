@@ -18,11 +18,14 @@ from torch import Tensor
 from torch.nn import Module
 
 from likewise import methods
+from likewise.data.loading import LoadedBatch
+from likewise.data.source import Column
+from likewise.data.streams import MAIN, Stream, order_of, shuffled
 from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
-from likewise.methods.method import Batch, Facts, Method, Progress, Terms, Views, composer
+from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views, stream_roles
 from likewise.training.refresh import refresh
 from likewise.training.seeding import seed_step
-from likewise.views import make_views
+from likewise.training.update import batch_of, views_of
 
 SIDE, BATCH, PICTURES, CLASSES = 16, 8, 96, 3
 SPEC = EncoderSpec(name="resnet10t", width=8, stem="small", image_size=SIDE)
@@ -70,8 +73,8 @@ def made_once(name: str, seed: int, dtype: torch.dtype, changes: tuple[tuple[str
     """The method that `make` copies, and the state that building it left torch's generator in."""
     method = methods.find(name)
     torch.manual_seed(seed)
-    facts = Facts(images=PICTURES, batch_size=BATCH, image_size=SIDE, classes=CLASSES, steps_per_epoch=12)
-    made = method(build(SPEC, seed=seed), small_settings(method, **dict(changes)), facts)  # type: ignore[call-arg]
+    settings = small_settings(method, **dict(changes))
+    made = method(build(SPEC, seed=seed), settings, facts_of(method.columns(settings)))  # type: ignore[call-arg]
     made.to(dtype).train()
     refresh_before(made, Progress(0, 0.0, 0))
     return made, torch.get_rng_state()
@@ -90,16 +93,34 @@ def pictures() -> tuple[Tensor, Tensor]:
 
 
 class Data:
-    """The pictures, as the loop has them."""
+    """The pictures, as the loop has them. With `few`, every fourth label is known."""
 
-    def __init__(self) -> None:
-        self.pixels, _ = pictures()
+    name = "textures"
+
+    def __init__(self, names: tuple[str, ...] = (), *, few: bool = False) -> None:
+        self.pixels, labels = pictures()
+        self.labels = labels.numpy() if not few else np.where(np.arange(PICTURES) % 4 == 0, labels.numpy(), -1)
+        self.columns = {name: column_called(name) for name in names}
 
     def __len__(self) -> int:
         return PICTURES
 
     def gather(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         return self.pixels[index], torch.full((len(index), 2), 20)
+
+
+def column_called(name: str) -> Column:
+    """A column of the pictures: places in a video, or which of eight videos, scans, coarser classes."""
+    place = np.arange(PICTURES)
+    return Column(place // 8 if name in {"frame", "time"} else place % 8)
+
+
+def facts_of(names: tuple[str, ...] = ()) -> Facts:
+    """What every method is told."""
+    columns = {name: column_called(name) for name in names}
+    known = {"images": PICTURES, "classes": CLASSES, "labelled": PICTURES}
+    beside = Beside(images=PICTURES, classes=CLASSES)
+    return Facts(**known, batch_size=BATCH, image_size=SIDE, steps_per_epoch=12, beside=beside, columns=columns)
 
 
 def refresh_before(method: Method, progress: Progress) -> None:
@@ -109,18 +130,42 @@ def refresh_before(method: Method, progress: Progress) -> None:
 
 
 def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, world: int = 1) -> tuple[Views, Batch]:
-    """The views of one step, or this process's share of them."""
-    pixels, labels = pictures()
-    index = (torch.arange(size) + step * size)[rank::world] % PICTURES
-    sizes = torch.full((len(index), 2), 20)
-    batch = Batch(index, labels[index])
-    place = {"seed": 3, "step": step, "rank": rank, "world": world}
-    views = make_views(
-        method.views, pixels[index], sizes, **place, compose=composer(method, batch), **marks(method, index)
-    )
+    """The views of one step, or this process's share of them, from the streams that the method declares."""
+    settings = getattr(method, "settings", None)
+    names = type(method).columns(settings)
+    streams = type(method).streams(settings, facts_of(names))
+    data = Data(names, few=any(stream.keep != "all" for stream in streams.values()))
+    loaded = {name: loaded_at(data, name, stream, step, size)[rank::world] for name, stream in streams.items()}
+    main = loaded.pop(MAIN)
+    main = main._replace(others=loaded, **marks(method, main.index))
+    batch = batch_of(main)
+    roles = stream_roles(method, {name: stream.views for name, stream in streams.items()})
+    views = views_of(method, roles, main, batch, seed=3, step=step, rank=rank, world=world)
     dtype = next(method.parameters()).dtype
-    views = {role: view._replace(image=view.image.to(dtype)) for role, view in views.items()}
-    return views, batch
+    return {role: view._replace(image=view.image.to(dtype)) for role, view in views.items()}, batch
+
+
+class Share:
+    """The batch of one stream, of which a slice is the share of a process."""
+
+    def __init__(self, data: Data, index: NDArray[np.int64]) -> None:
+        self.data, self.index = data, index
+
+    def __getitem__(self, rows: slice) -> LoadedBatch:
+        index = self.index[rows]
+        first = index.reshape(len(index), -1)[:, 0]
+        pixels, sizes = self.data.gather(index.reshape(-1))
+        labels = torch.from_numpy(self.data.labels[first])
+        columns = {name: torch.from_numpy(column.values[first]) for name, column in self.data.columns.items()}
+        shaped = [part.reshape(*index.shape, *part.shape[1:]) for part in (pixels, sizes)]
+        return LoadedBatch(*shaped, torch.from_numpy(index), labels, columns)
+
+
+def loaded_at(data: Data, name: str, stream: Stream, step: int, size: int) -> Share:
+    """The batch of a stream; that of a plain one goes through the pictures in their order."""
+    if stream.draw is shuffled and stream.keep == "all":
+        return Share(data, (np.arange(size) + step * size) % PICTURES)
+    return Share(data, order_of(name, stream, data, size, 3).batch(step))  # type: ignore[arg-type]
 
 
 def marks(method: Method, index: Tensor) -> dict[str, Tensor]:

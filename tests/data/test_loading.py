@@ -139,7 +139,7 @@ def test_batches_are_fetched_ahead_and_no_further(slow: Slow) -> None:
 def test_what_cannot_be_shared_is_refused(images: Images) -> None:
     with pytest.raises(InputError, match="cannot be shared equally by 4 processes"):
         Loader(images, Sampler(COUNT, BATCH, 0), device="cpu", world=4)
-    with pytest.raises(InputError, match="draws from 10 pictures, and there are 22"):
+    with pytest.raises(InputError, match="draws from 10 images, and there are 22"):
         Loader(images, Sampler(10, 5, 0), device="cpu")
 
 

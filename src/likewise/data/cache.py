@@ -132,6 +132,7 @@ def prepare(
             digests=stored.digests,
             ranges=stored.ranges,
             left_out=source.left_out,
+            columns=source.columns if whole else {n: one.at(stored.positions) for n, one in source.columns.items()},
             file=stored.pixels,
         )
     except FileNotFoundError as error:

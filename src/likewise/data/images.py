@@ -15,7 +15,7 @@ from likewise.data.decoded import Pixels
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.locking import share
 from likewise.data.pixels import Range
-from likewise.data.source import Broken
+from likewise.data.source import Broken, Column
 
 
 class Images:
@@ -39,6 +39,7 @@ class Images:
         ranges: Mapping[str, Range],
         left_out: Mapping[str, int],
         file: Path,
+        columns: Mapping[str, Column] | None = None,
         flat: NDArray[np.uint8] | None = None,
     ) -> None:
         self.name = name
@@ -61,6 +62,8 @@ class Images:
         """What became black and white in images of other numbers than 0 to 255, by their unit."""
         self.left_out = left_out
         """What lay beside the pictures and is none that can be read: number of files by ending."""
+        self.columns = dict(columns or {})
+        """What else is known of each image, by the name of its column."""
         self._offsets = offsets
         self._file = file
         self._open(flat)
@@ -141,6 +144,7 @@ class Images:
             ranges=self.ranges,
             left_out=self.left_out,
             file=self._file,
+            columns={name: column.at(index) for name, column in self.columns.items()},
             flat=self._flat,
         )
 

@@ -4,6 +4,7 @@ Every order is a pure function of (seed, step): nothing has to be saved to conti
 processes together, of which process `rank` of `world` takes the rows `rank`, `rank + world`, ... (`Loader`).
 
     Sampler       every image once an epoch, or drawn by weights
+    Endless       one shuffled pass after the other, also for fewer images than a batch has
     Stratified    equally many images of each of some classes, all classes equally often
     Grouped       several images of one group (a scan, a camera) together, every image once an epoch
     Clips         frames of videos, (videos, clips, frames)
@@ -30,7 +31,7 @@ Law = Callable[[Ids, int, NDArray[np.float64]], Ids]
 """Where clips begin: (lengths (B,) in frames, frames from the first to the last of a clip, uniform numbers
 (B, 2 x clips)) -> starts (B, clips), each from 0 to the length - 1."""
 
-_DEALT, _PARTS, _STARTS, _ENTRIES = (0x6F726472 + kind for kind in range(4))
+_DEALT, _PARTS, _STARTS, _ENTRIES, _PASSES = (0x6F726472 + kind for kind in range(5))
 """Keep these draws apart from each other, and from others made of the same seed."""
 
 
@@ -45,6 +46,36 @@ class Order(Protocol):
     def batch(self, step: int) -> Ids:
         """(B,) or (B, clips, frames) positions: those of batch `step`, counted over all epochs."""
         ...
+
+
+class Endless:
+    """Shuffled passes end to end, cut into batches: every image as often as any other, however few there are.
+
+    A batch may hold an image twice where a pass ends in it. Raises InputError for counts below 1 and a negative seed.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        _check(count=count, batch_size=batch_size, seed=seed)
+        self._count, self._batch_size, self._seed = count, batch_size, seed
+        self.steps_per_epoch = max(1, count // batch_size)
+        self._latest: tuple[int, Ids] | None = None
+
+    def batch(self, step: int) -> Ids:
+        """(batch_size,) positions."""
+        place, end = step * self._batch_size, (step + 1) * self._batch_size
+        parts = []
+        while place < end:
+            number, inside = divmod(place, self._count)
+            part = self._pass(number)[inside : inside + end - place]
+            parts.append(part)
+            place += len(part)
+        return np.concatenate(parts)
+
+    def _pass(self, number: int) -> Ids:
+        """All images in the order of one pass."""
+        if self._latest is None or self._latest[0] != number:
+            self._latest = number, permutation(self._count, _PASSES, self._seed, number)
+        return self._latest[1]
 
 
 class Among:

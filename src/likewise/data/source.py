@@ -21,6 +21,7 @@ from likewise.data.ranges import Spans
 __all__ = [
     "Broken",
     "BrokenImage",
+    "Column",
     "Joined",
     "Look",
     "Part",
@@ -41,6 +42,19 @@ class Broken:
     """As in `Source.names`."""
     reason: str
     """Why, in one line."""
+
+
+class Column(NamedTuple):
+    """What a table says of each image beside its label: the scan it is from, its place in a video, a coarser class."""
+
+    values: NDArray[np.int64]
+    """(N,) whole numbers as they are, or the position of a text in `names`; -1 where nothing is said."""
+    names: tuple[str, ...] | None = None
+    """Each different text, where the column holds texts."""
+
+    def at(self, index: NDArray[np.int64]) -> Column:
+        """The column of the images `index`."""
+        return Column(self.values[index], self.names)
 
 
 class Look(NamedTuple):
@@ -81,6 +95,8 @@ class Source(ABC):
     """Images of each split, of none under an empty name; empty where that is not known without opening them."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """What lay beside the images and is none that can be read: number of files by ending, the most frequent first."""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    """What else is known of each image, as far as it was asked for."""
     spans: Spans | None = None
     """What is black and white in images of other numbers than 0 to 255: one range for all splits. None: has none."""
 
@@ -137,6 +153,7 @@ class Part(Source):
             split=whole.split,
             split_counts=whole.split_counts,
             left_out=whole.left_out,
+            columns={name: column.at(index) for name, column in whole.columns.items()},
             spans=whole.spans,
             whole=whole,
             index=index,

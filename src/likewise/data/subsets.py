@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from likewise.data.few_labels import old_and_new, only
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.listed import listed
-from likewise.data.source import Part, Source
+from likewise.data.source import Column, Part, Source
 from likewise.errors import InputError, unknown
 
 Labels = NDArray[np.int64]
@@ -40,6 +40,8 @@ Index = NDArray[np.int64]
 
 RARE = 13
 """ISD's rare classes have a thirteenth of the pictures of a large one: about 100 where a class has 1,300."""
+TRUTH = "truth"
+"""The column of the true labels, for scoring alone, where a draw took some away."""
 _STREAM = 0x73756273  # keeps these draws apart from others made of the same seed
 
 
@@ -227,6 +229,7 @@ def part_of(source: Source, text: str, seed: int = 0) -> tuple[Part, Drawn]:
     drawn = draw(source.labels, source.names, text, seed)
     part = Part.of(source, drawn.index)
     if part.labels is not None and not np.array_equal(part.labels, drawn.labels):
+        part.columns = {TRUTH: Column(drawn.truth, part.class_names), **part.columns}
         part.labels = drawn.labels
         part.fingerprint = digest(part.fingerprint, digest_array(drawn.labels))  # other labels are other data
     return part, drawn

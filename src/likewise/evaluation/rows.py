@@ -107,10 +107,9 @@ def open_rows(
 
     Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """
-    sources = _chosen(data, labels, train_split, test_split, needs_labels=needs_labels)
+    sources = _chosen(data, labels, cameras, train_split, test_split, needs_labels=needs_labels)
     opened = partial(
         _opened,
-        data=data,
         short_side=cached_side(image_size),
         classes=classes,
         cameras=cameras,
@@ -148,9 +147,16 @@ class _Sources(NamedTuple):
 
 
 def _chosen(
-    data: Any, labels: str | None, train_split: str | None, test_split: str | None, *, needs_labels: bool
+    data: Any,
+    labels: str | None,
+    cameras: str | None,
+    train_split: str | None,
+    test_split: str | None,
+    *,
+    needs_labels: bool,
 ) -> _Sources:
     """The splits that are asked for, or the usual ones, of which those without labels are passed over."""
+    columns = () if cameras is None else (cameras,)
     splits = split_names(data)
     what = str(data) if isinstance(data, str | Path) else "the data"
     bank_split = pick_split(train_split, splits, what) or training_split(splits)
@@ -161,7 +167,7 @@ def _chosen(
         raise InputError(f"bank and queries are both the split {bank_split!r}: every picture would find itself")
 
     def checked(split: str | None) -> Source:
-        source = open_source(data, split=split, labels=labels)
+        source = open_source(data, split=split, labels=labels, columns=columns)
         if needs_labels and not _is_labelled(source):
             raise _unlabelled(source, data, labels)
         return source
@@ -171,7 +177,7 @@ def _chosen(
         return _Sources(bank, _with_names_of(bank, checked(query_split)))
     passed: list[str] = []
     for split in () if bank_split is None else held_out_splits(name for name in splits if name != bank_split):
-        source = open_source(data, split=split, labels=labels)
+        source = open_source(data, split=split, labels=labels, columns=columns)
         if not needs_labels or _is_labelled(source):
             return _Sources(bank, _with_names_of(bank, source), _since(passed))
         passed.append(split)
@@ -203,7 +209,6 @@ def _with_names_of(bank: Source, query: Source) -> Source:
 def _opened(
     source: Source,
     *,
-    data: Any,
     short_side: int,
     classes: Sequence[int] | Sequence[str] | None,
     cameras: str | None,
@@ -217,14 +222,7 @@ def _opened(
         images = prepare(source, short_side=short_side, cache_dir=cache_dir, progress=progress)
     if not _is_labelled(source):
         images.labels = np.zeros(len(images), np.int64)
-    seen = None
-    if cameras is not None:
-        seen = prepare(
-            open_source(data, split=source.split, labels=cameras).shown_by(ranges),
-            short_side=short_side,
-            cache_dir=cache_dir,
-            progress=None,
-        ).labels
+    seen = None if cameras is None else images.columns[cameras].values
     part, notes = _labelled(_Part(images, seen), source.split or "the data")
     part = part.of_classes(_numbers_of(classes, images.class_names))
     if not len(part.images):

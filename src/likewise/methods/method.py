@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likewise.data.source import Column
+from likewise.data.streams import MAIN, Stream, shuffled
 from likewise.errors import InputError
 from likewise.views.making import Compose
 from likewise.views.policy import ViewPolicy
@@ -22,6 +24,16 @@ Views = Mapping[str, View]
 """The views of one batch by role, as the method named them in `Method.views`."""
 UpdateRule = Literal["sgd", "adamw", "lars", "muon"]
 """Optimisers; see `likewise.training.optimisers` and, for the last one, `likewise.training.muon`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What a method may know about a second data set."""
+
+    images: int
+    """Images in it."""
+    classes: int = 0
+    """Number of its classes where labels are known, else 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +48,14 @@ class Facts:
     """Side of the encoder's input in pixels."""
     classes: int = 0
     """Number of classes where labels are known, else 0."""
+    labelled: int = 0
+    """Images whose label is known."""
     steps_per_epoch: int = 1
     """Full batches in one pass over the data."""
+    beside: Beside | None = None
+    """The second data set, where one is given."""
+    columns: Mapping[str, Column] = field(default_factory=dict, repr=False, compare=False)
+    """The columns that `Method.columns` names, of all images. Not kept with a run."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Channel means that views are normalised with."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -74,6 +92,10 @@ class Batch(NamedTuple):
     """(B,) int64: position of each picture in the data set."""
     labels: Tensor | None = None
     """(B,) int64, -1 where unknown; None where the data has no labels. Self-supervised methods only monitor them."""
+    columns: Mapping[str, Tensor] = {}
+    """(B,) int64 each: the columns that `Method.columns` names."""
+    others: Mapping[str, Batch] = {}
+    """What is known about the images of the other streams (`Method.streams`), by name."""
 
 
 class Terms(NamedTuple):
@@ -142,6 +164,8 @@ class Optimisation:
     last_size: float = 1.0
     """Side that views end with. A crop shows things larger than the whole picture does, so that below 1 the encoder
     learns from them at the size that it will see them at, and at less cost (arXiv 1906.06423)."""
+    clip_norm: float | None = None
+    """Longest that all gradients together may be; None leaves them."""
     epochs: float = 30.0
     """Budget when neither epochs nor minutes are given."""
 
@@ -215,6 +239,26 @@ class Method(nn.Module):
     that are cropped within a region are cropped within the boxes around them."""
     usable_masks: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """Shares of an image that its object covers at least and at most; other masks are emptied."""
+
+    @classmethod
+    def streams(cls, settings: Any, facts: Facts) -> Mapping[str, Stream]:
+        """Where the views come from: by default all from the data set, every image once an epoch.
+
+        `facts` know nothing of steps yet. Roles of views are different in all streams.
+        """
+        return {MAIN: Stream(draw=shuffled)}
+
+    @classmethod
+    def columns(cls, settings: Any) -> tuple[str, ...]:
+        """Columns of the data, beside the label, that the method wants to see."""
+        return ()
+
+    def logits(self, image: Tensor) -> Tensor:
+        """(B, classes) scores of the classes of the training data, of images (B, 3, S, S) as the encoder sees them.
+
+        For methods that train a classifier; `likewise evaluate --probe own` scores it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no classifier")
 
     @classmethod
     def within_batch(cls, settings: Any) -> bool:
@@ -297,3 +341,11 @@ def composer(method: Method, batch: Batch) -> Compose | None:
     if not method.composes:
         return None
     return lambda crops, generator: method.compose(crops, batch, generator)
+
+
+def stream_roles(method: Method, views: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, ViewPolicy]]:
+    """The view policies of each stream, whose roles are `views`; what no other names belongs to the main one."""
+    named = {name: roles for name, roles in views.items() if name != MAIN}
+    taken = {role for roles in named.values() for role in roles}
+    main = {role: policy for role, policy in method.views.items() if role not in taken}
+    return {MAIN: main, **{name: {role: method.views[role] for role in roles} for name, roles in named.items()}}

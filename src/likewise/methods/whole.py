@@ -23,7 +23,7 @@ from likewise.errors import InputError
 from likewise.files import write_aside
 from likewise.memory import Bank, Clusters, History, Queue
 from likewise.methods import find
-from likewise.methods.method import Facts, Method
+from likewise.methods.method import Beside, Facts, Method
 from likewise.runs import RunDirectory
 from likewise.teachers import Cached, Frozen
 
@@ -34,8 +34,8 @@ LEFT_OUT = (Queue, Bank, History, Clusters, Cached, Frozen)
 def save_method(method: Method, facts: Facts, folder: Path) -> None:
     """Write the networks of `method`, and the facts it was built with, into a run directory."""
     content = serialise(
-        {name: value.detach().cpu().clone().contiguous() for name, value in _kept(method).items()},
-        metadata={"facts": json.dumps(dataclasses.asdict(facts), sort_keys=True)},
+        {name: value.detach().cpu().clone().contiguous() for name, value in kept(method).items()},
+        metadata={"facts": json.dumps(dataclasses.asdict(dataclasses.replace(facts, columns={})), sort_keys=True)},
     )
     with write_aside(folder / FILE) as file:
         file.write(content)
@@ -55,19 +55,24 @@ def restore(run: str | Path | RunDirectory) -> Method:
     try:
         with safe_open(path, framework="pt") as file:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it is no mapping
-            facts = Facts(**tuples(json.loads((file.metadata() or {})["facts"])))
+            facts = _facts(json.loads((file.metadata() or {})["facts"]))
         found = find(stored["method"])
         settings = found.Settings(**tuples(stored["settings"]))
         encoder = rebuild(EncoderSpec.from_mapping(stored["encoder"]))
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged, or {opened.settings_file} does not describe it: {error}") from error
     method = found(encoder, settings, facts)
-    own = _kept(method)
+    own = kept(method)
     odd = sorted({*own} ^ {*weights}) + [key for key in own if key in weights and own[key].shape != weights[key].shape]
     if odd:
         raise InputError(f"{path} does not hold the networks of {stored['method']}: {odd[0]} does not fit")
     method.load_state_dict(weights, strict=False)
     return method.eval()
+
+
+def _facts(stored: Mapping[str, Any]) -> Facts:
+    beside = stored.get("beside")
+    return Facts(**{**tuples(stored), "beside": Beside(**beside) if beside else None})
 
 
 def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +84,7 @@ def _tuple(value: Any) -> Any:
     return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
-def _kept(method: Method) -> dict[str, Tensor]:
-    """The state of a method by name, without that of its memories and of teachers from elsewhere."""
+def kept(method: Method) -> dict[str, Tensor]:
+    """State of a method by name, without that of its memories and of teachers from elsewhere."""
     without = tuple(f"{name}." for name, part in method.named_modules() if isinstance(part, LEFT_OUT))
     return {name: value for name, value in method.state_dict().items() if not name.startswith(without)}

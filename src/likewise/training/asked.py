@@ -96,6 +96,12 @@ class Opened:
 class Session(Opened):
     """Where the run is written, and what is watched meanwhile."""
 
+    start: str | None = None
+    """Begin with the encoder of this run or weights file, and with its other networks where the method is the same."""
+    beside: str | None = None
+    """A second data set, for methods that learn from two."""
+    beside_labels: str | None = None
+    """Its label column, or `folders`."""
     out: str | None = None
     """Run directory; by default runs/DATA-METHOD-ENCODER, numbered where that exists."""
     resume: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -9,58 +11,96 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from likewise.data import Images, Sampler
+from likewise.data import Images
+from likewise.data.loading import Drawn
+from likewise.data.orders import Order
+from likewise.data.streams import MAIN, Stream, order_of
 from likewise.encoders import Encoder, build, norms
 from likewise.errors import InputError
-from likewise.methods.method import Facts, Method
+from likewise.methods.method import Beside, Facts, Method
 from likewise.training import optimisers
 from likewise.training.resolve import DataFacts, Plan
 from likewise.training.seeding import derived_seed
+from likewise.training.start import Start, begin
 from likewise.training.statistics import channel_statistics
 
 
 class Parts(NamedTuple):
     """What a run is made of, on the processor still."""
 
-    sampler: Sampler
+    order: Order
+    """The batches of the main stream."""
+    others: Mapping[str, Drawn]
+    """The other streams."""
     method: Method
+    facts: Facts
+    """What the method was told."""
     optimizer: Optimizer
+    began: str
+    """What was loaded from the start, for people; empty where there was none."""
 
 
-def assemble(plan: Plan, method_class: type[Method], images: Images, processes: int) -> Parts:
+def assemble(
+    plan: Plan,
+    method_class: type[Method],
+    images: Images,
+    processes: int,
+    *,
+    beside: Images | None = None,
+    start: Start | None = None,
+) -> Parts:
     """The parts of the run that `plan` describes. Raises InputError where they cannot be made, or not work together."""
-    sampler = Sampler(len(images), plan.batch_size, plan.seed)
-    method = build_method(plan, method_class, images, sampler.steps_per_epoch, processes)
+    facts = facts_of(plan, images, beside)
+    streams = {
+        name: drawn_of(name, stream, plan, images, beside)
+        for name, stream in method_class.streams(plan.settings, facts).items()
+    }
+    main = streams.pop(MAIN)
+    facts = replace(facts, steps_per_epoch=main.order.steps_per_epoch)
+    method, began = build_method(plan, method_class, facts, processes, start)
     check_rows(method, plan, processes)
-    return Parts(sampler, method, optimisers.build(method.parameter_groups(), plan.optimisation))
+    optimizer = optimisers.build(method.parameter_groups(), plan.optimisation)
+    return Parts(main.order, streams, method, facts, optimizer, began)
+
+
+def drawn_of(name: str, stream: Stream, plan: Plan, images: Images, beside: Images | None) -> Drawn:
+    """The images of a stream in their order. Raises InputError where they are missing."""
+    if stream.of == "beside" and beside is None:
+        raise InputError(f"{plan.method} learns from a second data set as well: name it with --beside")
+    of = images if stream.of == "data" or beside is None else beside
+    return Drawn(of, order_of(name, stream, of, plan.batch_size, plan.seed), stream.views)
 
 
 def build_method(
-    plan: Plan, method_class: type[Method], images: Images, steps_per_epoch: int, processes: int
-) -> Method:
-    """The method with all its parts, drawn from the seed, ready to train."""
+    plan: Plan, method_class: type[Method], facts: Facts, processes: int, start: Start | None = None
+) -> tuple[Method, str]:
+    """The method with all its parts, drawn from the seed or loaded, ready to train; and what was loaded."""
     encoder = build(plan.encoder, seed=plan.seed)
-    facts = facts_of(plan, images, steps_per_epoch)
+    if start is not None:
+        encoder.backbone.load_state_dict(start.encoder.backbone.state_dict())
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(plan.seed, "method"))
         method = method_class(encoder, plan.settings, facts)
+    began = "" if start is None else begin(method, start)
     if processes > 1 and plan.sync_batch_norm:
         norms.convert(method, sync=True)
     if plan.compile:
         for module in method.modules():
             if isinstance(module, Encoder):
                 module.compile()
-    return method.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return method.train().to(memory_format=torch.channels_last), began  # type: ignore[call-overload]
 
 
-def facts_of(plan: Plan, images: Images, steps_per_epoch: int) -> Facts:
-    """What the method of a plan is told of its job."""
+def facts_of(plan: Plan, images: Images, beside: Images | None = None) -> Facts:
+    """What the method of a plan is told of its job, but how many steps an epoch has."""
     return Facts(
         images=len(images),
         batch_size=plan.batch_size // plan.accumulate,
         image_size=plan.encoder.image_size,
         classes=class_count(images),
-        steps_per_epoch=steps_per_epoch,
+        labelled=0 if images.labels is None else int((images.labels >= 0).sum()),
+        beside=None if beside is None else Beside(images=len(beside), classes=class_count(beside)),
+        columns=images.columns,
         mean=plan.encoder.mean,
         std=plan.encoder.std,
     )

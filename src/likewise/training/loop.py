@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from likewise.data import LoadedBatch
+from likewise.data import LoadedBatch, Sampler
 from likewise.distributed import reduced
 from likewise.errors import TrainingStopped
 from likewise.methods.method import Progress, Terms
@@ -170,8 +170,11 @@ class Loop:
 
     def _batches(self) -> Generator[LoadedBatch, None, None]:
         """Batches from this step on, drawn as the method wants them."""
-        weights = self.method.sample_weights()
-        self.loader.sampler.weigh(None if weights is None else weights.double().cpu().numpy())
+        weights, order = self.method.sample_weights(), self.loader.sampler
+        if isinstance(order, Sampler):
+            order.weigh(None if weights is None else weights.double().cpu().numpy())
+        elif weights is not None:
+            raise TypeError(f"{type(self.method).__name__} weighs images, and its main stream is not shuffled")
         return self.loader.batches(self.clock.step)
 
     def _step(self, loaded: LoadedBatch) -> None:

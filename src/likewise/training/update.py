@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
 
 from likewise.data import LoadedBatch, Loader
-from likewise.methods.method import Batch, Method, Progress, Terms, composer
+from likewise.data.streams import MAIN
+from likewise.methods.method import Batch, Method, Progress, Terms, Views, composer, stream_roles
 from likewise.training import scheduled
 from likewise.training.finite import OVERFLOWS, FiniteGuard
 from likewise.training.optimisers import set_decay, set_rate
@@ -17,7 +18,7 @@ from likewise.training.progress import Part
 from likewise.training.refresh import refresh
 from likewise.training.resolve import Plan
 from likewise.training.seeding import seed_step
-from likewise.views import make_views
+from likewise.views import View, ViewPolicy, make_clip_views, make_views
 
 Observe = Callable[[Progress, Terms], None]
 
@@ -33,6 +34,37 @@ def unobserved(progress: Progress, terms: Terms) -> None:
     """For those who only want the update."""
 
 
+def batch_of(loaded: LoadedBatch) -> Batch:
+    """What the method is told of a batch, beside its views."""
+    others = {name: batch_of(other) for name, other in loaded.others.items()}
+    return Batch(loaded.index, loaded.labels, loaded.columns, others)
+
+
+def views_of(
+    method: Method,
+    policies: Mapping[str, Mapping[str, ViewPolicy]],
+    loaded: LoadedBatch,
+    batch: Batch,
+    *,
+    seed: int,
+    step: int,
+    rank: int = 0,
+    world: int = 1,
+) -> Views:
+    """The views of all streams by role; `policies` are those of each stream. Images are composed in the main one."""
+    place: dict[str, Any] = {"seed": seed, "step": step, "rank": rank, "world": world}
+    views: dict[str, View] = {}
+    for name, roles in policies.items():
+        drawn = loaded if name == MAIN else loaded.others[name]
+        if drawn.pixels.dim() > 4:
+            views |= make_clip_views(roles, drawn.pixels, drawn.sizes, **place)
+        else:
+            compose = composer(method, batch) if name == MAIN else None
+            marks: dict[str, Any] = {"masks": drawn.masks, "regions": drawn.regions}
+            views |= make_views(roles, drawn.pixels, drawn.sizes, **place, **marks, compose=compose)
+    return views
+
+
 class Update:
     """A method and its optimiser, on the device: `refresh` where it is due, then one `step` for each batch."""
 
@@ -43,10 +75,11 @@ class Update:
         self.fabric, self.method, self.loader, self.plan, self.watch = fabric, method, loader, plan, watch
         self.wrapped, self.optimizer = fabric.setup(method, optimizer)
         self.precision = fabric.strategy.precision
+        self.roles = stream_roles(method, {name: drawn.views for name, drawn in loader.streams.items()})
         self.guard = FiniteGuard(
             fabric.device,
             names=loader.images.names,
-            batch=lambda step: loader.sampler.batch(step).tolist(),
+            batch=lambda step: loader.sampler.batch(step).reshape(-1).tolist(),
             overflows=OVERFLOWS if plan.precision == "fp16" else 0,
         )
 
@@ -83,6 +116,8 @@ class Update:
         self.guard.check(progress.step)
         self.precision.unscale_gradients(optimizer)  # in float16 they are scaled up until here
         self.guard.gradients(progress.step, self.method.parameters())
+        if plan.optimisation.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), plan.optimisation.clip_norm)
         self.method.after_backward(progress)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -91,22 +126,17 @@ class Update:
     def _gradients(self, loaded: LoadedBatch, progress: Progress, observe: Observe) -> None:
         """Forward and backward passes of the parts of a batch, whose gradients add up."""
         parts = self.plan.accumulate
-        policies = scheduled.views_at(self.method.views, self.plan.optimisation, progress, flip=self.plan.flip)
+        policies = {
+            stream: scheduled.views_at(roles, self.plan.optimisation, progress, flip=self.plan.flip)
+            for stream, roles in self.roles.items()
+        }
         for number in range(parts):
             self.watch.enter("views")
-            share = slice(number, None, parts)  # strided, like the shares of processes
-            batch = Batch(loaded.index[share], None if loaded.labels is None else loaded.labels[share])
-            views = make_views(
-                policies,
-                loaded.pixels[share],
-                loaded.sizes[share],
-                seed=self.plan.seed,
-                step=progress.step * parts + number,
-                rank=self.fabric.global_rank,
-                world=self.fabric.world_size,
-                compose=composer(self.method, batch),
-                masks=None if loaded.masks is None else loaded.masks[share],
-                regions=None if loaded.regions is None else loaded.regions[share],
+            share = loaded.rows(slice(number, None, parts))  # strided, like the shares of processes
+            batch = batch_of(share)
+            place = {"rank": self.fabric.global_rank, "world": self.fabric.world_size}
+            views = views_of(
+                self.method, policies, share, batch, seed=self.plan.seed, step=progress.step * parts + number, **place
             )
             self.watch.enter("model")
             with self.fabric.no_backward_sync(self.wrapped, enabled=number + 1 < parts):

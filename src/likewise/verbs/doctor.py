@@ -197,7 +197,7 @@ def _time_steps(plan: Plan, parts: Parts, images: Images) -> dict[str, float]:
     engine = fabric(detect(plan.device), plan.precision)
     timer = _Timer(engine.device)
     marks = marks_of(parts.method, images, engine.device)
-    loader = Loader(images, parts.sampler, device=engine.device, marks=marks)
+    loader = Loader(images, parts.order, device=engine.device, others=parts.others, marks=marks)
     update = Update(engine, parts.method, parts.optimizer, loader, plan, timer)
     update.refresh(Progress(0, 0.0, 0), epoch_begins=True)
 
@@ -207,7 +207,7 @@ def _time_steps(plan: Plan, parts: Parts, images: Images) -> dict[str, float]:
         timer.enter("data")
         loaded = next(batches)
         timer.enter("views")
-        update.step(_first(loaded, count), progress)
+        update.step(loaded.rows(slice(count))._replace(others=loaded.others), progress)
         return {
             part: seconds if part == "data" else seconds * plan.batch_size / count
             for part, seconds in timer.take().items()
@@ -229,10 +229,3 @@ def _time_steps(plan: Plan, parts: Parts, images: Images) -> dict[str, float]:
         part: sum(len(seconds) * statistics.median(seconds) for seconds in by_share.values()) / TIMED_STEPS
         for part, by_share in spans.items()
     }
-
-
-def _first(loaded: LoadedBatch, count: int) -> LoadedBatch:
-    """The first images of a batch."""
-    labels = None if loaded.labels is None else loaded.labels[:count]
-    masks, regions = (None if part is None else part[:count] for part in (loaded.masks, loaded.regions))
-    return LoadedBatch(loaded.pixels[:count], loaded.sizes[:count], loaded.index[:count], labels, masks, regions)

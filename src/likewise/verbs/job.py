@@ -12,6 +12,7 @@ from likewise import methods
 from likewise.checking import check_kinds
 from likewise.data import Images, cached_side, describe, open_source, prepare, split_names, training_split
 from likewise.data.source import Source
+from likewise.data.sources.opening import with_columns
 from likewise.data.splits import in_words
 from likewise.data.subsets import Drawn, part_of
 from likewise.errors import InputError, unknown
@@ -27,6 +28,8 @@ from likewise.training.resume import (
     extended,
     plan_of,
 )
+from likewise.training.start import Start, as_asked, open_start
+from likewise.training.start import planned as planned_from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,10 @@ class Job:
     drawn: Drawn | None
     images: Images
     plan: Plan
+    beside: Images | None
+    """The second data set, where the method learns from one."""
+    start: Start | None
+    """What training begins with, where it is not random."""
     before: RunDirectory | None
     """The run that goes on."""
     planned: Plan | None
@@ -65,14 +72,17 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
     labels = session.labels or (before.read().get("data", {}).get("labels") if before else None)
     if labels != session.labels:
         source = open_source(data, split=chosen, labels=labels)
-    source, drawn = drawn_part(session, source, before)
     planned = None if before is None else plan_of(before, given.get("teacher"))
     plan = None if planned is None else extended(planned, wanted)
     if plan is not None:
         check_same(plan, {name: value for name, value in asked.items() if name not in field_names(Session)})
         wanted = dataclasses.replace(wanted, method=plan.method, variant=plan.variant, device=plan.device)
     method = methods.find(wanted.method)
-    variant, _ = preset_of(method, wanted.variant)
+    variant, preset = preset_of(method, wanted.variant)
+    columns = method.columns(plan.settings if plan else dataclasses.replace(preset.settings, **given))
+    source, drawn = drawn_part(session, with_columns(source, data, columns), before)
+    start = None if session.start is None or before is not None else open_start(session.start)
+    wanted = wanted if start is None else as_asked(start, wanted, asked)
     machine = detect(wanted.device)
     own_recipe = is_own_recipe(method, variant)
     engine = fabric(machine, plan.precision if plan else precision_for(wanted, machine, own_recipe=own_recipe).value)
@@ -84,6 +94,10 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
     if before is not None:
         check_data(before, images)
         check_labels(before, labels, images)
+    if plan is None:
+        plan = resolve(wanted, given, method, data_facts(images, side), machine, sized)
+        plan = plan if start is None else planned_from(start, plan)
+    beside = second_images(session, before, cached_side(size), quiet=session.quiet or not engine.is_global_zero)
     job = Job(
         session=session,
         command=command,
@@ -93,11 +107,28 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
         labels=labels,
         drawn=drawn,
         images=images,
-        plan=plan or resolve(wanted, given, method, data_facts(images, side), machine, sized),
+        plan=plan,
+        beside=beside,
+        start=start,
         before=before,
         planned=planned,
     )
     return job, engine
+
+
+def second_images(session: Session, before: RunDirectory | None, side: int, *, quiet: bool) -> Images | None:
+    """The images of the second data set, where there is one: its training split, decoded. Raises InputError."""
+    stored = (before.read().get("data", {}).get("beside") or {}) if before is not None else {}
+    path = session.beside or stored.get("path")
+    if path is None:
+        return None
+    labels = session.beside_labels or stored.get("labels")
+    source = open_source(path, split=training_split(split_names(path)), labels=labels)
+    with decoding(source.name, enabled=not quiet) as progress:
+        images = prepare(source, short_side=side, progress=progress)
+    if stored and stored["fingerprint"] != images.fingerprint:
+        raise InputError(f"{path} is not the second data set that {before} was trained with: resume it with the same")
+    return images
 
 
 def field_names(shape: type[Any]) -> set[str]:

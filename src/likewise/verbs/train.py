@@ -28,7 +28,7 @@ from likewise.methods.whole import save_method
 from likewise.runs import Ending, RunDirectory, command_line, plain
 from likewise.training import checkpoints
 from likewise.training.asked import Session
-from likewise.training.assembling import Parts, assemble, class_count, facts_of
+from likewise.training.assembling import Parts, assemble, class_count
 from likewise.training.finite import NonFinite
 from likewise.training.health import Health
 from likewise.training.loggers import Logger, open_loggers
@@ -77,11 +77,13 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     not finite or the encoder has collapsed; Interrupted after SIGINT or SIGTERM, with a checkpoint written.
     """
     job, engine = settle(data, command or command_line(), asked)
-    parts = assemble(job.plan, methods.find(job.plan.method), job.images, engine.world_size)
+    parts = assemble(
+        job.plan, methods.find(job.plan.method), job.images, engine.world_size, beside=job.beside, start=job.start
+    )
     check_alike(job)
     marks = marks_of(parts.method, job.images, engine.device)
     run = job.before or on_first(engine, lambda: RunDirectory.create(job.session.out, job.name))
-    clock = Clock(job.plan.epochs, job.plan.minutes, parts.sampler.steps_per_epoch)
+    clock = Clock(job.plan.epochs, job.plan.minutes, parts.order.steps_per_epoch)
     with kept_once_trained(engine, run, clock, fresh=job.before is None):
         return fit(engine, job, parts, marks, run, clock)
 
@@ -135,33 +137,17 @@ def kept_once_trained(engine: Fabric, run: RunDirectory, clock: Clock, *, fresh:
         raise
 
 
-def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
+def announce(job: Job, run: RunDirectory, clock: Clock, began: str) -> None:
     """Write down what is about to happen, and say it."""
     say = partial(Console(stderr=True, highlight=False, quiet=job.session.quiet).print, soft_wrap=True)
     plan, images = job.plan, job.images
-    described = {
-        "name": images.name,
-        "path": job.path,
-        "split": job.split,
-        "fingerprint": images.fingerprint,
-        **labels_record(job.labels, images),
-        "images": len(images),
-        "broken": len(images.broken),
-        "image_size": plan.encoder.image_size,
-        "class_names": images.class_names,
-        "classes": class_count(images),
-        "class_counts": None if images.labels is None else np.bincount(images.labels[images.labels >= 0]),
-        "subset": None if job.drawn is None else job.drawn.record(),
-        "left_out": images.left_out,
-        "copies": images.copies,
-        "ranges": images.ranges,
-    }
     over = {name: None for name in ("reason", "stopped_at") if name in run.read()}  # of an end that is none any more
     longer = None
     if job.planned is not None and plan != job.planned:
         longer = extension(job.planned, plan, clock)
         run.write(extended=[*run.read().get("extended", []), longer])
-    run.begin(job.command, data=described, **record(plan), **over)
+    start = {"start": began} if began else {}
+    run.begin(job.command, data=described(job, run), **record(plan), **over, **start)
     say(f"{plan.method} ({plan.variant}) on {len(images):,} pictures of {images.name} -> {run.path}", markup=False)
     if job.splits:
         say(f"  splits: {job.splits}", markup=False)
@@ -171,6 +157,10 @@ def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
         say(f"  {remark}", markup=False)
     for choice in plan.choices:
         say(f"  {choice.setting} = {choice.value}: {choice.reason}", markup=False)
+    if began:
+        say(f"  start: {began}", markup=False)
+    if job.beside is not None:
+        say(f"  beside: {len(job.beside):,} images of {job.beside.name}", markup=False)
     if longer is not None:
         say(f"  {extension_told(longer)}", markup=False)
     if taken := teachers.taken_from(getattr(plan.settings, "teacher", "")):
@@ -183,6 +173,33 @@ def announce(job: Job, run: RunDirectory, clock: Clock) -> None:
         say(f"  {len(images.broken)} broken pictures left out, listed in {run.path / 'broken.json'}", markup=False)
 
 
+def described(job: Job, run: RunDirectory) -> dict[str, Any]:
+    """What run.json says of the data."""
+    images, beside = job.images, job.beside
+    found = {
+        "name": images.name,
+        "path": job.path,
+        "split": job.split,
+        "fingerprint": images.fingerprint,
+        **labels_record(job.labels, images),
+        "images": len(images),
+        "broken": len(images.broken),
+        "image_size": job.plan.encoder.image_size,
+        "class_names": images.class_names,
+        "classes": class_count(images),
+        "class_counts": None if images.labels is None else np.bincount(images.labels[images.labels >= 0]),
+        "subset": None if job.drawn is None else job.drawn.record(),
+        "left_out": images.left_out,
+        "copies": images.copies,
+        "ranges": images.ranges,
+    }
+    if beside is not None:
+        before = run.read().get("data", {}).get("beside") or {}
+        path, labels = job.session.beside or before.get("path"), job.session.beside_labels or before.get("labels")
+        found["beside"] = {"path": path, "labels": labels, "fingerprint": beside.fingerprint, "images": len(beside)}
+    return found
+
+
 # Training ----------------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +207,7 @@ def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDir
     """Train to the end and leave the weights, the status and the report in the run."""
     session, plan, images, method = job.session, job.plan, job.images, parts.method
     place = {"rank": engine.global_rank, "world": engine.world_size}
-    loader = Loader(images, parts.sampler, device=engine.device, marks=marks, **place)
+    loader = Loader(images, parts.order, device=engine.device, others=parts.others, marks=marks, **place)
     watch = Stopwatch(engine.device)
     update = Update(engine, method, parts.optimizer, loader, plan, watch)
     if session.resume:
@@ -204,8 +221,8 @@ def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDir
     if engine.is_global_zero:
         if session.resume:
             run.cut_metrics(clock.step)
-        announce(job, run, clock)
-    facts = facts_of(plan, images, parts.sampler.steps_per_epoch)
+        announce(job, run, clock, parts.began)
+    facts = parts.facts
     probe = online_probe(session, plan, method, images, run) if engine.is_global_zero else None
     loop = Loop(
         update=update,

@@ -7,6 +7,7 @@ can be taken alone: `draw`, `crop_and_flip`, `photometric`.
 
 from __future__ import annotations
 
+from likewise.views.clips import make_clip_views
 from likewise.views.drawing import Draw, Geometry, Look, draw
 from likewise.views.making import Compose, make_views
 from likewise.views.operations import Operation, Operations, rand_augment, random_magnitudes
@@ -51,6 +52,7 @@ __all__ = [
     "crop_and_flip_mask",
     "draw",
     "from_callable",
+    "make_clip_views",
     "make_views",
     "multi_crop",
     "padded",

@@ -64,7 +64,7 @@ def make_views(
     }
     cut = {} if masks is None else _masks(batched, draws, _checked_masks(masks, pixels_BHWC))
     if compose is None:
-        made = _with_geometry(_rendered(batched, draws, pixels_BHWC), draws, cut)
+        made = _with_geometry(rendered(batched, draws, pixels_BHWC), draws, cut)
     else:
         generator = torch.Generator().manual_seed(stream_seed(seed, step, "/compose"))
         made = _composed(batched, draws, pixels_BHWC, cut, compose, generator)
@@ -134,7 +134,7 @@ def _composed(
     }
 
 
-def _rendered(policies: Mapping[str, ViewPolicy], draws: Mapping[str, Draw], pixels_BHWC: Tensor) -> dict[str, Tensor]:
+def rendered(policies: Mapping[str, ViewPolicy], draws: Mapping[str, Draw], pixels_BHWC: Tensor) -> dict[str, Tensor]:
     """The images of all roles. Each group of pictures passes through all of its views while it is in the cache."""
     batch, height, width, channels = pixels_BHWC.shape
     device = pixels_BHWC.device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from likewise.data.decode import EXTENSIONS
 from likewise.data.labels import NONE
-from likewise.data.source import Source
+from likewise.data.source import Column, Source
 from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, scenes, walking
 from likewise.data.splits import check_split
 from likewise.errors import InputError
@@ -18,7 +19,9 @@ from likewise.errors import InputError
 _ARRAYS = frozenset({".npz", ".npy"})
 
 
-def open_source(data: Any, *, split: str | None = None, labels: str | None = None) -> Source:
+def open_source(
+    data: Any, *, split: str | None = None, labels: str | None = None, columns: Sequence[str] = ()
+) -> Source:
     """Find the pictures in `data`. Nothing is decoded yet (entries of a Python sequence are read through once).
 
     `data` is one of
@@ -39,10 +42,29 @@ def open_source(data: Any, *, split: str | None = None, labels: str | None = Non
     `split` takes one split of data that has them (see `split_names`), None all of it. `labels` is the column or array
     that holds the labels, where it should not be found by itself; "folders" makes the sub-folders the classes, where
     there is one level of them, else "folders:1" (the first), "folders:2", ..., or "folders:last"; "none" leaves labels
-    out.
+    out. `columns` are further ones that are wanted beside the labels (`Source.columns`), named in the same ways.
 
-    Raises InputError where there are no pictures, and for splits and labels that do not exist.
+    Raises InputError where there are no pictures, and for splits, labels and columns that do not exist.
     """
+    return with_columns(_opened(data, split, labels), data, columns)
+
+
+def with_columns(source: Source, data: Any, columns: Sequence[str]) -> Source:
+    """The images of `source`, which `data` was opened as, with further columns. Raises InputError for unknown ones."""
+    further = {name: _column(data, source.split, name) for name in columns if name not in source.columns}
+    return replace(source, columns={**source.columns, **further}) if further else source
+
+
+def _column(data: Any, split: str | None, name: str) -> Column:
+    """A column of `data` as numbers, read as labels are. Raises InputError where there is none of this name."""
+    found = None if isinstance(data, Source) else _opened(data, split, name)
+    if found is None or found.labels is None:
+        raise InputError(f"{getattr(data, 'name', data)} has no column {name!r}: give a table that has it")
+    return Column(found.labels, found.class_names)
+
+
+def _opened(data: Any, split: str | None, labels: str | None) -> Source:
+    """The source without further columns."""
     if isinstance(data, Source):
         check_split(split, (), data.name)
         return data

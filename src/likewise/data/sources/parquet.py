@@ -31,7 +31,7 @@ class ParquetSource(Source):
 
     shards: Shards
     """The files."""
-    columns: tuple[ImageColumn, ...]
+    forms: tuple[ImageColumn, ...]
     """Where in each of them the images are."""
     rows: NDArray[np.int64]
     """(N,) the rows that belong to this source."""
@@ -41,7 +41,7 @@ class ParquetSource(Source):
     """Where the images lie that are not inside but named, by row."""
 
     def _bytes(self, position: int) -> bytes:
-        row, column = int(self.rows[position]), self.columns[self.files[position]]
+        row, column = int(self.rows[position]), self.forms[self.files[position]]
         if row in self.outside:
             return read_bytes(self.outside[row])
         data = None if column.data is None else self.shards.cells(row, (column.data,))[0]
@@ -97,7 +97,7 @@ def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None,
         fingerprint="",
         names=[""] * len(shards),
         shards=shards,
-        columns=columns,
+        forms=columns,
         rows=np.arange(len(shards)),
         files=shards.files_by_row(),
         outside=places,
@@ -113,7 +113,7 @@ def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None,
         split=chosen,
         split_counts=counts_of(words),
         shards=shards,
-        columns=columns,
+        forms=columns,
         rows=rows,
         files=shards.files_by_row()[rows],
         outside=places,
