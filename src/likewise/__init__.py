@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from likewise.verbs.export import export
     from likewise.verbs.finetune import finetune
     from likewise.verbs.load import load
+    from likewise.verbs.localise import localise
     from likewise.verbs.train import train
 
 _HOMES = {
@@ -34,6 +35,7 @@ _HOMES = {
     "finetune": "likewise.verbs.finetune",
     "load": "likewise.verbs.load",
     "load_classifier": "likewise.classifier",
+    "localise": "likewise.verbs.localise",
     "train": "likewise.verbs.train",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
@@ -48,6 +50,7 @@ __all__ = [
     "finetune",
     "load",
     "load_classifier",
+    "localise",
     "train",
 ]
 

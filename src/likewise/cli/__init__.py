@@ -33,6 +33,9 @@ judge
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
   compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
 
+use
+  localise RUN     where objects are, without labels: masks, boxes, a sheet of images
+
 keep
   export RUN       the encoder as safetensors in timm keys, or as ONNX
   convert FILE     a checkpoint of lightly, solo-learn, MoCo, SwAV, DINO or ISD as a weights file

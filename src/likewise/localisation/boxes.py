@@ -42,13 +42,3 @@ def boxes(mask_HW: NDArray[np.uint8], *, most: int = 8, margin: float = MARGIN) 
         if len(found) == most:
             break
     return np.asarray(found, np.float32).reshape(-1, 4)
-
-
-def overlap(one_4: NDArray[np.float32], others_R4: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(R,) intersection over union of a box with others."""
-    one, others = np.asarray(one_4, np.float64), np.asarray(others_R4, np.float64).reshape(-1, 4)
-    begin = np.maximum(one[:2], others[:, :2])
-    end = np.minimum(one[:2] + one[2:], others[:, :2] + others[:, 2:])
-    shared = np.maximum(0.0, end - begin).prod(1)
-    union = one[2:].prod() + others[:, 2:].prod(1) - shared
-    return np.asarray(shared / np.maximum(union, np.finfo(float).tiny))
