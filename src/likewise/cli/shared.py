@@ -31,6 +31,7 @@ Probe = Literal[
     "finetune",
     "finetune-labels",
     "segmentation",
+    "correspondence",
 ]
 
 
