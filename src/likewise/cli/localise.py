@@ -25,8 +25,8 @@ class Localise:
     """Folder to write masks, boxes.json and sheet.png into."""
     split: str | None = None
     """Split to look at; by default `train` where there are splits."""
-    rounds: int = 5
-    """Rounds of ContraCAM: in each, what was found is painted over and the rest looked at."""
+    rounds: int = 1
+    """Rounds of ContraCAM: what was found is painted over, and the rest looked at again."""
     expand: Literal[1, 2, 4] | None = None
     """Times as fine as trained that a ResNet's last map is kept; by default 2 for inputs up to 64 px, else 1."""
     refine: bool = False

@@ -46,8 +46,8 @@ ELLIPSE = 0.7
 """Height and width of the ellipse of `center`, as shares of the image's."""
 SEAM = 0.7
 """Pixels: deviation of the blur that hard masks are softened with."""
-ROUNDS = 5
-"""Rounds of ContraCAM."""
+ROUNDS = 1
+"""Rounds of ContraCAM. Published are 1 for masks and 10 for boxes; of young encoders later ones find background."""
 _VERSION = 1
 _GRABCUT_ROUNDS = 5
 _FEW_VALUES = 1
@@ -213,8 +213,8 @@ def _fitted(masks: Sequence[Image.Image], shown: Shown) -> Tensor:
     for row, (mask, (height, width)) in enumerate(zip(masks, shown.sizes.tolist(), strict=True)):
         share = min(mask.width / width, mask.height / height)
         wide, tall = share * width, share * height
-        left, top = (mask.width - wide) / 2, (mask.height - tall) / 2
-        box = (left, top, left + wide, top + tall)
+        left, top = max(0.0, (mask.width - wide) / 2), max(0.0, (mask.height - tall) / 2)
+        box = (left, top, min(mask.width, left + wide), min(mask.height, top + tall))
         resized = mask if mask.size == (width, height) else mask.resize((width, height), Image.Resampling.BILINEAR, box)
         out_BHW[row, :height, :width] = torch.from_numpy(np.array(resized)) / 255
     return out_BHW
