@@ -17,40 +17,58 @@ from likewise._version import __version__
 if TYPE_CHECKING:
     from likewise.classifier import load_classifier
     from likewise.comparison.comparing import compare
+    from likewise.verbs.audit import audit
     from likewise.verbs.convert import convert
     from likewise.verbs.doctor import doctor
+    from likewise.verbs.drift import drift
     from likewise.verbs.evaluate import evaluate
+    from likewise.verbs.explore import explore
     from likewise.verbs.export import export
     from likewise.verbs.finetune import finetune
+    from likewise.verbs.label import label
     from likewise.verbs.load import load
     from likewise.verbs.localise import localise
+    from likewise.verbs.predict import predict
+    from likewise.verbs.select import select
     from likewise.verbs.train import train
 
 _HOMES = {
+    "audit": "likewise.verbs.audit",
     "compare": "likewise.comparison.comparing",
     "convert": "likewise.verbs.convert",
     "doctor": "likewise.verbs.doctor",
+    "drift": "likewise.verbs.drift",
     "evaluate": "likewise.verbs.evaluate",
+    "explore": "likewise.verbs.explore",
     "export": "likewise.verbs.export",
     "finetune": "likewise.verbs.finetune",
     "load": "likewise.verbs.load",
     "load_classifier": "likewise.classifier",
+    "label": "likewise.verbs.label",
     "localise": "likewise.verbs.localise",
+    "predict": "likewise.verbs.predict",
+    "select": "likewise.verbs.select",
     "train": "likewise.verbs.train",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 
 __all__ = [
     "__version__",
+    "audit",
     "compare",
     "convert",
     "doctor",
+    "drift",
     "evaluate",
+    "explore",
     "export",
     "finetune",
+    "label",
     "load",
     "load_classifier",
     "localise",
+    "predict",
+    "select",
     "train",
 ]
 

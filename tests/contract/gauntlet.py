@@ -55,6 +55,8 @@ def small_settings(method: type[Method], **changes: Any) -> Any:
     settings = next(iter(method.presets.values())).settings
     if getattr(settings, "queue_size", 0):  # 0 stands for no queue where that is possible
         changes = {"queue_size": 32, **changes}
+    if getattr(settings, "per_class", 0):  # two processes share the supports equally
+        changes = {"per_class": 2, **changes}
     if hasattr(settings, "pseudo_labels"):  # labels that change at each step are the harder case
         changes = {"pseudo_labels": "online", **changes}
     changes = {**needs(method), **changes}
@@ -163,7 +165,7 @@ class Share:
 
 def loaded_at(data: Data, name: str, stream: Stream, step: int, size: int) -> Share:
     """The batch of a stream; that of a plain one goes through the pictures in their order."""
-    if stream.draw is shuffled and stream.keep == "all":
+    if stream.draw is shuffled and stream.keep == "all" and stream.where is None:
         return Share(data, (np.arange(size) + step * size) % PICTURES)
     return Share(data, order_of(name, stream, data, size, 3).batch(step))  # type: ignore[arg-type]
 

@@ -27,13 +27,22 @@ learn
   train DATA       an encoder from a folder, list, Parquet or NumPy file of images
   finetune RUN     encoder and classifier on labelled images
   methods          what can be learned by, with papers
+  recipes          chains of training runs, of papers that train more than once
   doctor DATA      what is in this data, what would be chosen, how fast it will be
 
 judge
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
+  audit RUN        distorted images: where an encoder breaks, and whether it errs as others do
+  drift RUN NEW    new data against old: has it drifted, which images are new
   compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
 
-use
+label
+  select RUN       which images to have labelled, before any label exists
+  label LIST       a local page to label them with the keyboard
+  predict RUN DATA classes of images from few labels, calibrated, with "none of these"
+
+look
+  explore RUN      all images on one page: a map, neighbours, near-duplicates, outliers, lists to go on with
   localise RUN     where objects are, without labels: masks, boxes, a sheet of images
 
 keep

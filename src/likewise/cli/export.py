@@ -29,6 +29,10 @@ class Export:
     """Which encoder of the run; by default the one that its method deploys."""
     overwrite: bool = False
     """Replace `out` where it exists."""
+    card: bool = False
+    """Write README.md beside it: a model card in the form of the Hugging Face hub, with the scores of the run."""
+    licence: str = "unknown"
+    """Licence of the weights in the card, such as apache-2.0."""
     quiet: bool = False
     """Print the result and nothing else."""
 
@@ -42,7 +46,8 @@ def run(words: list[str]) -> None:
     from likewise.runs import RunDirectory
     from likewise.verbs.export import export
 
-    report = export(parsed.run, format=parsed.format, out=parsed.out, which=parsed.which, overwrite=parsed.overwrite)
+    names = ("format", "out", "which", "overwrite", "card", "licence")
+    report = export(parsed.run, **{name: getattr(parsed, name) for name in names})
     print(report.path if parsed.quiet else report)
     following = scoring(report.path, RunDirectory(Path(parsed.run)).read())
     if following is not None and not parsed.quiet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,6 +20,8 @@ from likewise.encoders.recipe import timm_code
 from likewise.encoders.store import as_text, description, read_description, serialised
 from likewise.errors import InputError, LikewiseError, missing, unknown
 from likewise.files import write_aside
+from likewise.runs import RunDirectory
+from likewise.verbs.card import FILE, check_licence, model_card
 
 Format = Literal["safetensors", "onnx"]
 Features = Callable[[Tensor], Tensor]
@@ -54,6 +56,8 @@ class ExportReport:
     """What the file says of itself: encoder, input size, and the mean and deviation its input is normalised with."""
     recipe: str | None = None
     """Python that loads a safetensors file into plain timm as `network`, ready to paste."""
+    card: Path | None = None
+    """The model card beside the file, where one was asked for."""
 
     def __str__(self) -> str:
         """A few lines for people."""
@@ -68,6 +72,7 @@ class ExportReport:
             f"less mean {_numbers(about['mean'])}, divided by {_numbers(about['std'])}\n"
             f"output  {self._outputs()}\n"
             f"check   max error {self.max_error:.1e} of the largest feature, on batches of {batches}"
+            + (f"\ncard    {self.card}" if self.card else "")
             + (f"\nload    into timm:\n\n{self.recipe}" if self.recipe else "")
         )
 
@@ -78,7 +83,14 @@ class ExportReport:
 
 
 def export(
-    run: str | Path, *, format: Format, out: str | Path, which: Which | None = None, overwrite: bool = False
+    run: str | Path,
+    *,
+    format: Format,
+    out: str | Path,
+    which: Which | None = None,
+    overwrite: bool = False,
+    card: bool = False,
+    licence: str = "unknown",
 ) -> ExportReport:
     """Write the encoder of `run`, a run directory or a .safetensors file, to `out`.
 
@@ -88,6 +100,8 @@ def export(
     caller; mean and deviation stand in the metadata of either file. A fine-tuned run's has the output `logits`
     (batch, C), too, and the names of the classes in its metadata. The file is read back and compared with the
     encoder on random inputs. `which` chooses the weights of a run directory, by default those its method deploys.
+    With `card` a README.md is written beside `out`, in the form of the Hugging Face hub, under `licence`, an identifier
+    such as apache-2.0 (`verbs.card`).
 
     Raises `InputError` for a run, role or format that does not exist, a missing `onnx` extra, and an `out` that exists
     unless `overwrite`; `LikewiseError` where the file is off by more than 1e-3 of the largest feature, and none is left
@@ -102,6 +116,10 @@ def export(
         raise InputError(f"{out} exists: choose another file, or allow it to be overwritten")
     if not out.absolute().parent.is_dir():
         raise InputError(f"there is no directory {out.parent} to write to")
+    if card:
+        check_licence(licence)
+        if (out.parent / FILE).exists() and not overwrite:
+            raise InputError(f"{out.parent / FILE} exists: choose another directory, or allow it to be overwritten")
     encoder = load_encoder(chosen.path)
     metadata = {"which": chosen.role, **read_description(chosen.path), **description(encoder)}
     metadata["input"] = "(RGB in 0..1 - mean) / std"
@@ -118,7 +136,7 @@ def export(
         )
     with write_aside(out) as file:
         file.write(content)
-    return ExportReport(
+    report = ExportReport(
         path=out,
         format=format,
         source=chosen.path,
@@ -129,6 +147,11 @@ def export(
         metadata=metadata,
         recipe=timm_code(encoder, out) if format == "safetensors" else None,
     )
+    if not card:
+        return report
+    with write_aside(out.parent / FILE) as file:
+        file.write(model_card(report, RunDirectory(Path(run)).read(), licence).encode())
+    return replace(report, card=out.parent / FILE)
 
 
 def _safetensors(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Features]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from likewise.errors import InputError
 
@@ -51,30 +53,41 @@ def scales(size: int) -> list[float]:
     return [FIRST_SCALE * math.sqrt(2) ** number for number in range(count)]
 
 
-def blurred(plane_HW: Plane, std: float) -> Plane:
-    """The plane under a Gaussian of `std` pixels, as ONE circular convolution of its rows put end to end."""
-    height, width = plane_HW.shape
+@lru_cache(maxsize=32)
+def _kernel(height: int, width: int, std: float) -> NDArray[np.complex128]:
+    """Spectrum of the blur's kernel, its rows put end to end."""
 
     def sampled(length: int) -> Plane:
         offset = np.concatenate([np.arange(length // 2 + 1), -np.arange(length // 2 - 1, 0, -1)]).astype(float)
-        found: Plane = np.exp(-(offset**2) / (2 * std**2)) / (math.sqrt(2 * math.pi) * std)
-        return found
+        return np.asarray(np.exp(-(offset**2) / (2 * std**2)) / (math.sqrt(2 * math.pi) * std), dtype=np.float64)
 
-    kernel = np.outer(sampled(height), sampled(width)).ravel()
-    spectrum = np.fft.rfft(plane_HW.ravel()) * np.fft.rfft(kernel)
-    found: Plane = np.fft.irfft(spectrum, plane_HW.size).reshape(height, width)
+    found: NDArray[np.complex128] = fft.rfft(np.outer(sampled(height), sampled(width)).ravel())
+    return found
+
+
+def blurred(plane_HW: Plane, std: float) -> Plane:
+    """The plane under a Gaussian of `std` pixels, as ONE circular convolution of its rows put end to end."""
+    found: Plane = _blurs(plane_HW, [std])[0]
+    return found
+
+
+def _blurs(plane_HW: Plane, stds: list[float]) -> Plane:
+    """(len(stds), H, W) blurs of one plane."""
+    spectrum = fft.rfft(plane_HW.ravel())
+    products = np.stack([spectrum * _kernel(*plane_HW.shape, std) for std in stds])
+    found: Plane = fft.irfft(products, plane_HW.size).reshape(-1, *plane_HW.shape)
     return found
 
 
 def slices(plane_HW: Plane, stds: list[float]) -> Plane:
     """(N, H, W) differences of neighbouring blurs, the last the coarsest blur itself: they sum to the finest blur."""
-    blurs = [blurred(plane_HW, std) for std in stds]
-    return np.stack([fine - coarse for fine, coarse in zip(blurs, [*blurs[1:], np.zeros_like(blurs[0])], strict=True)])
+    found = _blurs(plane_HW, stds)
+    found[:-1] -= found[1:]
+    return found
 
 
-def _noise(random: np.random.RandomState, shape: tuple[int, int], std: float) -> Plane:
-    field = random.normal(0.0, 1.0, shape)
-    field = np.clip(field * (127.5 / np.abs(field).max()), -127.0, 127.0)
+def _noise(field_HW: Plane, std: float) -> Plane:
+    field = np.clip(field_HW * (127.5 / np.abs(field_HW).max()), -127.0, 127.0)
     field = blurred(field, std)
     found: Plane = field - field.mean() / field.std()
     return found
@@ -100,36 +113,41 @@ def eidolon(image_HW3: NDArray[np.uint8], how: Eidolon, seed: int, *, size: int 
     """(h, w) 8-bit eidolon of an image, whose longer side becomes `size`; the same seed gives the same eidolon."""
     grey_hw = luma(image_HW3, size)
     plane = padded(grey_hw).astype(np.float64)
-    stds = scales(size)
-    layers = slices(plane, stds)
-    random = np.random.RandomState(seed)  # the published stimuli are made of its numbers
-    moves = _displacements(random, plane.shape, stds, how, size)
+    layers = slices(plane, scales(size))
     height, width = plane.shape
-    rows, columns = np.mgrid[:height, :width]
-    moved = np.zeros_like(plane)
-    for layer, (down, right) in zip(layers, moves, strict=True):
-        y = np.trunc(np.clip(rows + how.reach * down, 0, height - 1)).astype(int)
-        x = np.trunc(np.clip(columns + how.reach * right, 0, width - 1)).astype(int)
-        moved += layer[y, x]
+    moves = _displacements(height, width, how.coherence, how.grain, size, seed)
     top, left = (height - grey_hw.shape[0]) // 2, (width - grey_hw.shape[1]) // 2
-    cut = moved[top : top + grey_hw.shape[0], left : left + grey_hw.shape[1]]
-    return np.clip(cut, 0, 255).astype(np.uint8)
+    inside = slice(top, top + grey_hw.shape[0]), slice(left, left + grey_hw.shape[1])
+    rows, columns = np.mgrid[inside]  # the margin is looked into and never looked at
+    moved = np.zeros(grey_hw.shape)
+    for layer, (down, right) in zip(layers, moves, strict=True):
+        y = np.clip(rows + how.reach * down[inside], 0, height - 1).astype(int)
+        x = np.clip(columns + how.reach * right[inside], 0, width - 1).astype(int)
+        moved += layer[y, x]
+    return np.clip(moved, 0, 255).astype(np.uint8)
 
 
+@lru_cache(maxsize=2)
 def _displacements(
-    random: np.random.RandomState, shape: tuple[int, ...], stds: list[float], how: Eidolon, size: int
+    height: int, width: int, coherence: float, grain: float, size: int, seed: int
 ) -> list[tuple[Plane, Plane]]:
     """Displacement of the rows and columns of each slice, drawn in the published order."""
-    sides = (shape[0], shape[1])
+    random = np.random.RandomState(seed)  # the published stimuli are made of its numbers
+    stds = scales(size)
+
+    def drawn(std: float, *, used: bool) -> Plane:
+        field = random.normal(0.0, 1.0, (height, width))
+        return _noise(field, std) if used else field  # drawn also where coherence leaves nothing of it
+
     coherent = []
     for _ in range(2):
-        planes = np.stack([_noise(random, sides, std) * (std / (size / 4)) for std in stds])
+        planes = np.stack([drawn(std, used=coherence > 0) * (std / (size / 4)) for std in stds])
         coherent.append(planes[::-1].cumsum(0)[::-1])  # at each scale the sum of it and of all coarser ones
     moves = []
     for level in range(len(stds)):
         both = []
         for axis in range(2):
-            alone = _noise(random, sides, how.grain)  # drawn also where coherence leaves nothing of it
-            both.append((1.0 - how.coherence) * alone + how.coherence * coherent[axis][level])
+            alone = drawn(grain, used=coherence < 1)
+            both.append((1.0 - coherence) * alone + coherence * coherent[axis][level])
         moves.append((both[0], both[1]))
     return moves

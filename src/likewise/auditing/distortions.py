@@ -136,6 +136,16 @@ def opponent_colour(image_HW3: NDArray[np.uint8], monitor_256: Image) -> Image:
     opponent[..., 1:] *= -1.0
     cones = opponent @ np.linalg.inv(_TO_OPPONENT).T + _WHITE
     light = np.clip(cones @ np.linalg.inv(_TO_CONES).T, 0.0, 1.0)
-    nearest = np.abs(light[..., None] - monitor_256).argmin(-1)
-    found: Image = nearest / 255.0
+    found: Image = _nearest(light, monitor_256) / 255.0
+    return found
+
+
+def _nearest(light: Image, monitor_256: Image) -> NDArray[np.int64]:
+    """Index of the table's value that is nearest to each light, the first of equally near ones."""
+    values, first = np.unique(monitor_256, return_index=True)
+    above = np.searchsorted(values, light).clip(1, len(values) - 1)
+    below = above - 1
+    far_above, far_below = np.abs(light - values[above]), np.abs(light - values[below])
+    takes_above = (far_above < far_below) | ((far_above == far_below) & (first[above] < first[below]))
+    found: NDArray[np.int64] = np.where(takes_above, first[above], first[below])
     return found
