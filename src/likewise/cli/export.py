@@ -21,8 +21,9 @@ class Export:
 
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory, or a weights file that `likewise` wrote."""
-    format: Literal["safetensors", "onnx"]
-    """safetensors: plain timm keys. onnx: checked against the encoder with onnxruntime."""
+    format: Literal["safetensors", "onnx", "packed"]
+    """safetensors: plain timm keys. onnx: checked against the encoder with onnxruntime.
+    packed: one bit a weight, of binary networks."""
     out: str
     """File to write."""
     which: Literal["student", "teacher"] | None = None
