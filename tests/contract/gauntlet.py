@@ -155,7 +155,7 @@ def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, wor
     data = Data(names, few=any(stream.keep != "all" for stream in streams.values()))
     loaded = {name: loaded_at(data, name, stream, step, size)[rank::world] for name, stream in streams.items()}
     main = loaded.pop(MAIN)
-    main = main._replace(others=loaded)
+    main = main._replace(others=loaded, **marks(method, main.index))
     batch = batch_of(main)
     roles = stream_roles(method, {name: stream.views for name, stream in streams.items()})
     views = views_of(method, roles, main, batch, seed=3, step=step, rank=rank, world=world)
@@ -184,6 +184,17 @@ def loaded_at(data: Data, name: str, stream: Stream, step: int, size: int) -> Sh
     if stream.draw is shuffled and stream.keep == "all" and stream.where is None:
         return Share(data, (np.arange(size) + step * size) % PICTURES)
     return Share(data, order_of(name, stream, data, size, 3).batch(step))  # type: ignore[arg-type]
+
+
+def marks(method: Method, index: Tensor) -> dict[str, Tensor]:
+    """Masks of a square in each image, at another place in each, and boxes around them; where the method wants some."""
+    if not method.masks:
+        return {}
+    corner_B2 = torch.stack([index % 9, index % 7], 1)
+    at_2HW = torch.stack(torch.meshgrid(torch.arange(20), torch.arange(20), indexing="ij"))
+    inside_B2HW = (at_2HW >= corner_B2[..., None, None]) & (at_2HW < corner_B2[..., None, None] + 9)
+    regions_B14 = torch.cat([corner_B2 / 20, torch.full((len(index), 2), 9 / 20)], 1).unsqueeze(1)
+    return {"masks": 255 * inside_B2HW.all(1).to(torch.uint8), "regions": regions_B14}
 
 
 def optimizer_of(method: Method) -> torch.optim.Optimizer:

@@ -163,7 +163,7 @@ def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterato
     facts = _facts(method_class.columns(settings))
     encoder = stand_in(0)
     method = method_class(encoder, settings, facts).train()  # type: ignore[call-arg]
-    yield method.views
+    yield method.views, method.masks
     yield {name: value.clone() for name, value in method.state_dict().items()}
     optimiser = optimisers.build(method.parameter_groups(), preset.optimisation)
     yield [{k: v if k != "params" else len(v) for k, v in group.items()} for group in optimiser.param_groups]
@@ -240,7 +240,32 @@ def _batch(method: Method, at: int) -> tuple[Views, Batch]:
         columns = {key: torch.from_numpy(column.values)[first] for key, column in known.columns.items()}
         batches[name] = Batch(index, torch.from_numpy(known.labels)[first], columns)
     main = batches.pop(MAIN)
-    return views, main._replace(others=batches)
+    batch = main._replace(others=batches)
+    return _composed(method, _masked(method, views), batch, at), batch
+
+
+def _masked(method: Method, views: dict[str, View]) -> dict[str, View]:
+    """The views, with masks where the method wants some."""
+    if not method.masks:
+        return views
+    return {role: view._replace(mask=_masks(view.image.shape[-1])) for role, view in views.items()}
+
+
+def _composed(method: Method, views: dict[str, View], batch: Batch, at: int) -> dict[str, View]:
+    """The views, put together where the method does so."""
+    if not method.composes:
+        return views
+    placed = method.compose(views, batch, torch.Generator().manual_seed(at))
+    return views | {role: views[role]._replace(image=image) for role, image in placed.items()}
+
+
+@functools.cache
+def _masks(side: int) -> Tensor:
+    """Masks of squares that grow from image to image."""
+    masks = torch.zeros(BATCH, 1, side, side)
+    for row in range(BATCH):
+        masks[row, :, row : side // 3 + 4 * row, row : side // 2] = 1.0
+    return masks
 
 
 def _view(policy: ViewPolicy, number: int, index: Tensor) -> View:

@@ -101,10 +101,13 @@ def flags_of(verb: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(
-    "verb",
-    ["train", "evaluate", "finetune", "compare", "export", "convert", "cache", "select", "label", "predict", "explore"],
-)
+VERBS = (
+    "train", "evaluate", "finetune", "compare", "localise", "export", "convert", "cache", "select", "label", "predict",
+    "explore",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_tables_name_the_flags_that_there_are(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     from likewise.methods.isd import ISD
 

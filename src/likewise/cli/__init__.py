@@ -45,6 +45,8 @@ label
 
 look
   explore RUN      all images on one page: a map, neighbours, near-duplicates, outliers, lists to go on with
+  localise RUN     where objects are, without labels: masks, boxes, a sheet of images
+
 use
   embed RUN DATA   vectors of images, in an index or a file; a second call takes in what changed
   search INDEX     the images most like one

@@ -19,7 +19,7 @@ Data = Annotated[
 Probe = Annotated[
     str,
     tyro.conf.arg(
-        metavar="{knn,linear,linear-sgd,centroid,fewshot,labels,clustering,retrieval,uniformity,rank,purity,finetune,finetune-labels,own,segmentation}",
+        metavar="{knn,linear,linear-sgd,centroid,fewshot,labels,clustering,retrieval,uniformity,rank,purity,finetune,finetune-labels,own,segmentation,correspondence}",
         help_behavior_hint="",
     ),
 ]

@@ -90,6 +90,16 @@ class Encoder(nn.Module):
         last = self._last(x_B3HW)
         return self._pool(last), self._as_map(last, x_B3HW)
 
+    def pooled_from(self, map_BCHW: Tensor) -> Tensor:
+        """Pooled features (B, F) of what `map` gave, for gradients in the map. Raises InputError for ViTs.
+
+        Their pooled features need not come from the patches.
+        """
+        if getattr(self.backbone, "num_prefix_tokens", None) is not None:
+            raise InputError(f"encoder {self.spec.name!r} does not pool its map: ResNets, ConvNeXts and Swins do")
+        channels_last = str(getattr(self.backbone, "output_fmt", "NCHW")) == "NHWC"
+        return self._pool(map_BCHW.permute(0, 2, 3, 1) if channels_last else map_BCHW)
+
     def stages(self, x_B3HW: Tensor) -> list[Tensor]:
         """The maps of all stages in one pass, from the first to the last: (B, C, h, w) each, h and w falling or equal.
 

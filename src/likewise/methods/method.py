@@ -236,6 +236,11 @@ class Method(nn.Module):
 
     views: Mapping[str, ViewPolicy]
     """Role -> what that view looks like."""
+    masks: str = ""
+    """Where the foreground masks in its views come from (`likewise.localisation.sources`); empty: it takes none. Views
+    that are cropped within a region are cropped within the boxes around them."""
+    usable_masks: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """Shares of an image that its object covers at least and at most; other masks are emptied."""
 
     @classmethod
     def streams(cls, settings: Any, facts: Facts) -> Mapping[str, Stream]:

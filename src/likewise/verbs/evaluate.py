@@ -17,6 +17,7 @@ from likewise.encoders import Encoder
 from likewise.encoders.embedding import view_fraction
 from likewise.errors import InputError, unknown
 from likewise.evaluation.answers import Answers
+from likewise.evaluation.correspondence import correspondence_scores
 from likewise.evaluation.features import Precision, cached_features
 from likewise.evaluation.finetune import finetune_scores
 from likewise.evaluation.gain import Change, changes
@@ -30,7 +31,7 @@ from likewise.evaluation.subject import Run, Subject, Which, open_subject
 from likewise.training.progress import decoding
 from likewise.verbs.recording import record
 
-WITH_ENCODER = ("finetune", "finetune-labels", "own", "segmentation")
+WITH_ENCODER = ("finetune", "finetune-labels", "own", "segmentation", "correspondence")
 """Probes that need the encoder itself, not only its features."""
 Classes = Literal["all", "trained", "others"]
 CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
@@ -154,7 +155,7 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         subset_seed=how.subset_seed,
         classes=_classes(how.classes, drawn),
         cameras=how.cameras,
-        needs_labels=set(how.probes) != {"segmentation"},
+        needs_labels=not set(how.probes) <= {"segmentation", "correspondence"},
         ranges=subject.ranges(),
         seed=how.seed,
         cache_dir=how.cache_dir,
@@ -200,6 +201,8 @@ def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features:
     if name == "segmentation":
         assert how.masks is not None
         return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
+    if name == "correspondence":
+        return correspondence_scores(encoder, rows.query, features)
     if name == "own":
         return own_scores(subject.run, rows.query, features) if encoder is subject.encoder else []
     if name in WITH_ENCODER:

@@ -21,6 +21,7 @@ from likewise.data.fingerprints import digest, digest_array
 from likewise.distributed import everywhere
 from likewise.encoders.chosen import DEPLOYED
 from likewise.errors import InputError, LikewiseError, TrainingStopped
+from likewise.localisation.masks import Masks, marks_of
 from likewise.methods.method import Facts, Method
 from likewise.methods.parts.checks import skew_note
 from likewise.methods.whole import save_method
@@ -80,10 +81,11 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
         job.plan, methods.find(job.plan.method), job.images, engine.world_size, beside=job.beside, start=job.start
     )
     check_alike(job)
+    marks = marks_of(parts.method, job.images, engine.device)
     run = job.before or on_first(engine, lambda: RunDirectory.create(job.session.out, job.name))
     clock = Clock(job.plan.epochs, job.plan.minutes, parts.order.steps_per_epoch)
     with kept_once_trained(engine, run, clock, fresh=job.before is None):
-        return fit(engine, job, parts, run, clock)
+        return fit(engine, job, parts, marks, run, clock)
 
 
 # Before training ---------------------------------------------------------------------------------------------------
@@ -201,11 +203,11 @@ def described(job: Job, run: RunDirectory) -> dict[str, Any]:
 # Training ----------------------------------------------------------------------------------------------------------
 
 
-def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock) -> RunDirectory:
+def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDirectory, clock: Clock) -> RunDirectory:
     """Train to the end and leave the weights, the status and the report in the run."""
     session, plan, images, method = job.session, job.plan, job.images, parts.method
     place = {"rank": engine.global_rank, "world": engine.world_size}
-    loader = Loader(images, parts.order, device=engine.device, others=parts.others, **place)
+    loader = Loader(images, parts.order, device=engine.device, others=parts.others, marks=marks, **place)
     watch = Stopwatch(engine.device)
     update = Update(engine, method, parts.optimizer, loader, plan, watch)
     if session.resume:

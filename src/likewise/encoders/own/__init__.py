@@ -9,6 +9,7 @@
 | `reactnet_a`, `reactnet_small` | 1024, 128 | 1-bit weights and activations (arXiv 2003.03488); S2-BNN |
 | `reactnet_a_real`, `reactnet_small_real` | the same | their first step, with real weights |
 | `convnet4` | 64 for each place of the last map | few-shot learning (arXiv 1606.04080, 1703.05175) |
+| `swin_micro` | 192 | a Swin transformer for small images; EsViT |
 
 Importing this package registers them.
 """
@@ -20,5 +21,6 @@ from likewise.encoders.own.convnet import ConvNet
 from likewise.encoders.own.reactnet import ReActNet
 from likewise.encoders.own.resnet12 import ResNet12
 from likewise.encoders.own.staged import Staged
+from likewise.encoders.own.swin import SmallSwin
 
-__all__ = ["ConvNet", "ReActNet", "ResNet12", "Staged", "resnet10", "wide_resnet"]
+__all__ = ["ConvNet", "ReActNet", "ResNet12", "SmallSwin", "Staged", "resnet10", "wide_resnet"]
