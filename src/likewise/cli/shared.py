@@ -16,14 +16,26 @@ Data = Annotated[
 ]
 
 
-Probe = Annotated[
-    str,
-    tyro.conf.arg(
-        metavar="{knn,linear,linear-sgd,centroid,fewshot,labels,clustering,retrieval,uniformity,rank,purity,finetune,finetune-labels,own,segmentation,correspondence}",
-        help_behavior_hint="",
-    ),
-]
-"""Packages may add others: docs/adding-a-probe.md."""
+PROBES = (
+    "knn",
+    "linear",
+    "linear-sgd",
+    "centroid",
+    "fewshot",
+    "labels",
+    "clustering",
+    "retrieval",
+    "uniformity",
+    "rank",
+    "purity",
+    "finetune",
+    "finetune-labels",
+    "own",
+    "segmentation",
+    "correspondence",
+)
+"""What `--probe` takes. Packages may add others: docs/adding-a-probe.md."""
+Probe = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(PROBES)}}}", help_behavior_hint="")]
 
 
 def method_shapes(method: str, variant: str | None) -> tuple[Any, Any, Any]:

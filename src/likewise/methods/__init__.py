@@ -55,7 +55,7 @@ def name_of(method: type[Method]) -> str:
     return method.__module__.rsplit(".", 1)[-1]
 
 
-_PRESETS = re.compile(r"^    presets: ClassVar[^=]* = ", re.MULTILINE)
+_PRESETS = re.compile(r"^    presets: ClassVar[^=\n]* = ", re.MULTILINE)
 """What stands in the source of every method, and of nothing else in this package."""
 
 
