@@ -16,28 +16,6 @@ Data = Annotated[
 ]
 
 
-PROBES = (
-    "knn",
-    "linear",
-    "linear-sgd",
-    "centroid",
-    "fewshot",
-    "labels",
-    "clustering",
-    "retrieval",
-    "uniformity",
-    "rank",
-    "purity",
-    "finetune",
-    "finetune-labels",
-    "own",
-    "segmentation",
-    "correspondence",
-)
-"""What `--probe` takes. Packages may add others: docs/adding-a-probe.md."""
-Probe = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(PROBES)}}}", help_behavior_hint="")]
-
-
 def method_shapes(method: str, variant: str | None) -> tuple[Any, Any, Any]:
     """Training options, session options and the method's settings, as they are by default for `variant`."""
     from likewise.methods import find
