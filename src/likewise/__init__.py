@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from likewise.classifier import load_classifier
     from likewise.comparison.comparing import compare
     from likewise.verbs.convert import convert
+    from likewise.verbs.discover import discover
     from likewise.verbs.doctor import doctor
     from likewise.verbs.evaluate import evaluate
     from likewise.verbs.export import export
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "compare": "likewise.comparison.comparing",
     "convert": "likewise.verbs.convert",
+    "discover": "likewise.verbs.discover",
     "doctor": "likewise.verbs.doctor",
     "evaluate": "likewise.verbs.evaluate",
     "export": "likewise.verbs.export",
@@ -42,6 +44,7 @@ __all__ = [
     "__version__",
     "compare",
     "convert",
+    "discover",
     "doctor",
     "evaluate",
     "export",

@@ -33,6 +33,9 @@ judge
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
   compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
 
+label
+  discover RUN     classes among unlabelled images: named ones, and new ones that nobody named
+
 keep
   export RUN       the encoder as safetensors in timm keys, or as ONNX
   convert FILE     a checkpoint of lightly, solo-learn, MoCo, SwAV, DINO or ISD as a weights file

@@ -117,6 +117,10 @@ class Source(ABC):
         pixels = self.read(position)
         return Look(pixels.shape[0], pixels.shape[1], is_grey(pixels), "array")
 
+    def file(self, position: int) -> str | None:
+        """Path of the file that holds this picture and no other; None where it lies in something else."""
+        return None
+
     def shown_by(self, wished: Mapping[str, Range]) -> Source:
         """The same images, by the ranges of another data set (`spans`) where these suit, else by their own."""
         if self.spans is None or not wished:
@@ -162,6 +166,10 @@ class Part(Source):
     def shown_by(self, wished: Mapping[str, Range]) -> Source:
         """The other source shown so."""
         return Part.of(self.whole.shown_by(wished), self.index)
+
+    def file(self, position: int) -> str | None:
+        """As the other source has it."""
+        return self.whole.file(int(self.index[position]))
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """As the other source reads it."""
@@ -218,6 +226,11 @@ class Joined(Source):
     def _place(self, position: int) -> tuple[Source, int]:
         number = int(np.searchsorted(self._ends, position, side="right"))
         return self.parts[number], position - int(self._ends[number]) + len(self.parts[number])
+
+    def file(self, position: int) -> str | None:
+        """As the part that holds it has it."""
+        part, inside = self._place(position)
+        return part.file(inside)
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """As the part that holds it reads it."""
