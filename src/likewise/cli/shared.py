@@ -30,6 +30,7 @@ Probe = Literal[
     "purity",
     "finetune",
     "finetune-labels",
+    "own",
     "segmentation",
 ]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.data import orders
 from likewise.data.fingerprints import digest
@@ -93,6 +94,8 @@ class Stream:
     """The roles of the views that are made of its images; of the main stream all that no other stream names."""
     keep: Keep = "all"
     """Which images: all, or those whose label may be used, or the others."""
+    where: Callable[[Rows], NDArray[np.bool_]] | None = None
+    """Which of those, (M,) by their labels and columns: those of some classes, say."""
     of: Literal["data", "beside"] = "data"
     """The data set that is trained on, or the one that is given with --beside."""
     batch_size: int | None = None
@@ -106,11 +109,18 @@ def order_of(name: str, stream: Stream, images: Images, batch_size: int, seed: i
     labels_N = np.full(len(images), -1) if images.labels is None else np.asarray(images.labels, np.int64)
     kept_N = {"all": np.ones(len(images), bool), "labelled": labels_N >= 0, "unlabelled": labels_N < 0}[stream.keep]
     ids_M = np.flatnonzero(kept_N)
+    if stream.where is not None:
+        ids_M = ids_M[stream.where(rows_of(images, labels_N, ids_M))]
     if not len(ids_M):
         which = "with a label" if stream.keep == "labelled" else "without a label"
         hint = "; --labels names them" if stream.keep == "labelled" else "; --subset labels:perclass:4 keeps a few"
         raise InputError(f"{images.name} has no image {which}, which the stream {name!r} of this method needs{hint}")
-    rows = Rows(labels_N[ids_M], {key: column.at(ids_M) for key, column in images.columns.items()})
+    rows = rows_of(images, labels_N, ids_M)
     seed = seed if name == MAIN else int(digest(seed, name)[:12], 16)
     order = stream.draw(rows, stream.batch_size or batch_size, seed)
     return order if len(ids_M) == len(images) else Among(order, ids_M)
+
+
+def rows_of(images: Images, labels_N: Ids, ids_M: Ids) -> Rows:
+    """What is known of the images at these positions."""
+    return Rows(labels_N[ids_M], {key: column.at(ids_M) for key, column in images.columns.items()})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
@@ -145,6 +145,10 @@ class CMSFSemi(Method):
         right_B = guessed_B & (told.labels == labels_B)
         parts["pseudo_accuracy"] = right_B.sum() / (guessed_B & (labels_B >= 0)).sum().clamp_min(1)
         return Terms(constrained_shift(v_BD, self.queue.rows, near, few=settings.few), parts, v_BD.detach())
+
+    def logits(self, image: Tensor) -> Tensor:
+        """(B, classes) by the classifier on the teacher's unit vector, as labels are guessed."""
+        return cast("Tensor", self.labeller.head(unit(self.teacher(image))))
 
     def encoders(self) -> dict[str, nn.Module]:
         """Student, and teacher with the student's running statistics, as both are evaluated officially."""

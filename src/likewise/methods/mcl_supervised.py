@@ -127,6 +127,10 @@ class MCLSupervised(Method):
         pupils = logits if len(logits) == 2 else logits[-1:]
         return torch.stack([imitation(each_NC, mean_NC, self.settings.kl_temperature) for each_NC in pupils]).sum()
 
+    def logits(self, image: Tensor) -> Tensor:
+        """(B, classes) by the first network, which is deployed."""
+        return cast("Tensor", self.classifiers[0](self.students[0](image)))
+
     def encoders(self) -> dict[str, nn.Module]:
         """The first network."""
         return {"student": self.students[0]}

@@ -21,6 +21,7 @@ from likewise.evaluation.features import Precision, cached_features
 from likewise.evaluation.finetune import finetune_scores
 from likewise.evaluation.gain import Change, changes
 from likewise.evaluation.given import Features, ProbeSettings, on
+from likewise.evaluation.own import own_scores
 from likewise.evaluation.probes import PROBES
 from likewise.evaluation.rows import Rows, open_rows
 from likewise.evaluation.scores import Evaluation, Score, kind
@@ -29,7 +30,7 @@ from likewise.evaluation.subject import Run, Subject, Which, open_subject
 from likewise.training.progress import decoding
 from likewise.verbs.recording import record
 
-WITH_ENCODER = ("finetune", "finetune-labels", "segmentation")
+WITH_ENCODER = ("finetune", "finetune-labels", "own", "segmentation")
 """Probes that need the encoder itself, not only its features."""
 Classes = Literal["all", "trained", "others"]
 CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
@@ -174,7 +175,7 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         shown = shown or features
         on_device = on(how.place if how.place.type == "cuda" else torch.device("cpu"), features)
         for name in how.probes:
-            scores += _scores(name, encoder, rows, on_device, how)
+            scores += _scores(name, subject, encoder, rows, on_device, how)
     name = _name_of(data, rows)
     taken = [] if subject.taken is None else [f"scored is the {subject.taken}"]
     result = Evaluation(scores, subject.path, name, [*taken, *rows.notes], _changes(scores, name, rows))
@@ -194,11 +195,13 @@ def _changes(scores: Sequence[Score], data: str, rows: Rows) -> list[Change]:
     return changes(told, lambda entry: held.get(kind(dict(entry))))
 
 
-def _scores(name: str, encoder: Encoder, rows: Rows, features: Features, how: How) -> list[Score]:
+def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features: Features, how: How) -> list[Score]:
     """The scores of one probe."""
     if name == "segmentation":
         assert how.masks is not None
         return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
+    if name == "own":
+        return own_scores(subject.run, rows.query, features) if encoder is subject.encoder else []
     if name in WITH_ENCODER:
         few = name == "finetune-labels"
         return finetune_scores(encoder, rows.bank, rows.query, features, how.settings, few=few, quiet=how.quiet)
