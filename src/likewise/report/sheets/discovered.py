@@ -20,7 +20,7 @@ STYLE = """
 .found li{padding:16px 0;border-top:1px solid var(--line);display:grid;grid-template-columns:190px 1fr;gap:24px}
 .found h3{margin:0 0 6px}.found .about{font-size:13px;line-height:1.5;color:var(--soft)}
 .found .strip{display:grid;grid-template-columns:3fr 2fr;gap:28px}
-.found .strip div{display:grid;grid-template-columns:repeat(var(--n),minmax(0,1fr));gap:7px}
+.found .strip .row{display:grid;grid-template-columns:repeat(var(--n),minmax(0,1fr));gap:7px}
 .found img{display:block;width:100%;height:auto;aspect-ratio:1;border-radius:5px;background:var(--line)}
 .found h4{margin:0 0 6px;font-size:12px;font-weight:500;color:var(--soft)}
 .found figcaption{font-size:11px;color:var(--soft);margin-top:3px;text-align:center}
@@ -105,8 +105,8 @@ def _class(images: Images, found: Discovery, one: Class) -> str:
     )
     strips = tag(
         "div",
-        tag("section", tag("h4", "most typical, cosine to the centre"), tag("div", typical, style=f"--n:{TYPICAL}")),
-        tag("section", tag("h4", "most doubtful, confidence"), tag("div", doubtful, style=f"--n:{DOUBTFUL}"))
+        tag("div", tag("h4", "most typical, cosine to the centre"), tag("div", typical, style=f"--n:{TYPICAL}")),
+        tag("div", tag("h4", "most doubtful, confidence"), tag("div", doubtful, style=f"--n:{DOUBTFUL}"))
         if doubtful
         else "",
         class_="strip",
