@@ -20,7 +20,7 @@ from torch.nn import Module
 from likewise import methods
 from likewise.data.loading import LoadedBatch
 from likewise.data.source import Column
-from likewise.data.streams import MAIN, Stream, order_of, shuffled
+from likewise.data.streams import MAIN, Stream, evenly, order_of, shuffled
 from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
 from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views, stream_roles
 from likewise.training.refresh import refresh
@@ -134,7 +134,7 @@ def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, wor
     settings = getattr(method, "settings", None)
     names = type(method).columns(settings)
     streams = type(method).streams(settings, facts_of(names))
-    data = Data(names, few=any(stream.keep != "all" for stream in streams.values()))
+    data = Data(names, few=any(stream.keep != "all" or stream.draw is evenly for stream in streams.values()))
     loaded = {name: loaded_at(data, name, stream, step, size)[rank::world] for name, stream in streams.items()}
     main = loaded.pop(MAIN)
     main = main._replace(others=loaded)
@@ -163,7 +163,7 @@ class Share:
 
 def loaded_at(data: Data, name: str, stream: Stream, step: int, size: int) -> Share:
     """The batch of a stream; that of a plain one goes through the pictures in their order."""
-    if stream.draw is shuffled and stream.keep == "all":
+    if stream.draw is shuffled and stream.keep == "all" and stream.where is None:
         return Share(data, (np.arange(size) + step * size) % PICTURES)
     return Share(data, order_of(name, stream, data, size, 3).batch(step))  # type: ignore[arg-type]
 

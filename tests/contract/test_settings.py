@@ -15,19 +15,22 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from likewise import methods, teachers
+from likewise.data.streams import MAIN, evenly, order_of, shuffled
 from likewise.encoders import Encoder
 from likewise.encoders.chosen import Chosen
 from likewise.errors import InputError
 from likewise.methods import mcl
-from likewise.methods.method import Batch, Facts, Method, Preset, Progress, Views, idle
+from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views, idle, stream_roles
 from likewise.training import optimisers
+from likewise.views import ViewPolicy
 from likewise.views.view import View
-from tests.contract.gauntlet import SPEC
+from tests.contract.gauntlet import SPEC, column_called
 
 IMAGES, BATCH, CLASSES, LARGEST = 24, 8, 2, 12
 SIDE = 68
@@ -44,6 +47,7 @@ WITH: dict[str, dict[str, Any]] = {
     "min_cluster": {"clusters": 5, "repair_every": 1},
     "confidence_temperature": {"clusters": 6},
     "confidence": {"label_share": 0.5},  # labels to guess
+    "quantile": {"neighbours": 2},  # in a graph this small many neighbours tie all images to all
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
 }
 """What a setting is tried beside, where it is the data and the moment that decide whether it matters."""
@@ -135,7 +139,7 @@ class Traces:
 
 def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterator[Any]:
     """Views; the network; its optimiser; when it looks at all images; then steps, with all that they change."""
-    facts = Facts(images=IMAGES, batch_size=BATCH, image_size=SIDE, classes=CLASSES, steps_per_epoch=3)
+    facts = _facts(method_class.columns(settings))
     encoder = stand_in(0)
     method = method_class(encoder, settings, facts).train()  # type: ignore[call-arg]
     yield method.views
@@ -177,18 +181,56 @@ def _images(count: int, side: int, seed: int = 0) -> Tensor:
     return colour + torch.randn(count, 3, side, side, generator=generator)
 
 
+def _facts(names: tuple[str, ...]) -> Facts:
+    columns = {name: column_called(name).at(np.arange(IMAGES)) for name in names}
+    told = {"images": IMAGES, "classes": CLASSES, "labelled": IMAGES, "beside": Beside(images=IMAGES, classes=CLASSES)}
+    return Facts(**told, batch_size=BATCH, image_size=SIDE, steps_per_epoch=3, columns=columns)
+
+
+class _Known:
+    """What streams draw from: as many images, every fourth with a label where a stream asks for some."""
+
+    name = "noise"
+
+    def __init__(self, names: tuple[str, ...], *, few: bool) -> None:
+        place = np.arange(IMAGES)
+        self.labels = np.where(place // 2 % 4 == 0, place % CLASSES, -1) if few else place % CLASSES
+        self.columns = {name: column_called(name).at(place) for name in names}
+
+    def __len__(self) -> int:
+        return IMAGES
+
+
 def _batch(method: Method, at: int) -> tuple[Views, Batch]:
     """Images of noise, as the roles ask for them; most of an image is common to its views."""
-    index = torch.arange(BATCH) + (16, 5)[at % 2]  # some images come again and again, the last one too, some never
-    views = {}
-    for number, (role, policy) in enumerate(method.views.items()):
-        common = _images(IMAGES, policy.size)[index]
-        shown = torch.rand(BATCH, 4, generator=torch.Generator().manual_seed(number)) / 2  # a corner, and a size to fit
-        views[role] = View(common + 0.5 * _images(BATCH, policy.size, 1 + number), shown, shown[:, 0] > 0.25)
-    labels = index % CLASSES
-    if "some labels" in method.card.needs:  # where every label is known nothing is left to be found
-        labels = labels.where(index % 3 > 0, -1)
-    return views, Batch(index, labels)
+    settings = getattr(method, "settings", None)
+    names = method.columns(settings)
+    streams = method.streams(settings, _facts(names))
+    known = _Known(names, few=any(stream.keep != "all" or stream.draw is evenly for stream in streams.values()))
+    batches, views = {}, {}
+    for name, roles in stream_roles(method, {key: stream.views for key, stream in streams.items()}).items():
+        index = torch.arange(BATCH) + (16, 5)[at % 2]  # some come again and again, the last one too, some never
+        if streams[name].draw is not shuffled or streams[name].keep != "all" or streams[name].where is not None:
+            index = torch.from_numpy(order_of(name, streams[name], known, BATCH, 0).batch(at))  # type: ignore[arg-type]
+        for number, (role, policy) in enumerate(roles.items()):
+            views[role] = _view(policy, number, index)
+        first = index.reshape(len(index), -1)[:, 0]
+        columns = {key: torch.from_numpy(column.values)[first] for key, column in known.columns.items()}
+        batches[name] = Batch(index, torch.from_numpy(known.labels)[first], columns)
+    main = batches.pop(MAIN)
+    return views, main._replace(others=batches)
+
+
+def _view(policy: ViewPolicy, number: int, index: Tensor) -> View:
+    """Noise for the images `index`; of clips, (B, C, F), the one that is this role's."""
+    own = index[:, number % index.shape[1]] if index.dim() > 1 else index
+    flat = own.reshape(-1)
+    image = _images(IMAGES, policy.size)[flat] + 0.5 * _images(len(flat), policy.size, 1 + number)
+    if own.dim() > 1:
+        image = image.reshape(*own.shape, *image.shape[1:]).transpose(1, 2)
+        image = image[:, :, 0] if own.shape[1] == 1 else image
+    shown = torch.rand(len(own), 4, generator=torch.Generator().manual_seed(number)) / 2  # a corner, and a size to fit
+    return View(image, shown, shown[:, 0] > 0.25)
 
 
 def same(first: Any, second: Any) -> bool:

@@ -27,6 +27,7 @@ learn
   train DATA       an encoder from a folder, list, Parquet or NumPy file of images
   finetune RUN     encoder and classifier on labelled images
   methods          what can be learned by, with papers
+  recipes          chains of training runs, of papers that train more than once
   doctor DATA      what is in this data, what would be chosen, how fast it will be
 
 judge

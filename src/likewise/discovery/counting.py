@@ -32,7 +32,7 @@ GRID = 12
 COMPONENTS = 64
 """Principal components that the samples are clustered in: the same k-means in a tenth of the time."""
 ITERATIONS = 30
-_LEAST_AGREEMENT = 0.2
+_LEAST_AGREEMENT = 0.3
 
 
 class Estimate(NamedTuple):
@@ -223,7 +223,7 @@ def _notes(published: Estimate | None, stability: Estimate, most: int) -> tuple[
             f"samples hardly agree on any number of classes (adjusted Rand index {best:.2f}): there may be no classes "
             "to find, or the encoder does not see them"
         )
-    if published is not None and not stability.low <= published.classes <= stability.high:
+    if published is not None and (published.high < 0.9 * stability.low or published.low > 1.1 * stability.high):
         notes.append("the published search and stability name different numbers of classes")
     if (published or stability).high >= most:
         notes.append(f"the estimate reaches the largest number that was tried, {most}: try more with --most")

@@ -1,48 +1,73 @@
-"""Both stages of PromptCAL (arXiv 2212.05590): GCD's loss on two branches, then contrast with pseudo-positives."""
+"""PromptCAL: GCD's loss on two branches, then contrast with pseudo-positives from a graph (arXiv 2212.05590)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional
 
 from likewise.errors import InputError
-from likewise.runs import RunDirectory
-from likewise.verbs.train import train
+from likewise.recipes.chain import Stage
 
-EPOCHS = (20.0, 10.0)
-"""Passes over the data in the two stages where none are given."""
 STAGES = ("stage-1", "stage-2")
 
 
-def promptcal(
-    data: Any, *, out: str | Path, epochs: tuple[float, float] = EPOCHS, start: str | None = None, **asked: Any
-) -> RunDirectory:
-    """Train both stages into `out`/stage-1 and `out`/stage-2, and return the run of the second.
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Both stages of PromptCAL."""
 
-    `asked` are, by name, what `likewise.train` takes (labels, subset, encoder, batch_size, ...), for both stages;
-    settings that only the second one has are left out of the first. `start` is where the first one begins: a run or a
-    weights file. A first stage that lies in `out` and is finished is not trained again.
+    data: Annotated[Positional[str], tyro.conf.arg(metavar="DATA")]
+    """Images, some of them labelled."""
+    out: str
+    """Directory of the two runs, stage-1 and stage-2."""
+    labels: str | None = None
+    """Label column, or `folders`."""
+    subset: str | None = None
+    """Draw that keeps some of the labels, such as gcd:0.5."""
+    subset_seed: int = 0
+    """What the draw follows from."""
+    start: str | None = None
+    """Run or weights file that the first stage begins with."""
+    encoder: str = "resnet18"
+    """Any timm model by name; vit_base_patch16_prompts is the published one."""
+    pretrained: bool = False
+    """Begin with timm's published weights."""
+    published: bool = False
+    """The published recipe, of 200 and 70 epochs, in place of the small one."""
+    epochs_first: float | None = None
+    """Passes over the data in the first stage; by default 20, or as published."""
+    epochs_second: float | None = None
+    """The same of the second stage; by default 10, or as published."""
+    batch_size: int | None = None
+    """Images a step; by default the preset's."""
+    seed: int = 0
+    """What training follows from."""
 
-    Raises InputError for `stage`, `minutes` and `resume`, which the recipe sets, and as `train` does.
-    """
-    for name in ("stage", "minutes", "resume", "method"):
-        if name in asked:
-            raise InputError(f"{name}={asked[name]!r} is set by the recipe promptcal: leave it out")
-    first, second = (Path(out) / stage for stage in STAGES)
-    if not _is_finished(first):
-        own = {name: value for name, value in asked.items() if name not in _later()}
-        train(data, method="promptcal", stage=1, epochs=epochs[0], start=start, out=str(first), **own)
-    shape = ("encoder", "width", "stem", "pretrained")  # the start says them
-    rest = {name: value for name, value in asked.items() if name not in shape}
-    return train(data, method="promptcal", stage=2, epochs=epochs[1], start=str(first), out=str(second), **rest)
 
-
-def _later() -> set[str]:
-    """Settings that only the second stage has."""
-    from likewise.methods.promptcal import PromptCAL
-
-    return set(PromptCAL.Settings(stage=1).idle())
-
-
-def _is_finished(run: Path) -> bool:
-    return (run / "run.json").is_file() and RunDirectory.open(run).read().get("status") == "finished"
+def stages(recipe: Recipe, **more: Any) -> Iterator[Stage]:
+    """Both stages; `more` are further arguments of `train`. Raises InputError for a start and pretrained weights."""
+    if recipe.start is not None and recipe.pretrained:
+        raise InputError(f"pretrained and start={recipe.start} are two beginnings: give one of them")
+    same = {
+        "method": "promptcal",
+        "labels": recipe.labels,
+        "subset": recipe.subset,
+        "subset_seed": recipe.subset_seed,
+        "batch_size": recipe.batch_size,
+        "seed": recipe.seed,
+        **more,
+    }
+    encoder = {} if recipe.start else {"encoder": recipe.encoder, "pretrained": recipe.pretrained}
+    if recipe.published:
+        first: dict[str, Any] = {"variant": "vit-1", "epochs": recipe.epochs_first}
+        second: dict[str, Any] = {"variant": "vit-2", "epochs": recipe.epochs_second}
+    else:
+        first = {"stage": 1, "epochs": recipe.epochs_first or 20.0}
+        second = {"epochs": recipe.epochs_second or 10.0}
+    yield Stage(STAGES[0], recipe.data, {**same, **encoder, **first, "start": recipe.start})
+    begun = str(Path(recipe.out) / STAGES[0])
+    yield Stage(STAGES[1], recipe.data, {**same, **second, "start": begun})

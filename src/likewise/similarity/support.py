@@ -23,7 +23,9 @@ def smoothed(labels_S: Tensor, classes: int, smoothing: float, dtype: torch.dtyp
 
 def soft_neighbours(query_QD: Tensor, support_SD: Tensor, labels_SC: Tensor, temperature: float) -> Tensor:
     """(Q, C) p(x) = softmax_j(cos(x, s_j) / T) Y (PAWS, arXiv 2104.13963, eq. 2); gradient goes to both sides."""
-    return similarities(unit(query_QD), unit(support_SD), temperature).softmax(1) @ labels_SC.to(query_QD.dtype)
+    weights_QS = similarities(unit(query_QD), unit(support_SD), temperature).softmax(1)
+    with torch.autocast(query_QD.device.type, enabled=False):  # its logarithm is taken
+        return weights_QS @ labels_SC.to(weights_QS.dtype)
 
 
 def sharpened(probability_QC: Tensor, temperature: float) -> Tensor:

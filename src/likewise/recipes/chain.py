@@ -1,0 +1,46 @@
+"""Stages one after the other, each a run of its own; what is finished is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from likewise.errors import InputError
+from likewise.runs import RunDirectory
+from likewise.verbs.train import train
+
+
+class Stage(NamedTuple):
+    """One training run of a chain."""
+
+    name: str
+    """Its directory inside the chain's."""
+    data: Any
+    """What it is trained on."""
+    asked: dict[str, Any]
+    """The other arguments of `likewise.train`."""
+
+
+def carry_out(out: str | Path, stages: Iterable[Stage]) -> list[RunDirectory]:
+    """Train every stage that is not finished yet, and return all runs in their order.
+
+    A stage that was interrupted goes on from its checkpoint, so calling this again continues the chain as a whole.
+    `stages` may be a generator: it is asked for a stage once the ones before it are finished. Raises InputError where a
+    finished stage was of another method, and whatever `train` raises.
+    """
+    runs = []
+    for stage in stages:
+        path = Path(out) / stage.name
+        if not (path / "run.json").is_file():
+            runs.append(train(stage.data, **stage.asked, out=str(path)))
+            continue
+        run = RunDirectory.open(path)
+        stored = run.read()
+        if (method := stage.asked.get("method", "isd")) != stored.get("method"):
+            raise InputError(f"{path} was trained by {stored.get('method')}, not {method}: choose another --out")
+        if stored.get("status") != "finished":
+            begin = {"start", "beside", "beside_labels"}  # of the first step; a run knows them from its own files
+            run = train(stage.data, **{k: v for k, v in stage.asked.items() if k not in begin}, out=path, resume=True)
+        runs.append(run)
+    return runs
