@@ -53,7 +53,7 @@ def test_images_between_classes_are_less_sure() -> None:
 
 
 def test_one_labelled_image_of_one_class_is_enough() -> None:
-    points, truth = clouds(3, 10)
+    points, _ = clouds(3, 10)
     labels = np.full(30, -1)
     labels[0] = 7
     found = find(points, labels, 3, runs=3)

@@ -99,7 +99,7 @@ def positions(source: Source, paths: Sequence[str], listing: Path) -> NDArray[np
     found: list[int] = []
     for path in paths:
         ways = (by_place.get(_place(listing.parent / path)), by_place.get(_place(Path(path))), by_name.get(path))
-        ends = (by_end.get(_end(path, 2)), by_end.get(_end(path, 1)))
+        ends = (by_end.get(_end(path, 2)),)  # of a path with a folder never the file's name alone
         place = next((way for way in (*ways, *ends) if way is not None), None)
         if place is None:
             raise InputError(

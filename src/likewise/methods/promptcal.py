@@ -184,7 +184,7 @@ class PromptCAL(Method):
         """The share of the affinity loss; a teacher that begins is the student, which a start may have loaded."""
         self.share = self.settings.affinity * (min(1.0, progress.step / self.rise) if self.rise else 1.0)
         if self.settings.stage == 2 and progress.step == 0:
-            self.teacher.update(self.student, 0.0)
+            self.teacher.network.load_state_dict(self.student.state_dict())
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Both branches of both views; then the teacher's features enter the banks."""
