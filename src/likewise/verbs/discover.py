@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from likewise.data import Images, Source, cached_side, open_source, prepare, split_names, training_split
 from likewise.data.source import Part
@@ -77,34 +78,53 @@ def discover(
             subject.encoder, images, cache_dir=cache_dir, device=best_device(), progress=progress
         )
     check_features("clustered", features_NF)
-    features_NF = unit(features_NF)
-    counted: Counted | None = None
-    if classes == "auto":
-        with decoding(images.name, enabled=not quiet, verb="count classes of") as progress:
-            counted = count_classes(features_NF, known.labels, most=most, seed=seed, tell=progress)
-    number = counted.chosen.classes if counted is not None else int(classes)
-    with decoding(images.name, enabled=not quiet, verb="cluster") as progress:
-        found = finding.find(features_NF, known.labels, number, seeding=seeding, seed=seed, tell=progress)
-    result = Discovery(
-        known=known,
-        places=[known.source.file(at) for at in range(len(known.labels))],
-        found=found,
-        classes=finding.describe(found, features_NF, known.labels, known.names, sure),
-        scores=[] if known.truth is None else scoring.score(
-            known.truth, known.labels, found.clusters, found.confidence >= sure
-        ),
-        counted=counted,
-        sure=sure,
-        data=str(data) if isinstance(data, str | Path) else images.name,
-        run=subject.path,
-        protocol=_protocol(number, subject, seeding=seeding, seed=seed),
-        notes=_notes(known, found, counted, subject, images),
-    )  # fmt: skip
+    asked = _Asked(classes, most, seeding, sure, seed, quiet)
+    name = str(data) if isinstance(data, str | Path) else images.name
+    result = _discovered(subject, name, images, known, unit(features_NF), asked)
     if targets is not None:
         table, page = targets
         _write(table, result.to_csv(table.parent))
         _write(page, discovered_sheet(images, result))
     return result
+
+
+class _Asked(NamedTuple):
+    """What was asked for of the clustering."""
+
+    classes: int | Literal["auto"]
+    most: int | None
+    seeding: finding.Seeding
+    sure: float
+    seed: int
+    quiet: bool
+
+
+def _discovered(
+    subject: Subject, data: str, images: Images, known: Known, features_NF: Tensor, asked: _Asked
+) -> Discovery:
+    """Count the classes where that is wanted, find them, describe and score them."""
+    seed, counted = asked.seed, None
+    if asked.classes == "auto":
+        with decoding(images.name, enabled=not asked.quiet, verb="count classes of") as progress:
+            counted = count_classes(features_NF, known.labels, most=asked.most, seed=seed, tell=progress)
+    number = counted.chosen.classes if counted is not None else int(asked.classes)
+    with decoding(images.name, enabled=not asked.quiet, verb="cluster") as progress:
+        found = finding.find(features_NF, known.labels, number, seeding=asked.seeding, seed=seed, tell=progress)
+    sure_N = found.confidence >= asked.sure
+    scores = [] if known.truth is None else scoring.score(known.truth, known.labels, found.clusters, sure_N)
+    return Discovery(
+        known=known,
+        places=[known.source.file(at) for at in range(len(known.labels))],
+        found=found,
+        classes=finding.describe(found, features_NF, known.labels, known.names, asked.sure),
+        scores=scores,
+        counted=counted,
+        sure=asked.sure,
+        data=data,
+        run=subject.path,
+        protocol=_protocol(number, subject, seeding=asked.seeding, seed=seed),
+        notes=_notes(known, found, counted, subject, images),
+    )
 
 
 # What is known -----------------------------------------------------------------------------------------------------
