@@ -21,8 +21,10 @@ from likewise import methods
 from likewise.data.loading import LoadedBatch
 from likewise.data.source import Column
 from likewise.data.streams import MAIN, Stream, evenly, order_of, shuffled
-from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
+from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views, stream_roles
+from likewise.methods.whole import save_method
+from likewise.runs import RunDirectory, plain
 from likewise.training.refresh import refresh
 from likewise.training.seeding import seed_step
 from likewise.training.update import batch_of, views_of
@@ -35,18 +37,31 @@ ALL = methods.names()
 def needs(method: type[Method]) -> dict[str, Any]:
     """Settings that the method cannot do without."""
     known = {field.name for field in dataclasses.fields(method.Settings)}
-    return {"teacher": teacher()} if "teacher" in known else {}
+    by = TAUGHT_BY.get(methods.name_of(method), "moco_v2")
+    return {name: teacher(by) for name in ("teacher", "old") if name in known}
+
+
+TAUGHT_BY = {"hsakd": "hsakd"}
+"""Methods whose teachers are runs of a certain method."""
 
 
 @functools.cache
-def teacher() -> str:
-    """A saved encoder that others learn from, once per process: wider, for larger and otherwise scaled pictures."""
+def teacher(by: str = "moco_v2") -> str:
+    """A run that others learn from, once per process: wider, for larger and otherwise scaled pictures."""
     folder = Path(tempfile.mkdtemp(prefix="likewise-teacher-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     spec = dataclasses.replace(
         SPEC, name="resnet18", width=12, image_size=20, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)
     )
-    save_encoder(build(spec, seed=7), folder / "encoder.safetensors")
+    method_class = methods.find(by)
+    changes = {"role": "teacher"} if by == "hsakd" else {"queue_size": 32}
+    settings = dataclasses.replace(next(iter(method_class.presets.values())).settings, **changes)
+    facts = Facts(images=PICTURES, batch_size=BATCH, image_size=20, classes=CLASSES, mean=spec.mean, std=spec.std)
+    method = method_class(build(spec, seed=7), settings, facts)  # type: ignore[call-arg]
+    run = RunDirectory(folder)
+    run.save_encoders(method.encoders())
+    run.write(method=by, settings=plain(settings), encoder=plain(spec))
+    save_method(method, facts, folder)
     return str(folder)
 
 
@@ -55,6 +70,8 @@ def small_settings(method: type[Method], **changes: Any) -> Any:
     settings = next(iter(method.presets.values())).settings
     if getattr(settings, "queue_size", 0):  # 0 stands for no queue where that is possible
         changes = {"queue_size": 32, **changes}
+    if getattr(settings, "per_class", 0):  # two processes share the supports equally
+        changes = {"per_class": 2, **changes}
     if hasattr(settings, "pseudo_labels"):  # labels that change at each step are the harder case
         changes = {"pseudo_labels": "online", **changes}
     changes = {**needs(method), **changes}
@@ -101,6 +118,7 @@ class Data:
         self.pixels, labels = pictures()
         self.labels = labels.numpy() if not few else np.where(np.arange(PICTURES) % 4 == 0, labels.numpy(), -1)
         self.columns = {name: column_called(name) for name in names}
+        self.names = [f"{number}.png" for number in range(PICTURES)]
 
     def __len__(self) -> int:
         return PICTURES

@@ -97,7 +97,10 @@ def flags_of(verb: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "finetune", "compare", "export", "convert", "cache"])
+@pytest.mark.parametrize(
+    "verb",
+    ["train", "evaluate", "finetune", "compare", "export", "convert", "cache", "select", "label", "predict", "explore"],
+)
 def test_tables_name_the_flags_that_there_are(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     from likewise.methods.isd import ISD
 

@@ -56,6 +56,7 @@ def method_page(name: str, method: type[Method]) -> str:
     """The page of one method, in Markdown."""
     card, presets = method.card, method.presets
     teacher = " --teacher runs/TEACHER" if "frozen teacher" in card.needs else ""
+    teacher += " --old runs/OLD" if "old encoder" in card.needs else ""
     labels = " --labels folders" if {"labels", "some labels"} & set(card.needs) else ""
     return _page(
         f"{card.title} (`{name}`)",

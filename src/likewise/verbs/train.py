@@ -32,7 +32,7 @@ from likewise.training.finite import NonFinite
 from likewise.training.health import Health
 from likewise.training.loggers import Logger, open_loggers
 from likewise.training.loop import Loop
-from likewise.training.progress import Stopwatch
+from likewise.training.progress import Stopwatch, decoding
 from likewise.training.resolve import Plan
 from likewise.training.resume import (
     extension,
@@ -213,6 +213,7 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         if newest is not None:
             restore(update, clock, newest)
     trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
+    fill_teachers(method, images, engine, quiet=session.quiet)
     on_first(engine, lambda: checkpoints.check_room(run.checkpoints, method.state_dict(), trained))
     loggers: list[Logger] = []
     on_first(engine, lambda: loggers.extend(open_loggers(session.loggers, run.path, record(plan), clock.step)))
@@ -254,6 +255,18 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         picture(run, method, images, engine.device)
     engine.barrier()
     return run
+
+
+def fill_teachers(method: Method, images: Images, engine: Fabric, *, quiet: bool) -> None:
+    """Make the vectors of teachers that are looked up, with a bar on the first process; kept ones are taken."""
+    for teacher in teachers.teachers_in(method):
+        if teacher.missing:
+            shown = engine.is_global_zero and not quiet
+            how = "kept from before" if teacher.is_kept(images) else f"one pass over {len(images):,} images"
+            console = Console(stderr=True, highlight=False, quiet=not shown)
+            console.print(f"  vectors of the teacher {teacher.name}: {how}", soft_wrap=True, markup=False)
+            with decoding(f"{images.name} by {teacher.name}", enabled=shown, verb="teacher:") as progress:
+                teacher.fill(images, engine.device, progress)
 
 
 def _batch(stopped: TrainingStopped, images: Images) -> dict[str, Any]:
