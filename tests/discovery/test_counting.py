@@ -61,3 +61,11 @@ def test_the_limit_is_checked_and_has_a_default() -> None:
     assert usual_most(3, 10_000) == 100
     assert usual_most(80, 10_000) == 320
     assert usual_most(3, 50) == 10
+
+
+def test_named_classes_far_from_all_others_do_not_hide_them() -> None:
+    points, truth = clouds(7, 20, spread=0.02)
+    found = count_classes(points, some_labels(truth, 2), most=12)
+    assert found.published is not None
+    assert found.published.tried[2] == found.published.tried[7] == 1.0
+    assert found.published.classes == 7

@@ -32,7 +32,11 @@ GRID = 12
 COMPONENTS = 64
 """Principal components that the samples are clustered in: the same k-means in a tenth of the time."""
 ITERATIONS = 30
+EVERY = 30
+"""So many numbers of classes are all tried, where Brent's search would try some."""
 _LEAST_AGREEMENT = 0.3
+_TIE = 1e-6
+"""Weight of the agreement of samples where labelled images are found equally well."""
 
 
 class Estimate(NamedTuple):
@@ -94,15 +98,18 @@ def count_classes(
     published = None
     if old > 1:
         tried = search(features_ND, labels_N, old, limit, seed)
-        best = max(tried, key=lambda k: (tried[k], -k))
-        low, high = _interval(table.accuracy_RG, grid)
+        best = _best(tried, grid, table.agreement_RG.mean(0))
+        low, high = _interval(table.accuracy_RG + _TIE * table.agreement_RG, grid)
         published = Estimate(best, min(low, best), max(high, best), tried)
     stability = _stable(table.agreement_RG, grid)
     return Counted(published, stability, _protocol(len(labels_N), old, limit), _notes(published, stability, limit))
 
 
 def search(features_ND: Tensor, labels_N: Ids, least: int, most: int, seed: int) -> dict[int, float]:
-    """K -> accuracy of the labelled images, at each K that Brent's bounded search looks at (GCD, section 3.3)."""
+    """K -> accuracy of the labelled images, at each K that Brent's bounded search looks at (GCD, section 3.3).
+
+    Of few numbers all are looked at.
+    """
     from scipy.optimize import minimize_scalar
 
     tried: dict[int, float] = {}
@@ -114,6 +121,10 @@ def search(features_ND: Tensor, labels_N: Ids, least: int, most: int, seed: int)
             tried[number] = _found(labels_N, clusters.numpy())
         return -tried[number]
 
+    if most - least <= EVERY:
+        for number in range(least, most + 1):
+            wrong(number)
+        return tried
     wrong(least)  # the ends are never reached by the search itself
     wrong(most)
     minimize_scalar(wrong, bounds=(least, most), method="bounded", options={"xatol": 0.5})
@@ -164,13 +175,28 @@ def _resampled(
 
 def _interval(values_RG: NDArray[np.float64], grid: list[int]) -> tuple[int, int]:
     """5 % and 95 % quantiles of the best number of classes of each sample."""
-    best_R = np.array(grid)[values_RG.argmax(1)]
+    best_R = _best_of_each(values_RG, grid)
     return int(np.floor(np.quantile(best_R, 0.05))), int(np.ceil(np.quantile(best_R, 0.95)))
+
+
+def _best_of_each(values_RG: NDArray[np.float64], grid: list[int]) -> Ids:
+    """(R,) the best number of each sample; of equally good ones the largest, as more clusters agree less by chance."""
+    best_R: Ids = np.array(grid, np.int64)[len(grid) - 1 - values_RG[:, ::-1].argmax(1)]
+    return best_R
+
+
+def _best(tried: Mapping[int, float], grid: list[int], agreement_G: NDArray[np.float64]) -> int:
+    """The number at which labelled images are found best; of equals that at which samples agree best, then the largest.
+
+    Where the named classes lie apart from all others, many numbers find them equally well.
+    """
+    agreed = {number: float(np.interp(number, grid, agreement_G)) for number in tried}
+    return max(tried, key=lambda number: (round(tried[number], 9), round(agreed[number], 6), number))
 
 
 def _stable(agreement_RG: NDArray[np.float64], grid: list[int]) -> Estimate:
     """The median of the samples' best numbers, with their interval."""
-    best_R = np.array(grid)[agreement_RG.argmax(1)]
+    best_R = _best_of_each(agreement_RG, grid)
     means = {number: float(value) for number, value in zip(grid, agreement_RG.mean(0), strict=True)}
     return Estimate(round(float(np.median(best_R))), *_interval(agreement_RG, grid), means)
 
@@ -205,7 +231,7 @@ def _components(features_ND: Tensor) -> Tensor:
 def _protocol(images: int, old: int, most: int) -> str:
     return (
         f"{images:,} images, K from {old} to {most}; published: K with the most labelled images in the cluster of "
-        "their class (k-means of all, Hungarian matching, Brent's search); stability: K at which "
+        "their class (k-means of all, Hungarian matching, Brent's search, ties by stability); stability: K at which "
         f"{RESAMPLES} samples of {SHARE:.0%} agree best, adjusted Rand index, in {COMPONENTS} principal components; "
         "intervals: 5 % to 95 % of the estimates from each sample"
     )
