@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from likewise.index.index import open_index
     from likewise.verbs.audit import audit
     from likewise.verbs.convert import convert
+    from likewise.verbs.discover import discover
     from likewise.verbs.doctor import doctor
     from likewise.verbs.drift import drift
     from likewise.verbs.duplicates import find_duplicates
@@ -43,6 +44,7 @@ _HOMES = {
     "audit": "likewise.verbs.audit",
     "compare": "likewise.comparison.comparing",
     "convert": "likewise.verbs.convert",
+    "discover": "likewise.verbs.discover",
     "doctor": "likewise.verbs.doctor",
     "drift": "likewise.verbs.drift",
     "embed": "likewise.index.embedding.embed",
@@ -71,6 +73,7 @@ __all__ = [
     "audit",
     "compare",
     "convert",
+    "discover",
     "doctor",
     "drift",
     "embed",

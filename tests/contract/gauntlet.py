@@ -20,7 +20,7 @@ from torch.nn import Module
 from likewise import methods
 from likewise.data.loading import LoadedBatch
 from likewise.data.source import Column
-from likewise.data.streams import MAIN, Stream, order_of, shuffled
+from likewise.data.streams import MAIN, Stream, evenly, order_of, shuffled
 from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views, stream_roles
 from likewise.methods.whole import save_method
@@ -152,7 +152,7 @@ def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, wor
     settings = getattr(method, "settings", None)
     names = type(method).columns(settings)
     streams = type(method).streams(settings, facts_of(names))
-    data = Data(names, few=any(stream.keep != "all" for stream in streams.values()))
+    data = Data(names, few=any(stream.keep != "all" or stream.draw is evenly for stream in streams.values()))
     loaded = {name: loaded_at(data, name, stream, step, size)[rank::world] for name, stream in streams.items()}
     main = loaded.pop(MAIN)
     main = main._replace(others=loaded, **marks(method, main.index))

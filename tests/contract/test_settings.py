@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise import methods
-from likewise.data.streams import MAIN, order_of, shuffled
+from likewise.data.streams import MAIN, evenly, order_of, shuffled
 from likewise.encoders import Encoder
 from likewise.encoders.chosen import Chosen
 from likewise.encoders.own.branches import Branches
@@ -53,6 +53,7 @@ WITH: dict[str, dict[str, Any]] = {
     "confidence_temperature": {"clusters": 6},
     "confidence": {"label_share": 0.5},  # labels to guess
     **dict.fromkeys(("temperature", "temperature_scores", "weight_vectors", "weight_scores", "scores"), CREDIBLE),
+    "quantile": {"neighbours": 2},  # in a graph this small many neighbours tie all images to all
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
 }
 """What a setting is tried beside, where it is the data and the moment that decide whether it matters."""
@@ -228,7 +229,7 @@ def _batch(method: Method, at: int) -> tuple[Views, Batch]:
     settings = getattr(method, "settings", None)
     names = method.columns(settings)
     streams = method.streams(settings, _facts(names))
-    known = _Known(names, few=any(stream.keep != "all" for stream in streams.values()))
+    known = _Known(names, few=any(stream.keep != "all" or stream.draw is evenly for stream in streams.values()))
     batches, views = {}, {}
     for name, roles in stream_roles(method, {key: stream.views for key, stream in streams.items()}).items():
         index = torch.arange(BATCH) + (16, 5)[at % 2]  # some come again and again, the last one too, some never
