@@ -117,6 +117,10 @@ class Source(ABC):
         pixels = self.read(position)
         return Look(pixels.shape[0], pixels.shape[1], is_grey(pixels), "array")
 
+    def file(self, position: int) -> str | None:
+        """Path of the file that holds this picture and no other; None where it lies in something else."""
+        return None
+
     def shown_by(self, wished: Mapping[str, Range]) -> Source:
         """The same images, by the ranges of another data set (`spans`) where these suit, else by their own."""
         if self.spans is None or not wished:
@@ -162,6 +166,10 @@ class Part(Source):
     def shown_by(self, wished: Mapping[str, Range]) -> Source:
         """The other source shown so."""
         return Part.of(self.whole.shown_by(wished), self.index)
+
+    def file(self, position: int) -> str | None:
+        """As the other source has it."""
+        return self.whole.file(int(self.index[position]))
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """As the other source reads it."""
@@ -215,18 +223,24 @@ class Joined(Source):
     def __post_init__(self) -> None:
         self._ends = np.cumsum([len(part) for part in self.parts])
 
-    def _place(self, position: int) -> tuple[Source, int]:
+    def place(self, position: int) -> tuple[Source, int]:
+        """The part that holds an image, and its position there."""
         number = int(np.searchsorted(self._ends, position, side="right"))
         return self.parts[number], position - int(self._ends[number]) + len(self.parts[number])
 
+    def file(self, position: int) -> str | None:
+        """As the part that holds it has it."""
+        part, inside = self.place(position)
+        return part.file(inside)
+
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """As the part that holds it reads it."""
-        part, inside = self._place(position)
+        part, inside = self.place(position)
         return part.read(inside, short_side)
 
     def look(self, position: int) -> Look:
         """As the part that holds it sees it."""
-        part, inside = self._place(position)
+        part, inside = self.place(position)
         return part.look(inside)
 
 

@@ -57,9 +57,13 @@ class LinearProbe:
 
     def predict(self, features_QF: Tensor) -> Tensor:
         """(Q,) the class of each row. Raises InputError for features that are not finite."""
+        return self.logits(features_QF).argmax(1)
+
+    def logits(self, features_QF: Tensor) -> Tensor:
+        """(Q, C), whose softmax are probabilities. Raises InputError for features that are not finite."""
         check_features("query", features_QF)
         x_QF = (unit(features_QF) - self.mean_F) / self.scale_F
-        return torch.addmm(self.bias_C, x_QF, self.weight_CF.T).argmax(1)
+        return torch.addmm(self.bias_C, x_QF, self.weight_CF.T)
 
 
 @torch.no_grad()

@@ -65,17 +65,18 @@ def overlay(
     form: Callable[[float], str] = short,
     log_x: bool = False,
     large: bool = False,
+    x_names: Sequence[str] = (),
 ) -> str:
     """A card with the curves. Nothing is returned where no curve has two points.
 
-    With `log_x` the values of x must be above 0, and are what the axis shows.
+    With `log_x` the values of x must be above 0, and are what the axis shows; with `x_names` they are positions in it.
     """
     drawn = [one for one in series if len(one.x) >= 2]
     if not drawn:
         return ""
     head = tag("div", tag("h3", text(title)), class_="chart-head")
     foot = tag("figcaption", text(note)) if note else ""
-    picture = svg(title, drawn, x_label=x_label, form=form, log_x=log_x, large=large)
+    picture = svg(title, drawn, x_label=x_label, form=form, log_x=log_x, large=large, x_names=x_names)
     return tag("figure", head, picture, foot, class_="chart overlay" + (" large" if large else ""))
 
 
@@ -88,11 +89,12 @@ def svg(
     log_x: bool = False,
     large: bool = False,
     style: str = "",
+    x_names: Sequence[str] = (),
 ) -> str:
     """The drawing alone; with `style` it is a picture of its own."""
     drawn = [one._replace(x=x, y=y) if one.spread is None else one for one in series for x, y in [_few(one)]]
     frame = _frame(drawn, log_x=log_x, large=large)
-    axes = _axes(frame, drawn, x_label, form)
+    axes = _axes(frame, drawn, x_label, form, x_names)
     curves = "".join(_curve(frame, one) for one in drawn)
     return tag(
         "svg",
@@ -130,20 +132,24 @@ def _without_outliers(lows: Sequence[float], highs: Sequence[float]) -> tuple[fl
     return sorted(lows)[cut if cut > 1 else 0], sorted(highs)[-1 - (cut if cut > 1 else 0)]
 
 
-def _axes(frame: _Frame, series: Sequence[Series], x_label: str, form: Callable[[float], str]) -> str:
+def _axes(
+    frame: _Frame, series: Sequence[Series], x_label: str, form: Callable[[float], str], x_names: Sequence[str]
+) -> str:
     end = frame.width - frame.right
     marks = []
     for value in frame.y_ticks:
         y = frame.y(value)
         marks.append(f'<line class="grid" x1="44" x2="{end:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
         marks.append(f'<text class="tick" x="38" y="{y + 3.2:.1f}" text-anchor="end">{text(form(value))}</text>')
-    if frame.log:
+    if x_names:
+        inside = [float(place) for place in range(len(x_names))]
+    elif frame.log:
         inside = sorted({value for one in series for value in one.x})
     else:
         inside = [v for v in ticks(frame.x_low, frame.x_high, 6) if frame.x_low <= v <= frame.x_high]
     marks += [
         f'<text class="tick" x="{frame.x(value):.1f}" y="{frame.bottom + 15:.1f}" text-anchor="middle">'
-        f"{text(short(value))}</text>"
+        f"{text(x_names[int(value)] if x_names else short(value))}</text>"
         for value in inside
     ]
     middle = (44.0 + end) / 2

@@ -220,6 +220,10 @@ text-overflow:ellipsis;white-space:nowrap}
 .tiles figcaption b{display:block;font-weight:500;color:var(--bad);overflow:hidden;text-overflow:ellipsis}
 #mistakes .query figcaption{max-height:none}
 .query .taken{display:block;color:var(--bad);font-size:12px}
+/* audits */
+.twins{grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:16px}.twins img{aspect-ratio:2}
+.kappa{justify-content:start;grid-template-columns:minmax(64px,auto) repeat(var(--classes),minmax(0,64px))}
+.kappa .column{height:110px}
 /* comparisons */
 .charts.wide{grid-template-columns:repeat(auto-fill,minmax(440px,1fr))}
 .chart.large{padding:20px 22px 16px}
@@ -249,7 +253,7 @@ section{padding-top:48px}
 .neighbours li{grid-template-columns:70px minmax(0,1fr);gap:12px}
 .others{grid-template-columns:repeat(6,64px);overflow-x:auto;padding-bottom:6px}
 .bars,.by-class{columns:1}
-.tiles{grid-template-columns:repeat(4,1fr)}
+.tiles{grid-template-columns:repeat(4,1fr)}.tiles.twins{grid-template-columns:repeat(2,1fr)}
 .confusion{font-size:9.5px;gap:1px}
 .charts,.charts.wide{grid-template-columns:1fr}
 .chips .switch{margin-left:0}

@@ -73,20 +73,28 @@ def lloyd(features_ND: Tensor, clusters: int, *, iterations: int, start: Tensor)
 
 
 @torch.no_grad()
-def densest_apart(features_ND: Tensor, cluster_N: Tensor, density_N: Tensor, how: Apart) -> Tensor:
+def densest_apart(
+    features_ND: Tensor, cluster_N: Tensor, density_N: Tensor, how: Apart, *, taken: Tensor | None = None
+) -> Tensor:
     """(m',) one image of each cluster that has any, in the order of the clusters: argmax of density - lambda r.
 
     The repulsion r of an image is a moving average over the rounds of sum_c d(x, z_c)^-alpha over the picks z_c of
-    OTHER clusters within the horizon (or the nearest ones). Each round selects anew.
+    OTHER clusters within the horizon (or the nearest ones). Each round selects anew. In a cluster with rows that are
+    `taken` (G,), as those labelled in an earlier round, the first of these is the pick in every round (not published).
     """
     x_ND = unit(features_ND)
     present, own_N = torch.unique(cluster_N, return_inverse=True)
     repulsion_N = torch.zeros_like(density_N)
-    picked = _best(own_N, density_N, len(present))
+
+    def best() -> Tensor:
+        score_N = density_N - how.weight * repulsion_N
+        return _best(own_N, score_N if taken is None else score_N.index_fill(0, taken, torch.inf), len(present))
+
+    picked = best()
     for _ in range(how.rounds - 1):
         new_N = _repulsion(x_ND, picked, own_N, how)
         repulsion_N = how.momentum * repulsion_N + (1.0 - how.momentum) * new_N
-        picked = _best(own_N, density_N - how.weight * repulsion_N, len(present))
+        picked = best()
     return picked
 
 

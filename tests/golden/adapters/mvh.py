@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from adapters import Vectors, same
-from likewise.audit import consistency as measured
-from likewise.audit import distortions, eidolon
-from likewise.audit.categories import category_scores, ranked
+from likewise.auditing import consistency as measured
+from likewise.auditing import distortions, eidolon
+from likewise.auditing.categories import category_scores, ranked
 
 LEVELS = {
     "contrast": distortions.contrast,

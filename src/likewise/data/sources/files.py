@@ -39,6 +39,10 @@ class FileSource(Source):
     paths: Sequence[str]
     """(N,) where they are."""
 
+    def file(self, position: int) -> str | None:
+        """Where the picture lies."""
+        return self.paths[position]
+
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """Decode one file."""
         return decode(read_bytes(self.paths[position]), short_side, self.spans)

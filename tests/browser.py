@@ -1,0 +1,78 @@
+"""A page in headless Chromium, and everything that it asks of the network. Skipped where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+
+@dataclass
+class Opened:
+    """An open page."""
+
+    page: Any
+    """Playwright's page."""
+    requests: list[str] = field(default_factory=list)
+    """Addresses that were asked for, but the page's own."""
+    errors: list[str] = field(default_factory=list)
+    """Errors of its scripts."""
+
+
+def until(page: Any, expression: str, seconds: float = 30.0) -> None:
+    """Wait until an expression is true. Playwright's own way needs `eval`, which a page's policy may forbid."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:g} seconds: {expression}")
+        page.wait_for_timeout(30)
+
+
+@contextlib.contextmanager
+def opened(address: str, *, width: int = 1280, height: int = 900, theme: str = "light") -> Iterator[Opened]:
+    """The page at `address`, with no cache, and closed afterwards. Skips the test without Playwright or Chromium."""
+    api = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("needs Chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
+        found = Opened(page)
+        page.on("request", lambda one: one.url != address and found.requests.append(one.url))
+        page.on("pageerror", lambda error: found.errors.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and found.errors.append(said.text))
+        page.goto(address)
+        try:
+            yield found
+        finally:
+            browser.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Chromium by playwright; skipped where either is missing."""
+    api = pytest.importorskip("playwright.sync_api")
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip("there is no chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any) -> Iterator[Any]:
+    """A new page; `page.requested` lists the addresses of all requests, `page.complaints` what its script threw."""
+    opened = chromium.new_page()
+    opened.requested, opened.complaints = [], []
+    opened.on("request", lambda request: opened.requested.append(request.url))
+    opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    yield opened
+    opened.close()
