@@ -17,6 +17,7 @@ from likewise.recipes import carry_out
 from likewise.recipes.usl_t import Recipe, stages
 from likewise.selection.usl_t import neighbour_table, picks, surest_first
 from likewise.similarity.self_label import agree, confident
+from likewise.verbs.select import select
 from likewise.verbs.train import train
 from tests.contract.gauntlet import PICTURES, Data, batch_at, facts_of, make, one_step, optimizer_of
 
@@ -129,6 +130,16 @@ def test_the_recipe_ends_in_as_many_picks_as_asked_for_whatever_the_labels(
         with pytest.raises(InputError, match="41 picks of 40 images: allowed are 1 to that many"):
             picks(run, images, 41)
     assert found["true"].rows.equal(found["wrong"].rows)
+    selected = select(run, data, labels=6, by="usl_t", out=tmp_path / "picks.csv", expected=False, quiet=True)
+    assert [one.cluster for one in selected.picks] == found["wrong"].cluster.tolist()
+    assert selected.picks[0].reason.startswith("surest left of cluster")
+    with pytest.raises(InputError, match="leave --given out"):
+        select(run, data, labels=6, by="usl_t", out=tmp_path / "again.csv", given=tmp_path / "picks.csv")
+    copies = np.concatenate([pixels[:3]] * 4)
+    np.savez(tmp_path / "copies.npz", images=copies)
+    doubled = picks(run, prepare(open_source(tmp_path / "copies.npz"), short_side=None), 4)
+    assert len(doubled.rows.unique()) == 4
+    assert sorted((doubled.rows[:3] % 3).tolist()) == [0, 1, 2], "copies come last"
     with pytest.raises(InputError, match="was not trained by usl_t"):
         picks(start, images, 6)
     with pytest.raises(InputError, match="labels=1 must be at least 2"):

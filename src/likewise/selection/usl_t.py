@@ -6,7 +6,6 @@ Shapes: N images, m clusters of the run.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,21 +17,11 @@ from likewise.errors import InputError
 from likewise.methods.usl_t import USLT
 from likewise.methods.whole import restore
 from likewise.runs import RunDirectory
+from likewise.selection.picking import Picks
 from likewise.similarity.nearest import neighbours
 
 NEIGHBOURS = 20
 """Neighbours of an image in the table, beside itself."""
-
-
-class Sure(NamedTuple):
-    """What was picked."""
-
-    rows: Tensor
-    """(budget,) int64, all different: those of the first cluster first, then the images that fill up."""
-    cluster: Tensor
-    """(budget,) int64, the cluster that each belongs to."""
-    confidence: Tensor
-    """(budget,) how sure the heads are of their clusters, the mean of their largest probabilities."""
 
 
 class _Assigning(nn.Module):
@@ -47,23 +36,29 @@ class _Assigning(nn.Module):
         return self.method.assigned(image)
 
 
-def picks(run: str | Path | RunDirectory, images: Images, budget: int) -> Sure:
+def picks(run: str | Path | RunDirectory, images: Images, budget: int) -> Picks:
     """Exactly `budget` different images: of each cluster the surest one, as the clusters are numbered.
 
     Where clusters stay empty, the second surest of each cluster follow, and so on; of more clusters than the budget the
-    first ones are taken. Labels of the images are not looked at. Raises InputError for a run of another method, and for
-    a budget below 1 or above the number of images.
+    first ones are taken. Exact copies of an image that is picked come only when nothing else is left. Labels of the
+    images are not looked at. Raises InputError for a run of another method, and for a budget below 1 or above the
+    number of images.
     """
     method = restore(run)
     if not isinstance(method, USLT):
-        raise InputError(f"{run} was not trained by usl_t: `likewise recipes usl_t` trains one from another run")
+        raise InputError(f"{run} was not trained by usl_t: likewise recipes usl_t trains one from another run")
     if not 1 <= budget <= len(images):
         raise InputError(f"{budget} picks of {len(images)} images: allowed are 1 to that many")
     view = view_of(method.encoder.spec)
-    found_N2 = torch.cat([part for _, part in rows(_Assigning(method), images, np.arange(len(images)), view)])
-    cluster_N, confidence_N = found_N2[:, 0].long(), found_N2[:, 1]
-    picked = surest_first(cluster_N, confidence_N)[:budget]
-    return Sure(picked, cluster_N[picked], confidence_N[picked])
+    found_N2 = torch.cat([part for _, part in rows(_Assigning(method), images, np.arange(len(images)), view)]).cpu()
+    cluster_N, sure_N = found_N2[:, 0].long(), found_N2[:, 1]
+    order_N = surest_first(cluster_N, sure_N)
+    first = np.sort(np.unique(images.digests[order_N.numpy()], return_index=True)[1])
+    copies = np.setdiff1d(np.arange(len(order_N)), first)
+    picked = order_N[torch.from_numpy(np.concatenate([first, copies]))][:budget]
+    told = zip(cluster_N[picked].tolist(), sure_N[picked].tolist(), strict=True)
+    words = tuple(f"surest left of cluster {cluster}, {100 * sure:.0f} % sure" for cluster, sure in told)
+    return Picks(picked, words, cluster_N[picked])
 
 
 def surest_first(cluster_N: Tensor, confidence_N: Tensor) -> Tensor:
