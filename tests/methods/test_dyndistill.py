@@ -142,5 +142,5 @@ def test_the_chain_goes_on_from_encoder_and_classifier(tmp_path: Path, monkeypat
         for before, after in zip(first.student.parameters(), network.parameters(), strict=True):
             torch.testing.assert_close(before, after)
     assert runs[1].read()["data"]["images"] == 16, "half of the target"
-    with pytest.raises(InputError, match="name them with --beside and --beside-labels"):
+    with pytest.raises(InputError, match="name it with --beside"):
         train(recipe.data, method="dyndistill", out=str(tmp_path / "alone"), **FAST)
