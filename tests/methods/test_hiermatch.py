@@ -14,12 +14,14 @@ from PIL import Image
 
 from likewise.data.streams import order_of
 from likewise.errors import InputError
+from likewise.methods import find
 from likewise.methods.hiermatch import HierMatch, drawn_mixture
 from likewise.methods.method import Batch, Facts, Progress
 from likewise.methods.whole import restore
 from likewise.similarity.mixmatch import guessed, interleaved, mixed
 from likewise.verbs.train import train
 from tests.contract.gauntlet import BATCH, CLASSES, Data, batch_at, facts_of, make, one_step, optimizer_of
+from tests.recipes.reader import Published, plan_of
 
 HALF = Progress(5, 0.5, 2)
 
@@ -150,6 +152,12 @@ def test_a_level_without_classes_is_refused() -> None:
         HierMatch(encoder, HierMatch.Settings(levels=("coarse",)), facts)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="names a column twice"):
         HierMatch.Settings(levels=("coarse", "coarse"))
+
+
+def test_views_of_whole_images_are_not_made_smaller() -> None:
+    on = Published(images=5000, side=32, classes=10, encoder="resnet18", features=512)
+    assert plan_of("hiermatch", HierMatch, "small", on).optimisation.first_size == 1.0
+    assert plan_of("nncsl", find("nncsl"), "small", on).optimisation.first_size == 0.75
 
 
 def test_nested_folders_are_a_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

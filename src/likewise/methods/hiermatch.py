@@ -95,6 +95,7 @@ class HierMatch(Method):
         "or FixMatch.",
         needs=("some labels",),
         within_batch=True,
+        whole_images=True,
         deploy="teacher",
     )
 

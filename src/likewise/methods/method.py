@@ -228,6 +228,8 @@ class Card:
     """
     uniform_prior: bool = False
     """Whether it assumes balanced clusters: a warning for skewed data."""
+    whole_images: bool = False
+    """Whether its views show whole images, so that they are never smaller than what the encoder sees afterwards."""
     deploy: Literal["student", "teacher"] = "student"
     """Which encoder is meant to be used after training."""
 

@@ -58,6 +58,7 @@ class USLT(Method):
         summary="To choose which images to label, with more effort than USL: continues another run.",
         uniform_prior=True,
         within_batch=True,
+        whole_images=True,
     )
 
     @dataclass(frozen=True, kw_only=True)
