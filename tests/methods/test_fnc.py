@@ -40,7 +40,7 @@ def test_elimination_is_the_contrast_without_them() -> None:
 
 @pytest.mark.parametrize("strategy", ["attraction", "elimination"])
 def test_candidates_may_come_from_a_memory(strategy: str) -> None:
-    method = make("fnc", memory_batches=3, threshold=0.0, strategy=strategy)
+    method = make("fnc", memory_batches=8, threshold=0.0, strategy=strategy)
     assert isinstance(method, FNC)
     assert method.queue is not None
     assert method.queue.size == 24

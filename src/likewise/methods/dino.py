@@ -94,7 +94,9 @@ class DINO(Method):
         norm_last_layer: bool = True
         """Keep the prototypes at unit length; without, their lengths are learned, which is better for large models."""
         large_scale: tuple[float, float] = (0.4, 1.0)
-        """Smallest and largest share of the picture that a large crop covers."""
+        """Smallest and largest share of the picture that a large crop covers, beside small ones."""
+        only_scale: tuple[float, float] = (0.14, 1.0)
+        """The same where there are no small crops."""
         clip: float = 3.0
         """Greatest norm of the gradient of each tensor; 0 does not clip."""
         drop_path: float = 0.0
@@ -111,6 +113,11 @@ class DINO(Method):
                 at_least(name, getattr(self, name), 1)
             at_least("clip", self.clip, 0.0)
 
+        def idle(self) -> dict[str, str]:
+            """The scale of large crops that there are not, beside what small crops need."""
+            scale = {"only_scale": "small_crops=0"} if self.small_crops else {"large_scale": "small_crops above 0"}
+            return super().idle() | scale
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings, self.steps_per_epoch = settings, facts.steps_per_epoch
@@ -126,7 +133,8 @@ class DINO(Method):
             drop_paths(encoder, settings.drop_path)
         self.centre = Centre(settings.prototypes, settings.centre_momentum)
         self.temperature_teacher = settings.warmup_temperature
-        self.views = crop_views(encoder, settings, facts)
+        crops = settings if settings.small_crops else replace(settings, large_scale=settings.only_scale)
+        self.views = crop_views(encoder, crops, facts)
 
     def before_step(self, progress: Progress) -> None:
         """The teacher's temperature follows its schedule."""

@@ -231,6 +231,7 @@ class NCC(Method):
             optimisation=Optimisation(
                 learning_rate=0.1, weight_decay=5e-4, warmup=0.05, cosine_over="budget", batch_size=512, epochs=1000
             ),
+            normalisation="cifar10",
             note="the official CIFAR-10 recipe, ResNet-18; its cosine, too, ends a little above 0",
         ),
         "cifar20": Preset(
@@ -238,6 +239,7 @@ class NCC(Method):
             optimisation=Optimisation(
                 learning_rate=0.05, weight_decay=5e-4, warmup=0.05, cosine_over="budget", batch_size=256, epochs=1000
             ),
+            normalisation="cifar100",
             note="the official recipe for CIFAR-20 and dogs, second version of the code",
         ),
         "imagenet": Preset(

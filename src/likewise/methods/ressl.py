@@ -111,6 +111,8 @@ class ReSSL(Method):
         """Teacher/student views. Strong for the teacher loses several points, which is the paper's point."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
         """Smallest and largest share of the picture that a crop covers."""
+        blur_small: bool = False
+        """Blur half of the strong views up to 64 px as well, as the paper does on CIFAR; larger ones always are."""
 
         def __post_init__(self) -> None:
             at_least("queue_size", self.queue_size, 1)
@@ -129,6 +131,10 @@ class ReSSL(Method):
             if self.crops not in {1, 5}:
                 raise InputError(f"crops={self.crops} is not a number of student views: allowed are 1 and 5")
 
+        def idle(self) -> dict[str, str]:
+            """Blur, where no view is strong."""
+            return {"blur_small": "a strong view"} if self.views == "weak/weak" else {}
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
@@ -140,7 +146,12 @@ class ReSSL(Method):
         self.temperature = Temperature(settings.temperature_teacher, settings.entropy)
         self.queue = Queue(settings.queue_size, settings.embedding, columns={"label": LABEL})
         self.views = teacher_student(
-            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
+            settings.views,
+            facts.image_size,
+            mean=facts.mean,
+            std=facts.std,
+            scale=settings.crop_scale,
+            blur_small=settings.blur_small,
         )
         if settings.crops == 5:
             self.views |= five_crops("student", self.views["student"], settings.crop_scale)
@@ -181,7 +192,10 @@ class ReSSL(Method):
     presets: ClassVar = {
         "small": usual(Settings()),
         "cifar": Preset(
-            settings=Settings(queue_size=4096, entropy=0.0, momentum=0.99, hidden=2048, centred=False),
+            settings=Settings(
+                queue_size=4096, entropy=0.0, momentum=0.99, hidden=2048, centred=False, blur_small=True
+            ),
+            normalisation="cifar10",
             optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, warmup=5 / 200, epochs=200),
             note="the paper's CIFAR recipe, ResNet-18, as far as it is known: head and memory are, warm-up is not",
         ),
