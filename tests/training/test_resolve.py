@@ -17,7 +17,7 @@ from likewise.methods.method import Method
 from likewise.methods.nnclr import NNCLR
 from likewise.methods.simclr import SimCLR
 from likewise.training.asked import Asked
-from likewise.training.resolve import Choice, DataFacts, Machine, Plan, image_size, resolve
+from likewise.training.resolve import Choice, DataFacts, Machine, Plan, image_size, passes, resolve
 
 CIFAR = DataFacts(images=50_000, side=32, classes=10, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 LAPTOP, SERVER = Machine("cpu", bf16=True), Machine("cuda", bf16=True, processes=4)
@@ -145,14 +145,18 @@ def test_the_smallest_batch_of_a_method_is_enforced(monkeypatch: pytest.MonkeyPa
     ("method", "given"), [(BarlowTwins, {}), (SimCLR, {}), (NNCLR, {}), (FNC, {}), (ASCL, {"form": "byol"})]
 )
 def test_a_loss_within_the_batch_is_not_cut_into_parts(method: type[Method], given: dict[str, Any]) -> None:
-    wanted, size = Asked(method="x", batch_size=256, accumulate=4), Choice("image_size", 32, "")
-    with pytest.raises(InputError, match=r"accumulate=4 changes the loss of x.*allowed is 1, .* such as 64"):
-        resolve(wanted, given, method, CIFAR, LAPTOP, size)
+    size = Choice("image_size", 32, "")
+    plan = resolve(Asked(batch_size=256, accumulate=4), given, method, CIFAR, LAPTOP, size)
+    assert passes(method, plan) == 1
+    assert reason_of(plan, "accumulate").startswith("the encoder sees a part at a time, twice; the loss is that of")
+    with pytest.raises(InputError, match="accumulate=4 .* cannot be compiled: leave one of accumulate and compile out"):
+        resolve(Asked(accumulate=4, compile=True), given, method, CIFAR, LAPTOP, size)
 
 
 def test_a_loss_against_a_memory_may_be() -> None:
     size = Choice("image_size", 32, "")
-    assert resolve(Asked(accumulate=4), {}, ASCL, CIFAR, LAPTOP, size).accumulate == 4
+    plan = resolve(Asked(accumulate=4), {}, ASCL, CIFAR, LAPTOP, size)
+    assert passes(ASCL, plan) == 4
 
 
 @pytest.mark.parametrize(

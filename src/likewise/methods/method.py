@@ -220,8 +220,8 @@ class Card:
     smallest_batch: int = 2
     """Below this it does not work."""
     within_batch: bool = False
-    """Whether its loss compares the images of a batch with each other: that of parts of a batch is then another loss.
-    """
+    """Whether its loss compares the images of a batch with each other: that of parts of a batch would be another loss,
+    so `--accumulate` has the encoder alone see parts."""
     uniform_prior: bool = False
     """Whether it assumes balanced clusters: a warning for skewed data."""
     repeats: bool = False

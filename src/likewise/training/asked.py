@@ -55,7 +55,7 @@ class Asked:
     flip: bool = True
     """Mirror half of the views left to right, where the method's views do; not good for digits, text or signs."""
     accumulate: int = 1
-    """Parts that a batch is cut into to save memory; gradients add up before each update."""
+    """Parts that a batch is cut into to save memory; where images of a batch are compared, for the encoder alone."""
     precision: Precision | None = None
     """Number format of the encoder's forward pass."""
     sync_batch_norm: bool = True

@@ -98,6 +98,11 @@ class Plan:
     choices: tuple[Choice, ...] = ()
 
 
+def passes(method: Method | type[Method], plan: Plan) -> int:
+    """Passes of the method in a step: the parts of a batch, but one where it compares the images of a batch."""
+    return 1 if method.within_batch(plan.settings) else plan.accumulate
+
+
 def preset_of(method: type[Method], variant: str | None) -> tuple[str, Preset]:
     """The preset called `variant`, the method's first where None. Raises InputError for an unknown name."""
     name = next(iter(method.presets)) if variant is None else variant
@@ -149,7 +154,7 @@ def resolve(
         epochs=_epochs(asked, preset, choices),
         minutes=asked.minutes,
         flip=asked.flip,
-        accumulate=_accumulate(asked, batch, machine, within_batch=method.within_batch(settings)),
+        accumulate=_accumulate(asked, batch, machine, choices, within_batch=method.within_batch(settings)),
         precision=precision.value,
         sync_batch_norm=asked.sync_batch_norm,
         device=machine.device,
@@ -322,10 +327,15 @@ def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None
     return epochs
 
 
-def _accumulate(asked: Asked, batch: int, machine: Machine, *, within_batch: bool) -> int:
+def _accumulate(
+    asked: Asked, batch: int, machine: Machine, choices: list[Choice], *, within_batch: bool
+) -> int:
     if asked.accumulate > 1 and within_batch:
-        told = f"accumulate={asked.accumulate} changes the loss of {asked.method}, which compares images within a batch"
-        raise InputError(f"{told}: allowed is 1, with a batch_size that fits, such as {batch // asked.accumulate}")
+        if asked.compile:
+            told = f"accumulate={asked.accumulate} shows the encoder of {asked.method} a part of the batch at a time"
+            raise InputError(f"{told}, which cannot be compiled: leave one of accumulate and compile out")
+        reason = "the encoder sees a part at a time, twice; the loss is that of the whole batch, batch norm a part's"
+        choices.append(Choice("accumulate", asked.accumulate, reason))
     if (share := batch // machine.processes) % asked.accumulate:
         raise InputError(f"accumulate={asked.accumulate} does not divide the {share} pictures of a step")
     return asked.accumulate
