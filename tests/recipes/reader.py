@@ -21,6 +21,8 @@ from likewise.memory import Bank, Clusters, Queue
 from likewise.methods import compress, disco, hsakd, mcl, mcl_supervised, s2bnn, seed_kd, simreg
 from likewise.methods.method import Facts, Method, Optimisation, Progress
 from likewise.methods.parts import taught as parts_taught
+from likewise.methods.parts.cmsf_constraints import SameCluster
+from likewise.methods.parts.cmsf_labeller import Labeller
 from likewise.teachers import Momentum
 from likewise.training import optimisers, scheduled
 from likewise.training.asked import Asked
@@ -193,7 +195,9 @@ def _teacher(method: Method, plan: Plan, on: Published) -> str | None:
         for hook in ("before_step", "after_backward", "after_step"):
             with (
                 mock.patch.object(Momentum, "update", autospec=True) as update,
-                mock.patch.multiple(Clusters, repair=mock.DEFAULT, recompute=mock.DEFAULT),  # these want values
+                mock.patch.multiple(Clusters, repair=mock.DEFAULT, recompute=mock.DEFAULT),  # these want values,
+                mock.patch.object(SameCluster, "begin"),  # and so do these
+                mock.patch.object(Labeller, "begin"),
             ):
                 getattr(method, hook)(at)
             momenta = dict.fromkeys(f"{call.args[2]:.4g}" for call in update.call_args_list)  # of all networks

@@ -74,8 +74,8 @@ class ASCL(Method):
         """Teacher/student views."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
         """Smallest and largest share of the picture that a crop covers."""
-        blur_small: bool = False
-        """Blur half of the strong views up to 64 px as well, as the paper does on CIFAR; larger ones always are."""
+        blur: tuple[float, float] = (0.0, 0.5)
+        """Shares of strong views that are blurred: of images up to 64 px, half in the paper, and of larger ones."""
 
         def __post_init__(self) -> None:
             at_least("queue_size", self.queue_size, 1)
@@ -83,13 +83,15 @@ class ASCL(Method):
             positive("temperature_student", self.temperature_student)
             positive("temperature_teacher", self.temperature_teacher)
             between("momentum", self.momentum, 0.0, 1.0)
+            for share in self.blur:
+                between("blur", share, 0.0, 1.0)
             at_least("hidden", self.hidden, 1)
             at_least("embedding", self.embedding, 1)
             at_least("split_batch_norm", self.split_batch_norm, 1)
 
         def idle(self) -> dict[str, str]:
             """The queue and what is read in it, where there is none, and blur where no view is strong."""
-            blur = {"blur_small": "a strong view"} if self.views == "weak/weak" else {}
+            blur = {"blur": "a strong view"} if self.views == "weak/weak" else {}
             queue = dict.fromkeys(("queue_size", "temperature_student"), "form=moco")
             return blur if self.form == "moco" else blur | queue
 
@@ -110,7 +112,7 @@ class ASCL(Method):
             mean=facts.mean,
             std=facts.std,
             scale=settings.crop_scale,
-            blur_small=settings.blur_small,
+            blur=settings.blur,
         )
 
     @classmethod
@@ -168,7 +170,7 @@ class ASCL(Method):
         """Student and teacher, each with its own running statistics."""
         return {"student": self.student[0], "teacher": self.teacher.network.get_submodule("0")}
 
-    _cifar: ClassVar = Settings(neighbours=1, hidden=2048, blur_small=True)
+    _cifar: ClassVar = Settings(neighbours=1, hidden=2048, blur=(0.5, 0.5))
     _small_pictures: ClassVar = Optimisation(
         learning_rate=0.03, weight_decay=5e-4, warmup=5 / 200, batch_size=256, epochs=200
     )
