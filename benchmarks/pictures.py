@@ -16,13 +16,18 @@ from likewise.errors import InputError
 PLACE = "LIKEWISE_DATA"
 
 
-def cifar10_file() -> Path:
-    """The Parquet file with CIFAR-10. Raises InputError where there is none."""
+def data_file(name: str) -> Path:
+    """A file of the folder with data sets. Raises InputError where there is none."""
     folders = [os.environ.get(PLACE), Path(__file__).resolve().parents[2] / "shared" / "data"]
     for folder in folders:
-        if folder is not None and (path := Path(folder) / "cifar10.parquet").exists():
+        if folder is not None and (path := Path(folder) / name).exists():
             return path
-    raise InputError(f"there is no cifar10.parquet: name a folder that has it with {PLACE}")
+    raise InputError(f"there is no {name}: name a folder that has it with {PLACE}")
+
+
+def cifar10_file() -> Path:
+    """The Parquet file with CIFAR-10. Raises InputError where there is none."""
+    return data_file("cifar10.parquet")
 
 
 def cifar10(split: str) -> Images:

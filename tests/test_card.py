@@ -13,7 +13,7 @@ from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
 
 SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=16)
-SCORE = {"name": "knn", "k": 20, "split": "test", "n": 30, "protocol": "exact | cosine", "data": "/home/me/birds"}
+SCORE = {"name": "knn", "k": 20, "split": "test", "n": 30, "protocol": "exact | cosine", "data": "/srv/me/birds"}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_card_says_what_the_hub_reads(run: Path, tmp_path: Path) -> None:
     assert "1,200 images of birds" in body
     assert "exact / cosine" in body
     assert str(tmp_path) not in text
-    assert "/home/me" not in text
+    assert "/srv/me" not in text
 
 
 def test_a_card_replaces_nothing_unasked(run: Path, tmp_path: Path) -> None:

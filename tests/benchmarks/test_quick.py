@@ -22,6 +22,7 @@ SIDES = {
     "knn": {"likewise"},
     "linear": {"likewise", "SGD, rate 0.1"},
     "selection": {"usl", "typical", "coverage", "random"},
+    "discovery": {"plain k-means", "greedy", "published"},
     "start": {"likewise --help", "first step of a resumed run"},
     "accuracy_per_minute": {"likewise byol"},
 }

@@ -20,7 +20,7 @@ from torch.nn import Module
 from likewise import methods
 from likewise.data.loading import LoadedBatch
 from likewise.data.source import Column
-from likewise.data.streams import MAIN, Stream, order_of, shuffled
+from likewise.data.streams import MAIN, Stream, evenly, order_of, shuffled
 from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views, stream_roles
 from likewise.methods.whole import save_method
@@ -37,7 +37,8 @@ ALL = methods.names()
 def needs(method: type[Method]) -> dict[str, Any]:
     """Settings that the method cannot do without."""
     known = {field.name for field in dataclasses.fields(method.Settings)}
-    return {"teacher": teacher(TAUGHT_BY.get(methods.name_of(method), "moco_v2"))} if "teacher" in known else {}
+    by = TAUGHT_BY.get(methods.name_of(method), "moco_v2")
+    return {name: teacher(by) for name in ("teacher", "old") if name in known}
 
 
 TAUGHT_BY = {"hsakd": "hsakd"}
@@ -117,6 +118,7 @@ class Data:
         self.pixels, labels = pictures()
         self.labels = labels.numpy() if not few else np.where(np.arange(PICTURES) % 4 == 0, labels.numpy(), -1)
         self.columns = {name: column_called(name) for name in names}
+        self.names = [f"{number}.png" for number in range(PICTURES)]
 
     def __len__(self) -> int:
         return PICTURES
@@ -150,10 +152,10 @@ def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, wor
     settings = getattr(method, "settings", None)
     names = type(method).columns(settings)
     streams = type(method).streams(settings, facts_of(names))
-    data = Data(names, few=any(stream.keep != "all" for stream in streams.values()))
+    data = Data(names, few=any(stream.keep != "all" or stream.draw is evenly for stream in streams.values()))
     loaded = {name: loaded_at(data, name, stream, step, size)[rank::world] for name, stream in streams.items()}
     main = loaded.pop(MAIN)
-    main = main._replace(others=loaded)
+    main = main._replace(others=loaded, **marks(method, main.index))
     batch = batch_of(main)
     roles = stream_roles(method, {name: stream.views for name, stream in streams.items()})
     views = views_of(method, roles, main, batch, seed=3, step=step, rank=rank, world=world)
@@ -182,6 +184,17 @@ def loaded_at(data: Data, name: str, stream: Stream, step: int, size: int) -> Sh
     if stream.draw is shuffled and stream.keep == "all" and stream.where is None:
         return Share(data, (np.arange(size) + step * size) % PICTURES)
     return Share(data, order_of(name, stream, data, size, 3).batch(step))  # type: ignore[arg-type]
+
+
+def marks(method: Method, index: Tensor) -> dict[str, Tensor]:
+    """Masks of a square in each image, at another place in each, and boxes around them; where the method wants some."""
+    if not method.masks:
+        return {}
+    corner_B2 = torch.stack([index % 9, index % 7], 1)
+    at_2HW = torch.stack(torch.meshgrid(torch.arange(20), torch.arange(20), indexing="ij"))
+    inside_B2HW = (at_2HW >= corner_B2[..., None, None]) & (at_2HW < corner_B2[..., None, None] + 9)
+    regions_B14 = torch.cat([corner_B2 / 20, torch.full((len(index), 2), 9 / 20)], 1).unsqueeze(1)
+    return {"masks": 255 * inside_B2HW.all(1).to(torch.uint8), "regions": regions_B14}
 
 
 def optimizer_of(method: Method) -> torch.optim.Optimizer:

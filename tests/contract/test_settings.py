@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise import methods
-from likewise.data.streams import MAIN, order_of, shuffled
+from likewise.data.streams import MAIN, evenly, order_of, shuffled
 from likewise.encoders import Encoder
 from likewise.encoders.chosen import Chosen
 from likewise.encoders.own.branches import Branches
@@ -40,6 +40,8 @@ SIDE = 68
 """Pixels of an image: smaller ones are not blurred."""
 MOMENTS = (Progress(0, 0.0, 0), Progress(1, 0.03, 0), Progress(9, 0.4, 1), Progress(10, 0.96, 10))
 """Beginning, middle and end of a run of eleven epochs: no steps in a row, so that what happens every ten is seen."""
+CREDIBLE = {"filter_old": False}
+"""Old vectors of noise lie clearly in no class."""
 WITH: dict[str, dict[str, Any]] = {
     "shuffle": {"split_batch_norm": 2},  # statistics of a part of the batch
     "few": {"topk": 10, "topk_prime": 10, "clusters": 3},  # more than there are candidates
@@ -50,6 +52,8 @@ WITH: dict[str, dict[str, Any]] = {
     "min_cluster": {"clusters": 5, "repair_every": 1},
     "confidence_temperature": {"clusters": 6},
     "confidence": {"label_share": 0.5},  # labels to guess
+    **dict.fromkeys(("temperature", "temperature_scores", "weight_vectors", "weight_scores", "scores"), CREDIBLE),
+    "quantile": {"neighbours": 2},  # in a graph this small many neighbours tie all images to all
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
 }
 """What a setting is tried beside, where it is the data and the moment that decide whether it matters."""
@@ -58,11 +62,10 @@ WITH: dict[str, dict[str, Any]] = {
 class Backbone(nn.Module):
     """What `Encoder` and methods ask of a timm model: one layer, and a norm at the end of a residual branch."""
 
-    head_hidden_size = num_features = 8
-
-    def __init__(self) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(3, 8, 8, stride=8, padding=3), nn.BatchNorm2d(8)
+        self.head_hidden_size = self.num_features = features
+        self.conv, self.norm = nn.Conv2d(3, features, 8, stride=8, padding=3), nn.BatchNorm2d(features)
 
     def zero_init_last(self) -> None:
         nn.init.zeros_(self.norm.weight)
@@ -83,8 +86,7 @@ def reduced(settings: Any) -> Any:
             small[name] = min(value, LARGEST)
         elif isinstance(value, tuple) and value and isinstance(value[0], int):
             small[name] = tuple(min(each, LARGEST - 2 * at) for at, each in enumerate(value))
-    if "teacher" in _values(settings):
-        small["teacher"] = "/"
+    small |= {name: "/" for name in ("teacher", "old") if name in _values(settings)}
     return dataclasses.replace(settings, **small)
 
 
@@ -113,10 +115,10 @@ def others(hint: Any, value: Any) -> tuple[list[Any], bool]:
     return [f"{value}/another"], False
 
 
-def stand_in(seed: int) -> Encoder:
+def stand_in(seed: int, features: int = 8) -> Encoder:
     """An encoder for tests: its own weights for each seed."""
     torch.default_generator.manual_seed(seed)  # not that of all devices, which takes longer than a step here
-    return Encoder(SPEC, Backbone())
+    return Encoder(SPEC, Backbone(features))
 
 
 class Headed(Method):
@@ -162,7 +164,7 @@ def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterato
     facts = _facts(method_class.columns(settings))
     encoder = stand_in(0)
     method = method_class(encoder, settings, facts).train()  # type: ignore[call-arg]
-    yield method.views
+    yield method.views, method.masks
     yield {name: value.clone() for name, value in method.state_dict().items()}
     optimiser = optimisers.build(method.parameter_groups(), preset.optimisation)
     yield [{k: v if k != "params" else len(v) for k, v in group.items()} for group in optimiser.param_groups]
@@ -172,6 +174,7 @@ def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterato
         if begins and method.needs_refresh and method.refresh_due(progress.epoch):
             torch.default_generator.manual_seed(at)
             network = method.refresh_with()
+            method.know([str(number) for number in range(IMAGES)], torch.arange(IMAGES) % CLASSES)
             with torch.no_grad():
                 features = network(_images(IMAGES, SIDE))
             method.refresh(features, progress)
@@ -226,7 +229,7 @@ def _batch(method: Method, at: int) -> tuple[Views, Batch]:
     settings = getattr(method, "settings", None)
     names = method.columns(settings)
     streams = method.streams(settings, _facts(names))
-    known = _Known(names, few=any(stream.keep != "all" for stream in streams.values()))
+    known = _Known(names, few=any(stream.keep != "all" or stream.draw is evenly for stream in streams.values()))
     batches, views = {}, {}
     for name, roles in stream_roles(method, {key: stream.views for key, stream in streams.items()}).items():
         index = torch.arange(BATCH) + (16, 5)[at % 2]  # some come again and again, the last one too, some never
@@ -238,7 +241,32 @@ def _batch(method: Method, at: int) -> tuple[Views, Batch]:
         columns = {key: torch.from_numpy(column.values)[first] for key, column in known.columns.items()}
         batches[name] = Batch(index, torch.from_numpy(known.labels)[first], columns)
     main = batches.pop(MAIN)
-    return views, main._replace(others=batches)
+    batch = main._replace(others=batches)
+    return _composed(method, _masked(method, views), batch, at), batch
+
+
+def _masked(method: Method, views: dict[str, View]) -> dict[str, View]:
+    """The views, with masks where the method wants some."""
+    if not method.masks:
+        return views
+    return {role: view._replace(mask=_masks(view.image.shape[-1])) for role, view in views.items()}
+
+
+def _composed(method: Method, views: dict[str, View], batch: Batch, at: int) -> dict[str, View]:
+    """The views, put together where the method does so."""
+    if not method.composes:
+        return views
+    placed = method.compose(views, batch, torch.Generator().manual_seed(at))
+    return views | {role: views[role]._replace(image=image) for role, image in placed.items()}
+
+
+@functools.cache
+def _masks(side: int) -> Tensor:
+    """Masks of squares that grow from image to image."""
+    masks = torch.zeros(BATCH, 1, side, side)
+    for row in range(BATCH):
+        masks[row, :, row : side // 3 + 4 * row, row : side // 2] = 1.0
+    return masks
 
 
 def _view(policy: ViewPolicy, number: int, index: Tensor) -> View:
@@ -325,9 +353,9 @@ def silent(method_class: type[Method], preset: Preset, start: Any) -> list[str]:
 def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoders that methods make or load themselves cost next to nothing, too."""
     monkeypatch.setattr(mcl, "build", lambda spec, seed: stand_in(seed))
-    monkeypatch.setattr(finding, "check_pretrained", lambda name: None)
+    monkeypatch.setattr(finding, "check_pretrained", lambda *_: None)
     monkeypatch.setattr(finding, "choose", lambda path, role: Chosen(path, "student", ""))
-    monkeypatch.setattr(finding, "load_encoder", lambda path: stand_in(len(str(path))))
+    monkeypatch.setattr(finding, "load_encoder", lambda path: stand_in(len(str(path)), 6))
     monkeypatch.setattr(finding, "weights_digest", str)
     monkeypatch.setattr(Path, "exists", lambda path: True)
     for module in (disco, s2bnn, seed_kd):

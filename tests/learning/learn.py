@@ -58,23 +58,32 @@ def trained(method: str, data: Path, out: Path, **more: Any) -> Any:
         "loggers": (),
         "online_probe": False,
     }
-    return train(data, method=method, out=str(out), **SMALL, **fixed, **more)
+    return train(data, method=method, out=str(out), **{**SMALL, **fixed, **more})
 
 
-def teacher(data: Path, out: Path) -> str:
-    """A run of MoCo v2 in `out`, made once, for methods that learn from a frozen encoder."""
-    run = out / "teacher"
-    return str(run if run.exists() else trained("moco_v2", data, run).path)
+def teacher(data: Path, out: Path, by: str = "moco_v2") -> str:
+    """A run in `out`, made once, for methods that learn from a frozen encoder."""
+    run = out / f"teacher-{by}"
+    role = {"role": "teacher"} if by == "hsakd" else {}
+    return str(run if run.exists() else trained(by, data, run, **role).path)
+
+
+TAUGHT_BY = {"hsakd": "hsakd"}
+"""Methods whose teacher is a run of a certain method."""
+ENCODERS = {"s2bnn": {"encoder": "reactnet_small", "width": None}}
+"""Methods whose encoder is no ResNet."""
 
 
 def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
     """Train `method` in the folder `out` with the first seed, and with the next where that shows no lift."""
     found = methods.find(method)
-    needed: dict[str, Any] = {}
+    needed: dict[str, Any] = {**ENCODERS.get(method, {})}
     if hasattr(found.Settings, "small_crops"):
         needed["small_crops"] = 0  # of 16 px nothing smaller can be cut
     if "frozen teacher" in found.card.needs:
-        needed["teacher"] = teacher(data, teachers)
+        needed["teacher"] = teacher(data, teachers, TAUGHT_BY.get(method, "moco_v2"))
+    if "old encoder" in found.card.needs:
+        needed["old"] = teacher(data, teachers)
     values = []
     for seed in SEEDS:
         run = trained(method, data, out / f"{method}-{seed}", seed=seed, **needed)

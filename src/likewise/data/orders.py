@@ -5,6 +5,7 @@ processes together, of which process `rank` of `world` takes the rows `rank`, `r
 
     Sampler       every image once an epoch, or drawn by weights
     Endless       one shuffled pass after the other, also for fewer images than a batch has
+    Weighed       every image drawn by its weight, again and again
     Stratified    equally many images of each of some classes, all classes equally often
     Grouped       several images of one group (a scan, a camera) together, every image once an epoch
     Clips         frames of videos, (videos, clips, frames)
@@ -76,6 +77,26 @@ class Endless:
         if self._latest is None or self._latest[0] != number:
             self._latest = number, permutation(self._count, _PASSES, self._seed, number)
         return self._latest[1]
+
+
+class Weighed:
+    """Images drawn independently in proportion to their weights, so that one may come twice in a batch.
+
+    An epoch is as many draws as there are images. Raises InputError as `Sampler` does.
+    """
+
+    def __init__(self, weights_N: NDArray[np.float64], batch_size: int, seed: int) -> None:
+        self._sampler = Sampler(len(weights_N), batch_size, seed)
+        self._sampler.weigh(weights_N)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in one pass over the data."""
+        return self._sampler.steps_per_epoch
+
+    def batch(self, step: int) -> Ids:
+        """(batch_size,) positions."""
+        return self._sampler.batch(step)
 
 
 class Among:

@@ -55,6 +55,18 @@ def endless(rows: Rows, batch_size: int, seed: int) -> Order:
     return orders.Endless(len(rows.labels_M), batch_size, seed)
 
 
+def evenly(rows: Rows, batch_size: int, seed: int) -> Order:
+    """Labelled images and others equally often on average, drawn one by one: some images repeat (GCD, PromptCAL).
+
+    Where all images are labelled, or none, each is as likely as any other.
+    """
+    labelled_M = rows.labels_M >= 0
+    count = int(labelled_M.sum())
+    others = len(labelled_M) - count
+    weight = count / others if count and others else 1.0
+    return orders.Weighed(np.where(labelled_M, 1.0, weight), batch_size, seed)
+
+
 def stratified(classes: int, each: int) -> Drawing:
     """`each` images of each of `classes` classes (fewer where there are not so many), `classes` x `each` a batch."""
 

@@ -21,7 +21,7 @@ class Discovered(NamedTuple):
     new: float
 
 
-def _matched(true_N: NDArray[np.int64], predicted_N: NDArray[np.int64]) -> NDArray[np.bool_]:
+def matched(true_N: NDArray[np.int64], predicted_N: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(N,) whether each image's cluster is matched to its class by the best one-to-one matching."""
     from scipy.optimize import linear_sum_assignment
 
@@ -47,11 +47,11 @@ def discovery_accuracy(
     if not len(true_N):
         raise InputError("there are no images to score discovered classes on")
     if version == 2:
-        right_N = _matched(true_N, predicted_N)
+        right_N = matched(true_N, predicted_N)
     elif version == 1:
         right_N = np.zeros(len(true_N), bool)
         for part in (old_N, ~old_N):
-            right_N[part] = _matched(true_N[part], predicted_N[part])
+            right_N[part] = matched(true_N[part], predicted_N[part])
     else:
         raise InputError(f"version {version} of the discovery accuracy: allowed are 1 and 2")
 

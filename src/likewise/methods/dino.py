@@ -35,6 +35,11 @@ def teacher_temperature(settings: DINO.Settings, progress: Progress, steps_per_e
     return linear(start, end, fraction / share) if share > 0 else end
 
 
+def scaled(settings: DINO.Settings) -> DINO.Settings:
+    """The settings with the scale that large crops have: another one where there are no small ones."""
+    return settings if settings.small_crops else replace(settings, large_scale=settings.only_scale)
+
+
 class DINO(Method):
     """Self-distillation with no labels.
 
@@ -133,8 +138,7 @@ class DINO(Method):
             drop_paths(encoder, settings.drop_path)
         self.centre = Centre(settings.prototypes, settings.centre_momentum)
         self.temperature_teacher = settings.warmup_temperature
-        crops = settings if settings.small_crops else replace(settings, large_scale=settings.only_scale)
-        self.views = crop_views(encoder, crops, facts)
+        self.views = crop_views(encoder, scaled(settings), facts)
 
     def before_step(self, progress: Progress) -> None:
         """The teacher's temperature follows its schedule."""

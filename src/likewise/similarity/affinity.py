@@ -39,9 +39,14 @@ def diffused(consensus_GG: Tensor, queries: int, steps: int = 1) -> Tensor:
 
 @torch.no_grad()
 def strong(affinity: Tensor, quantile: float) -> Tensor:
-    """bool, entries above the `quantile` of those that exceed the mean of the non-zero ones."""
+    """bool, entries above the `quantile` of those that exceed the mean of the non-zero ones, if any."""
     positive = affinity[affinity > 0]
-    threshold = torch.quantile(positive[positive > positive.mean()], quantile)
+    high = positive[positive > positive.mean()].sort().values  # torch.quantile takes 16 million numbers at most
+    if not len(high):
+        return torch.zeros_like(affinity, dtype=torch.bool)
+    place = quantile * (len(high) - 1)
+    low, share = int(place), place - int(place)
+    threshold = torch.lerp(high[low], high[min(low + 1, len(high) - 1)], share)
     return affinity > threshold
 
 
@@ -61,6 +66,17 @@ def corrected(positive_RK: Tensor, negative_RK: Tensor, labels_R: Tensor, bank_l
     same_RK = labels_R.unsqueeze(1) == bank_labels_K
     is_same, is_other = known_RK & same_RK, known_RK & ~same_RK
     return Pairs((positive_RK | is_same) & ~is_other, (negative_RK | is_other) & ~is_same)
+
+
+@torch.no_grad()
+def some_negatives(pairs: Pairs, most: int, drawn_RK: Tensor) -> Pairs:
+    """The pairs with so many of the negatives, drawn at random, that a query has `most` pairs of both kinds in all.
+
+    `drawn_RK` is uniform in 0 to 1.
+    """
+    order_RK = torch.where(pairs.negative, drawn_RK, 2.0).argsort(1).argsort(1)
+    room_R1 = (most - pairs.positive.sum(1, keepdim=True)).clamp_min(0)
+    return Pairs(pairs.positive, pairs.negative & (order_RK < room_R1))
 
 
 def affinity_contrast(student_RD: Tensor, own_RD: Tensor, bank_KD: Tensor, pairs: Pairs, temperature: float) -> Tensor:

@@ -36,8 +36,8 @@ TEACHERS = ("teacher", "further_teachers")
 """Settings that name teachers, in all methods that have some."""
 
 
-def check_pretrained(teacher: str) -> None:
-    """Raise `InputError` where `teacher` is neither a path that exists nor a timm model with published weights.
+def check_pretrained(teacher: str, setting: str = "teacher") -> None:
+    """Raise `InputError`, naming `setting`, where `teacher` is no path that exists and no timm model with weights.
 
     Files are looked into and not loaded, and an empty name is let pass: what needs a teacher says so where it is built.
     """
@@ -48,7 +48,7 @@ def check_pretrained(teacher: str) -> None:
         try:
             _check_path(path)
         except InputError as error:
-            raise InputError(f"teacher={teacher!r}: {error}") from error
+            raise InputError(f"{setting}={teacher!r}: {error}") from error
         return
     if is_callable(teacher):
         find_callable(teacher)
@@ -59,11 +59,11 @@ def check_pretrained(teacher: str) -> None:
         near = str(error).partition(": ")[2].partition("?")[0]
         hint = f" ({near}?)" if near.startswith("did you mean") else ""
         raise InputError(
-            f"teacher={teacher!r} is no run directory, no file and no timm model{hint}: name one, such as "
+            f"{setting}={teacher!r} is no run directory, no file and no timm model{hint}: name one, such as "
             "runs/photos-isd-resnet18"
         ) from error
     if not timm.is_model_pretrained(teacher):
-        raise InputError(f"teacher={teacher!r}: timm has no published weights of it, so it cannot teach")
+        raise InputError(f"{setting}={teacher!r}: timm has no published weights of it, so it cannot teach")
 
 
 def check_at_hand(teacher: str) -> None:
@@ -91,25 +91,33 @@ def check_covers(given: Mapping[str, Any], names: Sequence[str]) -> None:
             places(_table(Path(teacher).expanduser()), names, what=f"teacher={teacher!r}")
 
 
-def pretrained(teacher: str, *, image_size: int, mean: Channels, std: Channels, cached: bool = False) -> Teacher:
-    """The frozen teacher that a setting names, `KINDS`.
+def pretrained(
+    teacher: str,
+    *,
+    image_size: int,
+    mean: Channels,
+    std: Channels,
+    cached: bool = False,
+    setting: str = "teacher",
+) -> Teacher:
+    """The frozen teacher that the setting called `setting` names, `KINDS`.
 
     It takes views made for a student, whose side and normalisation are given, at its own size and normalisation, and
     returns pooled features; `.features` says how many. With `cached`, and always for a table, it is looked up by image.
     Raises `InputError`, one line that names the flag, where there is no such teacher.
     """
     if not teacher:
-        raise InputError(f"a trained teacher is needed: name {KINDS} with --teacher")
-    check_pretrained(teacher)
+        raise InputError(f"a trained {setting} is needed: name {KINDS} with --{setting}")
+    check_pretrained(teacher, setting)
     path = Path(teacher).expanduser()
     try:
         if is_table(teacher):
             return of_table(_table(path), path, teacher)
         encoder, key = _found(teacher, path, image_size)
     except InputError as error:
-        if str(error).startswith("teacher="):
+        if str(error).startswith(f"{setting}="):
             raise
-        raise InputError(f"teacher={teacher!r}: {error}") from error
+        raise InputError(f"{setting}={teacher!r}: {error}") from error
     return of_encoder(encoder, name=teacher, key=key, image_size=image_size, mean=mean, std=std, cached=cached)
 
 

@@ -98,6 +98,7 @@ def facts_of(plan: Plan, method_class: type[Method], images: Images, beside: Ima
         batch_size=plan.batch_size // passes(method_class, plan),
         image_size=plan.encoder.image_size,
         classes=class_count(images),
+        class_names=tuple(images.class_names or ()),
         labelled=0 if images.labels is None else int((images.labels >= 0).sum()),
         beside=None if beside is None else Beside(images=len(beside), classes=class_count(beside)),
         columns=images.columns,

@@ -33,6 +33,7 @@ from likewise.data.describing import copies_in_words
 from likewise.data.headers import check_headers
 from likewise.data.source import Broken
 from likewise.errors import InputError
+from likewise.localisation.masks import marks_of
 from likewise.methods.method import Progress
 from likewise.runs import plain
 from likewise.training import scheduled
@@ -226,7 +227,8 @@ def _time_steps(plan: Plan, parts: Parts, images: Images) -> dict[str, float]:
     """Seconds of each part of a training step, mean over the budget; steps with views of one size by their median."""
     engine = fabric(detect(plan.device), plan.precision)
     timer = _Timer(engine.device)
-    loader = Loader(images, parts.order, device=engine.device, others=parts.others)
+    marks = marks_of(parts.method, images, engine.device)
+    loader = Loader(images, parts.order, device=engine.device, others=parts.others, marks=marks)
     update = Update(engine, parts.method, parts.optimizer, loader, plan, timer)
     update.refresh(Progress(0, 0.0, 0), epoch_begins=True)
 

@@ -17,12 +17,13 @@ from likewise.encoders import Encoder
 from likewise.encoders.embedding import view_fraction
 from likewise.errors import InputError, unknown
 from likewise.evaluation.answers import Answers
+from likewise.evaluation.correspondence import correspondence_scores
 from likewise.evaluation.features import Precision, cached_features
 from likewise.evaluation.finetune import finetune_scores
 from likewise.evaluation.gain import Change, changes
 from likewise.evaluation.given import Features, ProbeSettings, on
 from likewise.evaluation.own import own_scores
-from likewise.evaluation.probes import PROBES
+from likewise.evaluation.probes import find_probe, probe_names
 from likewise.evaluation.rows import Rows, open_rows
 from likewise.evaluation.scores import Evaluation, Score, kind
 from likewise.evaluation.segmentation import segmentation_scores
@@ -30,7 +31,7 @@ from likewise.evaluation.subject import Run, Subject, Which, open_subject
 from likewise.training.progress import decoding
 from likewise.verbs.recording import record
 
-WITH_ENCODER = ("finetune", "finetune-labels", "own", "segmentation")
+WITH_ENCODER = ("finetune", "finetune-labels", "own", "segmentation", "correspondence")
 """Probes that need the encoder itself, not only its features."""
 Classes = Literal["all", "trained", "others"]
 CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
@@ -89,7 +90,7 @@ class How:
         return torch.device(self.device) if self.device is not None else _best_device()
 
     def __post_init__(self) -> None:
-        known = [*PROBES, *WITH_ENCODER]
+        known = [*probe_names(), *WITH_ENCODER]
         if not self.probes:
             raise InputError(f"no probe was asked for: allowed are {', '.join(sorted(known))}")
         for name in self.probes:
@@ -154,7 +155,7 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         subset_seed=how.subset_seed,
         classes=_classes(how.classes, drawn),
         cameras=how.cameras,
-        needs_labels=set(how.probes) != {"segmentation"},
+        needs_labels=not set(how.probes) <= {"segmentation", "correspondence"},
         ranges=subject.ranges(),
         seed=how.seed,
         cache_dir=how.cache_dir,
@@ -200,12 +201,14 @@ def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features:
     if name == "segmentation":
         assert how.masks is not None
         return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
+    if name == "correspondence":
+        return correspondence_scores(encoder, rows.query, features)
     if name == "own":
         return own_scores(subject.run, rows.query, features) if encoder is subject.encoder else []
     if name in WITH_ENCODER:
         few = name == "finetune-labels"
         return finetune_scores(encoder, rows.bank, rows.query, features, how.settings, few=few, quiet=how.quiet)
-    return PROBES[name](features, how.settings)
+    return find_probe(name)(features, how.settings)
 
 
 def _classes(wanted: Classes, drawn: dict[str, Any] | None) -> list[int] | list[str] | None:

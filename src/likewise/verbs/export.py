@@ -116,16 +116,9 @@ def export(
     if format not in get_args(Format):
         raise unknown("format", format, get_args(Format))
     chosen, out = choose(Path(run), which), Path(out)
-    if out.is_dir():
-        raise InputError(f"{out} is a directory: name a file, such as {out / f'encoder.{format}'}")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another file, or allow it to be overwritten")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"there is no directory {out.parent} to write to")
+    _check_place(out, format, card=card, overwrite=overwrite)
     if card:
         check_licence(licence)
-        if (out.parent / FILE).exists() and not overwrite:
-            raise InputError(f"{out.parent / FILE} exists: choose another directory, or allow it to be overwritten")
     encoder = load_encoder(chosen.path)
     metadata = {"which": chosen.role, **read_description(chosen.path), **description(encoder)}
     metadata["input"] = "(RGB in 0..1 - mean) / std"
@@ -161,11 +154,23 @@ def export(
     return replace(report, card=out.parent / FILE)
 
 
+def _check_place(out: Path, format: str, *, card: bool, overwrite: bool) -> None:
+    """Raise InputError where the file, or its model card, cannot be written."""
+    if out.is_dir():
+        raise InputError(f"{out} is a directory: name a file, such as {out / f'encoder.{format}'}")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists: choose another file, or allow it to be overwritten")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"there is no directory {out.parent} to write to")
+    if card and (out.parent / FILE).exists() and not overwrite:
+        raise InputError(f"{out.parent / FILE} exists: choose another directory, or allow it to be overwritten")
+
+
 def _safetensors(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Features]:
     """The file, and the features that an encoder filled from it gives."""
     content = serialised(encoder, metadata)
     again = rebuild(encoder.spec).eval()
-    again.backbone.load_state_dict(safetensors.torch.load(content))
+    again.take_weights(safetensors.torch.load(content))
     return content, again
 
 

@@ -23,6 +23,7 @@ from likewise.similarity.affinity import (
 )
 from likewise.similarity.mutual import supervised_contrast
 
+COVERS = ("gcd",)
 TOLERANCE = 1e-8
 
 

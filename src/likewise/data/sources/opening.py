@@ -12,7 +12,7 @@ from typing import Any
 from likewise.data.decode import EXTENSIONS
 from likewise.data.labels import NONE
 from likewise.data.source import Column, Source
-from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, walking
+from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, scenes, walking
 from likewise.data.splits import check_split
 from likewise.errors import InputError
 
@@ -31,6 +31,7 @@ def open_source(
     - a .npz or .npy file, an array or tensor, or a mapping of arrays like that of a .npz file;
     - a name: `digits`, or one of torchvision's (`cifar10`, `flowers102`, ...), which is downloaded; where a file or
       folder has the same name, write `torchvision:cifar10`;
+    - `synthetic:scenes` or `synthetic:mosaics`, objects with known masks on drawn backgrounds (`scenes`);
     - `hf:owner/name`, a data set of the Hugging Face hub, or `hf:owner/name:config`; or a folder that `save_to_disk` of
       the library `datasets` wrote;
     - a sequence of pictures, arrays or paths, alone or in pairs with labels; or a map-style torch Dataset;
@@ -85,9 +86,7 @@ def _text_splits(text: str) -> tuple[str, ...]:
     """Splits of the data behind a path or a name, without looking at each picture wherever that can be avoided."""
     path = Path(text).expanduser()
     if not text or not path.exists():
-        if text.startswith(hub.PREFIX):
-            return hub.split_names(hub.named(text))
-        return named.named_splits(_known_name(text))
+        return _name_splits(text)
     if path.is_dir():
         return _folder_splits(path)
     ending = path.suffix.lower()
@@ -96,6 +95,12 @@ def _text_splits(text: str) -> tuple[str, ...]:
     if path.is_file() and ending in lists.TEXT | lists.SEPARATED:
         return lists.list_splits(lists.read_list(path))
     return _open_text(text, None, None).splits
+
+
+def _name_splits(text: str) -> tuple[str, ...]:
+    if text.startswith(hub.PREFIX):
+        return hub.split_names(hub.named(text))
+    return scenes.splits_of(text) if text.startswith(scenes.PREFIX) else named.named_splits(_known_name(text))
 
 
 def _folder_splits(path: Path) -> tuple[str, ...]:
@@ -140,6 +145,8 @@ def _open_folder(path: Path, split: str | None, labels: str | None) -> Source:
 def _open_name(text: str, split: str | None, labels: str | None) -> Source:
     if text.startswith(hub.PREFIX):
         return hub.open_named(text, split=split, labels=labels)
+    if text.startswith(scenes.PREFIX):
+        return scenes.open_scenes(text, split=split, labels=labels)
     return named.open_named(_known_name(text), split=split, labels=labels)
 
 

@@ -79,7 +79,9 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
     size = image_size or fixed or told.get("image_size") or 224
     if fixed is not None and size != fixed:
         raise InputError(f"{path} takes pictures of {fixed} px, not of {size}")
-    spec = EncoderSpec.from_mapping({"name": path.stem, **told, "image_size": int(size), "pretrained": False})
+    spec = EncoderSpec.from_mapping(
+        {"name": path.stem, **told, "image_size": int(size), "pretrained": False, "neck": 0}
+    )
     batch = shape[0] if isinstance(shape[0], int) else None
     contents = digest_array(np.frombuffer(content, np.uint8))
     return Encoder(spec, _Session(session, int(out[1]), batch, contents)).eval()

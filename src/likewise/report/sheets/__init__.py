@@ -1,0 +1,1 @@
+"""Pages of images to look through: one file each that opens offline."""
