@@ -98,5 +98,5 @@ def test_the_copy_moves_after_the_optimiser() -> None:
     assert isinstance(method, FNC)
     assert method.teacher is not None
     one_step(method, optimizer_of(method), 0)
-    for own, copied in zip(method.student.parameters(), method.teacher.network.parameters(), strict=True):
-        torch.testing.assert_close(copied, own)
+    for trained, copied in zip(method.student.parameters(), method.teacher.network.parameters(), strict=True):
+        torch.testing.assert_close(copied, trained)

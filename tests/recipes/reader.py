@@ -149,8 +149,7 @@ def _alike(first: Encoder, networks: int) -> list[Encoder]:
 
 
 class _Backbone(nn.Module):
-    """Stands for the encoder: its width, and one batch norm that is what its batch norms are; blocks of a transformer.
-    """
+    """Stands for the encoder: its width, and a batch norm that is what its batch norms are; blocks of a transformer."""
 
     def __init__(self, features: int, blocks: int = 0) -> None:
         super().__init__()

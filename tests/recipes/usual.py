@@ -39,12 +39,10 @@ def warm_cosine(
 
 
 def cosine_steps(start: float, end: float, on: Published, batch: int, epochs: int, warm: int) -> list[float]:
-    """A cosine from `start` to `end` at each step of the budget: at its start, after `warm` epochs, half-way, at the end."""
+    """A cosine over the whole budget, at each step: at its start, after `warm` epochs, half-way and at the end."""
     each = on.images // batch
     total = epochs * each
-    return [
-        end + (start - end) * (1 + cos(pi * step / total)) / 2 for step in (0, warm * each, total // 2, total - 1)
-    ]
+    return [end + (start - end) * (1 + cos(pi * step / total)) / 2 for step in (0, warm * each, total // 2, total - 1)]
 
 
 def groups(*parts: str, decay: float, vectors: str | None = None, scaled: str = "") -> dict[str, str]:

@@ -16,19 +16,20 @@ HiddenNorm = Literal["batch"]
 LastNorm = Literal["batch", "batch_no_affine", "batch_no_shift"]
 Activation = Literal["relu", "gelu"]
 
-_NORMS: Mapping[str, Callable[[int], nn.Module]] = {
-    "batch": nn.BatchNorm1d,
-    "batch_no_affine": lambda width: nn.BatchNorm1d(width, affine=False),
-    "batch_no_shift": lambda width: _unshifted(width),
-}
-_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"relu": lambda: nn.ReLU(inplace=True), "gelu": nn.GELU}
-
 
 def _unshifted(width: int) -> nn.BatchNorm1d:
     """Batch norm with a scale and a shift that stays 0, as TensorFlow's with `center=False` (SimCLR's code)."""
     norm = nn.BatchNorm1d(width)
     norm.bias.requires_grad_(False)
     return norm
+
+
+_NORMS: Mapping[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm1d,
+    "batch_no_affine": lambda width: nn.BatchNorm1d(width, affine=False),
+    "batch_no_shift": _unshifted,
+}
+_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"relu": lambda: nn.ReLU(inplace=True), "gelu": nn.GELU}
 
 
 def mlp(

@@ -19,6 +19,7 @@ from likewise.similarity.adaptive import Target, adaptive_contrast, batch_target
 from likewise.teachers import Momentum
 from likewise.views.pair import PairPolicy, teacher_student
 
+
 class ASCL(Method):
     """Adaptive Soft Contrastive Learning.
 

@@ -28,7 +28,6 @@ from likewise.methods.parts.supports import (
 from likewise.similarity import unit
 from likewise.similarity.support import soft_neighbours
 
-
 _RECENT = "recent labelled embeddings are kept for the probe `own`; none take part in the loss. Published: no memory"
 
 

@@ -194,9 +194,7 @@ class ReSSL(Method):
     presets: ClassVar = {
         "small": usual(Settings()),
         "cifar": Preset(
-            settings=Settings(
-                queue_size=4096, entropy=0.0, momentum=0.99, hidden=2048, centred=False, blur=(0.5, 0.5)
-            ),
+            settings=Settings(queue_size=4096, entropy=0.0, momentum=0.99, hidden=2048, centred=False, blur=(0.5, 0.5)),
             normalisation="cifar10",
             optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, warmup=5 / 200, epochs=200),
             note="the paper's CIFAR recipe, ResNet-18, as far as it is known: head and memory are, warm-up is not",

@@ -327,9 +327,7 @@ def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None
     return epochs
 
 
-def _accumulate(
-    asked: Asked, batch: int, machine: Machine, choices: list[Choice], *, within_batch: bool
-) -> int:
+def _accumulate(asked: Asked, batch: int, machine: Machine, choices: list[Choice], *, within_batch: bool) -> int:
     if asked.accumulate > 1 and within_batch:
         if asked.compile:
             told = f"accumulate={asked.accumulate} shows the encoder of {asked.method} a part of the batch at a time"

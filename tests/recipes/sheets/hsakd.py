@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.recipes.reader import Ours, Published
+from tests.recipes.reader import Published
 
 SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
     "cifar": (

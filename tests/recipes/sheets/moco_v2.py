@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import cos, pi
 from typing import Any
 
-from tests.recipes.reader import CIFAR10_R18, IMAGENET_R50, Ours, Published
+from tests.recipes.reader import CIFAR10_R18, IMAGENET_R50, Published
 
 COLOURS = "flip 0.5, jitter 0.4 0.4 0.4 0.1 at 0.8, grey 0.2"
 STRONG = f"224 px, crop 0.2-1 bilinear, {COLOURS}, blur 0.1-2 at 0.5, normalised as ImageNet"

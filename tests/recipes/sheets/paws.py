@@ -12,9 +12,7 @@ CIFAR10_WRN = replace(CIFAR10_R18, encoder="wrn28_2", features=128)
 LOOK = "jitter 0.4 0.4 0.4 0.1 at 0.8, solarise 0.2 from 0-1, 1 of equalise at 0.2, normalised as CIFAR-10"
 LARGE, SMALL = (f"{what} bilinear, flip 0.5, {LOOK}" for what in ("32 px, crop 0.75-1", "18 px, crop 0.3-0.75"))
 WIDE_LOOK = "jitter 0.8 0.8 0.8 0.2 at 0.8, grey 0.2, blur 0.1-2 at 0.5, normalised as ImageNet"
-WIDE, NARROW = (
-    f"{what} bilinear, flip 0.5, {WIDE_LOOK}" for what in ("224 px, crop 0.14-1", "96 px, crop 0.05-0.14")
-)
+WIDE, NARROW = (f"{what} bilinear, flip 0.5, {WIDE_LOOK}" for what in ("224 px, crop 0.14-1", "96 px, crop 0.05-0.14"))
 
 SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
     "cifar": (

@@ -21,9 +21,7 @@ ROWS: dict[str, Any] = {
     "groups": lars("network", decay=1e-6),
     "teacher": None,
     "temperatures": {"temperature": 0.1},
-    "heads": {
-        "network after the encoder": "2048>2048 without bias, bn, relu, 2048>128 without bias, bn without shift"
-    },
+    "heads": {"network after the encoder": "2048>2048 without bias, bn, relu, 2048>128 without bias, bn without shift"},
     "views": Ours(
         dict.fromkeys(
             ("first", "second"),

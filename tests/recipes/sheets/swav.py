@@ -17,8 +17,7 @@ ROWS: dict[str, Any] = {
     "rate": warm_cosine(4.8, IMAGENET_R50, 4096, 800, 10, start=0.3, final=0.0048),
     "rate at twice the batch": 9.6,
     "decay": [1e-6] * 4,
-    "groups": groups("network", decay=1e-6, scaled=SCALED)
-    | {"prototypes: matrices": f"rate x1, decay 1e-06{SCALED}"},
+    "groups": groups("network", decay=1e-6, scaled=SCALED) | {"prototypes: matrices": f"rate x1, decay 1e-06{SCALED}"},
     "teacher": None,
     "temperatures": {"temperature": 0.1},
     "heads": {"network": "2048>2048, bn, relu, 2048>128", "prototypes": "128>3000 unit rows before each step"},
