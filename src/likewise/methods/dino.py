@@ -100,8 +100,8 @@ class DINO(Method):
         """Keep the prototypes at unit length; without, their lengths are learned, which is better for large models."""
         large_scale: tuple[float, float] = (0.4, 1.0)
         """Smallest and largest share of the picture that a large crop covers, beside small ones."""
-        only_scale: tuple[float, float] = (0.14, 1.0)
-        """The same where there are no small crops."""
+        only_scale: tuple[float, float] = (0.4, 1.0)
+        """The same where there are no small crops; officially 0.14 to 1."""
         clip: float = 3.0
         """Greatest norm of the gradient of each tensor; 0 does not clip."""
         drop_path: float = 0.0
@@ -177,6 +177,7 @@ class DINO(Method):
         return {"student": self.student.encoder, "teacher": self.teacher.network.get_submodule("encoder")}
 
     _published: ClassVar = Settings(
+        only_scale=(0.14, 1.0),
         prototypes=65536,
         temperature_teacher=0.07,
         warmup_temperature=0.04,

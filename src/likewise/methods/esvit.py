@@ -180,6 +180,7 @@ class ESViT(Method):
         return {"student": self.student.encoder, "teacher": self.teacher.network.get_submodule("crops.encoder")}
 
     _published: ClassVar = Settings(
+        only_scale=(0.14, 1.0),
         prototypes=65536,
         temperature_teacher=0.07,
         warmup_temperature=0.04,
