@@ -26,7 +26,7 @@ from likewise.encoders import Encoder
 from likewise.encoders.chosen import Chosen
 from likewise.encoders.own.branches import Branches
 from likewise.errors import InputError
-from likewise.methods import disco, hsakd, mcl, s2bnn
+from likewise.methods import disco, hsakd, mcl, s2bnn, seed_kd
 from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views, idle, stream_roles
 from likewise.methods.parts import taught
 from likewise.teachers import finding
@@ -361,7 +361,7 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "load_encoder", lambda path: stand_in(len(str(path)), 6))
     monkeypatch.setattr(finding, "weights_digest", str)
     monkeypatch.setattr(Path, "exists", lambda path: True)
-    for module in (disco, s2bnn):
+    for module in (disco, s2bnn, seed_kd):
         monkeypatch.setattr(module, "check_headed", lambda name: None)
     monkeypatch.setattr(taught, "restore", lambda path: Headed(len(str(path))))
     monkeypatch.setattr(taught, "choose", lambda path, role: Chosen(path, "student", ""))

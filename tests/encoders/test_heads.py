@@ -80,6 +80,20 @@ def test_prototypes_score_cosines_until_their_gain_is_learned() -> None:
     assert heads.WeightNormalisedLinear(6, 10, train_gain=True).weight_g.requires_grad
 
 
+def test_prototypes_begin_as_the_weights_of_a_linear_layer() -> None:
+    weights = heads.WeightNormalisedLinear(256, 4000).weight_v.detach()
+    assert float(weights.abs().max()) <= 1 / 16
+    assert float(weights.norm(dim=1).mean()) == pytest.approx(3**-0.5, abs=0.005)
+
+
+def test_a_batch_norm_without_shift_learns_its_scale_alone() -> None:
+    head = heads.mlp([4, 6], last_bias=False, last_norm="batch_no_shift")
+    x = torch.randn(32, 4)
+    head(x).square().mean().backward()
+    assert [name for name, p in head.named_parameters() if p.grad is not None] == ["0.weight", "1.weight"]
+    torch.testing.assert_close(head(x).mean(0), torch.zeros(6), atol=1e-6, rtol=0)
+
+
 def test_prototypes_return_to_the_sphere() -> None:
     layer = heads.Prototypes(6, 10)
     torch.testing.assert_close(layer.weight.norm(dim=1), torch.ones(10))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 import torch
 
+from likewise.errors import InputError
 from likewise.methods.fnc import FNC, detect, objective, own
 from likewise.similarity import unit
-from tests.contract.gauntlet import make, one_step, optimizer_of
+from tests.contract.gauntlet import batch_at, make, one_step, optimizer_of
 
 
 def test_a_false_negative_is_among_the_best_and_above_the_threshold() -> None:
@@ -40,16 +42,61 @@ def test_elimination_is_the_contrast_without_them() -> None:
 
 @pytest.mark.parametrize("strategy", ["attraction", "elimination"])
 def test_candidates_may_come_from_a_memory(strategy: str) -> None:
-    method = make("fnc", memory_batches=3, threshold=0.0, strategy=strategy)
+    method = make("fnc", memory_batches=8, threshold=0.0, strategy=strategy)
     assert isinstance(method, FNC)
     assert method.queue is not None
-    assert method.queue.size == 24
+    assert method.queue.size == 64
+    assert not method.queue.rows.any()  # nothing was written, so nothing is found
     optimizer = optimizer_of(method)
-    found = []
     for step in range(3):
         terms = one_step(method, optimizer, step)
-        found.append(float(terms.parts["false_negatives"]))
         assert terms.loss.isfinite()
-    assert found[0] == 0  # the noise that fills the memory at the start is no picture
-    assert found[1] > 0
-    assert method.queue.column("index").tolist() == list(range(24))
+        assert float(terms.parts["false_negatives"]) > 0
+    assert method.queue.column("index").tolist() == [*range(16, 24)] * 4 + [*range(8, 16)] * 4
+
+
+def test_a_memory_has_room_for_all_views() -> None:
+    with pytest.raises(InputError, match=r"memory_batches=3 .*4"):
+        FNC.Settings(memory_batches=3)
+
+
+def test_with_a_memory_the_slow_copy_stands_for_all_but_the_anchor() -> None:
+    """Literal loops of the official order: written first, scored by the copy, compared with the memory alone."""
+    method = make("fnc", dtype=torch.float64, memory_batches=6, support=0, topk=2, threshold=0.0)
+    assert isinstance(method, FNC)
+    assert method.teacher is not None
+    assert method.queue is not None
+    for parameter in method.teacher.parameters():  # a copy that is not the network
+        parameter.add_(0.05 * torch.randn_like(parameter))
+    twin = copy.deepcopy(method)
+    memory: list[torch.Tensor] = []
+    for step in range(2):
+        views, batch = batch_at(method, step)
+        images = torch.cat([view.image for view in views.values()])
+        with torch.no_grad():
+            fast = unit(twin.student(images)).unflatten(0, (2, -1))
+            slow = unit(twin.teacher(images)).unflatten(0, (2, -1))
+        count = fast.shape[1]
+        memory = [*slow.flatten(0, 1), *memory]
+        rows = torch.stack([*memory, *[torch.zeros_like(memory[0])] * (6 * count - len(memory))])
+        terms = []
+        for anchor in range(2):
+            for image in range(count):
+                mine = [view * count + image for view in range(2)]
+                scores = [max(float(slow[v, image] @ row) for v in range(2)) for row in rows]
+                others = sorted((c for c in range(len(memory)) if c not in mine), key=lambda c: -scores[c])
+                false = [c for c in others[:2] if scores[c] > 0]
+                z = rows @ fast[anchor, image] / 0.1
+                positive = [c for c in mine if c != anchor * count + image] + false
+                kept = [c for c in range(len(rows)) if c != anchor * count + image]
+                terms.append(z[kept].logsumexp(0) - z[positive].mean())
+        torch.testing.assert_close(method.step(views, batch).loss.detach(), torch.stack(terms).mean() * 2)
+
+
+def test_the_copy_moves_after_the_optimiser() -> None:
+    method = make("fnc", memory_batches=8, momentum=0.0)
+    assert isinstance(method, FNC)
+    assert method.teacher is not None
+    one_step(method, optimizer_of(method), 0)
+    for trained, copied in zip(method.student.parameters(), method.teacher.network.parameters(), strict=True):
+        torch.testing.assert_close(copied, trained)

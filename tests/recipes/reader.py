@@ -15,15 +15,18 @@ from unittest import mock
 import torch
 from torch import nn
 
-from likewise.encoders import Encoder, norms
+from likewise.encoders import Encoder, EncoderSpec, heads, norms
 from likewise.encoders.norms import GroupedBatchNorm
-from likewise.memory import Bank, Queue
-from likewise.methods import disco, hsakd, s2bnn
+from likewise.memory import Bank, Clusters, Queue
+from likewise.methods import compress, disco, hsakd, mcl, mcl_supervised, s2bnn, seed_kd, simreg
 from likewise.methods.method import Beside, Facts, Method, Optimisation, Progress
+from likewise.methods.parts import taught as parts_taught
+from likewise.methods.parts.cmsf_constraints import SameCluster
+from likewise.methods.parts.cmsf_labeller import Labeller
 from likewise.teachers import Momentum
 from likewise.training import optimisers, scheduled
 from likewise.training.asked import Asked
-from likewise.training.resolve import Choice, DataFacts, Machine, Plan, resolve
+from likewise.training.resolve import STATISTICS, Choice, DataFacts, Machine, Plan, resolve
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD
 from likewise.views.policy import Centre, ViewPolicy
 
@@ -45,7 +48,12 @@ class Published:
 
 IMAGENET_R50 = Published(images=1_281_167, side=224, classes=1000, encoder="resnet50", features=2048)
 IMAGENET_R18 = replace(IMAGENET_R50, encoder="resnet18", features=512)
+IMAGENET_VIT_S = replace(IMAGENET_R50, encoder="vit_small_patch16_224", features=384)
 CIFAR10_R18 = Published(images=50_000, side=32, classes=10, encoder="resnet18", features=512)
+
+
+NAMES = {"imagenet": "ImageNet", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+"""Data sets by whose channel means and deviations views are normalised."""
 
 
 class Ours(NamedTuple):
@@ -102,14 +110,24 @@ def built(method_class: type[Method], plan: Plan, on: Published) -> Method:
         beside=on.beside,
     )
     with torch.device("meta"), frozen_teachers():
-        return method_class(Encoder(plan.encoder, _Backbone(on.features)), plan.settings, facts)  # type: ignore[call-arg]
+        return method_class(_encoder(plan.encoder, on.features), plan.settings, facts)  # type: ignore[call-arg]
+
+
+def _encoder(spec: EncoderSpec, features: int) -> Encoder:
+    return Encoder(spec, _Backbone(features, blocks=12 if spec.name.startswith("vit") else 0))
 
 
 @contextlib.contextmanager
 def frozen_teachers() -> Iterator[None]:
     """Teachers of published recipes are not at hand: vectors of the published length stand for them."""
     with contextlib.ExitStack() as held:
-        for module in (disco, s2bnn):
+        for module in (compress, seed_kd, simreg):
+            held.enter_context(mock.patch.object(module, "teacher_of", return_value=_Features()))
+        held.enter_context(mock.patch.object(parts_taught, "check_pretrained"))
+        held.enter_context(mock.patch.object(simreg, "check_pretrained"))
+        for module in (mcl, mcl_supervised):
+            held.enter_context(mock.patch.object(module, "encoders", side_effect=_alike))
+        for module in (disco, s2bnn, seed_kd):
             held.enter_context(mock.patch.object(module, "headed", return_value=_Taught()))
             held.enter_context(mock.patch.object(module, "check_headed"))
         held.enter_context(mock.patch.object(hsakd, "_check_teacher"))
@@ -125,11 +143,25 @@ class _Taught(nn.Module):
     name, features = "published", 128
 
 
-class _Backbone(nn.Module):
-    """Stands for the encoder: its width, and one batch norm that is what its batch norms are."""
+class _Features(nn.Module):
+    """A frozen teacher whose pooled features are looked at: a ResNet-50."""
 
-    def __init__(self, features: int) -> None:
+    name, features = "published", 2048
+
+
+def _alike(first: Encoder, networks: int) -> list[Encoder]:
+    """The networks of a cohort."""
+    return [first, *(_encoder(first.spec, first.features) for _ in range(networks - 1))]
+
+
+class _Backbone(nn.Module):
+    """Stands for the encoder: its width, and a batch norm that is what its batch norms are; blocks of a transformer."""
+
+    def __init__(self, features: int, blocks: int = 0) -> None:
         super().__init__()
+        self.blocks = nn.ModuleList(nn.Module() for _ in range(blocks))
+        for block in self.blocks:
+            block.drop_path1, block.drop_path2 = nn.Identity(), nn.Identity()
         self.head_hidden_size = self.num_features = features
         self.conv, self.norm = nn.Conv2d(3, features, 1, bias=False), nn.BatchNorm2d(features)
 
@@ -163,15 +195,23 @@ def _teacher(method: Method, plan: Plan, on: Published) -> str | None:
     """When the moving average moves, and with which momentum at each of the moments."""
     if not any(isinstance(module, Momentum) for module in method.modules()):
         return None
-    told: dict[str, list[float]] = {}
+    told: dict[str, list[str]] = {}
     for at in _moments(plan, on):
         for hook in ("before_step", "after_backward", "after_step"):
-            with mock.patch.object(Momentum, "update", autospec=True) as update:
+            with (
+                mock.patch.object(Momentum, "update", autospec=True) as update,
+                mock.patch.multiple(Clusters, repair=mock.DEFAULT, recompute=mock.DEFAULT),  # these want values,
+                mock.patch.object(SameCluster, "begin"),  # and so do these
+                mock.patch.object(Labeller, "begin"),
+            ):
                 getattr(method, hook)(at)
-            for call in update.call_args_list:
-                told.setdefault(hook, []).append(call.args[2])
-    ((hook, momenta),) = told.items()
-    return f"{hook}: {', '.join(f'{momentum:.4g}' for momentum in momenta)}"
+            momenta = dict.fromkeys(f"{call.args[2]:.4g}" for call in update.call_args_list)  # of all networks
+            if momenta:
+                told.setdefault(hook, []).append(" or ".join(momenta))
+    if not told:  # by no hook, so by the step itself
+        return f"in the step: {plan.settings.momentum:.4g}"
+    ((hook, each),) = told.items()
+    return f"{hook}: {', '.join(each)}"
 
 
 # Networks ------------------------------------------------------------------------------------------------------------
@@ -196,18 +236,29 @@ def _heads(method: Method) -> Iterator[tuple[str, nn.Module]]:
     for part, module in method.named_children():
         if isinstance(module, nn.Sequential) and isinstance(module[0], Encoder):
             yield f"{part} after the encoder", module[1:]
-        elif any(p.requires_grad for p in module.parameters()):
+        elif any(p.requires_grad for p in module.parameters()) and not isinstance(module, Encoder):
             yield part, module
 
 
 def head(module: nn.Module) -> str:
     """A head in words: `512>1024, bn, relu, 1024>128 without bias`; an empty text where there is none."""
     words: list[str] = []
+    within = {id(layer) for part in module.modules() if isinstance(part, Encoder) for layer in part.modules()}
     for layer in module.modules():
-        if isinstance(layer, nn.Linear):
+        if id(layer) in within:
+            continue
+        if isinstance(layer, heads.Prototypes):
+            words.append(f"{layer.weight.shape[1]}>{layer.weight.shape[0]} unit rows before each step")
+        elif isinstance(layer, heads.WeightNormalisedLinear):
+            kept = "" if layer.weight_g.requires_grad else " of fixed length"
+            words.append(f"{layer.weight_v.shape[1]}>{layer.weight_v.shape[0]} weight-normalised{kept}")
+        elif isinstance(layer, heads.Unit):
+            words.append("unit")
+        elif isinstance(layer, nn.Linear):
             words.append(f"{layer.in_features}>{layer.out_features}" + (" without bias" if layer.bias is None else ""))
         elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            words.append("bn" if layer.affine else "bn without affine")
+            shifted = layer.affine and layer.bias.requires_grad
+            words.append("bn" if shifted else "bn without shift" if layer.affine else "bn without affine")
         elif isinstance(layer, nn.ReLU | nn.GELU):
             words.append(type(layer).__name__.lower())
     return ", ".join(words)
@@ -255,12 +306,17 @@ def policy(view: ViewPolicy) -> str:
     if view.blur is not None:
         words.append(f"blur {view.blur.sigma[0]:g}-{view.blur.sigma[1]:g} at {view.blur.probability:g}")
     if view.solarise is not None:
-        words.append(f"solarise {view.solarise.probability:g}")
+        limit = view.solarise.threshold
+        drawn = f" from {limit[0]:g}-{limit[1]:g}" if isinstance(limit, tuple) else ""
+        words.append(f"solarise {view.solarise.probability:g}{drawn}")
     if view.operations is not None:
-        words.append(f"{view.operations.count} of {len(view.operations.choices)} operations")
+        choices = [operation.name for operation in view.operations.choices]
+        names = " or ".join(choices) if len(choices) < 4 else f"{len(choices)} operations"
+        words.append(f"{view.operations.count} of {names} at {view.operations.probability:g}")
     if view.cut_out is not None:
         words.append(f"cut-out {view.cut_out.side:g}")
-    words.append("normalised as ImageNet" if view.mean == IMAGENET_MEAN else f"normalised by {view.mean} {view.std}")
+    whose = [name for name, found in STATISTICS.items() if found == (view.mean, view.std)]
+    words.append(f"normalised as {NAMES[whose[0]]}" if whose else f"normalised by {view.mean} {view.std}")
     return ", ".join(words)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import cos, pi
 from typing import Any, cast
 
@@ -29,6 +30,16 @@ def test_cmsf_has_a_cluster_for_every_25_images(on: Published, clusters: int) ->
 def test_cmsf_with_few_labels_uses_a_tenth_of_them() -> None:
     plan = plan_of("cmsf_semi", methods.find("cmsf_semi"), "imagenet", IMAGENET_R50)
     assert plan.settings.label_share == 0.1
+
+
+@pytest.mark.parametrize("name", ["dino", "esvit"])
+def test_large_crops_show_more_or_less_where_there_are_no_small_ones(name: str) -> None:
+    method = methods.find(name)
+    alone = {"small_crops": 0, "drop_path": 0.0}
+    plan = plan_of(name, method, "imagenet", IMAGENET_R50)
+    views = built(method, replace(plan, settings=replace(plan.settings, **alone)), IMAGENET_R50).views
+    assert list(views) == ["large_0", "large_1"]
+    assert {view.crop.scale for view in views.values()} == {(0.14, 1.0)}  # type: ignore[union-attr]
 
 
 def test_seed_warms_up_from_the_base_rate_on_a_cosine_over_all_epochs() -> None:

@@ -15,7 +15,7 @@ from likewise.gradients import clip_each
 from likewise.methods.method import Optimisation
 from likewise.training.optimisers import LARS, LarsForm, build, set_decay, set_rate
 
-FORMS: list[LarsForm] = ["byol", "swav", "paws"]
+FORMS: list[LarsForm] = ["byol", "simclr", "swav", "paws"]
 
 
 def lars(**changes: Any) -> Optimisation:
@@ -29,14 +29,15 @@ def naive_lars(
     w, mu = weight.clone(), torch.zeros_like(weight)
     for gradient, lr in zip(gradients, rates, strict=True):
         g = gradient
-        if form == "byol":
+        if form in {"byol", "simclr"}:
             g = g + decay * w
             both = w.norm() > 0 and g.norm() > 0
             g = g * (trust * w.norm() / g.norm() if both else 1.0)
         elif w.norm() > 0 and g.norm() > 0:
             g = (g + decay * w) * (trust * w.norm() / (g.norm() + decay * w.norm() + 1e-8))
-        mu = 0.9 * mu + (lr * g if form == "paws" else g)
-        w = w - (mu if form == "paws" else lr * mu)
+        inside = form in {"simclr", "paws"}
+        mu = 0.9 * mu + (lr * g if inside else g)
+        w = w - (mu if inside else lr * mu)
     return w
 
 

@@ -17,7 +17,7 @@ from likewise.methods.method import Method
 from likewise.methods.nnclr import NNCLR
 from likewise.methods.simclr import SimCLR
 from likewise.training.asked import Asked
-from likewise.training.resolve import Choice, DataFacts, Machine, Plan, image_size, resolve
+from likewise.training.resolve import Choice, DataFacts, Machine, Plan, image_size, passes, resolve
 
 CIFAR = DataFacts(images=50_000, side=32, classes=10, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 LAPTOP, SERVER = Machine("cpu", bf16=True), Machine("cuda", bf16=True, processes=4)
@@ -145,14 +145,18 @@ def test_the_smallest_batch_of_a_method_is_enforced(monkeypatch: pytest.MonkeyPa
     ("method", "given"), [(BarlowTwins, {}), (SimCLR, {}), (NNCLR, {}), (FNC, {}), (ASCL, {"form": "byol"})]
 )
 def test_a_loss_within_the_batch_is_not_cut_into_parts(method: type[Method], given: dict[str, Any]) -> None:
-    wanted, size = Asked(method="x", batch_size=256, accumulate=4), Choice("image_size", 32, "")
-    with pytest.raises(InputError, match=r"accumulate=4 changes the loss of x.*allowed is 1, .* such as 64"):
-        resolve(wanted, given, method, CIFAR, LAPTOP, size)
+    size = Choice("image_size", 32, "")
+    plan = resolve(Asked(batch_size=256, accumulate=4), given, method, CIFAR, LAPTOP, size)
+    assert passes(method, plan) == 1
+    assert reason_of(plan, "accumulate").startswith("the encoder sees a part at a time, twice; the loss is that of")
+    with pytest.raises(InputError, match=r"accumulate=4 .* cannot be compiled: leave one of accumulate"):
+        resolve(Asked(accumulate=4, compile=True), given, method, CIFAR, LAPTOP, size)
 
 
 def test_a_loss_against_a_memory_may_be() -> None:
     size = Choice("image_size", 32, "")
-    assert resolve(Asked(accumulate=4), {}, ASCL, CIFAR, LAPTOP, size).accumulate == 4
+    plan = resolve(Asked(accumulate=4), {}, ASCL, CIFAR, LAPTOP, size)
+    assert passes(ASCL, plan) == 4
 
 
 @pytest.mark.parametrize(
@@ -170,3 +174,57 @@ def test_a_setting_that_would_change_nothing_is_refused(method: type[Method], gi
 
 def test_an_idle_setting_that_nobody_asked_for_is_let_pass() -> None:
     assert planned(given={"projector": False}).settings.centred
+
+
+def settled(method: type[Method], data: DataFacts = CIFAR, given: Any = None, **asked: Any) -> Plan:
+    wanted = Asked(method=method.__module__.rpartition(".")[2], **asked)
+    return resolve(wanted, given or {}, method, data, SERVER, image_size(wanted, data.side, "cuda"))
+
+
+def reason_of(plan: Plan, setting: str) -> str:
+    return next(choice.reason for choice in reversed(plan.choices) if choice.setting == setting)
+
+
+def test_a_recipe_for_cifar_is_normalised_by_its_statistics_and_any_by_those_asked_for() -> None:
+    own, imagenet = (CIFAR.mean, CIFAR.std), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    cifar10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+
+    def used(**asked: Any) -> tuple[Any, Any]:
+        encoder = settled(ASCL, **asked).encoder
+        return encoder.mean, encoder.std
+
+    assert used() == own
+    assert used(variant="cifar") == cifar10
+    assert used(variant="imagenet") == imagenet
+    assert used(pretrained=True) == imagenet
+    assert used(variant="cifar", normalisation="imagenet") == imagenet
+    assert used(variant="imagenet", normalisation="data") == own
+    assert used(normalisation="cifar10") == cifar10
+    assert reason_of(settled(ASCL, variant="cifar"), "normalisation") == "mean and deviation of cifar10, as published"
+
+
+def test_another_update_rule_has_a_rate_that_suits_it() -> None:
+    large = DataFacts(1_281_167, 224, 1000, CIFAR.mean, CIFAR.std)
+    byol = settled(BYOL, large, variant="imagenet", optimiser="sgd")
+    assert byol.optimisation.learning_rate == pytest.approx(0.06 * 16)  # for 4096 images; its own 3.2 is for lars
+    assert reason_of(byol, "learning_rate") == "usual for sgd, 0.06 for 256 images: the preset's 3.2 is for lars"
+    small = settled(BYOL, large, variant="imagenet", optimiser="sgd", batch_size=512)
+    assert small.optimisation.learning_rate == pytest.approx(0.12)
+    kept = settled(BYOL, large, variant="imagenet", optimiser="sgd", learning_rate=0.5)
+    assert kept.optimisation.learning_rate == 0.5
+    assert settled(ASCL, optimiser="adamw").optimisation.learning_rate == pytest.approx(1e-3)
+    assert settled(ASCL, optimiser="muon").optimisation.learning_rate == settled(ASCL).optimisation.learning_rate
+
+
+def test_a_rate_may_follow_the_root_of_the_batch() -> None:
+    large = DataFacts(1_281_167, 224, 1000, CIFAR.mean, CIFAR.std)
+    plan = settled(FNC, large, variant="imagenet", batch_size=1024)
+    assert plan.optimisation.learning_rate == pytest.approx(3.2)
+    assert reason_of(plan, "learning_rate").endswith("scaled by the root of the batch")
+
+
+def test_a_support_set_may_be_longer_than_the_data() -> None:
+    assert settled(NNCLR, variant="cifar").settings.queue_size == 65_536
+    assert settled(NNCLR, given={"queue_size": 70_000}).settings.queue_size == 70_000
+    with pytest.raises(InputError, match="longer than the data"):
+        settled(ASCL, given={"queue_size": 70_000})

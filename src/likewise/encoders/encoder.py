@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
+from likewise.encoders.parts import in_parts
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError
 from likewise.similarity.compatible import fitted
@@ -40,10 +41,12 @@ class Encoder(nn.Module):
         """The layer behind the pooled features, where there is one."""
         self.map_features = int(cast("int", backbone.num_features))
         """C, the channels of the map. Equal to F except where the model widens after pooling (MobileNetV3)."""
+        self.parts = 1
+        """Parts that `forward` cuts a batch into while it trains, to save memory: see `likewise.encoders.parts`."""
 
     def forward(self, x_B3HW: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, F) pooled features, behind the neck where there is one."""
-        return self._pool(self._last(x_B3HW))
+        return in_parts(lambda part_B3HW: self._pool(self._last(part_B3HW)), self, x_B3HW, self.parts)
 
     def weights(self) -> dict[str, Tensor]:
         """All weights and running statistics by the names they are saved under; not copied."""

@@ -13,12 +13,21 @@ from torch import Tensor, nn
 from likewise.errors import InputError, unknown
 
 HiddenNorm = Literal["batch"]
-LastNorm = Literal["batch", "batch_no_affine"]
+LastNorm = Literal["batch", "batch_no_affine", "batch_no_shift"]
 Activation = Literal["relu", "gelu"]
+
+
+def _unshifted(width: int) -> nn.BatchNorm1d:
+    """Batch norm with a scale and a shift that stays 0, as TensorFlow's with `center=False` (SimCLR's code)."""
+    norm = nn.BatchNorm1d(width)
+    norm.bias.requires_grad_(False)
+    return norm
+
 
 _NORMS: Mapping[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm1d,
     "batch_no_affine": lambda width: nn.BatchNorm1d(width, affine=False),
+    "batch_no_shift": _unshifted,
 }
 _ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"relu": lambda: nn.ReLU(inplace=True), "gelu": nn.GELU}
 
@@ -132,6 +141,9 @@ class WeightNormalisedLinear(nn.Module):
 
     With unit inputs and the initial gain of 1 the scores are cosines (dino, mira, promptcal). The parameters are
     called `weight_g` (K, 1) and `weight_v` (K, D), as in published checkpoints.
+
+    The start of `weight_v` is that of `nn.Linear`, uniform within 1/sqrt(D), as published: rows of length .577. Their
+    length counts although it is divided out, since the directions of shorter ones turn faster.
     """
 
     def __init__(self, inputs: int, outputs: int, *, train_gain: bool = False) -> None:
@@ -139,7 +151,7 @@ class WeightNormalisedLinear(nn.Module):
         super().__init__()
         self.weight_v = nn.Parameter(torch.empty(outputs, inputs))
         self.weight_g = nn.Parameter(torch.ones(outputs, 1), requires_grad=train_gain)
-        nn.init.trunc_normal_(self.weight_v, std=0.02)
+        nn.init.uniform_(self.weight_v, -(inputs**-0.5), inputs**-0.5)
 
     def prototypes(self) -> Tensor:
         """(K, D) weights as they are used: rows of length g_k."""

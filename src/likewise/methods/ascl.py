@@ -19,8 +19,6 @@ from likewise.similarity.adaptive import Target, adaptive_contrast, batch_target
 from likewise.teachers import Momentum
 from likewise.views.pair import PairPolicy, teacher_student
 
-_SMALL_VIEWS = "not blurred, as no image up to 64 px is here; published: half of the student's"
-
 
 class ASCL(Method):
     """Adaptive Soft Contrastive Learning.
@@ -77,6 +75,8 @@ class ASCL(Method):
         """Teacher/student views."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
         """Smallest and largest share of the picture that a crop covers."""
+        blur: tuple[float, float] = (0.0, 0.5)
+        """Shares of strong views that are blurred: of images up to 64 px, half in the paper, and of larger ones."""
 
         def __post_init__(self) -> None:
             at_least("queue_size", self.queue_size, 1)
@@ -84,13 +84,17 @@ class ASCL(Method):
             positive("temperature_student", self.temperature_student)
             positive("temperature_teacher", self.temperature_teacher)
             between("momentum", self.momentum, 0.0, 1.0)
+            for share in self.blur:
+                between("blur", share, 0.0, 1.0)
             at_least("hidden", self.hidden, 1)
             at_least("embedding", self.embedding, 1)
             at_least("split_batch_norm", self.split_batch_norm, 1)
 
         def idle(self) -> dict[str, str]:
-            """The queue and what is read in it, where there is none."""
-            return {} if self.form == "moco" else dict.fromkeys(("queue_size", "temperature_student"), "form=moco")
+            """The queue and what is read in it, where there is none, and blur where no view is strong."""
+            blur = {"blur": "a strong view"} if self.views == "weak/weak" else {}
+            queue = dict.fromkeys(("queue_size", "temperature_student"), "form=moco")
+            return blur if self.form == "moco" else blur | queue
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -104,7 +108,12 @@ class ASCL(Method):
         else:
             self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
         self.views = teacher_student(
-            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
+            settings.views,
+            facts.image_size,
+            mean=facts.mean,
+            std=facts.std,
+            scale=settings.crop_scale,
+            blur=settings.blur,
         )
 
     @classmethod
@@ -162,7 +171,7 @@ class ASCL(Method):
         """Student and teacher, each with its own running statistics."""
         return {"student": self.student[0], "teacher": self.teacher.network.get_submodule("0")}
 
-    _cifar: ClassVar = Settings(neighbours=1, hidden=2048)
+    _cifar: ClassVar = Settings(neighbours=1, hidden=2048, blur=(0.5, 0.5))
     _small_pictures: ClassVar = Optimisation(
         learning_rate=0.03, weight_decay=5e-4, warmup=5 / 200, batch_size=256, epochs=200
     )
@@ -177,13 +186,13 @@ class ASCL(Method):
             settings=_cifar,
             optimisation=_small_pictures,
             note="the published recipe for CIFAR-10, STL-10 and Tiny ImageNet, ResNet-18; 5 neighbours for CIFAR-100",
-            differs={"views": _SMALL_VIEWS},
+            normalisation="cifar10",
         ),
         "cifar_byol": Preset(
             settings=replace(_cifar, form="byol"),
             optimisation=_small_pictures,
             note="the published BYOL form, CIFAR, ResNet-18",
-            differs={"views": _SMALL_VIEWS},
+            normalisation="cifar10",
         ),
         "imagenet": Preset(
             settings=Settings(queue_size=65_536, neighbours=1, momentum=0.999, hidden=2048),

@@ -35,6 +35,11 @@ def teacher_temperature(settings: DINO.Settings, progress: Progress, steps_per_e
     return linear(start, end, fraction / share) if share > 0 else end
 
 
+def scaled(settings: DINO.Settings) -> DINO.Settings:
+    """The settings with the scale that large crops have: another one where there are no small ones."""
+    return settings if settings.small_crops else replace(settings, large_scale=settings.only_scale)
+
+
 class DINO(Method):
     """Self-distillation with no labels.
 
@@ -94,7 +99,9 @@ class DINO(Method):
         norm_last_layer: bool = True
         """Keep the prototypes at unit length; without, their lengths are learned, which is better for large models."""
         large_scale: tuple[float, float] = (0.4, 1.0)
-        """Smallest and largest share of the picture that a large crop covers."""
+        """Smallest and largest share of the picture that a large crop covers, beside small ones."""
+        only_scale: tuple[float, float] = (0.4, 1.0)
+        """The same where there are no small crops; officially 0.14 to 1."""
         clip: float = 3.0
         """Greatest norm of the gradient of each tensor; 0 does not clip."""
         drop_path: float = 0.0
@@ -111,6 +118,11 @@ class DINO(Method):
                 at_least(name, getattr(self, name), 1)
             at_least("clip", self.clip, 0.0)
 
+        def idle(self) -> dict[str, str]:
+            """The scale of large crops that there are not, beside what small crops need."""
+            scale = {"only_scale": "small_crops=0"} if self.small_crops else {"large_scale": "small_crops above 0"}
+            return super().idle() | scale
+
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings, self.steps_per_epoch = settings, facts.steps_per_epoch
@@ -126,7 +138,7 @@ class DINO(Method):
             drop_paths(encoder, settings.drop_path)
         self.centre = Centre(settings.prototypes, settings.centre_momentum)
         self.temperature_teacher = settings.warmup_temperature
-        self.views = crop_views(encoder, settings, facts)
+        self.views = crop_views(encoder, scaled(settings), facts)
 
     def before_step(self, progress: Progress) -> None:
         """The teacher's temperature follows its schedule."""
@@ -165,6 +177,7 @@ class DINO(Method):
         return {"student": self.student.encoder, "teacher": self.teacher.network.get_submodule("encoder")}
 
     _published: ClassVar = Settings(
+        only_scale=(0.14, 1.0),
         prototypes=65536,
         temperature_teacher=0.07,
         warmup_temperature=0.04,

@@ -12,7 +12,7 @@ from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.encoders.crops import TokenCrops, drop_paths, without_drop_paths
 from likewise.gradients import clip_each
-from likewise.methods.dino import DINO, teacher_temperature
+from likewise.methods.dino import DINO, scaled, teacher_temperature
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import between
 from likewise.methods.parts.crops import LARGE, crop_views
@@ -132,7 +132,7 @@ class ESViT(Method):
         self.region_centre = Centre(settings.prototypes, settings.centre_momentum)
         self.temperature_teacher = settings.warmup_temperature
         self.region_weight = settings.region_weight
-        self.views = crop_views(encoder, settings, facts)
+        self.views = crop_views(encoder, scaled(settings), facts)
 
     def before_step(self, progress: Progress) -> None:
         """The teacher's temperature and the weight of the region task follow their schedules."""
@@ -180,6 +180,7 @@ class ESViT(Method):
         return {"student": self.student.encoder, "teacher": self.teacher.network.get_submodule("crops.encoder")}
 
     _published: ClassVar = Settings(
+        only_scale=(0.14, 1.0),
         prototypes=65536,
         temperature_teacher=0.07,
         warmup_temperature=0.04,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -16,7 +16,9 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import own_columns, similarities, unit
 from likewise.teachers import Momentum
-from likewise.views.pair import strong_views
+from likewise.views import strong
+from likewise.views.pair import blurred
+from likewise.views.policy import Filter
 
 Strategy = Literal["attraction", "elimination"]
 
@@ -41,18 +43,17 @@ def objective(
     false_BC: Tensor,
     temperature: float,
     strategy: Strategy = "attraction",
-    left_out_BC: Tensor | None = None,
 ) -> Tensor:
     """The contrast of each view with all other embeddings, by what is known of them (FNC, eq. 2-4).
 
     With z = v.e/T, P the other views of the picture (`own_VBC` but for the anchor's own column) and F its false
     negatives: attraction is -mean_{P + F} z + log sum_{all others} e^z, elimination -mean_P z + log sum_{others, not F}
-    e^z. Mean over the batch, sum over the V anchors times 2/V. `left_out_BC` columns play no part.
+    e^z. Mean over the batch, sum over the V anchors times 2/V.
     """
     V, total = len(views_VBD), columns_CD.new_zeros(())
     for anchor, v_BD in enumerate(views_VBD):
         z_BC = similarities(unit(v_BD), columns_CD, temperature)
-        absent_BC = own_VBC[anchor] if left_out_BC is None else own_VBC[anchor] | left_out_BC
+        absent_BC = own_VBC[anchor]
         positive_BC = own_VBC.any(0) & ~own_VBC[anchor]
         if strategy == "attraction":
             positive_BC = positive_BC | false_BC
@@ -77,9 +78,11 @@ class FNC(Method):
     and similar enough, are taken for false negatives: pictures of the same kind. Attraction makes positives of them,
     which stay in the denominator; elimination takes them out of it. See `objective` for the formula.
 
-    Candidates are all views of the other pictures of the batch, or a memory of embeddings by a momentum copy of the
-    network; the memory's rows then stand in the denominator beside the batch (not known for sure of the official
-    code), except those of the picture itself. The memory is written after the loss.
+    Embeddings are compared with all views of the batch, or, as in the official code, with a memory alone, written by a
+    slow copy of the network. Order inside a step with a memory: the copy looks at all V views, which enter the memory;
+    the copy's views of an image score the rows of others; each anchor is compared with the rows, those of the image's
+    other views being positives and that of the anchor itself left out; after the optimiser the copy moves. Rows that
+    nothing was written to are 0 and stand in the denominator.
 
     Huynh, Kornblith, Walter, Maire, Khademi: Boosting Contrastive Self-Supervised Learning with False Negative
     Cancellation, WACV 2022, arXiv 2011.11765, section 3.
@@ -109,20 +112,29 @@ class FNC(Method):
         temperature: float = 0.1
         """T: divides all similarities."""
         memory_batches: int = 0
-        """Candidates come from a memory of so many batches, at most the data set; 0 takes those of the batch."""
+        """Embeddings are compared with a memory of so many times the batch, V or more, at most all views of all images;
+        0: with those of the batch."""
         momentum: float = 0.99
         """m: share of its old weights that the copy which fills the memory keeps at each step."""
         embedding: int = 128
         """Length D of the embedding; the head has three layers, F - F - F - D."""
+        last_norm: bool = False
+        """End the head with a layer without bias and a batch norm without shift, as the official code does."""
+        jitter_strength: float = 0.5
+        """s: colours change by .8 s, hue by .2 s; 1 in the paper."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
         """Smallest and largest share of the picture that a crop covers."""
+        interpolation: Filter = "bilinear"
+        """What crops are resized by; bicubic in the official code."""
 
         def __post_init__(self) -> None:
             at_least("support", self.support, 0)
             at_least("topk", self.topk, 1)
             between("threshold", self.threshold, -1.0, 1.0)
             positive("temperature", self.temperature)
-            at_least("memory_batches", self.memory_batches, 0)
+            if self.memory_batches:
+                at_least("memory_batches", self.memory_batches, 2 + self.support)
+            between("jitter_strength", self.jitter_strength, 0.0, 2.5)
             between("momentum", self.momentum, 0.0, 1.0)
             at_least("embedding", self.embedding, 1)
 
@@ -134,51 +146,74 @@ class FNC(Method):
         super().__init__()
         self.settings = settings
         features, dim = encoder.features, settings.embedding
-        self.student = nn.Sequential(encoder, heads.mlp([features, features, features, dim]))
+        head = heads.mlp(
+            [features, features, features, dim],
+            hidden_bias=not settings.last_norm,
+            last_bias=not settings.last_norm,
+            last_norm="batch_no_shift" if settings.last_norm else None,
+        )
+        self.student = nn.Sequential(encoder, head)
         self.teacher: Momentum | None = None
         self.queue: Queue | None = None
         if settings.memory_batches:
             self.teacher = Momentum(self.student)
-            rows = min(facts.images, settings.memory_batches * facts.batch_size)
+            rows = min((2 + settings.support) * facts.images, settings.memory_batches * facts.batch_size)
             self.queue = Queue(rows, dim, columns={"index": LABEL, "label": LABEL})
-        roles = [f"view{number + 1}" for number in range(2 + settings.support)]
-        self.views = strong_views(roles, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)
+            self.queue.rows.zero_()
+        size, jitter = facts.image_size, 0.8 * settings.jitter_strength
+        policy = strong(
+            size,
+            mean=facts.mean,
+            std=facts.std,
+            scale=settings.crop_scale,
+            brightness=jitter,
+            contrast=jitter,
+            saturation=jitter,
+            hue=0.2 * settings.jitter_strength,
+            blur=blurred(size),
+        )
+        policy = replace(policy, interpolation=settings.interpolation)
+        self.views = {f"view{number + 1}": policy for number in range(2 + settings.support)}
 
-    def before_step(self, progress: Progress) -> None:
+    def after_step(self, progress: Progress) -> None:
         """Move the copy that fills the memory."""
         if self.teacher is not None:
             self.teacher.update(self.student, self.settings.momentum)
 
     def step(self, views: Views, batch: Batch) -> Terms:
-        """Find the false negatives, contrast with all, and fill the memory."""
+        """Fill the memory where there is one, find the false negatives, and contrast with all."""
         settings, V = self.settings, len(views)
-        raw_VBD = self.student(torch.cat([view.image for view in views.values()])).unflatten(0, (V, -1))
-        columns_VND = torch.stack([gather_with_gradient(unit(v_BD)) for v_BD in raw_VBD])
-        columns_CD, own_VBC = columns_VND.flatten(0, 1), own(raw_VBD, columns_VND.shape[1])
+        images = torch.cat([view.image for view in views.values()])
+        raw_VBD = self.student(images).unflatten(0, (V, -1))
         labels_N = gather(batch.labels)
-        left_out_BC = None
-        if self.queue is None:
-            false_BC = detect(raw_VBD, columns_CD, own_VBC.any(0), settings.topk, settings.threshold)
+        if self.teacher is None or self.queue is None:
+            scored_VBD = raw_VBD
+            columns_VND = torch.stack([gather_with_gradient(unit(v_BD)) for v_BD in raw_VBD])
+            columns_CD, own_VBC = columns_VND.flatten(0, 1), own(raw_VBD, columns_VND.shape[1])
+            none_BC, of_C = own_VBC.any(0), None if labels_N is None else labels_N.repeat(V)
         else:
-            rows_of = self.queue.column("index")
-            absent_BM = (batch.index.unsqueeze(1) == rows_of) | (rows_of < 0)  # its own, and the noise at the start
-            found_BM = detect(raw_VBD, self.queue.rows, absent_BM, settings.topk, settings.threshold)
-            columns_CD = torch.cat([columns_CD, self.queue.rows])
-            wider = (0, self.queue.size)
-            own_VBC, in_batch = pad(own_VBC, wider), (own_VBC.shape[2], 0)
-            false_BC, left_out_BC = pad(found_BM, in_batch), pad(absent_BM, in_batch)
-        loss = objective(raw_VBD, columns_CD, own_VBC, false_BC, settings.temperature, settings.strategy, left_out_BC)
+            scored_VBD = self.teacher(images).unflatten(0, (V, -1))
+            order_C = self.remember(scored_VBD, gather(batch.index), labels_N)
+            columns_CD, of_C = self.queue.rows[order_C], self.queue.column("label")[order_C]
+            own_VBN = own(raw_VBD, len(gather(batch.index)))
+            own_VBC = pad(own_VBN, (0, self.queue.size - own_VBN.shape[2]))
+            none_BC = own_VBC.any(0) | (self.queue.column("index")[order_C] < 0)  # which nothing was written to
+        false_BC = detect(scored_VBD, columns_CD, none_BC, settings.topk, settings.threshold)
+        loss = objective(raw_VBD, columns_CD, own_VBC, false_BC, settings.temperature, settings.strategy)
         parts = {"false_negatives": false_BC.sum() / len(false_BC)}
-        if batch.labels is not None and labels_N is not None:
-            of_C = labels_N.repeat(V)
-            if self.queue is not None:
-                of_C = torch.cat([of_C, self.queue.column("label")])
+        if batch.labels is not None and of_C is not None:
             right_BC = false_BC & (batch.labels.unsqueeze(1) == of_C)
             parts["precision"] = right_BC.sum() / false_BC.sum().clamp(min=1)
-        if self.queue is not None and self.teacher is not None:
-            keys_BD = unit(self.teacher(next(iter(views.values())).image))
-            self.queue.push(gather(keys_BD), index=gather(batch.index), label=labels_N)
         return Terms(loss, parts, raw_VBD[0].detach())
+
+    def remember(self, keys_VBD: Tensor, index_N: Tensor, labels_N: Tensor | None) -> Tensor:
+        """Write the copy's views of the global batch; returns the order of the rows that has these first, by view."""
+        assert self.queue is not None
+        rows_CD = torch.cat([gather(unit(k_BD)) for k_BD in keys_VBD])
+        V = len(keys_VBD)
+        self.queue.push(rows_CD, index=index_N.repeat(V), label=None if labels_N is None else labels_N.repeat(V))
+        steps_C = torch.arange(self.queue.size, device=rows_CD.device)
+        return (self.queue.position - len(rows_CD) + steps_C) % self.queue.size
 
     def encoders(self) -> dict[str, nn.Module]:
         """The student alone: the copy that fills the memory is not for use."""
@@ -187,16 +222,31 @@ class FNC(Method):
     presets: ClassVar = {
         "small": usual(Settings()),
         "imagenet": Preset(
-            settings=Settings(support=8, topk=10, memory_batches=16, momentum=0.999, crop_scale=(0.08, 1.0)),
+            settings=Settings(
+                support=8,
+                topk=10,
+                memory_batches=16,
+                momentum=0.999,
+                last_norm=True,
+                jitter_strength=1.0,
+                crop_scale=(0.08, 1.0),
+                interpolation="bicubic",
+            ),
             optimisation=Optimisation(
                 optimiser="lars",
+                lars_form="simclr",
                 learning_rate=6.4,  # 0.1 times the root of the batch
+                scaling="root",
                 weight_decay=1e-4,
                 decay_norms_and_biases=False,
                 warmup=0.1,
                 batch_size=4096,
                 epochs=100,
             ),
-            note="the published recipe, ImageNet, ResNet-50, 100 epochs; without its RandAugment",
+            differs={
+                "views": "normalised by ImageNet's statistics, without RandAugment; published: values of 0 to 1, two "
+                "operations of RandAugment at magnitude 7 before grey"
+            },
+            note="the published recipe, ImageNet, ResNet-50, 100 epochs",
         ),
     }

@@ -228,7 +228,7 @@ class ISD(Method):
         ),
         "proposed": Preset(
             settings=replace(_paper, queue_size=4096, temperature_teacher=0.02, embedding=64),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=128, epochs=30),
+            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=256, epochs=30),
             note="the published form, only scaled down to narrow encoders and pictures up to 64 px",
         ),
     }

@@ -16,7 +16,7 @@ from likewise.methods.mcl import encoders
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.checks import at_least, positive
 from likewise.similarity.mutual import classification, imitation, supervised_mutual_contrast
-from likewise.views import weak
+from likewise.views import padded, weak
 
 
 class MCLSupervised(Method):
@@ -31,8 +31,6 @@ class MCLSupervised(Method):
     There is neither memory nor moving average. A class with one picture in the batch has no contrast, so the batch
     should be several times the number of classes. One network is kept, the first, after the last step: the official
     code reports the best network of the best epoch on the test set.
-
-    Views here are resized crops and flips, where the official code for CIFAR pads by four pixels and crops.
 
     Yang, An, Cai, Xu: Mutual Contrastive Learning for Visual Representation Learning, AAAI 2022, arXiv 2104.12565.
     """
@@ -73,6 +71,9 @@ class MCLSupervised(Method):
         """Length D of the embedding."""
         crop_scale: tuple[float, float] = (0.4, 1.0)
         """Smallest and largest share of the picture that a crop covers."""
+        pad: int = 0
+        """Pixels of black that an image is given on each side before it is cropped at its own size, 4 in the official
+        code; 0: crops of `crop_scale`, resized."""
 
         def __post_init__(self) -> None:
             at_least("networks", self.networks, 2)
@@ -81,6 +82,11 @@ class MCLSupervised(Method):
             for name in ("vcl_weight", "soft_vcl_weight", "icl_weight", "soft_icl_weight", "logit_weight"):
                 at_least(name, getattr(self, name), 0.0)
             at_least("embedding", self.embedding, 1)
+            at_least("pad", self.pad, 0)
+
+        def idle(self) -> dict[str, str]:
+            """The scale of crops that are not resized."""
+            return {"crop_scale": "pad=0"} if self.pad else {}
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -91,7 +97,11 @@ class MCLSupervised(Method):
         self.students = nn.ModuleList(encoders(encoder, settings.networks))
         self.heads = nn.ModuleList(heads.mlp([features, dim, dim], hidden_norm=None) for _ in self.students)
         self.classifiers = nn.ModuleList(nn.Linear(features, facts.classes) for _ in self.students)
-        self.views = {"view": weak(facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)}
+        size, mean, std = facts.image_size, facts.mean, facts.std
+        if settings.pad:
+            self.views = {"view": padded(size, mean=mean, std=std, pad=settings.pad, fill="zero")}
+        else:
+            self.views = {"view": weak(size, mean=mean, std=std, scale=settings.crop_scale)}
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Classification and the four parts of the contrast, over the global batch."""
@@ -142,10 +152,11 @@ class MCLSupervised(Method):
             note="the CIFAR recipe in fewer epochs",
         ),
         "cifar": Preset(
-            settings=Settings(),
+            settings=Settings(pad=4),
+            normalisation="cifar100",
             optimisation=Optimisation(
                 learning_rate=0.1, nesterov=True, weight_decay=5e-4, schedule="cosine_epoch", batch_size=128, epochs=300
             ),
-            note="the official recipe for CIFAR-100, but for its crops, and its batches of two images of each class",
+            note="the official recipe for CIFAR-100, but for its batches of two images of each class",
         ),
     }

@@ -24,6 +24,8 @@ Views = Mapping[str, View]
 """The views of one batch by role, as the method named them in `Method.views`."""
 UpdateRule = Literal["sgd", "adamw", "lars", "muon"]
 """Optimisers; see `likewise.training.optimisers` and, for the last one, `likewise.training.muon`."""
+Normalisation = Literal["imagenet", "cifar10", "cifar100", "data"]
+"""Channel means and deviations: of published data sets, or of the images that are trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,8 @@ class Optimisation:
     """Update rule."""
     learning_rate: float = 0.06
     """Peak learning rate at `batch_size`; not rescaled silently."""
+    scaling: Literal["linear", "root"] = "linear"
+    """How the rate follows another batch size: in proportion to it, or to its square root."""
     weight_decay: float = 5e-4
     """L2 decay (decoupled for adamw, and for the matrices of muon)."""
     final_weight_decay: float | None = None
@@ -147,7 +151,7 @@ class Optimisation:
     """Whether sgd looks ahead along its momentum."""
     decay_norms_and_biases: bool = True
     """Whether one-dimensional parameters are decayed (and, for lars, scaled) as well."""
-    lars_form: Literal["byol", "swav", "paws"] = "byol"
+    lars_form: Literal["byol", "simclr", "swav", "paws"] = "byol"
     """Which published form of lars; see `likewise.training.optimisers.LARS`."""
     trust: float = 1e-3
     """Trust coefficient of lars."""
@@ -187,6 +191,9 @@ class Preset:
     """An instance of the method's `Settings`."""
     optimisation: Optimisation = field(default_factory=Optimisation)
     """The matching optimiser, schedule and budget."""
+    normalisation: Normalisation = "imagenet"
+    """Whose channel means and deviations views are normalised by in a published recipe; the small default takes those
+    of the data."""
     note: str = ""
     """Where the numbers come from."""
     differs: Mapping[str, str] = field(default_factory=dict)
@@ -224,12 +231,14 @@ class Card:
     smallest_batch: int = 2
     """Below this it does not work."""
     within_batch: bool = False
-    """Whether its loss compares the images of a batch with each other: that of parts of a batch is then another loss.
-    """
+    """Whether its loss compares the images of a batch with each other: that of parts of a batch would be another loss,
+    so `--accumulate` has the encoder alone see parts."""
     uniform_prior: bool = False
     """Whether it assumes balanced clusters: a warning for skewed data."""
     whole_images: bool = False
     """Whether its views show whole images, so that they are never smaller than what the encoder sees afterwards."""
+    repeats: bool = False
+    """Whether its memory may hold an image more than once, as a set that neighbours are looked up in may."""
     deploy: Literal["student", "teacher"] = "student"
     """Which encoder is meant to be used after training."""
 

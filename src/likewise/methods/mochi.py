@@ -118,6 +118,8 @@ class MoCHi(Method):
     class Settings(MocoSettings):
         """Settings of MoCHi. The defaults are those of the small preset."""
 
+        temperature: float = 0.2
+        """T: divides all similarities."""
         hard: int = 128
         """N: the most similar keys of a query, of which its negatives are mixed; no more than the queue has."""
         pairs: int = 128
@@ -174,7 +176,6 @@ class MoCHi(Method):
                 pairs=512,
                 with_query=256,
                 mixed_from=15 / 200,
-                temperature=0.2,
                 momentum=0.999,
             ),
             optimisation=_imagenet,
@@ -186,7 +187,6 @@ class MoCHi(Method):
                 hard=1024,
                 pairs=1024,
                 with_query=128,
-                temperature=0.2,
                 momentum=0.999,
             ),
             optimisation=_imagenet,

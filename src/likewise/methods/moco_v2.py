@@ -102,6 +102,6 @@ class MoCoV2(Method):
                 learning_rate=0.06, weight_decay=5e-4, schedule="cosine_epoch", batch_size=512, epochs=200
             ),
             note="the official CIFAR-10 notebook, ResNet-18",
-            differs={"views": "normalised by ImageNet's mean and deviation; published: by CIFAR-10's"},
+            normalisation="cifar10",
         ),
     }

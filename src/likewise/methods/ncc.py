@@ -227,17 +227,19 @@ class NCC(Method):
             note="narrow encoders, pictures up to 64 px",
         ),
         "cifar10": Preset(
-            settings=replace(_official, momentum_schedule="constant"),
+            settings=replace(_official, momentum_schedule="constant", split_batch_norm=4),
             optimisation=Optimisation(
                 learning_rate=0.1, weight_decay=5e-4, warmup=0.05, cosine_over="budget", batch_size=512, epochs=1000
             ),
+            normalisation="cifar10",
             note="the official CIFAR-10 recipe, ResNet-18; its cosine, too, ends a little above 0",
         ),
         "cifar20": Preset(
-            settings=replace(_official, update="before", together=True, balanced=True),
+            settings=replace(_official, update="before", together=True, balanced=True, split_batch_norm=4),
             optimisation=Optimisation(
                 learning_rate=0.05, weight_decay=5e-4, warmup=0.05, cosine_over="budget", batch_size=256, epochs=1000
             ),
+            normalisation="cifar100",
             note="the official recipe for CIFAR-20 and dogs, second version of the code",
         ),
         "imagenet": Preset(

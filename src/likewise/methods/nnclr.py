@@ -70,6 +70,7 @@ class NNCLR(Method):
         "matter; slower to start than SimCLR.",
         memory="queue",
         within_batch=True,
+        repeats=True,
     )
 
     @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ class NNCLR(Method):
         """Settings of NNCLR. The defaults are those of the small preset."""
 
         queue_size: int = 1024
-        """Rows of the support set Q."""
+        """Rows of the support set Q, which may be longer than the data: an image is then in it several times."""
         temperature: float = 0.2
         """T: divides all similarities."""
         hidden: int = 512
@@ -162,6 +163,7 @@ class NNCLR(Method):
                 warmup=0.01,
                 epochs=1000,
             ),
+            normalisation="cifar10",
             note="the recipe usual for CIFAR, ResNet-18; warm-up as in the paper",
         ),
         "imagenet": Preset(

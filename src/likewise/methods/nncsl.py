@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
@@ -15,7 +15,7 @@ from likewise.data.streams import MAIN, Rows, Stream
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
-from likewise.methods.parts.checks import at_least
+from likewise.methods.parts.checks import at_least, positive
 from likewise.methods.parts.supports import (
     Seen,
     Supports,
@@ -92,6 +92,8 @@ class NNCSL(Method):
         """w_c: weight of the classifier's loss."""
         distillation_weight: float = 0.2
         """w_d: weight of the imitation of the previous network; 0 is CSL."""
+        classifier_rate: float = 1.0
+        """Factor on the learning rate of the classifier, which is not decayed; .12 of the recipes' 0.4 or 1.2."""
         detach: bool = False
         """Whether the classifier leaves the encoder alone, as in the paper's PAWS baseline."""
         every_support: bool = False
@@ -101,6 +103,7 @@ class NNCSL(Method):
             super().__post_init__()
             at_least("total", self.total, 0)
             at_least("classifier_weight", self.classifier_weight, 0.0)
+            positive("classifier_rate", self.classifier_rate)
             at_least("distillation_weight", self.distillation_weight, 0.0)
 
         def idle(self) -> dict[str, str]:
@@ -187,6 +190,17 @@ class NNCSL(Method):
         logits_BC: Tensor = self.classifier(self.encoder(image))
         return logits_BC.masked_fill(~self.known, -torch.inf)
 
+    def parameter_groups(self) -> Iterable[dict[str, Any]]:
+        """Encoder and projector; the classifier, without decay and at its own rate."""
+        return [
+            {"params": [*self.encoder.parameters(), *self.projector.parameters()]},
+            {
+                "params": list(self.classifier.parameters()),
+                "rate": self.settings.classifier_rate,
+                "weight_decay": 0.0,
+            },
+        ]
+
     def encoders(self) -> dict[str, nn.Module]:
         """The one network there is."""
         return {"student": self.encoder}
@@ -202,6 +216,8 @@ class NNCSL(Method):
         "epochs": 250,
     }
 
+    _differs: ClassVar = {"groups": "the classifier's bias is not scaled by lars; in the official code it is"}
+
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
@@ -209,12 +225,16 @@ class NNCSL(Method):
             note="one task of narrow encoders, images up to 64 px",
         ),
         "cifar10": Preset(
-            settings=Settings(small_size=18),
+            settings=Settings(small_size=18, classifier_rate=0.12 / 0.4),
+            normalisation="cifar10",
+            differs=_differs,
             optimisation=Optimisation(learning_rate=0.4, warmup_from=0.2, final=0.08, **_published),
             note="the published recipe of one of five tasks of CIFAR-10, ResNet-18",
         ),
         "cifar100": Preset(
-            settings=Settings(small_size=18, per_class=3),
+            settings=Settings(small_size=18, per_class=3, classifier_rate=0.12 / 1.2),
+            normalisation="cifar10",  # as published: the statistics of CIFAR-10
+            differs=_differs,
             optimisation=Optimisation(learning_rate=1.2, warmup_from=0.08 / 1.2, final=0.032 / 1.2, **_published),
             note="the published recipe of one of ten tasks of CIFAR-100, ResNet-18",
         ),

@@ -29,6 +29,8 @@ _MEMORIES = {
     "prototypes": "learned prototypes",
 }
 
+_DEPLOYED = {"student": "the encoder that gradients trained", "teacher": "its moving average"}
+
 _SETTINGS = (
     "Each setting is a flag (`--queue-size 1024`) and a keyword of `likewise.train` (`queue_size=1024`). The columns "
     "are the presets, chosen with `--variant`; the first is the default, and what another changes is in bold."
@@ -131,7 +133,7 @@ def _facts(method: type[Method]) -> Iterable[tuple[str, str]]:
     yield "memory", _MEMORIES[card.memory]
     yield "smallest batch", str(card.smallest_batch)
     yield "assumes balanced clusters", "yes: take care with skewed data" if card.uniform_prior else "no"
-    yield "weights to use afterwards", card.deploy
+    yield "weights to use afterwards", f"{card.deploy}: {_DEPLOYED[card.deploy]}, without heads"
     yield "status", status(method)
 
 

@@ -28,6 +28,8 @@ from likewise.methods.parts.supports import (
 from likewise.similarity import unit
 from likewise.similarity.support import soft_neighbours
 
+_RECENT = "recent labelled embeddings are kept for the probe `own`; none take part in the loss. Published: no memory"
+
 
 class PAWS(Method):
     """Predicting View Assignments With Support Samples.
@@ -167,6 +169,8 @@ class PAWS(Method):
                 batch_size=256,
                 epochs=600,
             ),
+            normalisation="cifar10",
+            differs={"memory": _RECENT},
             note="the published recipe for CIFAR-10 with 4,000 labels, WideResNet-28-2",
         ),
         "imagenet": Preset(
@@ -196,6 +200,7 @@ class PAWS(Method):
                 batch_size=4096,
                 epochs=100,
             ),
+            differs={"memory": _RECENT},
             note="the published recipe for ImageNet with 1 or 10 % of the labels, ResNet-50, 64 devices",
         ),
     }

@@ -111,6 +111,8 @@ class ReSSL(Method):
         """Teacher/student views. Strong for the teacher loses several points, which is the paper's point."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
         """Smallest and largest share of the picture that a crop covers."""
+        blur: tuple[float, float] = (0.0, 0.5)
+        """Shares of strong views that are blurred: of images up to 64 px, half in the paper, and of larger ones."""
 
         def __post_init__(self) -> None:
             at_least("queue_size", self.queue_size, 1)
@@ -123,11 +125,17 @@ class ReSSL(Method):
                 )
             at_least("entropy", self.entropy, 0.0)
             between("momentum", self.momentum, 0.0, 1.0)
+            for share in self.blur:
+                between("blur", share, 0.0, 1.0)
             at_least("hidden", self.hidden, 1)
             at_least("split_batch_norm", self.split_batch_norm, 1)
             at_least("embedding", self.embedding, 1)
             if self.crops not in {1, 5}:
                 raise InputError(f"crops={self.crops} is not a number of student views: allowed are 1 and 5")
+
+        def idle(self) -> dict[str, str]:
+            """Blur, where no view is strong."""
+            return {"blur": "a strong view"} if self.views == "weak/weak" else {}
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -140,7 +148,12 @@ class ReSSL(Method):
         self.temperature = Temperature(settings.temperature_teacher, settings.entropy)
         self.queue = Queue(settings.queue_size, settings.embedding, columns={"label": LABEL})
         self.views = teacher_student(
-            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
+            settings.views,
+            facts.image_size,
+            mean=facts.mean,
+            std=facts.std,
+            scale=settings.crop_scale,
+            blur=settings.blur,
         )
         if settings.crops == 5:
             self.views |= five_crops("student", self.views["student"], settings.crop_scale)
@@ -181,7 +194,8 @@ class ReSSL(Method):
     presets: ClassVar = {
         "small": usual(Settings()),
         "cifar": Preset(
-            settings=Settings(queue_size=4096, entropy=0.0, momentum=0.99, hidden=2048, centred=False),
+            settings=Settings(queue_size=4096, entropy=0.0, momentum=0.99, hidden=2048, centred=False, blur=(0.5, 0.5)),
+            normalisation="cifar10",
             optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, warmup=5 / 200, epochs=200),
             note="the paper's CIFAR recipe, ResNet-18, as far as it is known: head and memory are, warm-up is not",
         ),

@@ -13,7 +13,7 @@ from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
 from likewise.methods.method import Batch, Card, Facts, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.checks import at_least, positive
-from likewise.methods.parts.taught import Taught, TaughtSettings, teacher_of
+from likewise.methods.parts.taught import Taught, TaughtSettings, check_headed, headed, teacher_of
 from likewise.similarity import Distillation, distill, purity, unit
 from likewise.views import multi_crop, strong
 from likewise.views.pair import blurred
@@ -56,8 +56,8 @@ class SEED(Taught):
         likewise train photos/ --method isd --encoder resnet50 --out runs/big
         likewise train photos/ --method seed_kd --teacher runs/big --out runs/small
 
-    The teacher's vectors are its pooled features, standardised in the small preset: its projection head is not part of
-    a saved encoder.
+    The teacher's vectors are those of its projection head in the published presets; in the small one its pooled
+    features, standardised, which any encoder has.
 
     Fang, Wang, Wang, Zhang, Yang, Liu: SEED, ICLR 2021, arXiv 2101.04731, section 3.2.
     """
@@ -82,6 +82,8 @@ class SEED(Taught):
         """tau_S: divides the student's similarities."""
         temperature_teacher: float = 0.05
         """tau_T: the paper says 0.01, the official default is 1e-4, which leaves only the picture itself."""
+        teacher_head: bool = False
+        """Compare what the teacher's projection head gives, as published: the teacher must be a run that kept it."""
         centred: bool = True
         """Standardise the teacher's features by the batch. Pooled features are never negative, so that all point the
         same way and few rows of the queue differ; the paper's teachers have a projection head."""
@@ -95,20 +97,26 @@ class SEED(Taught):
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            if self.teacher_head:
+                check_headed(self.teacher)
             at_least("queue_size", self.queue_size, 1)
             positive("temperature_student", self.temperature_student)
             positive("temperature_teacher", self.temperature_teacher)
             at_least("small_crops", self.small_crops, 0)
 
         def idle(self) -> dict[str, str]:
-            """Settings of small crops, where there are none."""
-            return {} if self.small_crops else {"small_crop_scale": "small_crops above 0"}
+            """Settings of small crops, where there are none, and the table of a teacher that is shown views."""
+            crops = {} if self.small_crops else {"small_crop_scale": "small_crops above 0"}
+            return crops | ({"cached": "teacher_head=False"} if self.teacher_head else {})
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
         side, features = facts.image_size, encoder.features
-        self.teacher = teacher_of(settings.teacher, facts, cached=settings.cached)
+        if settings.teacher_head:
+            self.teacher = headed(settings.teacher, facts)
+        else:
+            self.teacher = teacher_of(settings.teacher, facts, cached=settings.cached)
         dim = self.teacher.features
         self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
         self.centre = nn.BatchNorm1d(dim, affine=False) if settings.centred else nn.Identity()
@@ -158,7 +166,7 @@ class SEED(Taught):
             note="narrow encoders, pictures up to 64 px",
         ),
         "imagenet": Preset(
-            settings=Settings(queue_size=65_536, temperature_teacher=0.01, centred=False),
+            settings=Settings(queue_size=65_536, temperature_teacher=0.01, teacher_head=True, centred=False),
             optimisation=Optimisation(
                 learning_rate=0.03,
                 weight_decay=1e-4,
@@ -172,7 +180,12 @@ class SEED(Taught):
         ),
         "swav": Preset(
             settings=Settings(
-                queue_size=65_536, temperature_teacher=0.01, centred=False, small_crops=6, crop_scale=(0.14, 1.0)
+                queue_size=65_536,
+                temperature_teacher=0.01,
+                teacher_head=True,
+                centred=False,
+                small_crops=6,
+                crop_scale=(0.14, 1.0),
             ),
             optimisation=Optimisation(
                 learning_rate=0.03,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import nt_xent
 from likewise.views.pair import two_views
+from likewise.views.policy import Filter
 
 
 class SimCLR(Method):
@@ -50,6 +51,10 @@ class SimCLR(Method):
         """s: colours change by .8 s, hue by .2 s. The paper has 1 for ImageNet and .5 for CIFAR-10."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
         """Smallest and largest share of the picture that a crop covers; .08 to 1 in the paper."""
+        interpolation: Filter = "bilinear"
+        """What crops are resized by; bicubic in the official code."""
+        last_norm: bool = False
+        """End the projector with a layer without bias and a batch norm without shift, as the official code does."""
 
         def __post_init__(self) -> None:
             positive("temperature", self.temperature)
@@ -61,7 +66,13 @@ class SimCLR(Method):
         super().__init__()
         self.settings = settings
         features, strength = encoder.features, settings.jitter_strength
-        self.network = nn.Sequential(encoder, heads.mlp([features, settings.hidden or features, settings.embedding]))
+        projector = heads.mlp(
+            [features, settings.hidden or features, settings.embedding],
+            hidden_bias=not settings.last_norm,
+            last_bias=not settings.last_norm,
+            last_norm="batch_no_shift" if settings.last_norm else None,
+        )
+        self.network = nn.Sequential(encoder, projector)
         self.views = two_views(
             facts.image_size,
             mean=facts.mean,
@@ -72,6 +83,7 @@ class SimCLR(Method):
             hue=0.2 * strength,
             blurs=(0.5, 0.5),
             solarises=(0.0, 0.0),
+            interpolation=settings.interpolation,
         )
 
     def step(self, views: Views, batch: Batch) -> Terms:
@@ -84,6 +96,8 @@ class SimCLR(Method):
         """The one network."""
         return {"student": self.network[0]}
 
+    _official: ClassVar[dict[str, Any]] = {"crop_scale": (0.08, 1.0), "interpolation": "bicubic", "last_norm": True}
+
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
@@ -93,9 +107,10 @@ class SimCLR(Method):
             note="narrow encoders, pictures up to 64 px, minutes of training",
         ),
         "cifar": Preset(
-            settings=Settings(temperature=0.5, crop_scale=(0.08, 1.0)),
+            settings=Settings(temperature=0.5, **_official),
             optimisation=Optimisation(
                 optimiser="lars",
+                lars_form="simclr",
                 learning_rate=4.0,
                 weight_decay=1e-6,
                 decay_norms_and_biases=False,
@@ -103,12 +118,14 @@ class SimCLR(Method):
                 batch_size=1024,
                 epochs=1000,
             ),
+            differs={"views": "normalised by ImageNet's statistics; published: values of 0 to 1, not normalised"},
             note="the published CIFAR-10 recipe (appendix B.9), ResNet-50: rate 1.0 x batch/256",
         ),
         "imagenet": Preset(
-            settings=Settings(temperature=0.1, jitter_strength=1.0, crop_scale=(0.08, 1.0)),
+            settings=Settings(temperature=0.1, jitter_strength=1.0, **_official),
             optimisation=Optimisation(
                 optimiser="lars",
+                lars_form="simclr",
                 learning_rate=4.8,
                 weight_decay=1e-6,
                 decay_norms_and_biases=False,
@@ -116,6 +133,7 @@ class SimCLR(Method):
                 batch_size=4096,
                 epochs=100,
             ),
+            differs={"views": "normalised by ImageNet's statistics; published: values of 0 to 1, not normalised"},
             note="the published ImageNet recipe, ResNet-50: rate .3 x batch/256, 10 epochs of warm-up",
         ),
     }

@@ -187,6 +187,8 @@ class SwAV(Method):
         jitter=0.8,
     )
 
+    _differs: ClassVar = {"views": "normalised by ImageNet's usual deviation of red, .229; published: .228"}
+
     presets: ClassVar = {
         "small": usual(Settings()),
         "imagenet": Preset(
@@ -202,6 +204,7 @@ class SwAV(Method):
                 batch_size=4096,
                 epochs=800,
             ),
+            differs=_differs,
             note="the published recipe, ImageNet, ResNet-50, 2 x 224 + 6 x 96 px, 800 epochs",
         ),
         "imagenet_256": Preset(
@@ -209,6 +212,7 @@ class SwAV(Method):
             optimisation=Optimisation(
                 optimiser="lars", lars_form="swav", learning_rate=0.6, weight_decay=1e-6, final=0.001, epochs=200
             ),
+            differs=_differs,
             note="the published recipe for one machine: batch 256 with a queue, 200 epochs",
         ),
     }

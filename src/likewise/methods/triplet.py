@@ -194,6 +194,10 @@ class Triplet(Method):
                 batch_size=6272,
                 epochs=200,
             ),
+            differs={
+                "batch norm": "statistics of the whole batch; published: of each of 4 parts of a step, over 8 "
+                "devices, which --accumulate 4 gives"
+            },
             note="the published recipe, ImageNet, ResNet-50; negatives came from the 196 images of one device "
             "there, and come from those of all processes here: --accumulate 32 on one process makes them the same",
         ),

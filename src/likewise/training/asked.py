@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from likewise.errors import InputError
-from likewise.methods.method import UpdateRule
+from likewise.methods.method import Normalisation, UpdateRule
 
 Precision = Literal["float32", "bf16", "fp16"]
 
@@ -50,10 +50,12 @@ class Asked:
     budget."""
     last_size: float | None = None
     """Side that views end with, as a share of image_size, at which pictures are embedded."""
+    normalisation: Normalisation | None = None
+    """Channel means and deviations that views are normalised by: imagenet, cifar10, cifar100, or those of the data."""
     flip: bool = True
     """Mirror half of the views left to right, where the method's views do; not good for digits, text or signs."""
     accumulate: int = 1
-    """Parts that a batch is cut into to save memory; gradients add up before each update."""
+    """Parts that a batch is cut into to save memory; where images of a batch are compared, for the encoder alone."""
     precision: Precision | None = None
     """Number format of the encoder's forward pass."""
     sync_batch_norm: bool = True

@@ -19,7 +19,7 @@ from likewise.encoders import Encoder, build, norms
 from likewise.errors import InputError
 from likewise.methods.method import Beside, Facts, Method
 from likewise.training import optimisers
-from likewise.training.resolve import DataFacts, Plan
+from likewise.training.resolve import DataFacts, Plan, passes
 from likewise.training.seeding import derived_seed
 from likewise.training.start import Start, begin
 from likewise.training.statistics import channel_statistics
@@ -50,7 +50,7 @@ def assemble(
     start: Start | None = None,
 ) -> Parts:
     """The parts of the run that `plan` describes. Raises InputError where they cannot be made, or not work together."""
-    facts = facts_of(plan, images, beside)
+    facts = facts_of(plan, method_class, images, beside)
     streams = {
         name: drawn_of(name, stream, plan, images, beside)
         for name, stream in method_class.streams(plan.settings, facts).items()
@@ -91,11 +91,11 @@ def build_method(
     return method.train().to(memory_format=torch.channels_last), began  # type: ignore[call-overload]
 
 
-def facts_of(plan: Plan, images: Images, beside: Images | None = None) -> Facts:
+def facts_of(plan: Plan, method_class: type[Method], images: Images, beside: Images | None = None) -> Facts:
     """What the method of a plan is told of its job, but how many steps an epoch has."""
     return Facts(
         images=len(images),
-        batch_size=plan.batch_size // plan.accumulate,
+        batch_size=plan.batch_size // passes(method_class, plan),
         image_size=plan.encoder.image_size,
         classes=class_count(images),
         class_names=tuple(images.class_names or ()),

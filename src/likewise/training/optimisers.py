@@ -1,4 +1,4 @@
-"""From a method's parameter groups to an optimiser: SGD and AdamW of torch, LARS in its three published forms, Muon."""
+"""From a method's parameter groups to an optimiser: SGD and AdamW of torch, LARS in its published forms, Muon."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from likewise.methods.method import Optimisation, UpdateRule
 from likewise.training.momentum import MomentumOptimizer
 from likewise.training.muon import Muon
 
-LarsForm = Literal["byol", "swav", "paws"]
-"""byol: BYOL and Barlow Twins. swav: LARC around plain SGD. paws: LARC with the rate inside the momentum."""
+LarsForm = Literal["byol", "simclr", "swav", "paws"]
+"""byol: BYOL and Barlow Twins. simclr: the same with the rate inside the momentum. swav: LARC around plain SGD. paws:
+LARC with the rate inside the momentum."""
 
 _GROUP_KEYS = ("params", "rate", "weight_decay", "name")
 _FOR_MATRICES = {"lars": "adapt", "muon": "matrices"}
@@ -34,6 +35,7 @@ class _Form(NamedTuple):
 
 _FORMS: dict[LarsForm, _Form] = {
     "byol": _Form(decay_in_norm=True, rate_inside=False),
+    "simclr": _Form(decay_in_norm=True, rate_inside=True),
     "swav": _Form(decay_in_norm=False, rate_inside=False),
     "paws": _Form(decay_in_norm=False, rate_inside=True),
 }
@@ -45,14 +47,16 @@ class LARS(MomentumOptimizer):
     With g the gradient, w the weight, mu the momentum buffer (from 0):
 
         byol   g <- g + wd w;  g <- g trust |w| / |g|;                         mu <- m mu + g;     w <- w - lr mu
+        simclr as byol;                                                        mu <- m mu + lr g;  w <- w - mu
         swav   g <- (g + wd w) trust |w| / (|g| + wd |w| + eps);               mu <- m mu + g;     w <- w - lr mu
         paws   as swav;                                                        mu <- m mu + lr g;  w <- w - mu
 
-    Where |w| or |g| is 0, `byol` keeps the decayed gradient unscaled, and the other two the gradient without decay.
-    The last two lines differ only when the rate changes: `paws` remembers the rate each gradient came with. A group
-    with `adapt=False` is not scaled (plain SGD with the group's decay). Norms are taken in float32 or better.
+    Where |w| or |g| is 0, the first two keep the decayed gradient unscaled, and the others the gradient without decay.
+    The lines of each pair differ only when the rate changes: the second remembers the rate each gradient came with. A
+    group with `adapt=False` is not scaled (plain SGD with the group's decay). Norms are taken in float32 or better.
 
-    Byol: arXiv 2006.07733 (also Barlow Twins, arXiv 2103.03230). Swav: arXiv 2006.09882. Paws: arXiv 2104.13963.
+    Byol: arXiv 2006.07733 (also Barlow Twins, arXiv 2103.03230). Simclr: arXiv 2002.05709, official code (also FNC,
+    arXiv 2011.11765). Swav: arXiv 2006.09882. Paws: arXiv 2104.13963.
     """
 
     def __init__(

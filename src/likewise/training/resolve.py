@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
-from likewise.methods.method import Method, Optimisation, Preset, UpdateRule, idle, refuse_idle
+from likewise.methods.method import Method, Normalisation, Optimisation, Preset, UpdateRule, idle, refuse_idle
 from likewise.training.asked import SIZES, Asked, Precision
-from likewise.views import IMAGENET_MEAN, IMAGENET_STD
+from likewise.views import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    CIFAR100_MEAN,
+    CIFAR100_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+)
 from likewise.views.pair import SMALL_PICTURE
 
+Channels = tuple[float, float, float]
+"""Red, green, blue."""
 VIEW_SIZE = 0.75
 """Side of the views, as a share of the encoder's input, in this project's own recipes. It is the mean side of a crop
 that covers .2 to 1 of a picture: things are as large in such a view as in the whole picture, which is what the encoder
@@ -22,6 +32,14 @@ FIRST_SIZE_MUON = 0.5
 pay; with SGD it did not (docs/performance.md)."""
 LEAST_FIRST = 16
 """Pixels. Where that side would have fewer, views begin at `VIEW_SIZE`: 28 px digits were learned worse otherwise."""
+USUAL_RATES: Mapping[UpdateRule, float] = {"sgd": Optimisation.learning_rate, "adamw": 1e-3, "lars": 0.3, "muon": 0.1}
+"""Rates for 256 images, for an update rule that is not the preset's: LARS wants a hundred times AdamW's."""
+STATISTICS: Mapping[Normalisation, tuple[Channels, Channels]] = {
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "cifar10": (CIFAR10_MEAN, CIFAR10_STD),
+    "cifar100": (CIFAR100_MEAN, CIFAR100_STD),
+}
+"""Channel means and deviations of published data sets."""
 
 
 class DataFacts(NamedTuple):
@@ -80,6 +98,11 @@ class Plan:
     choices: tuple[Choice, ...] = ()
 
 
+def passes(method: Method | type[Method], plan: Plan) -> int:
+    """Passes of the method in a step: the parts of a batch, but one where it compares the images of a batch."""
+    return 1 if method.within_batch(plan.settings) else plan.accumulate
+
+
 def preset_of(method: type[Method], variant: str | None) -> tuple[str, Preset]:
     """The preset called `variant`, the method's first where None. Raises InputError for an unknown name."""
     name = next(iter(method.presets)) if variant is None else variant
@@ -131,12 +154,12 @@ def resolve(
             own_recipe=own_recipe and not method.card.whole_images,
             choices=choices,
         ),
-        encoder=_encoder(asked, data, machine.device, size.value, own_recipe=own_recipe, choices=choices),
+        encoder=_encoder(asked, preset, data, machine.device, size.value, own_recipe=own_recipe, choices=choices),
         batch_size=batch,
         epochs=_epochs(asked, preset, choices),
         minutes=asked.minutes,
         flip=asked.flip,
-        accumulate=_accumulate(asked, batch, machine, within_batch=method.within_batch(settings)),
+        accumulate=_accumulate(asked, batch, machine, choices, within_batch=method.within_batch(settings)),
         precision=precision.value,
         sync_batch_norm=asked.sync_batch_norm,
         device=machine.device,
@@ -186,7 +209,7 @@ def _settings(
             f"{method.card.title} learns from a trained encoder: name a run directory, a .safetensors file or a timm "
             "model with --teacher"
         )
-    if (queue := getattr(settings, "queue_size", None)) is None:
+    if (queue := getattr(settings, "queue_size", None)) is None or method.card.repeats:
         return settings
     if "queue_size" in given and queue > data.images:
         raise InputError(
@@ -203,17 +226,18 @@ def _settings(
 def _optimisation(
     asked: Asked, preset: Optimisation, batch: int, size: int, *, own_recipe: bool, choices: list[Choice]
 ) -> Optimisation:
-    if preset.optimiser == "muon":
-        preset = _muon_or_sgd(asked, preset, choices)
+    preset = _with_rule(asked, preset, choices)
     changes: dict[str, Any] = {
         name: value
         for name in ("learning_rate", "weight_decay", "optimiser", "warmup", *SIZES)
         if (value := getattr(asked, name)) is not None
     }
     if asked.learning_rate is None and batch != preset.batch_size:
-        rate = preset.learning_rate * batch / preset.batch_size
+        share = batch / preset.batch_size
+        rate = preset.learning_rate * (share if preset.scaling == "linear" else share**0.5)
+        how = "scaled" if preset.scaling == "linear" else "scaled by the root of the batch"
         changes["learning_rate"] = rate
-        choices.append(Choice("learning_rate", rate, f"{preset.learning_rate:g} at batch {preset.batch_size}, scaled"))
+        choices.append(Choice("learning_rate", rate, f"{preset.learning_rate:g} at batch {preset.batch_size}, {how}"))
     rule = asked.optimiser or preset.optimiser
     changes |= _view_sizes(asked, rule, size, own_recipe=own_recipe, choices=choices)
     return dataclasses.replace(preset, batch_size=batch, **changes)
@@ -238,6 +262,19 @@ def _view_sizes(
     return chosen
 
 
+def _with_rule(asked: Asked, preset: Optimisation, choices: list[Choice]) -> Optimisation:
+    """The preset with the update rule that is used, and a rate that suits it: a rate of LARS would ruin SGD."""
+    rule, own = asked.optimiser or preset.optimiser, preset.optimiser
+    if own == "muon":
+        preset = _muon_or_sgd(asked, preset, choices)
+    if rule == own or {rule, own} == {"sgd", "muon"} or asked.learning_rate is not None:
+        return preset
+    rate = USUAL_RATES[rule] * preset.batch_size / 256
+    why = f"usual for {rule}, {USUAL_RATES[rule]:g} for 256 images: the preset's {preset.learning_rate:g} is for {own}"
+    choices.append(Choice("learning_rate", rate, why))
+    return dataclasses.replace(preset, optimiser=rule, learning_rate=rate)
+
+
 def _muon_or_sgd(asked: Asked, preset: Optimisation, choices: list[Choice]) -> Optimisation:
     """A preset with Muon, or with SGD at the usual rate where that was asked for or the encoder is pretrained."""
     if asked.pretrained and asked.optimiser is None:
@@ -249,7 +286,7 @@ def _muon_or_sgd(asked: Asked, preset: Optimisation, choices: list[Choice]) -> O
 
 
 def _encoder(
-    asked: Asked, data: DataFacts, device: str, size: int, *, own_recipe: bool, choices: list[Choice]
+    asked: Asked, preset: Preset, data: DataFacts, device: str, size: int, *, own_recipe: bool, choices: list[Choice]
 ) -> EncoderSpec:
     width = asked.width
     if width is None:
@@ -263,13 +300,28 @@ def _encoder(
         stem = "small" if small else "imagenet"
         if small:
             choices.append(Choice("stem", stem, f"pictures of {size} px: 3x3 stride 1, no max-pool"))
-    mean, std = IMAGENET_MEAN, IMAGENET_STD
-    if own_recipe and not asked.pretrained:
-        mean, std = data.mean, data.std
-        choices.append(Choice("normalisation", [list(mean), list(std)], "mean and deviation of this data"))
+    mean, std = _normalisation(asked, preset, data, own_recipe=own_recipe, choices=choices)
     return EncoderSpec(
         name=asked.encoder, width=width, stem=stem, image_size=size, pretrained=asked.pretrained, mean=mean, std=std
     )
+
+
+def _normalisation(
+    asked: Asked, preset: Preset, data: DataFacts, *, own_recipe: bool, choices: list[Choice]
+) -> tuple[Channels, Channels]:
+    """Channel means and deviations: those asked for, of the pretrained weights, of the data, or of the recipe."""
+    if asked.normalisation is not None:
+        whose, reason = asked.normalisation, "as asked"
+    elif asked.pretrained:
+        return STATISTICS["imagenet"]
+    elif own_recipe:
+        whose, reason = "data", "mean and deviation of this data"
+    else:
+        whose, reason = preset.normalisation, f"mean and deviation of {preset.normalisation}, as published"
+    mean, std = STATISTICS.get(whose, (data.mean, data.std))
+    if (mean, std) != STATISTICS["imagenet"]:
+        choices.append(Choice("normalisation", [list(mean), list(std)], reason))
+    return mean, std
 
 
 def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None:
@@ -280,10 +332,13 @@ def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None
     return epochs
 
 
-def _accumulate(asked: Asked, batch: int, machine: Machine, *, within_batch: bool) -> int:
+def _accumulate(asked: Asked, batch: int, machine: Machine, choices: list[Choice], *, within_batch: bool) -> int:
     if asked.accumulate > 1 and within_batch:
-        told = f"accumulate={asked.accumulate} changes the loss of {asked.method}, which compares images within a batch"
-        raise InputError(f"{told}: allowed is 1, with a batch_size that fits, such as {batch // asked.accumulate}")
+        if asked.compile:
+            told = f"accumulate={asked.accumulate} shows the encoder of {asked.method} a part of the batch at a time"
+            raise InputError(f"{told}, which cannot be compiled: leave one of accumulate and compile out")
+        reason = "the encoder sees a part at a time, twice; the loss is that of the whole batch, batch norm a part's"
+        choices.append(Choice("accumulate", asked.accumulate, reason))
     if (share := batch // machine.processes) % asked.accumulate:
         raise InputError(f"accumulate={asked.accumulate} does not divide the {share} pictures of a step")
     return asked.accumulate

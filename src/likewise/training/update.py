@@ -10,13 +10,14 @@ from lightning_fabric import Fabric
 
 from likewise.data import LoadedBatch, Loader
 from likewise.data.streams import MAIN
+from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Method, Progress, Terms, Views, composer, stream_roles
 from likewise.training import scheduled
 from likewise.training.finite import OVERFLOWS, FiniteGuard
 from likewise.training.optimisers import set_decay, set_rate
 from likewise.training.progress import Part
 from likewise.training.refresh import refresh
-from likewise.training.resolve import Plan
+from likewise.training.resolve import Plan, passes
 from likewise.training.seeding import seed_step
 from likewise.views import View, ViewPolicy, make_clip_views, make_views
 
@@ -73,6 +74,10 @@ class Update:
     ) -> None:
         """Moves the method to the device: a state that is loaded belongs there, so it is loaded afterwards."""
         self.fabric, self.method, self.loader, self.plan, self.watch = fabric, method, loader, plan, watch
+        self.passes = passes(method, plan)
+        for module in method.modules():
+            if isinstance(module, Encoder):
+                module.parts = plan.accumulate // self.passes
         self.wrapped, self.optimizer = fabric.setup(method, optimizer)
         self.precision = fabric.strategy.precision
         self.roles = stream_roles(method, {name: drawn.views for name, drawn in loader.streams.items()})
@@ -124,8 +129,11 @@ class Update:
         self.method.after_step(progress)
 
     def _gradients(self, loaded: LoadedBatch, progress: Progress, observe: Observe) -> None:
-        """Forward and backward passes of the parts of a batch, whose gradients add up."""
-        parts = self.plan.accumulate
+        """Forward and backward passes of the parts of a batch, whose gradients add up.
+
+        Where the images of a batch are compared there is one pass of the method; its encoders cut the batch.
+        """
+        parts = self.passes
         policies = {
             stream: scheduled.views_at(roles, self.plan.optimisation, progress, flip=self.plan.flip)
             for stream, roles in self.roles.items()

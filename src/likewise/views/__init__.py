@@ -13,6 +13,10 @@ from likewise.views.making import Compose, make_views
 from likewise.views.operations import Operation, Operations, rand_augment, random_magnitudes
 from likewise.views.photometry import photometric
 from likewise.views.policy import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    CIFAR100_MEAN,
+    CIFAR100_STD,
     IMAGENET_MEAN,
     IMAGENET_STD,
     Blur,
@@ -29,6 +33,10 @@ from likewise.views.spatial import crop_and_flip, crop_and_flip_flow, crop_and_f
 from likewise.views.view import View
 
 __all__ = [
+    "CIFAR10_MEAN",
+    "CIFAR10_STD",
+    "CIFAR100_MEAN",
+    "CIFAR100_STD",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "Blur",

@@ -29,17 +29,18 @@ def teacher_student(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     scale: tuple[float, float] = (0.2, 1.0),
+    blur: tuple[float, float] = (0.0, 0.5),
 ) -> dict[str, ViewPolicy]:
     """Policies for the roles `teacher` and `student`, each with `size` pixels (ISD, section 4; MSF, section 4).
 
-    Weak is a random crop and a flip. Strong adds colour jitter (.4, .4, .4, .1, with probability .8), grey (.2) and,
-    above 64 px, blur (.5).
+    Weak is a random crop and a flip. Strong adds colour jitter (.4, .4, .4, .1, with probability .8), grey (.2) and
+    blur: `blur` are the shares of images up to 64 px and of larger ones.
     """
     if policy not in get_args(PairPolicy):
         raise unknown("view policy", policy, get_args(PairPolicy))
     made = {
         "weak": weak(size, mean=mean, std=std, scale=scale),
-        **strong_views(("strong",), size, mean=mean, std=std, scale=scale),
+        **strong_views(("strong",), size, mean=mean, std=std, scale=scale, blur=blur),
     }
     teacher, student = policy.split("/")
     return {"teacher": made[teacher], "student": made[student]}
@@ -52,9 +53,11 @@ def strong_views(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     scale: tuple[float, float] = (0.2, 1.0),
+    blur: tuple[float, float] = (0.0, 0.5),
 ) -> dict[str, ViewPolicy]:
     """The strong policy of `teacher_student`, MoCo v2's, for each of the roles."""
-    return dict.fromkeys(roles, strong(size, mean=mean, std=std, scale=scale, blur=blurred(size)))
+    share = blur[size > SMALL_PICTURE]
+    return dict.fromkeys(roles, strong(size, mean=mean, std=std, scale=scale, blur=share))
 
 
 def two_views(

@@ -22,6 +22,15 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Channel deviations of ImageNet's training pictures, on a scale of 0 to 1."""
 
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+"""Channel means of the training images of CIFAR-10."""
+CIFAR10_STD = (0.2023, 0.1994, 0.2010)
+"""Channel deviations that recipes for CIFAR-10 use: the mean over the images of each one's deviation."""
+CIFAR100_MEAN = (0.5071, 0.4867, 0.4408)
+"""Channel means of the training images of CIFAR-100."""
+CIFAR100_STD = (0.2675, 0.2565, 0.2761)
+"""Channel deviations of the training images of CIFAR-100."""
+
 Filter = Literal["bilinear", "bicubic"]
 Fill = Literal["zero", "reflect"]
 PerSample = Callable[[Any], Tensor]

@@ -14,7 +14,7 @@ from likewise.memory import LABEL, Queue
 from likewise.methods.compress import CompRess
 from likewise.methods.method import Batch, Facts
 from likewise.similarity import distill
-from likewise.teachers import Frozen
+from likewise.teachers import Frozen, Teacher
 from likewise.views import View
 
 SPEC = EncoderSpec(name="resnet18", width=4, stem="small", image_size=16)
@@ -52,7 +52,8 @@ def method_on(v: Vectors, banks: str, keys: str, student: str) -> tuple[CompRess
         method = CompRess(build(SPEC), settings, Facts(images=64, batch_size=8, image_size=16)).double()
     outputs = [v["teacher"], v[student], v["student_key"]]
     wide, narrow = outputs[0].shape[1], outputs[1].shape[1]
-    method.teacher, method.teacher_bank = Frozen(Part(0, wide)), bank_of(v, "bank_teacher")
+    method.teacher = Teacher(Part(0, wide), name="vectors", key="vectors", features=wide)
+    method.teacher_bank = bank_of(v, "bank_teacher")
     method.student = Part(wide, narrow)  # type: ignore[assignment]
     if banks == "two":
         method.student_bank = bank_of(v, "bank_student")

@@ -24,7 +24,7 @@ SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
             },
             "teacher": None,
             "temperatures": {},
-            "heads": {"student": "bn", "classifier": "2048>1000"},
+            "heads": {"classifier": "2048>1000"},
             "views": {"view": "224 px, crop 0.08-1 bilinear, flip 0.5, normalised as ImageNet"},
             "batch norm": "student: whole batch",
             "memory": {},

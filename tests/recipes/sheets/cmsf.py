@@ -9,4 +9,7 @@ from tests.recipes.sheets.msf import SHEETS as MSF
 
 ON, ROWS = MSF["imagenet"]
 
-SHEETS: dict[str, tuple[Published, dict[str, Any]]] = dict.fromkeys(("2q", "supervised", "supervised_all"), (ON, ROWS))
+SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
+    **dict.fromkeys(("2q", "supervised", "supervised_all"), (ON, ROWS)),
+    "km": (ON, ROWS | {"memory": {"queue": 128_000, "constraint.pool": ON.images}}),
+}

@@ -8,7 +8,7 @@ from typing import Any
 from tests.recipes.reader import Ours, Published
 
 VIT = Published(images=50_000, side=224, classes=100, encoder="vit_base_patch16_224", features=768)
-HEAD = "768>2048, gelu, 2048>2048, gelu, 2048>256"
+HEAD = "768>2048, gelu, 2048>2048, gelu, 2048>256, unit, 256>65536 weight-normalised of fixed length"
 CROP = Ours(
     dict.fromkeys(("first", "second"), "224 px, crop 0.765625-0.765625 bicubic, flip 0.5, normalised as ImageNet"),
     published="resized to 256 px at the short side, 224 px of it anywhere, flip 0.5, normalised as ImageNet",

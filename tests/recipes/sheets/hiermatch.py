@@ -57,7 +57,7 @@ SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
             "decay": [0.001] * 4,
             "groups": dict.fromkeys(ALL_ALIKE, "rate x1, decay 0.001"),
             "views": light("labelled", "first")
-            | {"second": f"{LIGHT}, 2 of 14 operations, cut-out 0.5, normalised as ImageNet"},
+            | {"second": f"{LIGHT}, 2 of 14 operations at 1, cut-out 0.5, normalised as ImageNet"},
         },
     ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.recipes.reader import Ours, Published
+from tests.recipes.reader import Published
 
 SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
     "cifar": (
@@ -22,11 +22,8 @@ SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
             },
             "teacher": None,
             "temperatures": {"temperature": 3.0},
-            "heads": {"student": "bn, 128>100"},  # the encoder's own norm; branches are those of the encoder
-            "views": Ours(
-                {"image": "32 px, centre 1, flip 0.5, normalised as ImageNet"},
-                published="normalised by (0.5071, 0.4867, 0.4408) (0.2675, 0.2565, 0.2761)",
-            ),
+            "heads": {"student": "128>100"},  # branches are those of the encoder
+            "views": {"image": "32 px, centre 1, flip 0.5, shift 4 px zero at 1, normalised as CIFAR-100"},  # 4 px of 32
             "batch norm": "student: whole batch",
             "memory": {},
             "deployed": "student",

@@ -14,7 +14,7 @@ SAME: dict[str, Any] = {
     "decay": [5e-5] * 4,
     "groups": {"student: matrices": "rate x1, decay 5e-05", "student: norms and biases": "rate x1, decay 5e-05"},
     "temperatures": {"temperature": 0.07, "temperature_unsupervised": 1.0},
-    "heads": {"student": f"bn, {HEAD}, {HEAD}"},  # the norm is that of the encoder's stand-in
+    "heads": {"student": f"{HEAD}, {HEAD}"},
     "views": CROP,
     "deployed": "student",
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.recipes.reader import CIFAR10_R18, Ours, Published
 
-CHANGED = "32 px, centre 1, flip 0.5, 4 of 14 operations, cut-out 0.5, normalised as ImageNet"
+CHANGED = "32 px, centre 1, flip 0.5, 4 of 14 operations at 1, cut-out 0.5, normalised as ImageNet"
 KINDS = ("matrices", "norms and biases")
 
 
@@ -22,7 +22,7 @@ def rows(clusters: int) -> dict[str, Any]:
         "groups": {f"{part}: {kind}": "rate x1, decay 0.0001" for part in ("encoder", "heads") for kind in KINDS},
         "teacher": None,
         "temperatures": {},
-        "heads": {"encoder": "bn", "heads": ", ".join([f"512>{clusters}"] * 3)},
+        "heads": {"heads": ", ".join([f"512>{clusters}"] * 3)},
         "views": {
             "plain": "32 px, centre 1, flip 0, normalised as ImageNet",
             "strong": CHANGED,

@@ -1,0 +1,14 @@
+"""CMSF with few labels: arXiv 2112.04607, section 4, and the official scripts: MSF's recipe, and a bank of labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.recipes.reader import Published
+from tests.recipes.sheets.msf import SHEETS as MSF
+
+ON, ROWS = MSF["imagenet"]
+
+SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
+    "imagenet": (ON, ROWS | {"memory": {"queue": 128_000, "labeller.bank": 128_000}}),
+}
