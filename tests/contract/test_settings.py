@@ -47,6 +47,8 @@ WITH: dict[str, dict[str, Any]] = {
     "min_cluster": {"clusters": 5, "repair_every": 1},
     "confidence_temperature": {"clusters": 6},
     "confidence": {"label_share": 0.5},  # labels to guess
+    "law": {"frames": 2, "stride": 1},  # videos that are longer than a clip
+    "power": {"law": "power", "frames": 2, "stride": 1},
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
 }
 """What a setting is tried beside, where it is the data and the moment that decide whether it matters."""

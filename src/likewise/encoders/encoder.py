@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from likewise.encoders.spec import EncoderSpec
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Encoder(nn.Module):
-    """(B, 3, H, W) normalised pictures -> (B, F) features.
+    """(B, 3, H, W) normalised pictures -> (B, F) features. Of clips (B, 3, frames, H, W), too: `forward` says how.
 
     `backbone` is the timm model without its classifier, with timm's own keys: `encoder.backbone.state_dict()` is
     what is saved and deployed. Pooling is the model's own (average, class token, ...).
@@ -32,8 +33,20 @@ class Encoder(nn.Module):
         """C, the channels of the map. Equal to F except where the model widens after pooling (MobileNetV3)."""
 
     def forward(self, x_B3HW: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, F) pooled features."""
+        """(B, 3, H, W) -> (B, F) pooled features.
+
+        Clips (B, 3, frames, H, W) go through a 3D encoder (`r3d_tiny`) whole; those of an encoder of images are the
+        means over their frames.
+        """
+        if x_B3HW.dim() == 5 and not self.takes_clips:
+            frames = x_B3HW.shape[2]
+            return self(x_B3HW.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, frames)).mean(1)
         return self._pool(self._last(x_B3HW))
+
+    @property
+    def takes_clips(self) -> bool:
+        """Whether the encoder looks at all frames of a clip together."""
+        return bool(getattr(self.backbone, "takes_clips", False))
 
     @property
     def preprocess(self) -> Preprocess:
@@ -113,6 +126,16 @@ class Encoder(nn.Module):
         if side * side != count:
             raise InputError(f"encoder {self.spec.name!r} has no map: its {count} tokens are not a square")
         return side, side
+
+
+def in_channels_last(module: nn.Module) -> None:
+    """Lay out kernels and maps of images, with four axes, with their channels last, in place.
+
+    What `Module.to(memory_format=torch.channels_last)` does, which refuses modules with kernels of clips.
+    """
+    for each in (*module.parameters(), *module.buffers()):
+        if each.dim() == 4:
+            each.data = each.data.contiguous(memory_format=torch.channels_last)
 
 
 def patch_sides(backbone: nn.Module) -> tuple[int, int] | None:

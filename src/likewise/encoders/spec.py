@@ -1,4 +1,4 @@
-"""What an encoder is, in eight plain values: enough to build it again."""
+"""What an encoder is, in ten plain values: enough to build it again."""
 
 from __future__ import annotations
 
@@ -32,12 +32,16 @@ class EncoderSpec:
     """Channel means (RGB, pixels scaled to 0..1) that the input is normalised with."""
     std: tuple[float, float, float] = IMAGENET_STD
     """Channel deviations that the input is normalised with."""
+    frames: int = 1
+    """Frames of the clips that it learned from, and is judged by; 1: images."""
+    stride: int = 1
+    """Distance of these frames in the video."""
 
     def __post_init__(self) -> None:
         """Refuse what no encoder can be made of."""
         if self.stem not in get_args(Stem):
             raise unknown("stem", self.stem, get_args(Stem))
-        for field_name in ("width", "image_size"):
+        for field_name in ("width", "image_size", "frames", "stride"):
             value = getattr(self, field_name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"encoder {field_name} must be a whole number from 1, not {value!r}")

@@ -206,7 +206,7 @@ class Card:
     """Authors, title, venue, arXiv number."""
     summary: str
     """When to choose it, in one or two sentences."""
-    needs: tuple[Literal["labels", "some labels", "masks", "frozen teacher", "pairs"], ...] = ()
+    needs: tuple[Literal["labels", "some labels", "masks", "frozen teacher", "pairs", "videos"], ...] = ()
     """What it needs beside pictures."""
     memory: Literal["none", "queue", "bank", "prototypes"] = "none"
     """What embeddings are compared with."""

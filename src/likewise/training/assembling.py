@@ -16,6 +16,7 @@ from likewise.data.loading import Drawn
 from likewise.data.orders import Order
 from likewise.data.streams import MAIN, Stream, order_of
 from likewise.encoders import Encoder, build, norms
+from likewise.encoders.encoder import in_channels_last
 from likewise.errors import InputError
 from likewise.methods.method import Beside, Facts, Method
 from likewise.training import optimisers
@@ -88,7 +89,8 @@ def build_method(
         for module in method.modules():
             if isinstance(module, Encoder):
                 module.compile()
-    return method.train().to(memory_format=torch.channels_last), began  # type: ignore[call-overload]
+    in_channels_last(method)
+    return method.train(), began
 
 
 def facts_of(plan: Plan, images: Images, beside: Images | None = None) -> Facts:

@@ -15,6 +15,7 @@ from likewise.checking import check_kinds
 from likewise.data import Images
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import view_fraction
+from likewise.encoders.encoder import in_channels_last
 from likewise.errors import InputError, unknown
 from likewise.evaluation.answers import Answers
 from likewise.evaluation.features import Precision, cached_features
@@ -259,7 +260,7 @@ def _features(encoder: Encoder, role: str, rows: Rows, how: How) -> Features:
                 progress=progress,
             )
 
-    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    in_channels_last(encoder)
     size = encoder.spec.image_size
     view = f"{view_fraction(size):.3g} of the short side" if view_fraction(size) < 1 else "whole short side"
     return Features(

@@ -14,6 +14,7 @@ from likewise.data.labels import NONE
 from likewise.data.source import Column, Source
 from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, walking
 from likewise.data.splits import check_split
+from likewise.data.videos import synthetic
 from likewise.errors import InputError
 
 _ARRAYS = frozenset({".npz", ".npy"})
@@ -31,6 +32,7 @@ def open_source(
     - a .npz or .npy file, an array or tensor, or a mapping of arrays like that of a .npz file;
     - a name: `digits`, or one of torchvision's (`cifar10`, `flowers102`, ...), which is downloaded; where a file or
       folder has the same name, write `torchvision:cifar10`;
+    - `synthetic:clips`, drawn videos whose motion is known, a frame an image (`likewise.data.videos`);
     - `hf:owner/name`, a data set of the Hugging Face hub, or `hf:owner/name:config`; or a folder that `save_to_disk` of
       the library `datasets` wrote;
     - a sequence of pictures, arrays or paths, alone or in pairs with labels; or a map-style torch Dataset;
@@ -87,7 +89,7 @@ def _text_splits(text: str) -> tuple[str, ...]:
     if not text or not path.exists():
         if text.startswith(hub.PREFIX):
             return hub.split_names(hub.named(text))
-        return named.named_splits(_known_name(text))
+        return synthetic.splits_of(text) if synthetic.is_clips(text) else named.named_splits(_known_name(text))
     if path.is_dir():
         return _folder_splits(path)
     ending = path.suffix.lower()
@@ -140,6 +142,8 @@ def _open_folder(path: Path, split: str | None, labels: str | None) -> Source:
 def _open_name(text: str, split: str | None, labels: str | None) -> Source:
     if text.startswith(hub.PREFIX):
         return hub.open_named(text, split=split, labels=labels)
+    if synthetic.is_clips(text):
+        return synthetic.open_clips(text, split=split, labels=labels)
     return named.open_named(_known_name(text), split=split, labels=labels)
 
 

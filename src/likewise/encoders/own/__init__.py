@@ -6,6 +6,7 @@
 | `wrn16_2_leaky`, `wrn28_2_leaky`, `wrn28_8_leaky` | the same | MixMatch's (arXiv 1905.02249); FixMatch, HIERMATCH |
 | `resnet10` | 512 | a ResNet of one basic block a stage, for few-shot learning across domains |
 | `resnet12` | 640 | few-shot learning (arXiv 1904.03758) |
+| `r3d_tiny`, `r3d50` | 128, 2048 | 3D ResNets for clips; CVRL (arXiv 2008.03800) |
 | `convnet4` | 64 for each place of the last map | few-shot learning (arXiv 1606.04080, 1703.05175) |
 
 Importing this package registers them.
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 from likewise.encoders.own import resnet10, wide_resnet
 from likewise.encoders.own.convnet import ConvNet
+from likewise.encoders.own.r3d import R3D
 from likewise.encoders.own.resnet12 import ResNet12
 from likewise.encoders.own.staged import Staged
 
-__all__ = ["ConvNet", "ResNet12", "Staged", "resnet10", "wide_resnet"]
+__all__ = ["R3D", "ConvNet", "ResNet12", "Staged", "resnet10", "wide_resnet"]
