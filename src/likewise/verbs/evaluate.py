@@ -13,6 +13,7 @@ from torch import Tensor
 
 from likewise.checking import check_kinds
 from likewise.data import Images
+from likewise.data.videos.watching import Watch
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import view_fraction
 from likewise.encoders.encoder import in_channels_last
@@ -60,6 +61,8 @@ class How:
     """For a run that was trained on a draw: all classes, those it was `trained` on, or the `others`."""
     cameras: str | None = None
     """Column with the camera of each picture, for retrieval."""
+    clips: int | None = None
+    """Clips of each video whose features are averaged; 0: frames are images of their own. None: as it was trained."""
     masks: str | Path | None = None
     """Folder of masks, for segmentation."""
     per_class: bool | None = None
@@ -96,6 +99,8 @@ class How:
         for name in self.probes:
             if name not in known:
                 raise unknown("probe", name, known)
+        if self.clips is not None and self.clips < 0:
+            raise InputError(f"clips={self.clips} must be 0 or more: 0 evaluates single images")
         if "segmentation" in self.probes and self.masks is None:
             raise InputError("the probe segmentation needs masks: name their folder")
 
@@ -144,7 +149,8 @@ def evaluate(
 
 
 def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: How) -> Evaluation:
-    drawn = subject.drawn()
+    drawn, watch = subject.drawn(), subject.watch(how.clips)
+    _check_clips(how, watch)
     rows = open_rows(
         data,
         image_size=subject.encoder.spec.image_size,
@@ -155,6 +161,7 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         subset_seed=how.subset_seed,
         classes=_classes(how.classes, drawn),
         cameras=how.cameras,
+        watch=watch,
         needs_labels=set(how.probes) != {"segmentation"},
         ranges=subject.ranges(),
         seed=how.seed,
@@ -183,6 +190,13 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
     if subject.run is not None and shown is not None:
         record(subject, result, rows, shown, report=how.report)
     return result
+
+
+def _check_clips(how: How, watch: Watch | None) -> None:
+    """Refuse clips for probes that look at single images. Raises InputError."""
+    alone = [name for name in how.probes if name in WITH_ENCODER]
+    if watch is not None and alone:
+        raise InputError(f"the probe {alone[0]} looks at single images, not at clips: pass clips 0 for it")
 
 
 def _changes(scores: Sequence[Score], data: str, rows: Rows) -> list[Change]:
