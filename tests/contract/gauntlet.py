@@ -76,6 +76,8 @@ def made_once(name: str, seed: int, dtype: torch.dtype, changes: tuple[tuple[str
     settings = small_settings(method, **dict(changes))
     made = method(build(SPEC, seed=seed), settings, facts_of(method.columns(settings)))  # type: ignore[call-arg]
     made.to(dtype).train()
+    if made.flow is not None:
+        made.flows = flows(PICTURES)
     refresh_before(made, Progress(0, 0.0, 0))
     return made, torch.get_rng_state()
 
@@ -90,6 +92,17 @@ def pictures() -> tuple[Tensor, Tensor]:
     base = waves[labels].unsqueeze(1) * waves[labels].unsqueeze(2)  # (N, 20, 20)
     noise = torch.randn(PICTURES, 20, 20, 3, generator=generator)
     return ((base.unsqueeze(3) + 0.5 * noise) * 50 + 128).clamp(0, 255).to(torch.uint8), labels
+
+
+def flows(count: int) -> NDArray[np.float16]:
+    """(count, 3, 20, 20) flow for methods that learn from it: a square moves on its own, not at all in some videos."""
+    generator = torch.Generator().manual_seed(6)
+    rows = torch.zeros(count, 3, 20, 20)
+    rows[:, :2] = 0.3 * torch.randn(count, 2, 1, 1, generator=generator)
+    rows[:, :2, 5:14, 6:16] += 2.0 * torch.randn(count, 2, 1, 1, generator=generator)
+    rows *= (torch.arange(count) % 8 / 8.0).square().view(-1, 1, 1, 1)  # by the video, see `column_called`
+    rows[:, 2] = 1.0
+    return rows.numpy().astype(np.float16)
 
 
 class Data:

@@ -25,12 +25,12 @@ from likewise.data.streams import MAIN, order_of, shuffled
 from likewise.encoders import Encoder
 from likewise.encoders.chosen import Chosen
 from likewise.errors import InputError
-from likewise.methods import mcl
+from likewise.methods import mcl, modist
 from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views, idle, stream_roles
 from likewise.training import optimisers
 from likewise.views import ViewPolicy
 from likewise.views.view import View
-from tests.contract.gauntlet import SPEC, column_called
+from tests.contract.gauntlet import SPEC, column_called, flows
 
 IMAGES, BATCH, CLASSES, LARGEST = 24, 8, 2, 12
 SIDE = 68
@@ -118,6 +118,25 @@ def stand_in(seed: int) -> Encoder:
     return Encoder(SPEC, Backbone())
 
 
+class MotionBackbone(nn.Module):
+    """What MoDist asks of its network for motion: one layer over the means of all frames."""
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__()
+        self.head_hidden_size = features
+        self.layer = nn.Linear(channels, features)
+
+    def forward(self, x_BCFHW: Tensor) -> Tensor:
+        x_BC = (x_BCFHW * torch.linspace(-1, 1, x_BCFHW.shape[-1])).mean((2, 3, 4))
+        return cast("Tensor", self.layer(x_BC)).tanh()
+
+
+def motion_stand_in(settings: Any) -> nn.Module:
+    """As wide as the settings have it; another one for each layout."""
+    features = settings.motion_width + {"tiny": 0, "r50": 1}[settings.layout]
+    return MotionBackbone(modist.CHANNELS[settings.motion], features)
+
+
 @dataclasses.dataclass
 class Traces:
     """What a method shows when it is built and run, from the cheapest place to the dearest."""
@@ -143,7 +162,9 @@ def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterato
     facts = _facts(method_class.columns(settings))
     encoder = stand_in(0)
     method = method_class(encoder, settings, facts).train()  # type: ignore[call-arg]
-    yield method.views
+    yield method.views, method.flow
+    if method.flow is not None:
+        method.flows = flows(IMAGES)
     yield {name: value.clone() for name, value in method.state_dict().items()}
     optimiser = optimisers.build(method.parameter_groups(), preset.optimisation)
     yield [{k: v if k != "params" else len(v) for k, v in group.items()} for group in optimiser.param_groups]
@@ -306,6 +327,7 @@ def silent(method_class: type[Method], preset: Preset, start: Any) -> list[str]:
 def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoders that methods make or load themselves cost next to nothing, too."""
     monkeypatch.setattr(mcl, "build", lambda spec, seed: stand_in(seed))
+    monkeypatch.setattr(modist, "motion_network", motion_stand_in)
     monkeypatch.setattr(teachers, "check_pretrained", lambda name: None)
     monkeypatch.setattr(teachers, "choose", lambda path, role: Chosen(path, "student", ""))
     monkeypatch.setattr(teachers, "load_encoder", lambda path: stand_in(len(str(path))))

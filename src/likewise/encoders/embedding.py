@@ -153,7 +153,6 @@ def batches(
     """
     starts = range(0, len(positions), batch_size)
     with ThreadPoolExecutor(1, thread_name_prefix="likewise-gather") as pool:
-
         take = images.clips if isinstance(images, Videos) else images.gather
 
         def fetch(start: int) -> tuple[Tensor, Tensor]:

@@ -105,7 +105,8 @@ def open_rows(
     bank (`likewise.data.subsets`); where the draw leaves classes out, their queries are left out too. `cameras` is a
     column of the data. Without `needs_labels` data without any counts as one class. `ranges` are those that
     the encoder was trained with: images of other numbers than 0 to 255 are shown by them where they suit, else by the
-    range of `data`, which a note says. With `watch` bank and queries are videos, made of the frames that the images are.
+    range of `data`, which a note says. With `watch` bank and
+    queries are videos, made of the frames that the images are.
 
     Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from likewise.data.flow.fields import FlowPlan
 from likewise.data.source import Column
 from likewise.data.streams import MAIN, Stream, shuffled
 from likewise.errors import InputError
@@ -234,6 +237,11 @@ class Method(nn.Module):
 
     views: Mapping[str, ViewPolicy]
     """Role -> what that view looks like."""
+
+    flow: FlowPlan | None = None
+    """The optical flow that the method wants to know of the images; `flows` is then there before the first step."""
+    flows: NDArray[np.float16] | None = None
+    """(N, 3, G, G) the flow of all images, as `likewise.data.flow.fields` makes it; memory-mapped."""
 
     @classmethod
     def streams(cls, settings: Any, facts: Facts) -> Mapping[str, Stream]:

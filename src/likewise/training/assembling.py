@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from likewise.data import Images
+from likewise.data.flow.fields import flow_fields
 from likewise.data.loading import Drawn
 from likewise.data.orders import Order
 from likewise.data.streams import MAIN, Stream, order_of
@@ -59,6 +60,8 @@ def assemble(
     main = streams.pop(MAIN)
     facts = replace(facts, steps_per_epoch=main.order.steps_per_epoch)
     method, began = build_method(plan, method_class, facts, processes, start)
+    if method.flow is not None:
+        method.flows = flow_fields(images, method.flow)
     check_rows(method, plan, processes)
     optimizer = optimisers.build(method.parameter_groups(), plan.optimisation)
     return Parts(main.order, streams, method, facts, optimizer, began)

@@ -33,8 +33,9 @@ def make_clip_views(
 
     Pixels are uint8, as `likewise.views.make_views` takes them, with two more dimensions; random parameters are the
     same pure function. An image is (B, 3, F, S, S), or (B, 3, S, S) where a clip is a single frame; box and flip are
-    those of all its frames, or of the first where the policy draws for each frame. Raises InputError where the frames of a clip differ in size, and for policies that make
-    images one by one.
+    those of all its frames, or of the first where the policy draws for each frame.
+
+    Raises InputError where the frames of a clip differ in size, and for policies that make images one by one.
     """
     sizes_BCF2 = sizes_BCF2.to("cpu", torch.int64)
     if bool((sizes_BCF2 != sizes_BCF2[:, :, :1]).any()):
