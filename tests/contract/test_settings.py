@@ -47,8 +47,7 @@ WITH: dict[str, dict[str, Any]] = {
     "min_cluster": {"clusters": 5, "repair_every": 1},
     "confidence_temperature": {"clusters": 6},
     "confidence": {"label_share": 0.5},  # labels to guess
-    "law": {"frames": 2, "stride": 1},  # videos that are longer than a clip
-    "power": {"law": "power", "frames": 2, "stride": 1},
+    "power": {"law": "power"},
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
 }
 """What a setting is tried beside, where it is the data and the moment that decide whether it matters."""
@@ -84,6 +83,8 @@ def reduced(settings: Any) -> Any:
             small[name] = tuple(min(each, LARGEST - 2 * at) for at, each in enumerate(value))
     if "teacher" in _values(settings):
         small["teacher"] = "/"
+    if {"frames", "stride"} <= small.keys():  # clips that are shorter than the videos
+        small |= {"frames": 2, "stride": 1}
     return dataclasses.replace(settings, **small)
 
 

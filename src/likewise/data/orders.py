@@ -197,7 +197,10 @@ class Clips:
         _check(batch_size=batch_size, clips=clips, frames=frames, stride=stride, seed=seed)
         _, video_N, self._lengths = np.unique(video_N, return_inverse=True, return_counts=True)
         if batch_size > len(self._lengths):
-            raise InputError(f"a batch of {batch_size} videos is asked for, and there are {len(self._lengths)}")
+            raise InputError(
+                f"a batch of {batch_size} videos is asked for, and there are {len(self._lengths)}: --batch-size counts "
+                "videos here, and allowed are as many as there are"
+            )
         self._sorted_N = np.lexsort((frame_N, video_N))
         self._first = np.cumsum(self._lengths) - self._lengths
         self._videos = Sampler(len(self._lengths), batch_size, seed)
