@@ -133,7 +133,7 @@ def test_clips_are_evenly_spaced_and_a_video_is_one_position(tmp_path: Path) -> 
 
 def test_some_videos_and_a_copy_for_another_process_show_the_same(tmp_path: Path) -> None:
     videos = Videos.of(drawn(tmp_path, split="train"), Watch(clips=2, frames=3))
-    part = pickle.loads(pickle.dumps(videos.subset(np.array([3, 1]))))  # noqa: S301
+    part = pickle.loads(pickle.dumps(videos.subset(np.array([3, 1]))))
     assert part.labels.tolist() == [3, 1]
     assert part.fingerprint != videos.fingerprint
     assert np.array_equal(part.clips(np.array([1]))[0], videos.clips(np.array([1]))[0])
@@ -278,7 +278,7 @@ def test_real_frames_are_those_of_ffmpeg(real: Path) -> None:
     if program is None:
         pytest.skip("needs ffmpeg to compare with")
     command = [program, "-v", "error", "-i", str(real / "carphone_pristine.mp4"), "-f", "rawvideo", "-pix_fmt", "rgb24"]
-    raw = subprocess.run([*command, "-"], capture_output=True, check=True).stdout  # noqa: S603
+    raw = subprocess.run([*command, "-"], capture_output=True, check=True).stdout
     expected = np.frombuffer(raw, np.uint8).reshape(-1, 144, 176, 3)
     source = open_source(real / "carphone_pristine.mp4")
     assert len(source) == len(expected) == 120
@@ -301,7 +301,7 @@ def test_what_ffmpeg_turns_or_deepens_is_left_out(real: Path, tmp_path: Path) ->
         "good.mkv": taken,
     }
     for name, words in made.items():
-        if subprocess.run([program, *words, str(tmp_path / name)], check=False).returncode:  # noqa: S603
+        if subprocess.run([program, *words, str(tmp_path / name)], check=False).returncode:
             pytest.skip(f"this ffmpeg cannot make {name}")
     told = " ".join(open_source(tmp_path).left_out)
     assert "sound.mp4 (no video in it, only sound)" in told
