@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("trends", nargs="*", default=["flowsim", *COMPARED])
     parser.add_argument("--videos", type=int, default=1000, help="to train on")
-    parser.add_argument("--judged", type=int, default=1000, help="videos with known labels; a quarter as many are asked")
+    parser.add_argument("--judged", type=int, default=1000, help="videos with labels; a quarter as many are asked")
     parser.add_argument("--epochs", type=float, default=30.0)
     parser.add_argument("--only", nargs="*", help="forms of a method to train, by a part of their names")
     parser.add_argument("--out", type=Path)

@@ -16,6 +16,7 @@ from torch import nn
 
 from likewise.encoders import Encoder, norms
 from likewise.encoders.norms import GroupedBatchNorm
+from likewise.encoders.own import Staged
 from likewise.memory import Bank, Queue
 from likewise.methods.method import Facts, Method, Optimisation, Progress
 from likewise.teachers import Momentum
@@ -163,7 +164,7 @@ def _groups(method: Method, optimisation: Optimisation) -> dict[str, str]:
 def _heads(method: Method) -> Iterator[tuple[str, nn.Module]]:
     """The parts that are trained beside the encoder, in a sequence behind it or on their own."""
     for part, module in method.named_children():
-        if isinstance(module, nn.Sequential) and isinstance(module[0], Encoder):
+        if isinstance(module, nn.Sequential) and isinstance(module[0], Encoder | Staged):
             yield f"{part} after the encoder", module[1:]
         elif any(p.requires_grad for p in module.parameters()):
             yield part, module

@@ -40,7 +40,8 @@ class Encoder(nn.Module):
         """
         if x_B3HW.dim() == 5 and not self.takes_clips:
             frames = x_B3HW.shape[2]
-            return self(x_B3HW.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, frames)).mean(1)
+            features: Tensor = self(x_B3HW.transpose(1, 2).flatten(0, 1))
+            return features.view(-1, frames, features.shape[1]).mean(1)
         return self._pool(self._last(x_B3HW))
 
     @property

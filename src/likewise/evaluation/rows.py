@@ -110,7 +110,7 @@ def open_rows(
 
     Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """
-    columns = () if cameras is None else (cameras,)
+    columns: tuple[str, ...] = () if cameras is None else (cameras,)
     if watch is not None:
         columns += (watch.video, watch.frame)
     sources = _chosen(data, labels, columns, train_split, test_split, needs_labels=needs_labels)

@@ -101,6 +101,7 @@ class FlowSim(Method):
 
         def idle(self) -> dict[str, str]:
             """What other losses have no use for."""
+            names: tuple[str, ...]
             if self.loss == "alignment":
                 names = ("temperature", "exclude_self", "scale")
             else:
@@ -175,13 +176,6 @@ class FlowSim(Method):
             ),
             note="narrow encoders, frames up to 64 px",
         ),
-        "paper": Preset(
-            settings=Settings(scale=0.25, temperature=1.0, hidden=256, points=512, exclude_self=False, jitter=0.0),
-            optimisation=Optimisation(
-                optimiser="adamw", learning_rate=1e-4, weight_decay=1e-4, batch_size=64, epochs=30
-            ),
-            note="the paper's kernels as far as they are known: it gives no code, and of the optimiser only a range",
-        ),
     }
 
 
@@ -198,7 +192,7 @@ def tapped(encoder: Encoder) -> list[int]:
     backbone = encoder.backbone
     if not hasattr(backbone, "forward_intermediates"):
         return [encoder.map_features]
-    return [int(stage["num_chs"]) for stage in backbone.feature_info]  # type: ignore[union-attr,operator]
+    return [int(stage["num_chs"]) for stage in backbone.feature_info]  # type: ignore[union-attr]
 
 
 def taps(encoder: Encoder, image_B3SS: Tensor) -> list[Tensor]:

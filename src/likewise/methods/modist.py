@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -136,7 +136,7 @@ class MoDist(Method):
         self.visual_queue, self.moving_queue = (Queue(settings.queue_size, width) for _ in range(2))
         self.within, self.across = slice(0, dim), slice(width - dim, width)
         self.alone = settings.motion_first > 0.0
-        place = {"mean": facts.mean, "std": facts.std}
+        place: dict[str, Any] = {"mean": facts.mean, "std": facts.std}
         crop = Crop(scale=settings.crop_scale, ratio=(0.5, 2.0))
         looks = strong_views(ROLES, facts.image_size, **place)
         motions = dict.fromkeys((f"{role}_motion" for role in ROLES), weak(facts.image_size, **place))
@@ -198,13 +198,13 @@ class MoDist(Method):
         else:
             seen = flow_N2SS.clamp(-settings.edge, settings.edge)
             strength_N = flow_N2SS.norm(dim=1).mean((1, 2))
-        clip = (seen / settings.edge).unflatten(0, (-1, frames)).transpose(1, 2).to(image.dtype)
+        clip = (seen / settings.edge).view(-1, frames, *seen.shape[1:]).transpose(1, 2).to(image.dtype)
         return Motion(clip, strength_N.view(-1, frames).mean(1) >= settings.still)
 
     def keys(self, teacher: Momentum, clips: Tensor) -> Tensor:
         """(2B, D or 2D) unit keys; of two heads each is of unit length."""
         k_BD = teacher(clips)
-        return unit(k_BD.unflatten(1, (-1, self.settings.embedding))).flatten(1)
+        return unit(k_BD.view(len(k_BD), -1, self.settings.embedding)).flatten(1)
 
     def both(
         self, queries: tuple[Tensor, ...], keys: tuple[Tensor, ...], queue: Queue, head: slice, kept_B: Tensor
@@ -279,7 +279,7 @@ def motion_network(settings: MoDist.Settings) -> R3D:
     widths = (width, 2 * width, 4 * width, 8 * width)
     return R3D(
         widths,
-        depths=DEPTHS[settings.layout],  # type: ignore[arg-type]
+        depths=DEPTHS[settings.layout],
         large=settings.layout == "r50",
         channels=CHANNELS[settings.motion],
     )

@@ -56,11 +56,12 @@ def method_page(name: str, method: type[Method]) -> str:
     """The page of one method, in Markdown."""
     card, presets = method.card, method.presets
     teacher = " --teacher runs/TEACHER" if "frozen teacher" in card.needs else ""
+    data = "synthetic:clips" if "videos" in card.needs else "photos/"
     labels = " --labels folders" if {"labels", "some labels"} & set(card.needs) else ""
     return _page(
         f"{card.title} (`{name}`)",
         card.summary,
-        f"```bash\nlikewise train photos/ --method {name}{teacher}{labels}\n```",
+        f"```bash\nlikewise train {data} --method {name}{teacher}{labels}\n```",
         _table(("", ""), _facts(method)),
         "## What it does",
         (inspect.getdoc(method) or "").removeprefix(f"{card.title}.").strip(),

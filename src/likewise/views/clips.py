@@ -6,6 +6,7 @@ Shapes: B videos, C clips of each, F frames of a clip.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ def make_clip_views(
         if policy.per_sample is not None:
             raise InputError(f"view {role!r} is made image by image, which clips cannot be")
         clip = number % clips
-        place = {"seed": seed, "step": step, "rank": rank, "world": world}
+        place: dict[str, Any] = {"seed": seed, "step": step, "rank": rank, "world": world}
         sizes_B2, whole = sizes_BCF2[:, clip, 0], pixels_BCFHWC[:, clip]
         drawn = draw(policy, sizes_B2, role=role, **place)
         if policy.each_frame:

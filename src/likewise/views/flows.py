@@ -38,7 +38,7 @@ def flow_map(field_B3GG: Tensor, box_B4: Tensor, flip_B: Tensor, side: int) -> T
     """(B, 2, S, S) the flow of all pixels of the views, in their pixels."""
     points_BN2 = all_points(side, field_B3GG.device).expand(len(field_B3GG), -1, 2)
     flow_BN2, _ = read_flow(field_B3GG, box_B4, flip_B, points_BN2, side)
-    return flow_BN2.transpose(1, 2).unflatten(2, (side, side))
+    return flow_BN2.transpose(1, 2).reshape(-1, 2, side, side)
 
 
 def all_points(side: int, device: torch.device | None = None) -> Tensor:

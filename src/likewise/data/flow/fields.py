@@ -107,7 +107,7 @@ class _Fields:
         """Flow (P, H, W, 2) in pixels and what of it is reliable (P, H, W)."""
         first, second = self.first_N[positions], self.second_N[positions]
         if self.estimate is None:
-            flow = np.stack([self._exact(self.images.names[position]) for position in first])
+            flow: NDArray[Any] = np.stack([self._exact(self.images.names[position]) for position in first])
             scale = np.array([width, height], np.float32) / np.array([flow.shape[2], flow.shape[1]], np.float32)
             flow = _resized(flow, height, width) * scale
             return flow, np.ones(flow.shape[:3], bool)

@@ -92,7 +92,8 @@ class ClipSource(Source):
         """One frame."""
         assert self.split is not None
         number, frame = divmod(position, LENGTH)
-        return _drawn(SPLITS.index(self.split), number, self.side).frames[frame]
+        pixels: Pixels = _drawn(SPLITS.index(self.split), number, self.side).frames[frame]
+        return pixels
 
 
 def _one(side: int, videos: int, split: str, labels: str) -> ClipSource:
