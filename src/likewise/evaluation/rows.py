@@ -113,7 +113,12 @@ def open_rows(
     columns: tuple[str, ...] = () if cameras is None else (cameras,)
     if watch is not None:
         columns += (watch.video, watch.frame)
-    sources = _chosen(data, labels, columns, train_split, test_split, needs_labels=needs_labels)
+    try:
+        sources = _chosen(data, labels, columns, train_split, test_split, needs_labels=needs_labels)
+    except InputError as error:
+        if watch is None or f"no column {watch.video!r}" not in str(error):
+            raise
+        raise InputError(f"{error}; the encoder learned from clips, and --clips 0 judges it by images") from error
     opened = partial(
         _opened,
         short_side=cached_side(image_size),
