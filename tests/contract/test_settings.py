@@ -26,14 +26,14 @@ from likewise.encoders import Encoder
 from likewise.encoders.chosen import Chosen
 from likewise.encoders.own.branches import Branches
 from likewise.errors import InputError
-from likewise.methods import disco, hsakd, mcl, s2bnn, seed_kd
+from likewise.methods import disco, hsakd, mcl, modist, s2bnn, seed_kd
 from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views, idle, stream_roles
 from likewise.methods.parts import taught
 from likewise.teachers import finding
 from likewise.training import optimisers
 from likewise.views import ViewPolicy
 from likewise.views.view import View
-from tests.contract.gauntlet import SPEC, column_called
+from tests.contract.gauntlet import SPEC, column_called, flows
 
 IMAGES, BATCH, CLASSES, LARGEST = 24, 8, 2, 12
 SIDE = 68
@@ -54,6 +54,7 @@ WITH: dict[str, dict[str, Any]] = {
     "confidence": {"label_share": 0.5},  # labels to guess
     **dict.fromkeys(("temperature", "temperature_scores", "weight_vectors", "weight_scores", "scores"), CREDIBLE),
     "quantile": {"neighbours": 2},  # in a graph this small many neighbours tie all images to all
+    "power": {"law": "power"},
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
     "unlabelled_weight": {"threshold": 0.3},  # guesses that are believed
     "balanced": {"threshold": 0.2},
@@ -90,6 +91,8 @@ def reduced(settings: Any) -> Any:
         elif isinstance(value, tuple) and value and isinstance(value[0], int):
             small[name] = tuple(min(each, LARGEST - 2 * at) for at, each in enumerate(value))
     small |= {name: "/" for name in ("teacher", "old") if name in _values(settings)}
+    if {"frames", "stride"} <= small.keys():  # clips that are shorter than the videos
+        small |= {"frames": 2, "stride": 1}
     return dataclasses.replace(settings, **small)
 
 
@@ -142,6 +145,25 @@ def _branch(outputs: int) -> nn.Module:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, outputs))
 
 
+class MotionBackbone(nn.Module):
+    """What MoDist asks of its network for motion: one layer over the means of all frames."""
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__()
+        self.head_hidden_size = features
+        self.layer = nn.Linear(channels, features)
+
+    def forward(self, x_BCFHW: Tensor) -> Tensor:
+        x_BC = (x_BCFHW * torch.linspace(-1, 1, x_BCFHW.shape[-1])).mean((2, 3, 4))
+        return cast("Tensor", self.layer(x_BC)).tanh()
+
+
+def motion_stand_in(settings: Any) -> nn.Module:
+    """As wide as the settings have it; another one for each layout."""
+    features = settings.motion_width + {"tiny": 0, "r50": 1}[settings.layout]
+    return MotionBackbone(modist.CHANNELS[settings.motion], features)
+
+
 @dataclasses.dataclass
 class Traces:
     """What a method shows when it is built and run, from the cheapest place to the dearest."""
@@ -167,7 +189,9 @@ def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterato
     facts = _facts(method_class.columns(settings))
     encoder = stand_in(0)
     method = method_class(encoder, settings, facts).train()  # type: ignore[call-arg]
-    yield method.views, method.masks
+    yield method.views, method.masks, method.flow
+    if method.flow is not None:
+        method.flows = flows(IMAGES)
     yield {name: value.clone() for name, value in method.state_dict().items()}
     optimiser = optimisers.build(method.parameter_groups(), preset.optimisation)
     yield [{k: v if k != "params" else len(v) for k, v in group.items()} for group in optimiser.param_groups]
@@ -356,6 +380,7 @@ def silent(method_class: type[Method], preset: Preset, start: Any) -> list[str]:
 def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoders that methods make or load themselves cost next to nothing, too."""
     monkeypatch.setattr(mcl, "build", lambda spec, seed: stand_in(seed))
+    monkeypatch.setattr(modist, "motion_network", motion_stand_in)
     monkeypatch.setattr(finding, "check_pretrained", lambda *_: None)
     monkeypatch.setattr(finding, "choose", lambda path, role: Chosen(path, "student", ""))
     monkeypatch.setattr(finding, "load_encoder", lambda path: stand_in(len(str(path)), 6))

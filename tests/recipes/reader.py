@@ -17,6 +17,7 @@ from torch import nn
 
 from likewise.encoders import Encoder, EncoderSpec, heads, norms
 from likewise.encoders.norms import GroupedBatchNorm
+from likewise.encoders.own import Staged
 from likewise.memory import Bank, Clusters, Queue
 from likewise.methods import compress, disco, hsakd, mcl, mcl_supervised, s2bnn, seed_kd, simreg
 from likewise.methods.method import Beside, Facts, Method, Optimisation, Progress
@@ -234,7 +235,7 @@ def _groups(method: Method, optimisation: Optimisation) -> dict[str, str]:
 def _heads(method: Method) -> Iterator[tuple[str, nn.Module]]:
     """The parts that are trained beside the encoder, in a sequence behind it or on their own."""
     for part, module in method.named_children():
-        if isinstance(module, nn.Sequential) and isinstance(module[0], Encoder):
+        if isinstance(module, nn.Sequential) and isinstance(module[0], Encoder | Staged):
             yield f"{part} after the encoder", module[1:]
         elif any(p.requires_grad for p in module.parameters()) and not isinstance(module, Encoder):
             yield part, module

@@ -44,6 +44,9 @@ class Evaluate:
     """For a run trained on some of the classes: which are evaluated."""
     cameras: str | None = None
     """Column with the camera of each picture: retrieval leaves the query's class by its own camera out."""
+    clips: int | None = None
+    """Clips of each video whose features are averaged; 0: each frame is an image of its own. By default 4 for encoders
+    that were trained on clips."""
     masks: str | None = None
     """Folder of masks for the probe segmentation."""
     untrained: bool = False
@@ -85,7 +88,7 @@ def run(words: list[str]) -> None:
     from likewise.verbs.transfer import transfer
 
     same = ("probe", "which", "labels", "train_split", "test_split", "subset", "subset_seed", "classes", "cameras")
-    more = ("masks", "untrained", "compare", "pretrained", "image_size", "seed", "quiet")
+    more = ("clips", "masks", "untrained", "compare", "pretrained", "image_size", "seed", "quiet")
     how = {name: getattr(parsed, name) for name in (*same, *more)}
     how |= {"settings": parsed.probes, "per_class": parsed.per_class or None, "class_mean": parsed.class_mean or None}
     if len(parsed.data) > 1:

@@ -17,6 +17,7 @@ import torch
 
 from likewise.data.subsets import per_class
 from likewise.encoders import Encoder
+from likewise.encoders.encoder import in_channels_last
 from likewise.errors import InputError
 from likewise.evaluation import linear
 from likewise.evaluation.features import cached_features
@@ -106,7 +107,7 @@ def joined(label: str, parts: Sequence[Efficiency]) -> Efficiency:
 def _features(
     encoder: Encoder, rows: Rows, device: torch.device, cache_dir: Path | None, *, quiet: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    in_channels_last(encoder)
     both = []
     for images in (rows.bank, rows.query):
         with decoding(images.name, enabled=not quiet, verb="embed") as progress:

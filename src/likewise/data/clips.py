@@ -5,7 +5,6 @@ Randomness is uniform numbers passed in. Shapes: C clips, F frames of a clip.
 
 from __future__ import annotations
 
-import math
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 
 from likewise.errors import unknown
 
-Law = Literal["decreasing", "uniform", "increasing", "none"]
+Law = Literal["decreasing", "uniform", "increasing", "none", "power"]
+_HALVINGS = 53
 
 
 def span(length: int, frames: int, stride: int) -> int:
@@ -22,23 +22,34 @@ def span(length: int, frames: int, stride: int) -> int:
     return length - covered if length > covered else length
 
 
-def gap(places: int, uniform: float, law: Law = "decreasing") -> int:
-    """Frames between the starts of two clips, 0 to `places` - 1, from a number in [0, 1).
+def shares(uniform: NDArray[np.float64], law: Law = "decreasing", power: float = 1.0) -> NDArray[np.float64]:
+    """Gaps as shares x of the places, from numbers in [0, 1).
 
-    decreasing: density 2/M (1 - d/M), M = `places`, so that clips far apart are rarer; increasing: 2 d / M^2; uniform;
-    none: always 0. Raises InputError for other laws.
+    Densities are 2 (1 - x) for `decreasing`, so that clips far apart are rarer; 2 x for `increasing`; the same
+    everywhere for `uniform`; proportional to 1 - x^`power` for `power`; and `none` has no gap. Raises InputError for
+    other laws.
     """
-    if law == "decreasing":
-        share = 1.0 - math.sqrt(1.0 - uniform)
-    elif law == "increasing":
-        share = math.sqrt(uniform)
-    elif law == "uniform":
-        share = uniform
-    elif law == "none":
-        share = 0.0
-    else:
+    if law not in get_args(Law):
         raise unknown("law of the gap between clips", law, get_args(Law))
-    return min(int(places * share), places - 1)
+    if law == "uniform":
+        return uniform
+    if law == "none":
+        return np.zeros_like(uniform)
+    if law == "increasing":
+        return np.sqrt(uniform)
+    if law == "decreasing":
+        return np.asarray(1.0 - np.sqrt(1.0 - uniform))
+    low, high = np.zeros_like(uniform), np.ones_like(uniform)
+    for _ in range(_HALVINGS):  # where ((p + 1) x - x^(p + 1)) / p, the share of smaller gaps, is the number
+        middle = (low + high) / 2
+        below = ((power + 1.0) * middle - middle ** (power + 1.0)) / power < uniform
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return low
+
+
+def gap(places: int, uniform: float, law: Law = "decreasing") -> int:
+    """Frames between the starts of two clips, 0 to `places` - 1, from a number in [0, 1), by one of the `shares`."""
+    return min(int(places * float(shares(np.array(uniform), law))), places - 1)
 
 
 def pair_starts(

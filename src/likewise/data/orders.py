@@ -23,6 +23,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.data.clips import Law as GapLaw
+from likewise.data.clips import shares
 from likewise.data.numbers import permutation, uniform
 from likewise.data.sampling import Sampler
 from likewise.errors import InputError
@@ -216,7 +218,10 @@ class Clips:
         _check(batch_size=batch_size, clips=clips, frames=frames, stride=stride, seed=seed)
         _, video_N, self._lengths = np.unique(video_N, return_inverse=True, return_counts=True)
         if batch_size > len(self._lengths):
-            raise InputError(f"a batch of {batch_size} videos is asked for, and there are {len(self._lengths)}")
+            raise InputError(
+                f"a batch of {batch_size} videos is asked for, and there are {len(self._lengths)}: --batch-size counts "
+                "videos here, and allowed are as many as there are"
+            )
         self._sorted_N = np.lexsort((frame_N, video_N))
         self._first = np.cumsum(self._lengths) - self._lengths
         self._videos = Sampler(len(self._lengths), batch_size, seed)
@@ -248,24 +253,32 @@ def anywhere(lengths_B: Ids, span: int, uniform_BU: NDArray[np.float64]) -> Ids:
     return np.floor(uniform_BU[:, :clips] * room_B1).astype(np.int64)
 
 
-def falling_gap(lengths_B: Ids, span: int, uniform_BU: NDArray[np.float64]) -> Ids:
-    """The law of two clips that are seldom far apart (CVRL, arXiv 2008.03800, section 3.2).
+def apart(law: GapLaw = "decreasing", power: float = 1.0) -> Law:
+    """The law of two clips with a drawn gap between them (CVRL, arXiv 2008.03800, section 3.2).
 
-    With M starts from which a clip fits, the gap g has the density 2/M (1 - g/M), the first start is uniform in
-    [0, M - g), and either of the two comes first. In a video that is too short both are independent. Raises
+    With M starts from which a clip fits, the gap g is a share of M by one of `clips.shares`, the first start is uniform
+    in [0, M - g), and either of the two comes first. In a video that is too short both are independent. The law raises
     InputError for another number of clips than 2.
     """
-    if uniform_BU.shape[1] != 4:
-        raise InputError(f"the falling gap is a law for 2 clips of a video, not {uniform_BU.shape[1] // 2}")
-    gap_B, first_B, turn_B, free_B = uniform_BU.T
-    fits_B = lengths_B >= span
-    room_B = np.where(fits_B, lengths_B - span + 1, lengths_B)
-    apart_B = np.floor(room_B * (1.0 - np.sqrt(1.0 - gap_B)))
-    early_B = np.floor(first_B * (room_B - apart_B))
-    pair_B2 = np.stack([early_B, early_B + apart_B], axis=1)
-    pair_B2 = np.where((turn_B < 0.5)[:, None], pair_B2, pair_B2[:, ::-1])
-    alone_B2 = np.floor(np.stack([first_B, free_B], axis=1) * room_B[:, None])
-    return np.where(fits_B[:, None], pair_B2, alone_B2).astype(np.int64)
+
+    def starts(lengths_B: Ids, span: int, uniform_BU: NDArray[np.float64]) -> Ids:
+        if uniform_BU.shape[1] != 4:
+            raise InputError(f"this gap is between 2 clips of a video, not {uniform_BU.shape[1] // 2}")
+        gap_B, first_B, turn_B, free_B = uniform_BU.T
+        fits_B = lengths_B >= span
+        room_B = np.where(fits_B, lengths_B - span + 1, lengths_B)
+        apart_B = np.minimum(np.floor(room_B * shares(gap_B, law, power)), room_B - 1)
+        early_B = np.floor(first_B * (room_B - apart_B))
+        pair_B2 = np.stack([early_B, early_B + apart_B], axis=1)
+        pair_B2 = np.where((turn_B < 0.5)[:, None], pair_B2, pair_B2[:, ::-1])
+        alone_B2 = np.floor(np.stack([first_B, free_B], axis=1) * room_B[:, None])
+        return np.where(fits_B[:, None], pair_B2, alone_B2).astype(np.int64)
+
+    return starts
+
+
+falling_gap = apart()
+"""Two clips that are seldom far apart: CVRL's own law."""
 
 
 class Following:

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from likewise.data import Images, cached_side, open_source, prepare
 from likewise.data.decode import from_pil
 from likewise.data.pixels import fit
+from likewise.data.videos.watching import Videos, frames_each
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError
-from likewise.views import ViewPolicy, centre, make_views
+from likewise.views import ViewPolicy, centre, make_clip_views, make_views
 
 Autocast = Callable[[], contextlib.AbstractContextManager[object]]
 
@@ -88,18 +89,29 @@ def rows(
 ) -> Iterator[tuple[int, Tensor]]:
     """How many images came before, and what the network makes of each batch, without gradient, on `device`.
 
+    Of videos (`likewise.data.videos.watching`) that is the mean over their clips.
+
     `device` is by default the network's. It is in eval mode meanwhile, and every part of it in its own mode afterwards.
     One batch of pixels is held at a time and one is fetched ahead.
     """
     weight = next(network.parameters())
     where = weight.device if device is None else device
     with evaluating(network):
-        for start, (pixels, sizes) in batches(images, positions, batch_for(view.size, batch_size, where)):
+        together = max(1, batch_for(view.size, batch_size, where) // frames_each(images))
+        for start, (pixels, sizes) in batches(images, positions, together):
             with torch.no_grad():
-                image = make_views({"centre": view}, pixels.to(where), sizes, seed=0, step=0)["centre"].image
+                shown = _shown(pixels.to(where), sizes, view)
                 with autocast():
-                    rows_BF = network(image.to(weight.dtype))
-            yield start, rows_BF
+                    each = [network(image.to(weight.dtype)) for image in shown]
+            yield start, each[0] if len(each) == 1 else torch.stack(each).mean(0)
+
+
+def _shown(pixels: Tensor, sizes: Tensor, view: ViewPolicy) -> list[Tensor]:
+    """What the network sees: the images, or one clip after the other of each video."""
+    if pixels.dim() == 4:
+        return [make_views({"centre": view}, pixels, sizes, seed=0, step=0)["centre"].image]
+    roles = {f"clip {number}": view for number in range(pixels.shape[1])}
+    return [clip.image for clip in make_clip_views(roles, pixels, sizes, seed=0, step=0).values()]
 
 
 def view_of(spec: EncoderSpec) -> ViewPolicy:
@@ -135,12 +147,16 @@ class Pictures(Protocol):
 def batches(
     images: Pictures, positions: NDArray[np.int64], batch_size: int
 ) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-    """How many pictures came before, and pixels with sizes, of each batch; the next is fetched while one is used."""
+    """How many pictures came before, and pixels with sizes, of each batch; the next is fetched while one is used.
+
+    Of videos the pixels are those of their clips.
+    """
     starts = range(0, len(positions), batch_size)
     with ThreadPoolExecutor(1, thread_name_prefix="likewise-gather") as pool:
+        take = images.clips if isinstance(images, Videos) else images.gather
 
         def fetch(start: int) -> tuple[Tensor, Tensor]:
-            return images.gather(positions[start : start + batch_size])
+            return take(positions[start : start + batch_size])
 
         waiting = pool.submit(fetch, 0)
         for start in starts:

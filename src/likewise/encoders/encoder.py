@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from likewise.encoders.parts import in_parts
@@ -21,7 +22,7 @@ NECK = "neck."
 
 
 class Encoder(nn.Module):
-    """(B, 3, H, W) normalised pictures -> (B, F) features.
+    """(B, 3, H, W) normalised pictures -> (B, F) features. Of clips (B, 3, frames, H, W), too: `forward` says how.
 
     `backbone` is the timm model without its classifier, with timm's own keys. `weights()` is what is saved and
     deployed: the backbone's, and where the spec names a neck, its layer's under `neck.`. Pooling is the model's own
@@ -45,7 +46,15 @@ class Encoder(nn.Module):
         """Parts that `forward` cuts a batch into while it trains, to save memory: see `likewise.encoders.parts`."""
 
     def forward(self, x_B3HW: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, F) pooled features, behind the neck where there is one."""
+        """(B, 3, H, W) -> (B, F) pooled features, behind the neck where there is one.
+
+        Clips (B, 3, frames, H, W) go through a 3D encoder (`r3d_tiny`) whole; those of an encoder of images are the
+        means over their frames.
+        """
+        if x_B3HW.dim() == 5 and not self.takes_clips:
+            frames = x_B3HW.shape[2]
+            features: Tensor = self(x_B3HW.transpose(1, 2).flatten(0, 1))
+            return features.view(-1, frames, features.shape[1]).mean(1)
         return in_parts(lambda part_B3HW: self._pool(self._last(part_B3HW)), self, x_B3HW, self.parts)
 
     def weights(self) -> dict[str, Tensor]:
@@ -59,6 +68,11 @@ class Encoder(nn.Module):
         self.backbone.load_state_dict({key: value for key, value in weights.items() if key not in neck})
         if self.neck is not None:
             self.neck.load_state_dict({key.removeprefix(NECK): weights[key] for key in neck})
+
+    @property
+    def takes_clips(self) -> bool:
+        """Whether the encoder looks at all frames of a clip together."""
+        return bool(getattr(self.backbone, "takes_clips", False))
 
     @property
     def preprocess(self) -> Preprocess:
@@ -151,6 +165,16 @@ class Encoder(nn.Module):
         if side * side != count:
             raise InputError(f"encoder {self.spec.name!r} has no map: its {count} tokens are not a square")
         return side, side
+
+
+def in_channels_last(module: nn.Module) -> None:
+    """Lay out kernels and maps of images, with four axes, with their channels last, in place.
+
+    What `Module.to(memory_format=torch.channels_last)` does, which refuses modules with kernels of clips.
+    """
+    for each in (*module.parameters(), *module.buffers()):
+        if each.dim() == 4:
+            each.data = each.data.contiguous(memory_format=torch.channels_last)
 
 
 def patch_sides(backbone: nn.Module) -> tuple[int, int] | None:

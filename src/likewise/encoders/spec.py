@@ -37,6 +37,10 @@ class EncoderSpec:
     """Length of the vectors where it is not that of the pooled features; 0 leaves those as they are."""
     neck_form: NeckForm = "linear"
     """`linear`: a layer makes that length. `cut`: the first features do, zeros behind them where there are fewer."""
+    frames: int = 1
+    """Frames of the clips that it learned from, and is judged by; 1: images."""
+    stride: int = 1
+    """Distance of these frames in the video."""
 
     def __post_init__(self) -> None:
         """Refuse what no encoder can be made of."""
@@ -47,7 +51,7 @@ class EncoderSpec:
         neck: object = self.neck
         if not isinstance(neck, int) or isinstance(neck, bool) or neck < 0:
             raise InputError(f"encoder neck must be a whole number from 0 (none), not {neck!r}")
-        for field_name in ("width", "image_size"):
+        for field_name in ("width", "image_size", "frames", "stride"):
             value = getattr(self, field_name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"encoder {field_name} must be a whole number from 1, not {value!r}")

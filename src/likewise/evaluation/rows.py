@@ -17,6 +17,7 @@ from likewise.data.labels import Stated, united
 from likewise.data.pixels import Range
 from likewise.data.splits import held_out_splits, pick_split
 from likewise.data.subsets import draw
+from likewise.data.videos.watching import Videos, Watch
 from likewise.errors import InputError
 from likewise.training.progress import decoding
 
@@ -89,6 +90,7 @@ def open_rows(
     subset_seed: int = 0,
     classes: Sequence[int] | Sequence[str] | None = None,
     cameras: str | None = None,
+    watch: Watch | None = None,
     needs_labels: bool = True,
     ranges: Mapping[str, Range] | None = None,
     seed: int = 0,
@@ -103,16 +105,19 @@ def open_rows(
     bank (`likewise.data.subsets`); where the draw leaves classes out, their queries are left out too. `cameras` is a
     column of the data. Without `needs_labels` data without any counts as one class. `ranges` are those that
     the encoder was trained with: images of other numbers than 0 to 255 are shown by them where they suit, else by the
-    range of `data`, which a note says.
+    range of `data`, which a note says. With `watch` bank and
+    queries are videos, made of the frames that the images are.
 
     Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """
-    sources = _chosen(data, labels, cameras, train_split, test_split, needs_labels=needs_labels)
+    how = {"labels": labels, "train_split": train_split, "test_split": test_split, "needs_labels": needs_labels}
+    sources = _found(data, cameras, watch, **how)
     opened = partial(
         _opened,
         short_side=cached_side(image_size),
         classes=classes,
         cameras=cameras,
+        watch=watch,
         ranges=ranges or {},
         cache_dir=cache_dir,
         quiet=quiet,
@@ -128,12 +133,24 @@ def open_rows(
     if sources.why:
         notes = [f"the pictures that are classified: {split_name}, {sources.why}; --test-split names others", *notes]
         protocol += f", {sources.why}"
+    protocol += "" if watch is None else f", {watch}"
     words = "" if classes is None else f", {len(np.unique(query.labels))} classes only"
     if subset is not None:
         bank, query, drawn_words = _drawn(bank, query, subset, subset_seed)
         words += drawn_words
     notes += _notes(bank.images, query.images, ranges, needs_labels=needs_labels)
     return Rows(bank.images, query.images, split_name, protocol + words, tuple(notes), bank.cameras, query.cameras)
+
+
+def _found(data: Any, cameras: str | None, watch: Watch | None, **how: Any) -> _Sources:
+    """`_chosen` with the columns of cameras and videos. Raises InputError, with a hint where there are no videos."""
+    columns = [] if cameras is None else [cameras]
+    try:
+        return _chosen(data, columns=[*columns, *((watch.video, watch.frame) if watch else ())], **how)
+    except InputError as error:
+        if watch is None or f"no column {watch.video!r}" not in str(error):
+            raise
+        raise InputError(f"{error}; the encoder learned from clips, and --clips 0 judges it by images") from error
 
 
 class _Sources(NamedTuple):
@@ -149,14 +166,13 @@ class _Sources(NamedTuple):
 def _chosen(
     data: Any,
     labels: str | None,
-    cameras: str | None,
+    columns: Sequence[str],
     train_split: str | None,
     test_split: str | None,
     *,
     needs_labels: bool,
 ) -> _Sources:
     """The splits that are asked for, or the usual ones, of which those without labels are passed over."""
-    columns = () if cameras is None else (cameras,)
     splits = split_names(data)
     what = str(data) if isinstance(data, str | Path) else "the data"
     bank_split = pick_split(train_split, splits, what) or training_split(splits)
@@ -212,6 +228,7 @@ def _opened(
     short_side: int,
     classes: Sequence[int] | Sequence[str] | None,
     cameras: str | None,
+    watch: Watch | None,
     ranges: Mapping[str, Range],
     cache_dir: Path | None,
     quiet: bool,
@@ -220,6 +237,8 @@ def _opened(
     source = source.shown_by(ranges)
     with decoding(source.name, enabled=not quiet) as progress:
         images = prepare(source, short_side=short_side, cache_dir=cache_dir, progress=progress)
+    if watch is not None:
+        images = Videos.of(images, watch)
     if not _is_labelled(source):
         images.labels = np.zeros(len(images), np.int64)
     seen = None if cameras is None else images.columns[cameras].values

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from likewise.data.pixels import Range
+from likewise.data.videos.watching import Watch
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder
 from likewise.encoders.build import check, check_name, normalisation
 from likewise.encoders.chosen import choose
@@ -18,6 +19,8 @@ Which = Literal["student", "teacher"]
 Run = str | Path | RunDirectory | Encoder
 """What can be evaluated: a run directory, a .safetensors or .onnx file, a timm name, or an encoder in memory."""
 
+CLIPS = 4
+"""Clips of a video whose features are averaged."""
 PICTURE_SIZE = 224
 """Side that a timm model sees unless another is asked for."""
 
@@ -68,6 +71,19 @@ class Subject:
         if not data.get("subset"):
             return None
         return {**data["subset"], "class_names": data.get("class_names"), "path": data.get("path")}
+
+    def watch(self, clips: int | None) -> Watch | None:
+        """By which clips of each video the encoder is judged: as many as asked for, none (0), or the usual number.
+
+        Usual are 4 for an encoder that learned from clips, and none for others.
+        """
+        spec = self.encoder.spec
+        count = (CLIPS if spec.frames > 1 else 0) if clips is None else clips
+        if count == 0:
+            return None
+        stored = self.run.read().get("settings", {}) if self.run else {}
+        named = {name: stored[name] for name in ("video", "frame") if name in stored}
+        return Watch(clips=count, frames=spec.frames, stride=spec.stride, **named)
 
     def ranges(self) -> dict[str, Range] | None:
         """What was black and white in the images that the run was trained on, by unit; None where that is not known."""

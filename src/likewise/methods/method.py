@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from likewise.data.flow.fields import FlowPlan
 from likewise.data.source import Column
 from likewise.data.streams import MAIN, Stream, shuffled
 from likewise.errors import InputError
@@ -223,7 +226,17 @@ class Card:
     summary: str
     """When to choose it, in one or two sentences."""
     needs: tuple[
-        Literal["labels", "some labels", "labelled data beside", "masks", "frozen teacher", "old encoder", "pairs"], ...
+        Literal[
+            "labels",
+            "some labels",
+            "labelled data beside",
+            "masks",
+            "frozen teacher",
+            "old encoder",
+            "pairs",
+            "videos",
+        ],
+        ...,
     ] = ()
     """What it needs beside pictures."""
     memory: Literal["none", "queue", "bank", "prototypes"] = "none"
@@ -261,6 +274,11 @@ class Method(nn.Module):
     that are cropped within a region are cropped within the boxes around them."""
     usable_masks: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """Shares of an image that its object covers at least and at most; other masks are emptied."""
+
+    flow: FlowPlan | None = None
+    """The optical flow that the method wants to know of the images; `flows` is then there before the first step."""
+    flows: NDArray[np.float16] | None = None
+    """(N, 3, G, G) the flow of all images, as `likewise.data.flow.fields` makes it; memory-mapped."""
 
     @classmethod
     def streams(cls, settings: Any, facts: Facts) -> Mapping[str, Stream]:

@@ -60,6 +60,23 @@ def kernel_alignment(embedding_NN: Tensor, flow_NN: Tensor) -> Tensor:
     return (1.0 - alignment).mean()
 
 
+def kernel_contrast(
+    embedding_NN: Tensor, flow_NN: Tensor, temperature: float, *, near: float = 0.5, far: float = 0.1
+) -> Tensor:
+    """Pixels that move alike (flow kernel above `near`) against those that do not (below `far`), mean over pixels.
+
+    L = -log( sum_near exp(K_D / T) / (sum_near exp(K_D / T) + sum_far exp(K_D / T)) ), without the pixel itself; pixels
+    that lack either are left out. The paper's third loss draws one pair a pixel; this sums over all of them.
+    """
+    own_NN = torch.eye(flow_NN.shape[-1], dtype=torch.bool, device=flow_NN.device)
+    near_NN, far_NN = (flow_NN > near) & ~own_NN, flow_NN < far
+    logits_NN = embedding_NN / temperature
+    usable_N = near_NN.any(-1) & far_NN.any(-1)
+    pulled_N = logits_NN.masked_fill(~near_NN, -torch.inf)[usable_N].logsumexp(-1)
+    both_N = logits_NN.masked_fill(~(near_NN | far_NN), -torch.inf)[usable_N].logsumexp(-1)
+    return (both_N - pulled_N).sum() / usable_N.sum().clamp(min=1)
+
+
 def hypercolumns(maps_BCHW: Sequence[Tensor], pixels_BN2: Tensor, image_size: int) -> Tensor:
     """(B, N, sum of C): several maps of a network read at pixel positions x, y of an input of side `image_size`.
 

@@ -12,10 +12,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from likewise.data import Images
+from likewise.data.flow.fields import flow_fields
 from likewise.data.loading import Drawn
 from likewise.data.orders import Order
 from likewise.data.streams import MAIN, Stream, order_of
 from likewise.encoders import Encoder, build, norms
+from likewise.encoders.encoder import in_channels_last
 from likewise.errors import InputError
 from likewise.methods.method import Beside, Facts, Method
 from likewise.training import optimisers
@@ -58,6 +60,8 @@ def assemble(
     main = streams.pop(MAIN)
     facts = replace(facts, steps_per_epoch=main.order.steps_per_epoch)
     method, began = build_method(plan, method_class, facts, processes, start)
+    if method.flow is not None:
+        method.flows = flow_fields(images, method.flow)
     check_rows(method, plan, processes)
     optimizer = optimisers.build(method.parameter_groups(), plan.optimisation)
     return Parts(main.order, streams, method, facts, optimizer, began)
@@ -88,7 +92,8 @@ def build_method(
         for module in method.modules():
             if isinstance(module, Encoder):
                 module.compile()
-    return method.train().to(memory_format=torch.channels_last), began  # type: ignore[call-overload]
+    in_channels_last(method)
+    return method.train(), began
 
 
 def facts_of(plan: Plan, method_class: type[Method], images: Images, beside: Images | None = None) -> Facts:

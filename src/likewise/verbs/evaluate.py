@@ -13,8 +13,10 @@ from torch import Tensor
 
 from likewise.checking import check_kinds
 from likewise.data import Images
+from likewise.data.videos.watching import Watch
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import view_fraction
+from likewise.encoders.encoder import in_channels_last
 from likewise.errors import InputError, unknown
 from likewise.evaluation.answers import Answers
 from likewise.evaluation.correspondence import correspondence_scores
@@ -60,6 +62,8 @@ class How:
     """For a run that was trained on a draw: all classes, those it was `trained` on, or the `others`."""
     cameras: str | None = None
     """Column with the camera of each picture, for retrieval."""
+    clips: int | None = None
+    """Clips of each video whose features are averaged; 0: frames are images of their own. None: as it was trained."""
     masks: str | Path | None = None
     """Folder of masks, for segmentation."""
     per_class: bool | None = None
@@ -96,6 +100,8 @@ class How:
         for name in self.probes:
             if name not in known:
                 raise unknown("probe", name, known)
+        if self.clips is not None and self.clips < 0:
+            raise InputError(f"clips={self.clips} must be 0 or more: 0 evaluates single images")
         if "segmentation" in self.probes and self.masks is None:
             raise InputError("the probe segmentation needs masks: name their folder")
 
@@ -144,7 +150,8 @@ def evaluate(
 
 
 def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: How) -> Evaluation:
-    drawn = subject.drawn()
+    drawn, watch = subject.drawn(), subject.watch(how.clips)
+    _check_clips(how, watch)
     rows = open_rows(
         data,
         image_size=subject.encoder.spec.image_size,
@@ -155,6 +162,7 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         subset_seed=how.subset_seed,
         classes=_classes(how.classes, drawn),
         cameras=how.cameras,
+        watch=watch,
         needs_labels=not set(how.probes) <= {"segmentation", "correspondence"},
         ranges=subject.ranges(),
         seed=how.seed,
@@ -183,6 +191,13 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
     if subject.run is not None and shown is not None:
         record(subject, result, rows, shown, report=how.report)
     return result
+
+
+def _check_clips(how: How, watch: Watch | None) -> None:
+    """Refuse clips for probes that look at single images. Raises InputError."""
+    alone = [name for name in how.probes if name in WITH_ENCODER]
+    if watch is not None and alone:
+        raise InputError(f"the probe {alone[0]} looks at single images, not at clips: pass clips 0 for it")
 
 
 def _changes(scores: Sequence[Score], data: str, rows: Rows) -> list[Change]:
@@ -262,7 +277,7 @@ def _features(encoder: Encoder, role: str, rows: Rows, how: How) -> Features:
                 progress=progress,
             )
 
-    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    in_channels_last(encoder)
     size = encoder.spec.image_size
     view = f"{view_fraction(size):.3g} of the short side" if view_fraction(size) < 1 else "whole short side"
     return Features(

@@ -6,6 +6,7 @@ Shapes: B videos, C clips of each, F frames of a clip.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,8 +34,9 @@ def make_clip_views(
 
     Pixels are uint8, as `likewise.views.make_views` takes them, with two more dimensions; random parameters are the
     same pure function. An image is (B, 3, F, S, S), or (B, 3, S, S) where a clip is a single frame; box and flip are
-    those of all its frames. Raises InputError where the frames of a clip differ in size, and for policies that make
-    images one by one.
+    those of all its frames, or of the first where the policy draws for each frame.
+
+    Raises InputError where the frames of a clip differ in size, and for policies that make images one by one.
     """
     sizes_BCF2 = sizes_BCF2.to("cpu", torch.int64)
     if bool((sizes_BCF2 != sizes_BCF2[:, :, :1]).any()):
@@ -45,9 +47,18 @@ def make_clip_views(
         if policy.per_sample is not None:
             raise InputError(f"view {role!r} is made image by image, which clips cannot be")
         clip = number % clips
-        drawn = draw(policy, sizes_BCF2[:, clip, 0], role=role, seed=seed, step=step, rank=rank, world=world)
-        pixels = pixels_BCFHWC[:, clip].flatten(0, 1)
-        image = rendered({role: policy}, {role: _for_frames(drawn, frames)}, pixels)[role]
+        place: dict[str, Any] = {"seed": seed, "step": step, "rank": rank, "world": world}
+        sizes_B2, whole = sizes_BCF2[:, clip, 0], pixels_BCFHWC[:, clip]
+        drawn = draw(policy, sizes_B2, role=role, **place)
+        if policy.each_frame:
+            each = [drawn, *(draw(policy, sizes_B2, role=f"{role}/{frame}", **place) for frame in range(1, frames))]
+            parts = [
+                rendered({role: policy}, {role: own}, whole[:, frame].contiguous())[role]
+                for frame, own in enumerate(each)
+            ]
+            image = torch.stack(parts, 1).flatten(0, 1)
+        else:
+            image = rendered({role: policy}, {role: _for_frames(drawn, frames)}, whole.flatten(0, 1))[role]
         if frames > 1:
             image = image.view(-1, frames, *image.shape[1:]).transpose(1, 2).contiguous()
         box_B4, flip_B = (onto(part, image.device) for part in (drawn.geometry.fractions(), drawn.geometry.flip))

@@ -202,6 +202,8 @@ class ViewPolicy:
     """Operations of RandAugment, drawn from a list."""
     cut_out: CutOut | None = None
     """A square that hides a part."""
+    each_frame: bool = False
+    """Whether every frame of a clip has a draw of its own; else all frames of a clip have the same."""
     mean: Channels = IMAGENET_MEAN
     """Subtracted from each channel at the end, on a scale of 0 to 1."""
     std: Channels = IMAGENET_STD

@@ -14,6 +14,8 @@ from likewise.data.labels import NONE
 from likewise.data.source import Column, Source
 from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, scenes, walking
 from likewise.data.splits import check_split
+from likewise.data.videos import files as videos
+from likewise.data.videos import places, synthetic
 from likewise.errors import InputError
 
 _ARRAYS = frozenset({".npz", ".npy"})
@@ -25,13 +27,15 @@ def open_source(
     """Find the pictures in `data`. Nothing is decoded yet (entries of a Python sequence are read through once).
 
     `data` is one of
-    - a folder of pictures, searched with its sub-folders; or of Parquet files;
+    - a folder of pictures, searched with its sub-folders; or of Parquet files; or of videos, a frame an image;
+    - a video, or `video:8:PATH` for 8 frames a second of one or of a folder;
     - a text file with a path a line, or a CSV, TSV or Parquet file with a column of paths, relative to that file;
     - a Parquet file with the pictures inside, as Hugging Face writes them;
     - a .npz or .npy file, an array or tensor, or a mapping of arrays like that of a .npz file;
     - a name: `digits`, or one of torchvision's (`cifar10`, `flowers102`, ...), which is downloaded; where a file or
       folder has the same name, write `torchvision:cifar10`;
     - `synthetic:scenes` or `synthetic:mosaics`, objects with known masks on drawn backgrounds (`scenes`);
+    - `synthetic:clips`, drawn videos whose motion is known, a frame an image (`likewise.data.videos`);
     - `hf:owner/name`, a data set of the Hugging Face hub, or `hf:owner/name:config`; or a folder that `save_to_disk` of
       the library `datasets` wrote;
     - a sequence of pictures, arrays or paths, alone or in pairs with labels; or a map-style torch Dataset;
@@ -56,10 +60,21 @@ def with_columns(source: Source, data: Any, columns: Sequence[str]) -> Source:
 
 
 def _column(data: Any, split: str | None, name: str) -> Column:
-    """A column of `data` as numbers, read as labels are. Raises InputError where there is none of this name."""
-    found = None if isinstance(data, Source) else _opened(data, split, name)
-    if found is None or found.labels is None:
-        raise InputError(f"{getattr(data, 'name', data)} has no column {name!r}: give a table that has it")
+    """A column of `data` as numbers, read as labels are. Raises InputError where there is none of this name.
+
+    Of a folder of images with sub-folders `video` and `frame` are the place of each file.
+    """
+    what = getattr(data, "name", data) if not isinstance(data, str | PathLike) else fspath(data)
+    if isinstance(data, Source):
+        raise InputError(f"{what} has no column {name!r}: give a table that has it")
+    if name in places.COLUMNS and isinstance(data, str | PathLike) and Path(data).expanduser().is_dir():
+        return places.column_of(_opened(data, split, NONE).names, name)
+    try:
+        found = _opened(data, split, name)
+    except InputError as error:
+        raise InputError(f"{what} has no column {name!r} ({error})") from error
+    if found.labels is None:
+        raise InputError(f"{what} has no column {name!r}: give a table that has it")
     return Column(found.labels, found.class_names)
 
 
@@ -94,19 +109,31 @@ def _text_splits(text: str) -> tuple[str, ...]:
         return arrays.splits_of(arrays.array_names(path), lambda: arrays.open_array_file(path, labels=NONE))
     if path.is_file() and ending in lists.TEXT | lists.SEPARATED:
         return lists.list_splits(lists.read_list(path))
+    if ending in videos.ENDINGS:
+        return ()
     return _open_text(text, None, None).splits
 
 
 def _name_splits(text: str) -> tuple[str, ...]:
     if text.startswith(hub.PREFIX):
         return hub.split_names(hub.named(text))
+    if text.startswith(videos.PREFIX):
+        return _video_splits(Path(videos.parsed(text)[1]).expanduser())
+    if synthetic.is_clips(text):
+        return synthetic.splits_of(text)
     return scenes.splits_of(text) if text.startswith(scenes.PREFIX) else named.named_splits(_known_name(text))
+
+
+def _video_splits(path: Path) -> tuple[str, ...]:
+    return videos.splits_of(walking.walk(path)) if path.is_dir() else ()
 
 
 def _folder_splits(path: Path) -> tuple[str, ...]:
     if hub.is_saved(path):
         return hub.split_names(hub.saved(path))
-    return _open_folder(path, None, NONE).splits if walking.holds_shards(path) else files.folder_splits(path).names
+    if walking.holds_shards(path):
+        return _open_folder(path, None, NONE).splits
+    return files.folder_splits(path).names or _video_splits(path)
 
 
 def _open_text(text: str, split: str | None, labels: str | None) -> Source:
@@ -114,9 +141,14 @@ def _open_text(text: str, split: str | None, labels: str | None) -> Source:
     path = Path(text).expanduser()
     if not text or not path.exists():
         return _open_name(text, split, labels)
-    if path.is_dir():
-        return _open_folder(path, split, labels)
+    return _open_folder(path, split, labels) if path.is_dir() else _open_file(path, split, labels)
+
+
+def _open_file(path: Path, split: str | None, labels: str | None) -> Source:
+    """The source behind one file."""
     ending = path.suffix.lower()
+    if ending in videos.ENDINGS:
+        return _open_videos(path, None, split, labels)
     if levels.is_folders(labels):
         raise InputError(f"labels={labels!r} needs a folder with sub-folders, and {path} is a file")
     if ending in EXTENSIONS:
@@ -139,12 +171,27 @@ def _open_folder(path: Path, split: str | None, labels: str | None) -> Source:
     if tree.tables and not tree.pictures:
         found = parquet.open_parquet(path, [path / file.name for file in tree.tables], split=split, labels=labels)
         return replace(found, left_out=dict(tree.left_out.most_common()))
+    if not tree.pictures and videos.has_videos(tree.others):
+        return videos.open_videos(path, tree, split=split, labels=labels)
     return files.open_folder(path, tree, split=split, labels=labels)
 
 
+def _open_videos(path: Path, rate: float | None, split: str | None, labels: str | None) -> Source:
+    """The videos of a folder, or one. Raises InputError where there is no such file."""
+    if not path.exists():
+        raise InputError(f"there is no file or folder {str(path)!r} to read videos from")
+    tree = walking.walk(path) if path.is_dir() else walking.Tree(others=[path.name])
+    return videos.open_videos(path, tree, rate=rate, split=split, labels=labels)
+
+
 def _open_name(text: str, split: str | None, labels: str | None) -> Source:
+    if text.startswith(videos.PREFIX):
+        rate, path = videos.parsed(text)
+        return _open_videos(Path(path).expanduser(), rate, split, labels)
     if text.startswith(hub.PREFIX):
         return hub.open_named(text, split=split, labels=labels)
+    if synthetic.is_clips(text):
+        return synthetic.open_clips(text, split=split, labels=labels)
     if text.startswith(scenes.PREFIX):
         return scenes.open_scenes(text, split=split, labels=labels)
     return named.open_named(_known_name(text), split=split, labels=labels)

@@ -9,6 +9,7 @@
 | `vit_tiny_patch16_prompts`, `vit_small_...`, `vit_base_...` | 192, 384, 768 | ViTs with deep prompts; PromptCAL |
 | `reactnet_a`, `reactnet_small` | 1024, 128 | 1-bit weights and activations (arXiv 2003.03488); S2-BNN |
 | `reactnet_a_real`, `reactnet_small_real` | the same | their first step, with real weights |
+| `r3d_tiny`, `r3d50` | 128, 2048 | 3D ResNets for clips; CVRL (arXiv 2008.03800) |
 | `convnet4` | 64 for each place of the last map | few-shot learning (arXiv 1606.04080, 1703.05175) |
 | `swin_micro` | 192 | a Swin transformer for small images; EsViT |
 
@@ -19,9 +20,10 @@ from __future__ import annotations
 
 from likewise.encoders.own import prompted_vit, resnet10, wide_resnet
 from likewise.encoders.own.convnet import ConvNet
+from likewise.encoders.own.r3d import R3D
 from likewise.encoders.own.reactnet import ReActNet
 from likewise.encoders.own.resnet12 import ResNet12
 from likewise.encoders.own.staged import Staged
 from likewise.encoders.own.swin import SmallSwin
 
-__all__ = ["ConvNet", "ReActNet", "ResNet12", "SmallSwin", "Staged", "prompted_vit", "resnet10", "wide_resnet"]
+__all__ = ["R3D", "ConvNet", "ReActNet", "ResNet12", "SmallSwin", "Staged", "prompted_vit", "resnet10", "wide_resnet"]
