@@ -83,6 +83,7 @@ def common(x: Tensor) -> Tensor:
     The first process draws what a single one would draw; rows of this process are `x[positions(...)]`.
     """
     if world() > 1:
+        x = x.contiguous()  # of a view gloo would send the wrong numbers
         dist.broadcast(x, src=0)
     return x
 

@@ -28,6 +28,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in ALL
 """What is run: every method as it is, and those that can with a split batch norm; four groups of two images."""
 CASES |= {f"{name}, split": (name, {"split_batch_norm": 4}) for name in ALL if can_split(name)}
 
+CASES |= {
+    "hiermatch, levels": ("hiermatch", {"levels": ("coarse",), "partial": True}),
+    "uml, hard supports": ("uml", {"hard_supports": 3}),
+}
+
 
 def run(case: str, rank: int, world: int) -> dict[str, Any]:
     """A few steps in float64; mean losses over processes, and final state."""

@@ -55,6 +55,9 @@ WITH: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("temperature", "temperature_scores", "weight_vectors", "weight_scores", "scores"), CREDIBLE),
     "quantile": {"neighbours": 2},  # in a graph this small many neighbours tie all images to all
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
+    "unlabelled_weight": {"threshold": 0.3},  # guesses that are believed
+    "balanced": {"threshold": 0.2},
+    "mean": {"threshold": 0.2},
 }
 """What a setting is tried beside, where it is the data and the moment that decide whether it matters."""
 

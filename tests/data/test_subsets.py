@@ -79,6 +79,13 @@ def test_base_and_novel_are_complements_and_tasks_a_partition() -> None:
     assert {len(part) for part in parts} == {14, 15}
 
 
+def test_a_share_needs_no_labels() -> None:
+    names = [str(number) for number in range(50)]
+    drawn = subsets.draw(None, names, "share:0.2", seed=1)
+    assert len(set(drawn.index.tolist())) == 10
+    assert drawn.index.tolist() != subsets.draw(None, names, "share:0.2", seed=2).index.tolist()
+
+
 def test_corrupted_labels_have_the_share_asked_for() -> None:
     wrong = subsets.corrupted(CIFAR, 0.4, seed=0)
     assert [(wrong[rows] != CIFAR[rows]).mean() for rows in np.split(np.arange(len(CIFAR)), 10)] == [0.4] * 10

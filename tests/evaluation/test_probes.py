@@ -146,6 +146,22 @@ def test_prototypes_are_nearest_centroids(features: Features) -> None:
     assert scores[2].value > scores[0].value
 
 
+def test_raw_prototypes_are_means_of_vectors_as_they_are(features: Features) -> None:
+    drawn = fewshot.draw(features.query_labels_Q.numpy(), ways=4, shots=5, episodes=10, seed=0)
+    scale = torch.linspace(0.2, 5.0, len(features.query_QF)).unsqueeze(1)
+    longer = features.query_QF * scale
+    mine = fewshot.prototype(longer, drawn, raw=True)
+    for value, support, query in zip(mine, drawn.support_EWK, drawn.query_EWQ, strict=True):
+        p_WF = longer[torch.from_numpy(support)].mean(1)
+        q_F = longer[torch.from_numpy(query.ravel())]
+        guess = torch.nn.functional.cosine_similarity(q_F.unsqueeze(1), p_WF, dim=2).argmax(1)
+        assert value == pytest.approx(float((guess == torch.arange(4).repeat_interleave(15)).double().mean()))
+    assert (mine != fewshot.prototype(longer, drawn)).any(), "long vectors weigh more in a raw mean"
+    scores = PROBES["fewshot"](features, replace(SETTINGS, episodes=10, episode_features="raw"))
+    assert scores[0].variant == "5-way prototype, raw"
+    assert "features as they are" in scores[0].protocol
+
+
 def test_clusters_agree_as_scikit_learn_says(features: Features) -> None:
     draw = np.random.default_rng(0)
     for _ in range(5):
@@ -250,7 +266,15 @@ def test_features_that_are_not_numbers_are_never_scored(features: Features, name
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"k": (0,)}, {"episodes": 0}, {"label_shares": (2.0,)}, {"ways": 1}, {"gallery": "bonk"}, {"temperature": 0}],
+    [
+        {"k": (0,)},
+        {"episodes": 0},
+        {"label_shares": (2.0,)},
+        {"ways": 1},
+        {"gallery": "bonk"},
+        {"episode_features": "row"},
+        {"temperature": 0},
+    ],
 )
 def test_settings_that_cannot_be_are_one_line(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):

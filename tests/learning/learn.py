@@ -31,6 +31,8 @@ DATA = f"cifar10: the first {TRAINING:,} training and {TEST:,} test images, at 1
 FULL_SIZE = {"first_size": 1.0, "last_size": 1.0}
 SMALL = {"width": 8, "image_size": 16, **FULL_SIZE, "batch_size": 128, "epochs": 4.0}
 """Enough to see that a method learns, and a minute for each: 372 steps on images of 16 px."""
+CONTINUED = ("usl_t",)
+"""Methods that go on from another run and do not learn from random weights: they must keep what the run had learned."""
 ADAPTERS = Path(__file__).parents[1] / "golden"
 
 
@@ -84,6 +86,12 @@ def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
         needed["teacher"] = teacher(data, teachers, TAUGHT_BY.get(method, "moco_v2"))
     if "old encoder" in found.card.needs:
         needed["old"] = teacher(data, teachers)
+    if method in CONTINUED:
+        needed["start"] = teacher(data, teachers)
+    if "labelled data beside" in found.card.needs:
+        needed["beside"] = str(data)
+    if hasattr(found.Settings, "query"):
+        needed["query"] = 2  # views of an image cost the time
     values = []
     for seed in SEEDS:
         run = trained(method, data, out / f"{method}-{seed}", seed=seed, **needed)

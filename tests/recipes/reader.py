@@ -7,8 +7,8 @@ networks stand on torch's `meta` device, so heads and memories have their publis
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -19,7 +19,7 @@ from likewise.encoders import Encoder, EncoderSpec, heads, norms
 from likewise.encoders.norms import GroupedBatchNorm
 from likewise.memory import Bank, Clusters, Queue
 from likewise.methods import compress, disco, hsakd, mcl, mcl_supervised, s2bnn, seed_kd, simreg
-from likewise.methods.method import Facts, Method, Optimisation, Progress
+from likewise.methods.method import Beside, Facts, Method, Optimisation, Progress
 from likewise.methods.parts import taught as parts_taught
 from likewise.methods.parts.cmsf_constraints import SameCluster
 from likewise.methods.parts.cmsf_labeller import Labeller
@@ -40,6 +40,10 @@ class Published:
     classes: int
     encoder: str
     features: int
+    widths: Mapping[str, int] = field(default_factory=dict)
+    """Classes of columns beside the label."""
+    beside: Beside | None = None
+    """The second data set."""
 
 
 IMAGENET_R50 = Published(images=1_281_167, side=224, classes=1000, encoder="resnet50", features=2048)
@@ -102,6 +106,8 @@ def built(method_class: type[Method], plan: Plan, on: Published) -> Method:
         steps_per_epoch=on.images // plan.batch_size,
         mean=plan.encoder.mean,
         std=plan.encoder.std,
+        widths=on.widths,
+        beside=on.beside,
     )
     with torch.device("meta"), frozen_teachers():
         return method_class(_encoder(plan.encoder, on.features), plan.settings, facts)  # type: ignore[call-arg]
@@ -289,9 +295,9 @@ def policy(view: ViewPolicy) -> str:
         words.append(f"centre {view.crop.fraction:g}")
     else:
         words.append(f"crop {view.crop.scale[0]:g}-{view.crop.scale[1]:g} {view.interpolation}")
-    words.append(f"flip {view.flip:g}")
+    words.append(f"flip {view.flip:g}{' shared' if view.shared_flip else ''}")
     if view.shift is not None:
-        words.append(f"shift {view.shift.reach:g} {view.shift.fill}")
+        words.append(f"shift {view.shift.reach * view.size:g} px {view.shift.fill} at {view.shift.probability:g}")
     if view.colour is not None:
         c = view.colour
         words.append(f"jitter {c.brightness:g} {c.contrast:g} {c.saturation:g} {c.hue:g} at {c.probability:g}")
@@ -304,8 +310,11 @@ def policy(view: ViewPolicy) -> str:
         drawn = f" from {limit[0]:g}-{limit[1]:g}" if isinstance(limit, tuple) else ""
         words.append(f"solarise {view.solarise.probability:g}{drawn}")
     if view.operations is not None:
-        names = " or ".join(operation.name for operation in view.operations.choices)
-        words.append(f"{view.operations.count} of {names} at {view.operations.probability:g}")
+        among = view.operations.choices
+        what = f"{among[0].name} at {view.operations.probability:g}" if len(among) == 1 else f"{len(among)} operations"
+        words.append(f"{view.operations.count} of {what}")
+    if view.cut_out is not None:
+        words.append(f"cut-out {view.cut_out.side:g}")
     whose = [name for name, found in STATISTICS.items() if found == (view.mean, view.std)]
     words.append(f"normalised as {NAMES[whose[0]]}" if whose else f"normalised by {view.mean} {view.std}")
     return ", ".join(words)

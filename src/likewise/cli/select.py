@@ -24,8 +24,9 @@ class Select:
     """How many images to pick."""
     out: str
     """List to write (CSV)."""
-    by: Literal["usl", "typical", "coverage", "random"] = "usl"
-    """usl: densest of each cluster, kept apart; typical: TypiClust; coverage: k-centre; random: a draw."""
+    by: Literal["usl", "usl_t", "typical", "coverage", "random"] = "usl"
+    """usl: densest of each cluster, kept apart; usl_t: by a run of it; typical: TypiClust; coverage: k-centre; random.
+    """
     given: str | None = None
     """List with labels of earlier rounds: its images are covered and not picked again."""
     variant: Literal["small", "cifar10", "cifar100", "imagenet", "imagenet_clip"] = "small"

@@ -125,7 +125,11 @@ def order_of(name: str, stream: Stream, images: Images, batch_size: int, seed: i
         ids_M = ids_M[stream.where(rows_of(images, labels_N, ids_M))]
     if not len(ids_M):
         which = "with a label" if stream.keep == "labelled" else "without a label"
-        hint = "; --labels names them" if stream.keep == "labelled" else "; --subset labels:perclass:4 keeps a few"
+        hint = (
+            f"; --{'beside-' if stream.of == 'beside' else ''}labels names them"
+            if stream.keep == "labelled"
+            else "; --subset labels:perclass:4 keeps a few"
+        )
         raise InputError(f"{images.name} has no image {which}, which the stream {name!r} of this method needs{hint}")
     rows = rows_of(images, labels_N, ids_M)
     seed = seed if name == MAIN else int(digest(seed, name)[:12], 16)

@@ -205,7 +205,7 @@ def draw(labels: Labels | None, names: Sequence[str], text: str, seed: int = 0) 
         name, _, argument = part.strip().partition(":")
         if name not in _DRAWS:
             raise unknown("draw", name, _DRAWS)
-        if name != "list" and not (state.labels >= 0).any():
+        if name not in _WITHOUT_LABELS and not (state.labels >= 0).any():
             raise InputError(f"the draw {part!r} goes by labels, and the pictures have none: name them with labels")
         state = _DRAWS[name](state, argument, seed)
     kept = true[state.index]
@@ -246,6 +246,12 @@ def _isd(state: _State, argument: str, seed: int) -> _State:
     large, rare, each = (None if one is None else _whole("isd", one) for one in _values("isd", argument, most=3))
     index, groups = large_and_rare(state.labels, large or 0, rare, seed, each=each)
     return replace(state.keep(index), groups=groups)
+
+
+def _share(state: _State, argument: str, seed: int) -> _State:
+    """Of each class, or of all images where none has a label."""
+    labels = state.labels if (state.labels >= 0).any() else np.zeros_like(state.labels)
+    return state.keep(share_of(labels, _number("share", argument), seed))
 
 
 def _base(state: _State, argument: str, seed: int) -> _State:
@@ -296,7 +302,7 @@ _DRAWS: dict[str, Callable[[_State, str, int], _State]] = {
     "isd": _isd,
     "list": _list,
     "perclass": lambda state, text, seed: state.keep(per_class(state.labels, _whole("perclass", text), seed)),
-    "share": lambda state, text, seed: state.keep(share_of(state.labels, _number("share", text), seed)),
+    "share": _share,
     "base": _base,
     "novel": _novel,
     "task": _task,
@@ -305,6 +311,8 @@ _DRAWS: dict[str, Callable[[_State, str, int], _State]] = {
     "gcd": _gcd,
 }
 _LABELLED_BY = ("perclass", "share", "list")
+_WITHOUT_LABELS = ("list", "share")
+"""Draws that need no labels."""
 
 
 # Parts -------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 Classifiers: the nearest class mean of normalised features by Euclidean distance (Snell et al., NeurIPS 2017, without
 training, as SimpleShot's L2N, arXiv 1911.04623), and logistic regression on normalised features with C = 1 (Tian et
-al., ECCV 2020). Shapes: E episodes, W ways, K shots, Q queries of each class, F features.
+al., ECCV 2020). With raw features the class mean is that of the vectors as they are, and of unit length only when it is
+compared by the inner product (UML, arXiv 2011.14663), and the regression sees no normalisation (arXiv 2106.07807).
+
+Shapes: E episodes, W ways, K shots, Q queries of each class, F features.
 """
 
 from __future__ import annotations
@@ -63,23 +66,24 @@ def draw(labels: NDArray[np.int64], *, ways: int, shots: int, episodes: int, see
 
 
 @torch.no_grad()
-def prototype(features_NF: Tensor, drawn: Episodes) -> NDArray[np.float64]:
-    """(E,) accuracy of the nearest class mean in each episode."""
-    x_NF = unit(features_NF)
+def prototype(features_NF: Tensor, drawn: Episodes, *, raw: bool = False) -> NDArray[np.float64]:
+    """(E,) accuracy of the nearest class mean in each episode; of `raw` features that of the largest <q, p / |p|>."""
+    x_NF = features_NF if raw else unit(features_NF)
     found = []
     for support_WK, query_WQ in zip(drawn.support_EWK, drawn.query_EWQ, strict=True):
         means_WF = x_NF[torch.from_numpy(support_WK)].mean(1)
-        distance_WQW = torch.cdist(x_NF[torch.from_numpy(query_WQ)], means_WF)
+        query_WQF = x_NF[torch.from_numpy(query_WQ)]
+        distance_WQW = -(query_WQF @ unit(means_WF).T) if raw else torch.cdist(query_WQF, means_WF)
         own_W1 = torch.arange(len(means_WF), device=x_NF.device).unsqueeze(1)
         found.append(float((distance_WQW.argmin(2) == own_W1).double().mean()))
     return np.asarray(found)
 
 
-def logistic(features_NF: Tensor, drawn: Episodes) -> NDArray[np.float64]:
+def logistic(features_NF: Tensor, drawn: Episodes, *, raw: bool = False) -> NDArray[np.float64]:
     """(E,) accuracy of a logistic regression fitted in each episode."""
     from sklearn.linear_model import LogisticRegression
 
-    x_NF = unit(features_NF).cpu().numpy()
+    x_NF = (features_NF if raw else unit(features_NF)).cpu().numpy()
     found = []
     with threadpool_limits(1):  # problems of a few dozen rows
         for support_WK, query_WQ in zip(drawn.support_EWK, drawn.query_EWQ, strict=True):
@@ -95,17 +99,20 @@ def fewshot_scores(features: Features, settings: ProbeSettings) -> list[Score]:
     """Mean accuracy over the episodes, for each number of shots and both classifiers; episodes are of the queries."""
     check_features("query", features.query_QF)
     labels = features.query_labels_Q.cpu().numpy()
+    raw = settings.episode_features == "raw"
+    seen = "features as they are" if raw else "features L2-normalised"
+    nearest = "class mean of the largest inner product at unit length" if raw else "nearest class mean, Euclidean"
     scores = []
     for shots in settings.shots:
         drawn = draw(labels, ways=settings.ways, shots=shots, episodes=settings.episodes, seed=features.seed)
         asked = drawn.query_EWQ.shape[2]
         episodes = (
             f"{settings.episodes} episodes of {settings.ways} classes of the queries, {shots} labelled and {asked} "
-            f"asked of each, seed {features.seed}, features L2-normalised"
+            f"asked of each, seed {features.seed}, {seen}"
         )
         for name, values, words in (
-            ("prototype", prototype(features.query_QF, drawn), "nearest class mean, Euclidean"),
-            ("logistic", logistic(features.query_QF, drawn), "logistic regression, C = 1"),
+            ("prototype", prototype(features.query_QF, drawn, raw=raw), nearest),
+            ("logistic", logistic(features.query_QF, drawn, raw=raw), "logistic regression, C = 1"),
         ):
             scores.append(
                 features.measured(
@@ -113,7 +120,7 @@ def fewshot_scores(features: Features, settings: ProbeSettings) -> list[Score]:
                     shots,
                     float(values.mean()),
                     f"few-shot, {words}, {episodes}",
-                    variant=f"{settings.ways}-way {name}",
+                    variant=f"{settings.ways}-way {name}{', raw' if raw else ''}",
                     interval=classwise.of_mean(values),
                 )
             )

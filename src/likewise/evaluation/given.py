@@ -33,6 +33,9 @@ class ProbeSettings:
     """Labelled pictures of each class in an episode."""
     episodes: int = 600
     """Episodes of few-shot learning."""
+    episode_features: Literal["unit", "raw"] = "unit"
+    """Whether few-shot episodes see features of unit length, or as they are, as in UML and dynamic distillation; class
+    means of raw features are compared by the inner product with the mean at unit length."""
     label_shares: tuple[float, ...] = (0.01, 0.1)
     """Shares of the labels that `labels` and `finetune-labels` learn from."""
     labels_per_class: tuple[int, ...] = ()
@@ -60,8 +63,12 @@ class ProbeSettings:
             raise InputError("temperature and finetune_rate must be greater than 0; usual are 0.1 and 0.01")
         if self.ways < 2:
             raise InputError(f"ways={self.ways}: an episode needs at least 2 classes, usual is 5")
-        if self.gallery not in GALLERIES:
-            raise unknown("gallery", self.gallery, GALLERIES)
+        for name, value, allowed in (
+            ("gallery", self.gallery, GALLERIES),
+            ("episode_features", self.episode_features, ("unit", "raw")),
+        ):
+            if value not in allowed:
+                raise unknown(name, value, allowed)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ class CMSFSemi(Method):
         momentum: float = 0.99
         """m: share of its old weights that the teacher keeps at each step."""
         label_share: float = 1.0
-        """Share of the pictures whose labels may be used, drawn at random; the other labels are only watched."""
+        """Share of the images whose labels may be used, drawn at random; the other labels are only watched. Where
+        `--subset labels:...` has left few labels already, 1 uses these."""
         confidence: float = 0.85
         """Least probability of a guess that counts; 0 believes every guess."""
         head: HeadKind = "mlp"
@@ -111,7 +112,7 @@ class CMSFSemi(Method):
             facts.classes,
             head=settings.head,
             confidence=settings.confidence,
-            bank_size=settings.bank_size or max(1, round(settings.label_share * facts.images)),
+            bank_size=settings.bank_size or max(1, round(settings.label_share * facts.labelled)),
             share=settings.label_share,
         )
 

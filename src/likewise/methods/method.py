@@ -60,10 +60,17 @@ class Facts:
     """The second data set, where one is given."""
     columns: Mapping[str, Column] = field(default_factory=dict, repr=False, compare=False)
     """The columns that `Method.columns` names, of all images. Not kept with a run."""
+    widths: Mapping[str, int] = field(default_factory=dict)
+    """Of each of these columns one more than its largest value: the number of classes where it holds classes."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Channel means that views are normalised with."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Channel deviations that views are normalised with."""
+
+    def __post_init__(self) -> None:
+        if self.columns and not self.widths:
+            widths = {name: int(column.values.max(initial=-1)) + 1 for name, column in self.columns.items()}
+            object.__setattr__(self, "widths", widths)
 
     def room(self, rows: int) -> int:
         """Rows of a memory that a batch enters before it is looked at: `rows`, and those of a batch at least.
@@ -215,7 +222,9 @@ class Card:
     """Authors, title, venue, arXiv number."""
     summary: str
     """When to choose it, in one or two sentences."""
-    needs: tuple[Literal["labels", "some labels", "masks", "frozen teacher", "old encoder", "pairs"], ...] = ()
+    needs: tuple[
+        Literal["labels", "some labels", "labelled data beside", "masks", "frozen teacher", "old encoder", "pairs"], ...
+    ] = ()
     """What it needs beside pictures."""
     memory: Literal["none", "queue", "bank", "prototypes"] = "none"
     """What embeddings are compared with."""
@@ -228,6 +237,8 @@ class Card:
     """Whether it assumes balanced clusters: a warning for skewed data."""
     repeats: bool = False
     """Whether its memory may hold an image more than once, as a set that neighbours are looked up in may."""
+    whole_images: bool = False
+    """Whether its views show whole images, so that they are never smaller than what the encoder sees afterwards."""
     deploy: Literal["student", "teacher"] = "student"
     """Which encoder is meant to be used after training."""
 

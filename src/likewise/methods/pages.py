@@ -62,10 +62,11 @@ def method_page(name: str, method: type[Method]) -> str:
     teacher = " --teacher runs/TEACHER" if "frozen teacher" in card.needs else ""
     teacher += " --old runs/OLD" if "old encoder" in card.needs else ""
     labels = " --labels folders" if {"labels", "some labels"} & set(card.needs) else ""
+    beside = " --beside labelled/ --beside-labels folders" if "labelled data beside" in card.needs else ""
     return _page(
         f"{card.title} (`{name}`)",
         card.summary,
-        f"```bash\nlikewise train photos/ --method {name}{teacher}{labels}\n```",
+        f"```bash\nlikewise train photos/ --method {name}{teacher}{labels}{beside}\n```",
         _table(("", ""), _facts(method)),
         "## What it does",
         (inspect.getdoc(method) or "").removeprefix(f"{card.title}.").strip(),

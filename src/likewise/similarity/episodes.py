@@ -48,15 +48,15 @@ def draw_tasks(
     return Tasks(rows[:, :shot], rows[:, shot:])
 
 
-def _compared(query_BD: Tensor, to_BkD: Tensor, similarity: Similarity) -> Tensor:
-    """(B, k) similarity of each query with its own k vectors."""
+def _all_compared(query_TND: Tensor, to_TKD: Tensor, similarity: Similarity) -> Tensor:
+    """(T, N, K) similarity of every query of a task with every vector of it."""
     if similarity == "euclidean":
-        return -(query_BD.unsqueeze(1) - to_BkD).square().sum(2)
+        return -(query_TND.unsqueeze(2) - to_TKD.unsqueeze(1)).square().sum(3)
     if similarity != "dot":
-        to_BkD = F.normalize(to_BkD, dim=2)
+        to_TKD = F.normalize(to_TKD, dim=2)
     if similarity == "cosine":
-        query_BD = F.normalize(query_BD, dim=1)
-    return (to_BkD @ query_BD.unsqueeze(2)).squeeze(2)
+        query_TND = F.normalize(query_TND, dim=2)
+    return query_TND @ to_TKD.transpose(1, 2)
 
 
 def prototype_logits(embedding_ND: Tensor, tasks: Tasks, similarity: Similarity, temperature: float) -> Tensor:
@@ -70,9 +70,7 @@ def prototype_logits(embedding_ND: Tensor, tasks: Tasks, similarity: Similarity,
 
 
 def _task_logits(query_TQWD: Tensor, prototype_TWD: Tensor, similarity: Similarity) -> Tensor:
-    _, query, way, dim = query_TQWD.shape
-    to = prototype_TWD.repeat_interleave(query * way, 0)
-    return _compared(query_TQWD.reshape(-1, dim), to, similarity)
+    return _all_compared(query_TQWD.flatten(1, 2), prototype_TWD, similarity).flatten(0, 1)
 
 
 def prototype_loss(logits: Tensor, tasks: Tasks) -> Tensor:
@@ -87,7 +85,8 @@ def prototype_loss(logits: Tensor, tasks: Tasks) -> Tensor:
 def hard_negatives(embedding_ND: Tensor, images: int, count: int, similarity: Similarity) -> Tensor:
     """(N, count) for each row the most similar rows of OTHER images of the batch, most similar first (section 3.4)."""
     rows = torch.arange(len(embedding_ND), device=embedding_ND.device)
-    alike_NN = _compared(embedding_ND, embedding_ND.expand(len(rows), -1, -1), similarity)
+    together = embedding_ND.unsqueeze(0)
+    alike_NN = _all_compared(together, together, similarity)[0]
     alike_NN = alike_NN.masked_fill((rows.unsqueeze(1) % images) == (rows % images), -torch.inf)
     return alike_NN.topk(count, dim=1).indices
 
@@ -96,7 +95,7 @@ def mixed_logits(embedding_ND: Tensor, negative_Nk: Tensor, mix_Nk: Tensor, simi
     """(N, k) similarity of each row with (1 - c) negative + c itself: no temperature, gradient on both ends."""
     own_Nk1, other_Nk1 = mix_Nk.unsqueeze(2), (1.0 - mix_Nk).unsqueeze(2)
     mixed_NkD = other_Nk1 * embedding_ND[negative_Nk] + own_Nk1 * embedding_ND.unsqueeze(1)
-    return _compared(embedding_ND, mixed_NkD, similarity)
+    return _all_compared(embedding_ND.unsqueeze(1), mixed_NkD, similarity).squeeze(1)
 
 
 def with_hard(logits: Tensor, hard_Nk: Tensor, tasks: Tasks) -> Tensor:

@@ -147,7 +147,12 @@ def resolve(
         variant=variant,
         settings=settings,
         optimisation=_optimisation(
-            asked, preset.optimisation, batch, size.value, own_recipe=own_recipe, choices=choices
+            asked,
+            preset.optimisation,
+            batch,
+            size.value,
+            own_recipe=own_recipe and not method.card.whole_images,
+            choices=choices,
         ),
         encoder=_encoder(asked, preset, data, machine.device, size.value, own_recipe=own_recipe, choices=choices),
         batch_size=batch,

@@ -18,12 +18,15 @@ from likewise.errors import InputError, unknown
 from likewise.evaluation.subject import Run, Subject, Which, open_subject
 from likewise.files import write_aside
 from likewise.report.contact_sheet import Shown, contact_sheet
+from likewise.selection import usl_t
 from likewise.selection.exchange import Pick, beside, write_cvat, write_label_studio, write_picks
 from likewise.selection.picking import STRATEGIES, Picks, pick
 from likewise.selection.pool import Pool, recipe
 from likewise.selection.proof import Expected, Measured, expect, measure, rests_on
 from likewise.verbs.embedded import Embedded, embed, opened
 
+TRAINED = "usl_t"
+"""The strategy that is a trained run."""
 DRAWS = 10
 """Random draws that the real accuracy of `random` is the mean of."""
 
@@ -97,17 +100,20 @@ def select(
 ) -> Selection:
     """Pick exactly `labels` different images of `data` to have labelled, and write them to `out` (CSV).
 
-    `run` and `data` are as for `likewise.evaluate`; labels are not opened before the picks are fixed. `by` is `usl`
-    (by the published settings of `variant`), `typical`, `coverage` or `random`. Images with a label in `given`, and
-    copies of them, are not picked again. Images that are no files, as in Parquet, are written beside `out` as PNG.
+    `run` and `data` are as for `likewise.evaluate`; labels are not opened before the picks are fixed. `by` is `usl` (by
+    the published settings of `variant`), `typical`, `coverage`, `random`, or `usl_t` where `run` is one of that method.
+    Images with a label in `given`, and copies of them, are not picked again. Images that are no files, as in Parquet,
+    are written beside `out` as PNG.
     `expected` adds what each strategy should bring if there are `classes` classes (by default one for four labels);
     `evaluate` what it brings by the labels `truth` of the data.
 
     Raises InputError for a run, data, strategy or variant that does not exist, for fewer than 1 or more labels than
     there are images left, and where `out` exists.
     """
-    if by not in STRATEGIES:
-        raise unknown("strategy", by, STRATEGIES)
+    if by not in (*STRATEGIES, TRAINED):
+        raise unknown("strategy", by, (*STRATEGIES, TRAINED))
+    if by == TRAINED and given is not None:
+        raise InputError(f"by={by} picks from all images at once: leave --given out, or choose usl for rounds")
     settings, out = recipe(variant), Path(out)
     targets = [Path(one) for one in (out, html, label_studio, cvat) if one is not None]
     _check_targets(targets, overwrite=overwrite)
@@ -116,7 +122,7 @@ def select(
     pool_of = embed(subject, opened(data, split, "none"), cache_dir=cache_dir, quiet=quiet)
     covered = None if given is None else _labelled(subject, given, cache_dir, quiet)
     pool = _pool(pool_of, covered, settings)
-    found = pick(pool, labels, by, seed=seed)
+    found = pick(pool, labels, by, seed=seed) if by != TRAINED else _trained(subject, pool_of, labels)
     notes = _notes(pool, labels)
     strategies = _strategies(pool, labels, by, found, seed)
     basis, worth = _expected(pool, labels, strategies, classes, seed) if expected else ("", {})
@@ -134,6 +140,13 @@ def select(
     if html is not None:
         _write_page(Path(html), result, pool_of, found)
     return result
+
+
+def _trained(subject: Subject, pool_of: Embedded, labels: int) -> Picks:
+    """What a run of USL-T picks. Raises InputError where it is none."""
+    if subject.run is None:
+        raise InputError(f"by={TRAINED} needs a run of usl_t: likewise recipes usl_t trains one from another run")
+    return usl_t.picks(subject.run, pool_of.images, labels)
 
 
 def _check_targets(targets: list[Path], *, overwrite: bool) -> None:
@@ -185,11 +198,13 @@ def _strategies(pool: Pool, labels: int, by: str, found: Picks, seed: int) -> Ma
     def with_covered(rows: Tensor) -> Tensor:
         return torch.cat([pool.taken, rows])
 
-    fixed = {
+    fixed: dict[str, Tensor] = {
         name: with_covered(found.rows if name == by else pick(pool, labels, name, seed=seed).rows)
         for name in STRATEGIES
         if name != "random"
     }
+    if by == TRAINED:
+        fixed[by] = with_covered(found.rows)
     draws: dict[str, Any] = {name: lambda _, rows=rows: rows for name, rows in fixed.items()}
     draws["random"] = lambda world: with_covered(pick(pool, labels, "random", seed=seed + world).rows)
     return draws

@@ -12,6 +12,8 @@ from likewise.selection.usl import Apart, densest_apart, density, lloyd, mean_sq
 from likewise.similarity import neighbours
 from likewise.similarity.self_label import agree, confident
 
+COVERS = ("usl_t",)
+
 
 def check_density(v: Vectors) -> None:
     x, k = v["features"], v.number("k")

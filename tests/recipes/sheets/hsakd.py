@@ -23,7 +23,9 @@ SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
             "teacher": None,
             "temperatures": {"temperature": 3.0},
             "heads": {"student": "128>100"},  # branches are those of the encoder
-            "views": {"image": "32 px, centre 1, flip 0.5, shift 0.125 zero, normalised as CIFAR-100"},  # 4 px of 32
+            "views": {
+                "image": "32 px, centre 1, flip 0.5, shift 4 px zero at 1, normalised as CIFAR-100"
+            },  # 4 px of 32
             "batch norm": "student: whole batch",
             "memory": {},
             "deployed": "student",

@@ -26,7 +26,7 @@ SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
                 "heads": "512>128, relu, 128>128, 512>128, relu, 128>128",
                 "classifiers": "512>100, 512>100",
             },
-            "views": {"view": "32 px, centre 1, flip 0.5, shift 0.125 zero, normalised as CIFAR-100"},  # 4 px of 32
+            "views": {"view": "32 px, centre 1, flip 0.5, shift 4 px zero at 1, normalised as CIFAR-100"},  # 4 px of 32
             "batch norm": "student: whole batch",
             "memory": {},
             "deployed": "student",
