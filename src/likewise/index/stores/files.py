@@ -75,8 +75,11 @@ def vector_bytes(manifest: Manifest, space: int, dimensions: int) -> int:
     return manifest.counts[space] * dimensions * np.dtype(manifest.dtype).itemsize
 
 
-def read_rows(folder: Path, manifest: Manifest) -> pa.Table | None:
-    """All records, memory-mapped; None where none was ever written. Raises InputError where the file is cut short."""
+def read_rows(folder: Path, manifest: Manifest, before: tuple[pa.Table, int] | None = None) -> pa.Table | None:
+    """All records, memory-mapped; None where none was ever written. Raises InputError where the file is cut short.
+
+    `before` is what an earlier version of the same generation had, and its bytes: only what follows is read then.
+    """
     if not manifest.row_bytes:
         return None
     path = rows_file(folder, manifest)
@@ -84,8 +87,15 @@ def read_rows(folder: Path, manifest: Manifest) -> pa.Table | None:
     with pa.memory_map(str(path)) as mapped:
         whole = mapped.read_buffer(manifest.row_bytes)
         try:
-            return pa.ipc.open_stream(whole).read_all()
-        except (pa.ArrowInvalid, OSError) as error:
+            if before is None:
+                return pa.ipc.open_stream(whole).read_all()
+            held, start = before
+            with pa.BufferReader(whole.slice(start)) as rest:
+                fresh = []
+                while start + rest.tell() < manifest.row_bytes:
+                    fresh.append(pa.ipc.read_record_batch(pa.ipc.read_message(rest), held.schema))
+            return pa.concat_tables([held, pa.Table.from_batches(fresh, held.schema)])
+        except (pa.ArrowInvalid, OSError, EOFError) as error:
             raise InputError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from error
 
 
