@@ -265,7 +265,15 @@ def _report(
 ) -> None:
     """Tables and targets."""
     outcome.figures = {"built": built, "asked": asked, "served": served}
-    columns = ["side", "build, s", "disk, MB", "memory, MB", "recall", "queries/s, one by one", "queries/s, all at once"]
+    columns = [
+        "side",
+        "build, s",
+        "disk, MB",
+        "memory, MB",
+        "recall",
+        "queries/s, one by one",
+        "queries/s, all at once",
+    ]
     rows = []
     for name, found in asked["sides"].items():
         held = built[name.partition(",")[0]]
@@ -281,7 +289,9 @@ def _report(
     outcome.table("Ratios", columns, [[peer, *(told[name] for name in names)] for peer, told in ratios.items()])
     columns = ["clients", "asked", "lost", "p50, ms", "p99, ms", "meanwhile"]
     rows = [[one[name] for name in ("clients", "asked", "lost", "p50", "p99", "meanwhile")] for one in served]
-    outcome.table(f"`likewise serve`, {served[0]['rows']:,} rows, by id, clients and server on this machine", columns, rows)
+    outcome.table(
+        f"`likewise serve`, {served[0]['rows']:,} rows, by id, clients and server on this machine", columns, rows
+    )
     judged = not options.quick
 
     def target(what: str, wanted: str, found: float | None, met: bool) -> None:
