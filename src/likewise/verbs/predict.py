@@ -168,7 +168,7 @@ def _check(out: Path, by: str, risk: float | None, trust: float, held_out: float
 def _own_classifier(run: Run, which: Which | None) -> tuple[Logits, list[str]] | None:
     """The classifier that lies in a run, with its classes; None where there is none."""
     path = run.path if isinstance(run, RunDirectory) else run
-    if not isinstance(path, str | Path) or not Path(path).is_dir():
+    if not isinstance(path, str | Path) or not Path(path).is_dir() or is_held(path):
         return None
     found = layer_of(choose(Path(path), which).path)
     return None if found is None else (of_layer(found[0]), list(found[1]))

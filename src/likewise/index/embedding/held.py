@@ -53,7 +53,7 @@ def subject_of(run: Run, which: Which | None, *, pretrained: bool = False, image
 
 
 def open_held(data: str | Path, split: str | None = None, labels: str | None = None) -> IndexSource:
-    """The images of an index, of one `split` where it is named, with the column `labels` (by default `label`) as labels.
+    """The images of an index, of one `split` where it is named, labelled by the column `labels` (default: `label`).
 
     Raises InputError where it holds vectors of several spaces, and where it has no such column, split or images.
     """

@@ -29,6 +29,7 @@ from likewise.index.stores.manifest import Manifest
 from likewise.index.stores.protocol import OWN
 
 SUFFIX = {"float32": "f32", "float16": "f16"}
+_COPIED = 1 << 16
 GONE = -1
 """Space of a row that was removed."""
 BASE = pa.schema(
@@ -159,3 +160,9 @@ def batch_bytes(schema: pa.Schema, table: pa.Table, *, first: bool) -> bytes:
     for batch in table.combine_chunks().to_batches():
         sink.write(batch.serialize())
     return bytes(sink.getvalue().to_pybytes())
+
+
+def parts(matrix_MD: NDArray[Any], places: NDArray[np.int64]) -> Iterator[memoryview]:
+    """The bytes of some vectors, a bounded number at a time."""
+    for start in range(0, len(places), _COPIED):
+        yield np.ascontiguousarray(matrix_MD[places[start : start + _COPIED]]).data.cast("B")

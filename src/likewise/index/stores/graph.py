@@ -98,8 +98,7 @@ def graph_nearest(
     if not len(beside.later):
         return found
     later = top(matrix_ND, queries_QD, k, beside.later)
-    values, places = (np.concatenate(pair, 1) for pair in zip(found, later, strict=True))
-    return _first(values, places, k)
+    return _first(np.concatenate([found[0], later[0]], 1), np.concatenate([found[1], later[1]], 1), k)
 
 
 def propose(index: Any, queries_QD: NDArray[np.float32], count: int) -> NDArray[np.int64]:

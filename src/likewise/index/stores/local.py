@@ -27,8 +27,6 @@ from likewise.index.stores.view import View
 from likewise.index.where import Condition
 
 T = TypeVar("T")
-_COPIED = 1 << 16
-"""Vectors that are copied at once."""
 
 
 class LocalStore:
@@ -85,10 +83,7 @@ class LocalStore:
 
     def refresh(self) -> bool:
         """Look at the newest version, and say whether it is another one."""
-        try:
-            stamp = _stamp(self.path)
-        except OSError:
-            stamp = None
+        stamp = manifests.stamp(self.path)
         if stamp is not None and stamp == self._seen:
             return False
         found = manifests.read(self.path)
@@ -371,7 +366,7 @@ class LocalStore:
             for number, matrix in enumerate(view.matrices):
                 rows = np.flatnonzero(space_N == number)
                 path = files.vectors_file(self.path, fresh, number)
-                files.append(path, 0, _parts(matrix, at_N[rows]))
+                files.append(path, 0, files.parts(matrix, at_N[rows]))
                 at_new_N[rows] = np.arange(len(rows))
                 counts.append(len(rows))
             schema = view.records.schema
@@ -403,14 +398,3 @@ def _write_space(folder: Path, number: int, space: Space) -> None:
     inside.mkdir(exist_ok=True)
     with write_aside(inside / "space.json") as file:
         file.write(space.to_json().encode())
-
-
-def _stamp(folder: Path) -> tuple[int, ...]:
-    """What tells one file of the manifest from the next."""
-    found = (folder / manifests.NAME).stat()
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _parts(matrix: NDArray[Any], places: NDArray[np.int64]) -> Iterator[memoryview]:
-    for start in range(0, len(places), _COPIED):
-        yield np.ascontiguousarray(matrix[places[start : start + _COPIED]]).data.cast("B")
