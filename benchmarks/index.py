@@ -33,6 +33,7 @@ K, QUERIES, ALONE = 10, 500, 100
 EFFORTS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 SIDES = {"likewise": None, "faiss flat": "faiss", "faiss IVF": "faiss", "usearch": "usearch", "faiss HNSW": "faiss"}
 """Sides, with the package that each needs."""
+QUICK = ("likewise", "faiss flat", "usearch")
 
 
 def clustered(rows: int, dimensions: int) -> tuple[Array, Array]:
@@ -195,13 +196,13 @@ def ask(folder: Path, peers: Sequence[str], asked: float, threads: int, rounds: 
 def _ratios(one: dict[str, Timing], many: dict[str, Timing], counts: dict[str, int]) -> dict[str, dict[str, float]]:
     """Queries a second of ours over those of each peer, round by round."""
     found = {}
-    for peer in one:
+    for peer, timing in one.items():
         own = "likewise, exact" if peer == "faiss flat" else "likewise"
         if peer.startswith("likewise"):
             continue
         scale = counts[own] / counts[peer]
-        told = {"one": _ratio(one[peer], one[own]) * scale, "many": _ratio(many[peer], many[own])}
-        told["one_busy"] = scale * one[peer].busy_seconds / max(one[own].busy_seconds, 1e-9)
+        told = {"one": _ratio(timing, one[own]) * scale, "many": _ratio(many[peer], many[own])}
+        told["one_busy"] = scale * timing.busy_seconds / max(one[own].busy_seconds, 1e-9)
         told["many_busy"] = many[peer].busy_seconds / max(many[own].busy_seconds, 1e-9)
         found[peer] = told
     return found
@@ -231,7 +232,7 @@ def measure(options: argparse.Namespace) -> Outcome:
         np.save(folder / "queries.npy", queries)
         del bank
         for side, package in SIDES.items():
-            if options.sides and side not in options.sides:
+            if side not in (options.sides or (QUICK if options.quick else SIDES)):
                 continue
             if package is not None and importlib.util.find_spec(package) is None:
                 outcome.notes.append(f"{side.partition(' ')[0]} is left out: {package} is not installed")

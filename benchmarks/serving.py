@@ -46,13 +46,15 @@ def asked_while_refreshed(folder: Path, rows: int, *, quick: bool) -> list[dict[
     promise(index, 0.99)
     seconds = 1.0 if quick else 8.0
     command = [sys.executable, "-m", "likewise", "serve", str(path), "--port", "0"]
-    found = []
+    found: list[dict[str, Any]] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         address = server.stdout.readline().strip()
         try:
-            for clients in CLIENTS[:2] if quick else CLIENTS:
-                found.append({"rows": rows, "meanwhile": "at rest"} | _ask(address, rows, clients, seconds))
+            found += [
+                {"rows": rows, "meanwhile": "at rest"} | _ask(address, rows, clients, seconds)
+                for clients in (CLIENTS[:2] if quick else CLIENTS)
+            ]
             call = [sys.executable, "-c", REFRESH, str(path), "new", str(BATCH)]
             with subprocess.Popen(call) as writer:
                 told = _ask(address, rows, CLIENTS[1], seconds, until=writer)

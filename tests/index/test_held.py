@@ -42,7 +42,8 @@ def test_an_index_is_selected_from_predicted_and_explored_without_embedding_agai
     shown = explore(made, parquet=tmp_path / "x.parquet", cache_dir=tmp_path, quiet=True, layout="pca")
     assert shown.images == 28
     table = tmp_path / "known.csv"
-    table.write_text("path,label\n" + "".join(f"{one},{Path(one).parent.name}\n" for one in open_index(made).paths[::3]))
+    lines = [f"{one},{Path(one).parent.name}" for one in open_index(made).paths[::3]]
+    table.write_text("\n".join(["path,label", *lines]))
     monkeypatch.undo()
     found = predict(made, made, out=tmp_path / "p.csv", labelled=table, cache_dir=tmp_path, quiet=True)
     assert found.images == 28

@@ -44,6 +44,11 @@ BASE = pa.schema(
 )
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder is empty, or holds what is left of an index whose making was ended before it had a manifest."""
+    return all(one.name == "space-0" or one.name.startswith(".") for one in folder.iterdir())
+
+
 def rows_file(folder: Path, manifest: Manifest) -> Path:
     """The table of rows."""
     return folder / f"rows-{manifest.generation}.arrow"

@@ -48,7 +48,7 @@ class LocalStore:
         if dtype not in files.SUFFIX:
             raise unknown("dtype", dtype, files.SUFFIX)
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(one.name != ".lock" for one in path.iterdir())):
+        if path.exists() and not (path.is_dir() and files.is_unfinished(path)):
             raise InputError(f"{path} exists: open it, or choose another name")
         path.mkdir(parents=True, exist_ok=True)
         with exclusive(path / ".lock", f"{path}", wait=False):
