@@ -10,7 +10,18 @@ from typing import Any
 FOLDER = Path(__file__).parent
 STORE = FOLDER / "results"
 PAGE = FOLDER / "RESULTS.md"
-ORDER = ("views", "similarity", "loop", "knn", "linear", "selection", "discovery", "start", "accuracy_per_minute")
+ORDER = (
+    "views",
+    "similarity",
+    "loop",
+    "knn",
+    "linear",
+    "index",
+    "selection",
+    "discovery",
+    "start",
+    "accuracy_per_minute",
+)
 HEAD = """\
 # Results
 

@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from likewise.data import Images, open_source, prepare
+from likewise.data.vectors import Table, places
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.encoders.embedding import embed
 from likewise.errors import InputError
 from likewise.teachers import Teacher, check_pretrained, named, pretrained
-from likewise.teachers.tables import Table, places
 from likewise.verbs.doctor import doctor
 from likewise.verbs.export import export
 from likewise.verbs.train import train

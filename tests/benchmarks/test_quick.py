@@ -21,13 +21,20 @@ SIDES = {
     "loop": {"likewise", "model alone"},
     "knn": {"likewise"},
     "linear": {"likewise", "SGD, rate 0.1"},
+    "index": {"likewise", "likewise, exact"},
     "selection": {"usl", "typical", "coverage", "random"},
     "discovery": {"plain k-means", "greedy", "published"},
     "start": {"likewise --help", "first step of a resumed run"},
     "accuracy_per_minute": {"likewise byol"},
 }
 """What every benchmark measures wherever it runs."""
-PEERS = {"views": ("lightly", "kornia"), "loop": ("lightly",), "knn": ("faiss",), "accuracy_per_minute": ("lightly",)}
+PEERS = {
+    "views": ("lightly", "kornia"),
+    "loop": ("lightly",),
+    "knn": ("faiss",),
+    "index": ("faiss",),
+    "accuracy_per_minute": ("lightly",),
+}
 
 
 @pytest.fixture(autouse=True)

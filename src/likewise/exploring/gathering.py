@@ -17,10 +17,10 @@ from likewise.data.labels import Stated, united
 from likewise.data.source import Joined, Part
 from likewise.data.sources.files import FileSource
 from likewise.errors import InputError
-from likewise.evaluation.features import cached_features
 from likewise.evaluation.subject import Subject
 from likewise.exploring.collection import Collection, Column, categorised
 from likewise.exploring.metadata import read_columns
+from likewise.index.embedding.held import features_of, is_held, open_held
 from likewise.training.progress import decoding
 
 
@@ -64,8 +64,8 @@ def gather(subject: Subject, data: Any, wanted: Wanted) -> Collection:
             side = cached_side(encoder.spec.image_size)
             images = prepare(shown, short_side=side, cache_dir=wanted.cache_dir, progress=progress)
         with decoding(shown.name, enabled=not wanted.quiet, verb="embed") as progress:
-            found = cached_features(
-                encoder, images, cache_dir=wanted.cache_dir, device=wanted.device, progress=progress
+            found = features_of(
+                encoder, shown, images, cache_dir=wanted.cache_dir, device=wanted.device, progress=progress
             )
         parts.append(images)
         rows.append(found)
@@ -83,6 +83,8 @@ def gather(subject: Subject, data: Any, wanted: Wanted) -> Collection:
 
 def _sources(data: Any, wanted: Wanted) -> list[Source]:
     """One source for each split that is looked at."""
+    if is_held(data):
+        return [open_held(data, wanted.split, wanted.labels)]
     splits: list[str | None] = [wanted.split] if wanted.split is not None else [*split_names(data)] or [None]
     found = [open_source(data, split=split, labels=wanted.labels) for split in splits]
     return [source for source in found if len(source)]

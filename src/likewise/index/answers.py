@@ -87,13 +87,11 @@ def answer(
 
 def by_row(index: Index, row: str, k: int, *, where: str | None = None, exact: bool = False) -> tuple[Found, list[Hit]]:
     """What is found for a row of the index, without itself. Raises InputError where there is none of that id."""
-    position = index.position(row)
-    if position is None:
+    held = index.row(row)
+    if held is None:
         near = nearest(row, index.ids[:10_000])
         raise InputError(f"{index.path} has no row {row!r}" + (f": did you mean {near!r}?" if near else ""))
-    version = int(index.versions[position])
-    vector = index.vector(position)
-    found = index.search(vector, min(k + 1, 10_000), where=where, exact=exact, space=version)
+    found = index.search(held.vector, min(k + 1, 10_000), where=where, exact=exact, space=held.version)
     return found, [hit for hit in found.hits[0] if hit.id != row][:k]
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,7 +26,7 @@ from likewise.index import encoders
 from likewise.index.embedding.streaming import Stream
 from likewise.index.space import Space
 from likewise.index.stores.local import LocalStore
-from likewise.index.stores.protocol import RESERVED, Found, Hit, Rows, Store, unit_rows
+from likewise.index.stores.protocol import RESERVED, Found, Hit, Row, Rows, Store, unit_rows
 from likewise.index.where import parse
 
 Address = str | Path
@@ -159,20 +158,9 @@ class Index:
         """
         return self.store.vectors(space)
 
-    def position(self, row: str) -> int | None:
-        """Place of a row in `ids`; None where there is none of that id."""
-        found = pc.index(self.store.table()["id"], row).as_py()
-        return None if found < 0 else int(found)
-
-    def path_of(self, position: int) -> str:
-        """Where the image of the row at a place in `ids` is; empty where that is not known."""
-        return str(self.store.table()["path"][position].as_py() or "")
-
-    def vector(self, position: int) -> NDArray[np.float32]:
-        """(D,) unit vector of the row at a place in `ids`."""
-        version = self.versions
-        within = int((version[:position] == version[position]).sum())
-        return np.array(self.vectors(int(version[position]))[within], np.float32)
+    def row(self, row: str) -> Row | None:
+        """Path, version and unit vector of the row with this id; None where there is none."""
+        return self.store.row(row)
 
     # Search ----------------------------------------------------------------------------------------------------
 
@@ -211,9 +199,7 @@ class Index:
 
     def held_spaces(self) -> list[int]:
         """Numbers of the spaces that rows are of now, oldest first."""
-        if len(self.spaces) == 1:
-            return [0] if len(self) else []
-        return [int(number) for number in np.unique(self.versions)]
+        return [*self.store.held()]
 
     def embed(self, images: Any, space: int | None = None) -> NDArray[np.float32]:
         """(Q, D) unit vectors of images, by the encoder that the index keeps. Raises InputError where it has none."""

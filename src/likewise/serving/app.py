@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from likewise.errors import InputError, LikewiseError, missing
 from likewise.index import Index
 from likewise.index.answers import answer
+from likewise.index.stores.protocol import Row
 from likewise.serving.client import PAGE
 from likewise.serving.limits import LOOPBACK, Limits, Refused, body_of, check_token, image_of, whole_number
 from likewise.serving.openapi import description
@@ -132,8 +133,7 @@ class _Service:
         row = self._row(request)
 
         def look() -> bytes:
-            position = self._position(row)
-            found = thumbnail(self.index.path_of(position))
+            found = thumbnail(self._held(row).path)
             if found is None:
                 raise Refused(404, "the image of this row is not there")
             buffer = io.BytesIO()
@@ -152,7 +152,7 @@ class _Service:
             self.index.refresh()
             asked = query()
             if isinstance(asked, str):
-                self._position(asked[3:])
+                self._held(asked[3:])
             return answer(self.index, asked, k=k, where=where).to_json()
 
         return JSONResponse(await self._work(look))
@@ -164,11 +164,11 @@ class _Service:
             raise Refused(400, "name a row with id=")
         return row
 
-    def _position(self, row: str) -> int:
-        position = self.index.position(row)
-        if position is None:
+    def _held(self, row: str) -> Row:
+        found = self.index.row(row)
+        if found is None:
             raise Refused(404, "the index has no such row")
-        return position
+        return found
 
     async def _work(self, look: Callable[[], Any]) -> Any:
         """The result of `look` in a thread. Raises Refused where it takes too long."""

@@ -6,6 +6,7 @@ the frozen one that a setting names.
 
 from __future__ import annotations
 
+from likewise.data.vectors import is_table
 from likewise.teachers.callables import named
 from likewise.teachers.finding import (
     TEACHERS,
@@ -17,7 +18,6 @@ from likewise.teachers.finding import (
     taken_from,
 )
 from likewise.teachers.networks import Channels, Frozen, Momentum, Refit, Refitted, evaluated, with_statistics_of
-from likewise.teachers.tables import is_table
 from likewise.teachers.teacher import Teacher, of_encoder, teachers_in
 
 __all__ = [

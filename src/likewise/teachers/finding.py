@@ -14,6 +14,7 @@ import likewise._torchvision  # noqa: F401  (has to be imported before timm)
 import timm
 
 from likewise.data.fingerprints import digest
+from likewise.data.vectors import Table, is_table, places, read_table
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, normalisation
 from likewise.encoders.build import check_name
 from likewise.encoders.chosen import choose
@@ -23,7 +24,6 @@ from likewise.encoders.store import read_description, weights_digest
 from likewise.errors import InputError, missing
 from likewise.teachers.callables import called, find_callable, is_callable
 from likewise.teachers.networks import Channels
-from likewise.teachers.tables import Table, is_table, places, read_table
 from likewise.teachers.teacher import Teacher, of_encoder, of_table
 
 KINDS = (
@@ -164,7 +164,7 @@ def _check_path(path: Path) -> None:
 
 
 def _table(path: Path) -> Table:
-    return read_table(path, path.stat().st_mtime_ns)
+    return read_table(path)
 
 
 def _is_onnx(path: Path) -> bool:

@@ -18,11 +18,11 @@ from likewise.data import Images
 from likewise.data.cache import Progress
 from likewise.data.derived import BLOCK, derive, is_derived
 from likewise.data.fingerprints import digest
+from likewise.data.vectors import Table, places
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import rows, view_of
 from likewise.errors import InputError
 from likewise.teachers.networks import Channels, Frozen, Refitted
-from likewise.teachers.tables import Table, places
 
 _ON_DEVICE = 1 << 30
 """Bytes of a table that is copied to an accelerator; a larger one is looked up on the processor."""

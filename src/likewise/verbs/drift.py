@@ -17,7 +17,10 @@ from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.evaluation.features import cached_features
 from likewise.evaluation.significance import holm
-from likewise.evaluation.subject import Run, Subject, Which, open_subject
+from likewise.evaluation.subject import Run, Subject, Which
+from likewise.index import open_index
+from likewise.index.embedding.held import is_held, open_held, subject_of
+from likewise.index.weights import weights_of
 from likewise.monitoring.drift import (
     LEAST,
     NEIGHBOURS,
@@ -155,9 +158,10 @@ def drift(
     """Test new `data` against what `reference` stands for, on the features of one encoder.
 
     `reference` is a run directory, a weights file, a timm name with `pretrained`, or an Encoder, and the old images are
-    `old`, by default what the run was trained on; or it is a .npy or .npz file of features (N, F), and `encoder` says
-    what they were made by. `data` is anything that `likewise.data.open_source` takes, or a file of features, too.
-    `level` is the rate of false alarms, `new_rate` the share of images like the old ones that are told as new.
+    `old`, by default what the run was trained on; or it is an index, or a .npy or .npz file of features (N, F), and
+    `encoder` says what they were made by. `data` is anything that `likewise.data.open_source` takes, an
+    index, or a file of features, too. `level` is the rate of false alarms, `new_rate` the share of images like the old
+    ones that are told as new.
 
     Raises InputError for what does not exist or fit, and for fewer than ten images on a side.
     """
@@ -165,16 +169,21 @@ def drift(
         if not 0 < value < 1:
             raise InputError(f"{name}={value} must be above 0 and below 1; usual is {usual}")
     subject: Subject | None = None
-    kept = _kept(reference)
-    by = encoder if kept is not None else reference
-    if by is not None:
-        subject = open_subject(by, which, pretrained=pretrained)
+    kept = _kept(reference, labels)
+    fresh = _kept(data, labels)
+    if is_held(reference) and is_held(data):
+        open_index(str(reference)).space.check(open_index(str(data)).space, str(reference))
+    by = reference if kept is None or (encoder is None and is_held(reference)) else encoder
+    if by is not None and (kept is None or fresh is None):
+        subject = subject_of(by, which, pretrained=pretrained)
+        for one in (reference, data):
+            if is_held(one) and open_index(str(one)).space.weights != weights_of(subject.encoder):
+                raise InputError(f"{one} was made with another encoder than {by}: their features cannot be compared")
     shown: dict[str, Any] = {"labels": labels, "device": device, "cache_dir": cache_dir, "quiet": quiet}
     if kept is None:
         assert subject is not None
         before = subject.default_data() if old is None else old
         kept = _made(subject, before, **{**shown, "labels": labels or subject.labels_for(before)})
-    fresh = _kept(data)
     if fresh is None:
         if subject is None:
             raise InputError(f"{reference} holds features alone: name what makes those of {data} with --encoder")
@@ -197,8 +206,11 @@ def drift(
     )
 
 
-def _kept(given: Any) -> _Side | None:
-    """Features of a file; None for anything else."""
+def _kept(given: Any, labels: str | None) -> _Side | None:
+    """Features of a file or of an index; None for anything else."""
+    if is_held(given):
+        held = open_held(given, labels=labels)
+        return _Side(torch.from_numpy(held.features_NF), held.names, held.labels, held.class_names)
     if not isinstance(given, str | Path) or Path(given).suffix.lower() not in {".npy", ".npz"}:
         return None
     path = Path(given)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from likewise.data import Images, Source, cached_side, open_source, prepare, split_names, training_split
 from likewise.data.splits import pick_split
-from likewise.evaluation.features import cached_features
 from likewise.evaluation.subject import Subject
+from likewise.index.embedding.held import features_of, is_held, open_held
 from likewise.training.machine import best_device
 from likewise.training.progress import decoding
 
@@ -47,6 +47,8 @@ class Embedded(NamedTuple):
 
 def opened(data: Any, split: str | None, labels: str | None) -> Source:
     """The training split of the data, or the one that is asked for. Raises InputError as `open_source` does."""
+    if is_held(data):
+        return open_held(data, split, labels)
     splits = split_names(data)
     what = str(data) if isinstance(data, str | Path) else "the data"
     return open_source(data, split=pick_split(split, splits, what) or training_split(splits), labels=labels)
@@ -59,8 +61,8 @@ def embed(subject: Subject, source: Source, *, cache_dir: Path | None = None, qu
         side = cached_side(subject.encoder.spec.image_size)
         images = prepare(source, short_side=side, cache_dir=cache_dir, progress=progress)
     with decoding(source.name, enabled=not quiet, verb="embed") as progress:
-        features_NF = cached_features(
-            subject.encoder, images, cache_dir=cache_dir, device=best_device(), progress=progress
+        features_NF = features_of(
+            subject.encoder, source, images, cache_dir=cache_dir, device=best_device(), progress=progress
         )
     broken = {one.name for one in images.broken}
     rows = np.array([row for row, name in enumerate(source.names) if name not in broken], dtype=np.int64)

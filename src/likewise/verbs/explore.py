@@ -12,7 +12,7 @@ import torch
 
 from likewise.commands import command
 from likewise.errors import InputError
-from likewise.evaluation.subject import Run, Subject, Which, open_subject
+from likewise.evaluation.subject import Run, Subject, Which
 from likewise.exploring.collection import Collection
 from likewise.exploring.gathering import Wanted, gather
 from likewise.exploring.layout import Layout, check_layout, place, slots
@@ -21,6 +21,7 @@ from likewise.exploring.payload import pack
 from likewise.exploring.relations import Relations, relate
 from likewise.exploring.sprites import Plan, plan, sheets
 from likewise.exploring.table import write_table
+from likewise.index.embedding.held import is_held, subject_of
 from likewise.training.progress import decoding
 
 MOST = 100_000
@@ -94,7 +95,7 @@ def explore(
     """
     _check(out, folder, parquet, overwrite=overwrite)
     _check_numbers(images, thumbnails)
-    subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
+    subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
     wanted = Wanted(
         labels=labels if labels is not None else subject.labels_for(data),
         split=split,
@@ -104,7 +105,7 @@ def explore(
         device=None if device is None else torch.device(device),
         quiet=quiet,
     )
-    data = subject.default_data() if data is None else data
+    data = (run if is_held(run) else subject.default_data()) if data is None else data
     collection = gather(subject, data, wanted)
     check_layout(layout, len(collection))
     relations = relate(collection, clusters=clusters)

@@ -17,7 +17,8 @@ from likewise.data import open_source
 from likewise.data.sources.lists import SEPARATED, read_list
 from likewise.encoders.chosen import choose
 from likewise.errors import InputError, unknown
-from likewise.evaluation.subject import Run, Which, open_subject
+from likewise.evaluation.subject import Run, Which
+from likewise.index.embedding.held import is_held, open_held, subject_of
 from likewise.prediction.calibration import calibration_errors, expected_calibration_error, temperature
 from likewise.prediction.classifiers import Logits, linear, of_layer, votes
 from likewise.prediction.judged import Held, Judged, folded, given, split
@@ -119,7 +120,7 @@ def predict(
     """
     out = Path(out)
     _check(out, by, risk, trust, held_out, overwrite=overwrite)
-    subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
+    subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
     own = _own_classifier(run, which)
     if own is None and labelled is None:
         raise InputError(
@@ -129,7 +130,7 @@ def predict(
         raise InputError("risk is promised by held-out labels: name labelled images with --labelled LIST")
     opening = partial(embed, subject, cache_dir=cache_dir, quiet=quiet)
     known = None if labelled is None else _labelled(opening(open_source(labelled, labels=labels)), labelled)
-    found = opening(open_source(data, split=split, labels="none"))
+    found = opening(open_held(data, split, "none") if is_held(data) else open_source(data, split=split, labels="none"))
     names, judged, words = _classifier(own, known, by, risk, held_out, seed)
     logits_QC = judged.logits(found.features_NF)
     t, ece = _calibrated(judged, seed)
@@ -167,7 +168,7 @@ def _check(out: Path, by: str, risk: float | None, trust: float, held_out: float
 def _own_classifier(run: Run, which: Which | None) -> tuple[Logits, list[str]] | None:
     """The classifier that lies in a run, with its classes; None where there is none."""
     path = run.path if isinstance(run, RunDirectory) else run
-    if not isinstance(path, str | Path) or not Path(path).is_dir():
+    if not isinstance(path, str | Path) or not Path(path).is_dir() or is_held(path):
         return None
     found = layer_of(choose(Path(path), which).path)
     return None if found is None else (of_layer(found[0]), list(found[1]))

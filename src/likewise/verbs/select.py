@@ -15,8 +15,9 @@ from torch import Tensor
 from likewise.commands import command
 from likewise.data import open_source
 from likewise.errors import InputError, unknown
-from likewise.evaluation.subject import Run, Subject, Which, open_subject
+from likewise.evaluation.subject import Run, Subject, Which
 from likewise.files import write_aside
+from likewise.index.embedding.held import is_held, subject_of
 from likewise.report.contact_sheet import Shown, contact_sheet
 from likewise.selection import usl_t
 from likewise.selection.exchange import Pick, beside, write_cvat, write_label_studio, write_picks
@@ -117,8 +118,8 @@ def select(
     settings, out = recipe(variant), Path(out)
     targets = [Path(one) for one in (out, html, label_studio, cvat) if one is not None]
     _check_targets(targets, overwrite=overwrite)
-    subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
-    data = subject.default_data() if data is None else data
+    subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
+    data = (run if is_held(run) else subject.default_data()) if data is None else data
     pool_of = embed(subject, opened(data, split, "none"), cache_dir=cache_dir, quiet=quiet)
     covered = None if given is None else _labelled(subject, given, cache_dir, quiet)
     pool = _pool(pool_of, covered, settings)

@@ -29,6 +29,7 @@ from likewise.index.stores.manifest import Manifest
 from likewise.index.stores.protocol import OWN
 
 SUFFIX = {"float32": "f32", "float16": "f16"}
+_COPIED = 1 << 16
 GONE = -1
 """Space of a row that was removed."""
 BASE = pa.schema(
@@ -41,6 +42,11 @@ BASE = pa.schema(
         *((name, pa.string()) for name in OWN),
     ]
 )
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder is empty, or holds what is left of an index whose making was ended before it had a manifest."""
+    return all(one.name == "space-0" or one.name.startswith(".") for one in folder.iterdir())
 
 
 def rows_file(folder: Path, manifest: Manifest) -> Path:
@@ -75,8 +81,11 @@ def vector_bytes(manifest: Manifest, space: int, dimensions: int) -> int:
     return manifest.counts[space] * dimensions * np.dtype(manifest.dtype).itemsize
 
 
-def read_rows(folder: Path, manifest: Manifest) -> pa.Table | None:
-    """All records, memory-mapped; None where none was ever written. Raises InputError where the file is cut short."""
+def read_rows(folder: Path, manifest: Manifest, before: tuple[pa.Table, int] | None = None) -> pa.Table | None:
+    """All records, memory-mapped; None where none was ever written. Raises InputError where the file is cut short.
+
+    `before` is what an earlier version of the same generation had, and its bytes: only what follows is read then.
+    """
     if not manifest.row_bytes:
         return None
     path = rows_file(folder, manifest)
@@ -84,8 +93,15 @@ def read_rows(folder: Path, manifest: Manifest) -> pa.Table | None:
     with pa.memory_map(str(path)) as mapped:
         whole = mapped.read_buffer(manifest.row_bytes)
         try:
-            return pa.ipc.open_stream(whole).read_all()
-        except (pa.ArrowInvalid, OSError) as error:
+            if before is None:
+                return pa.ipc.open_stream(whole).read_all()
+            held, start = before
+            with pa.BufferReader(whole.slice(start)) as rest:
+                fresh = []
+                while start + rest.tell() < manifest.row_bytes:
+                    fresh.append(pa.ipc.read_record_batch(pa.ipc.read_message(rest), held.schema))
+            return pa.concat_tables([held, pa.Table.from_batches(fresh, held.schema)])
+        except (pa.ArrowInvalid, OSError, EOFError) as error:
             raise InputError(f"{path} is damaged: {' '.join(str(error).split())[:120]}") from error
 
 
@@ -149,3 +165,9 @@ def batch_bytes(schema: pa.Schema, table: pa.Table, *, first: bool) -> bytes:
     for batch in table.combine_chunks().to_batches():
         sink.write(batch.serialize())
     return bytes(sink.getvalue().to_pybytes())
+
+
+def parts(matrix_MD: NDArray[Any], places: NDArray[np.int64]) -> Iterator[memoryview]:
+    """The bytes of some vectors, a bounded number at a time."""
+    for start in range(0, len(places), _COPIED):
+        yield np.ascontiguousarray(matrix_MD[places[start : start + _COPIED]]).data.cast("B")

@@ -1,7 +1,7 @@
 """Approximate search by a graph of neighbours (HNSW, Malkov and Yashunin, arXiv 1603.09320) from usearch.
 
-The graph holds the vectors in 8 bits a number. What it proposes is compared again with the vectors themselves, and
-those it does not hold (a sample kept out of it to measure recall with, and rows that came later) are all compared.
+The graph holds the vectors in 8 bits a number. What it proposes is compared again with the vectors themselves, and rows
+that came after it was made are all compared.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from likewise.errors import InputError, missing
 from likewise.index.stores.scan import top
 
-DTYPES = {"i8": "i8", "f16": "f16"}
+LEAST_ALIVE = 0.25
+"""Share of its vectors that have to be there still for a graph to be used: below, most of what it proposes is none."""
+_GATHERED = 1 << 23
+"""Numbers that are gathered at once to be compared again."""
 
 
 @dataclass(kw_only=True)
@@ -26,8 +29,8 @@ class _Facts:
     """Name of the file of the graph."""
     rows: int
     """Vectors from the first that it covers."""
-    held: list[int]
-    """Places among them that it does not hold."""
+    measured: int
+    """Queries that recall was measured with."""
     effort: int
     """Candidates that a search keeps (`efSearch`)."""
     fetched: int
@@ -65,25 +68,46 @@ class Graph(_Facts):
         return index
 
 
+class Beside(NamedTuple):
+    """What a graph does not know of the vectors of its space."""
+
+    dead: NDArray[np.bool_] | None
+    """(M,) those that are replaced or removed; None where none is."""
+    later: NDArray[np.int64]
+    """Places of those that came after it was made."""
+    share: float
+    """Of the vectors that it covers, those that are still there."""
+
+    @classmethod
+    def of(cls, graph: Graph, count: int, dead: NDArray[np.bool_] | None) -> Beside:
+        """Of the `count` vectors of a space."""
+        later = np.arange(graph.rows, count)
+        if dead is None:
+            return cls(None, later, 1.0)
+        share = 1.0 - float(np.count_nonzero(dead[: graph.rows])) / max(1, graph.rows)
+        return cls(dead if dead.any() else None, later[~dead[graph.rows :]], share)
+
+
 def graph_nearest(
-    graph: Graph, matrix_ND: NDArray[Any], queries_QD: NDArray[np.float32], k: int, row_of_N: NDArray[np.int64]
+    graph: Graph, matrix_ND: NDArray[Any], queries_QD: NDArray[np.float32], k: int, beside: Beside
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Similarities (Q, k) and places (Q, k), largest first; vectors of no row (-1 in `row_of_N`) are passed over."""
-    rest = np.concatenate([np.asarray(graph.held, np.int64), np.arange(graph.rows, len(matrix_ND))])
-    rest = rest[row_of_N[rest] >= 0]
-    dead = int((row_of_N[: graph.rows] < 0).sum())
-    wanted = graph.fetched * k + min(dead, graph.fetched * k)
+    """Similarities (Q, k) and places (Q, k), largest first; of vectors that are none any more -inf."""
+    wanted = int(graph.fetched * k / max(beside.share, LEAST_ALIVE))
     proposed_QP = propose(graph.opened, queries_QD, wanted)
-    own_QK, at_QK = top(matrix_ND, queries_QD, k, np.sort(rest))
-    return reranked(matrix_ND, queries_QD, proposed_QP, k, row_of_N, (own_QK, at_QK))
+    found = reranked(matrix_ND, queries_QD, proposed_QP, k, beside.dead)
+    if not len(beside.later):
+        return found
+    later = top(matrix_ND, queries_QD, k, beside.later)
+    return _first(np.concatenate([found[0], later[0]], 1), np.concatenate([found[1], later[1]], 1), k)
 
 
 def propose(index: Any, queries_QD: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """(Q, P) places that the graph finds near, -1 where it finds fewer."""
+    if len(queries_QD) == 1:
+        return np.asarray(index.search(queries_QD[0], count).keys).astype(np.int64)[None]
     found = index.search(queries_QD, min(count, len(index)))
-    keys = np.atleast_2d(np.asarray(found.keys).astype(np.int64))
-    counts = np.atleast_1d(np.asarray(getattr(found, "counts", keys.shape[1])))
-    keys[np.arange(keys.shape[1])[None] >= counts[:, None]] = -1
+    keys = np.asarray(found.keys).astype(np.int64)
+    keys[np.arange(keys.shape[1]) >= np.asarray(found.counts)[:, None]] = -1
     return keys
 
 
@@ -92,18 +116,28 @@ def reranked(
     queries_QD: NDArray[np.float32],
     proposed_QP: NDArray[np.int64],
     k: int,
-    row_of_N: NDArray[np.int64] | None = None,
-    beside: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
+    dead_N: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k best of what is proposed, by the vectors themselves, together with others that are known already."""
-    vectors = matrix_ND[proposed_QP.ravel()].reshape(*proposed_QP.shape, -1).astype(np.float32, copy=False)
-    values = np.einsum("qpd,qd->qp", vectors, queries_QD)
-    values[(proposed_QP < 0) | (False if row_of_N is None else row_of_N[proposed_QP] < 0)] = -np.inf
-    places = proposed_QP
-    if beside is not None:
-        values, places = np.concatenate([values, beside[0]], 1), np.concatenate([places, beside[1]], 1)
-    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(values, order, 1), np.take_along_axis(places, order, 1)
+    """The k best of what is proposed, by the vectors themselves."""
+    matrix_ND = np.asarray(matrix_ND)
+    values = np.empty(proposed_QP.shape, np.float32)
+    each = max(1, _GATHERED // max(1, proposed_QP.shape[1] * matrix_ND.shape[1]))
+    for start in range(0, len(queries_QD), each):
+        vectors = matrix_ND[proposed_QP[start : start + each]].astype(np.float32, copy=False)
+        values[start : start + each] = (vectors @ queries_QD[start : start + each, :, None])[..., 0]
+    if dead_N is not None:
+        values[dead_N[proposed_QP]] = -np.inf
+    values[proposed_QP < 0] = -np.inf
+    return _first(values, proposed_QP, k)
+
+
+def _first(
+    values: NDArray[np.float32], places: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The k largest of each row, largest first."""
+    order = (-values).argsort(axis=1, kind="stable")[:, :k]
+    rows = np.arange(len(order))[:, None]
+    return values[rows, order], places[rows, order]
 
 
 def library() -> Any:

@@ -19,16 +19,14 @@ from likewise.index.space import Space
 from likewise.index.stores import files
 from likewise.index.stores import manifest as manifests
 from likewise.index.stores.columns import column, fitting, schema_of
-from likewise.index.stores.graph import graph_nearest
+from likewise.index.stores.graph import LEAST_ALIVE, graph_nearest
 from likewise.index.stores.manifest import Manifest
-from likewise.index.stores.protocol import OWN, Found, Hit, Rows, unit_rows
+from likewise.index.stores.protocol import OWN, Found, Hit, Row, Rows, unit_rows
 from likewise.index.stores.scan import top
 from likewise.index.stores.view import View
 from likewise.index.where import Condition
 
 T = TypeVar("T")
-_COPIED = 1 << 16
-"""Vectors that are copied at once."""
 
 
 class LocalStore:
@@ -39,6 +37,8 @@ class LocalStore:
         self.view = View(self.path, manifests.read(self.path))
         self._local = threading.RLock()
         self._holding = 0
+        self._seen: tuple[int, ...] | None = None
+        """What the file of the manifest was like when it was last read."""
         self._numbers: dict[str, int] | None = None
         """Row number of each id, while this is the writer."""
 
@@ -48,7 +48,7 @@ class LocalStore:
         if dtype not in files.SUFFIX:
             raise unknown("dtype", dtype, files.SUFFIX)
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(one.name != ".lock" for one in path.iterdir())):
+        if path.exists() and not (path.is_dir() and files.is_unfinished(path)):
             raise InputError(f"{path} exists: open it, or choose another name")
         path.mkdir(parents=True, exist_ok=True)
         with exclusive(path / ".lock", f"{path}", wait=False):
@@ -83,10 +83,14 @@ class LocalStore:
 
     def refresh(self) -> bool:
         """Look at the newest version, and say whether it is another one."""
+        stamp = manifests.stamp(self.path)
+        if stamp is not None and stamp == self._seen:
+            return False
         found = manifests.read(self.path)
+        self._seen = stamp
         if found.version == self.version:
             return False
-        self.view = View(self.path, found)
+        self.view = View(self.path, found, self.view)
         return True
 
     def table(self) -> pa.Table:
@@ -96,7 +100,7 @@ class LocalStore:
 
     def columns(self) -> dict[str, pa.DataType]:
         """Columns that conditions may name."""
-        schema = self._reading(lambda view: view.records).schema
+        schema = self._reading(lambda view: view.raw).schema
         hidden = {"row", "space", "at", "norm", "bytes", "pixels", "stamp"}
         return {one.name: one.type for one in schema if one.name not in hidden}
 
@@ -131,27 +135,42 @@ class LocalStore:
         view: View, queries_QD: NDArray[np.float32], k: int, space: int, where: Condition | None, exact: bool
     ) -> Found:
         matrix, graph = view.matrices[space], view.graphs.get(space)
-        recall = None
-        if graph is not None and not exact and where is None and graph.suits(k):
-            similarity_QK, place_QK = graph_nearest(graph, matrix, queries_QD, k, view.row_of[space])
+        recall = 1.0
+        usable = graph is not None and not exact and where is None and graph.suits(k)
+        if usable and view.beside[space].share >= LEAST_ALIVE:
+            assert graph is not None
+            similarity_QK, place_QK = graph_nearest(graph, matrix, queries_QD, k, view.beside[space])
             recall = graph.recall
         else:
+            usable = False
             similarity_QK, place_QK = top(matrix, queries_QD, k, view.places(space, where))
-        straight = view.manifest.plain and len(view.matrices) == 1
-        rows_QK = place_QK if straight else view.row_of[space][place_QK]
-        facts = view.records.select(["id", "path", "space"]).take(pa.array(rows_QK.ravel())).to_pydict()
-        hits = [
-            Hit(id_, path or "", float(value), int(version))
-            for id_, path, version, value in zip(
-                facts["id"], facts["path"], facts["space"], similarity_QK.ravel(), strict=True
-            )
-        ]
-        width = similarity_QK.shape[1]
+        there_QK = np.isfinite(similarity_QK)
+        place_H = place_QK[there_QK]
+        names = view.named(place_H if view.straight else view.record_of[space][place_H])
         told = [
-            [hit for hit in hits[row * width : (row + 1) * width] if np.isfinite(hit.similarity)]
-            for row in range(len(queries_QD))
+            Hit(id_, path, similarity, space)
+            for (id_, path), similarity in zip(names, similarity_QK[there_QK].tolist(), strict=True)
         ]
-        return Found(told, recall is None, 1.0 if recall is None else recall)
+        ends = np.cumsum(there_QK.sum(1)).tolist()
+        hits = [told[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return Found(hits, not usable, recall)
+
+    def row(self, row: str) -> Row | None:
+        """The row with this id; None where there is none."""
+
+        def look(view: View) -> Row | None:
+            record = view.record(row)
+            if record is None:
+                return None
+            space, at = (int(view.raw[name][record].as_py()) for name in ("space", "at"))
+            path = str(view.raw["path"][record].as_py() or "")
+            return Row(path, space, np.array(view.matrices[space][at], np.float32))
+
+        return self._reading(look)
+
+    def held(self) -> tuple[int, ...]:
+        """Spaces that rows are of, oldest first."""
+        return self._reading(lambda view: view.held)
 
     def _reading(self, look: Callable[[View], T]) -> T:
         """What `look` finds; once more where a writer has written all files anew meanwhile."""
@@ -190,8 +209,9 @@ class LocalStore:
     def numbers(self) -> Mapping[str, int]:
         """Row number of each id, for the writer."""
         if self._numbers is None:
-            records = self.view.records
-            self._numbers = dict(zip(records["id"].to_pylist(), records["row"].to_pylist(), strict=True))
+            view = self.view
+            ids, rows = (view.raw[name].to_pylist() for name in ("id", "row"))
+            self._numbers = {ids[record]: rows[record] for record in view.alive.tolist()}
         return self._numbers
 
     def add_space(self, space: Space) -> int:
@@ -231,8 +251,7 @@ class LocalStore:
             if (known < 0).any():
                 lost = str(ids[int(np.flatnonzero(known < 0)[0])])
                 raise InputError(f"{self.path} has no row {lost!r} to replace: nothing was written")
-            at = np.searchsorted(self.view.records["row"].to_numpy(), known)
-            kept = self.view.records.take(pa.array(at)).drop_columns(["row", "space", "at", "norm"])
+            kept = self.view.taken(self.view.newest[known]).drop_columns(["row", "space", "at", "norm"])
             self._append(kept, known, vectors_ND, space)
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -258,7 +277,7 @@ class LocalStore:
         """Write the next manifest and look at it. Only for the writer."""
         changed = self.manifest.changed(**changes)
         changed.write(self.path)
-        self.view = View(self.path, changed)
+        self.view = View(self.path, changed, self.view)
 
     def _append(
         self, given: pa.Table, known_N: NDArray[np.int64], vectors_ND: NDArray[np.floating[Any]], space: int
@@ -320,7 +339,7 @@ class LocalStore:
 
     def _schema(self) -> pa.Schema:
         """Of the records in the file."""
-        return self.view.records.schema
+        return self.view.raw.schema
 
     def _check_ids(self, ids: Sequence[str]) -> None:
         seen: set[str] = set()
@@ -347,7 +366,7 @@ class LocalStore:
             for number, matrix in enumerate(view.matrices):
                 rows = np.flatnonzero(space_N == number)
                 path = files.vectors_file(self.path, fresh, number)
-                files.append(path, 0, _parts(matrix, at_N[rows]))
+                files.append(path, 0, files.parts(matrix, at_N[rows]))
                 at_new_N[rows] = np.arange(len(rows))
                 counts.append(len(rows))
             schema = view.records.schema
@@ -379,8 +398,3 @@ def _write_space(folder: Path, number: int, space: Space) -> None:
     inside.mkdir(exist_ok=True)
     with write_aside(inside / "space.json") as file:
         file.write(space.to_json().encode())
-
-
-def _parts(matrix: NDArray[Any], places: NDArray[np.int64]) -> Iterator[memoryview]:
-    for start in range(0, len(places), _COPIED):
-        yield np.ascontiguousarray(matrix[places[start : start + _COPIED]]).data.cast("B")

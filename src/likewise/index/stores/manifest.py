@@ -52,6 +52,15 @@ class Manifest:
             file.write((json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n").encode())
 
 
+def stamp(folder: Path) -> tuple[int, ...] | None:
+    """What tells one file of the manifest from the next; None where there is none."""
+    try:
+        found = (folder / NAME).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def read(folder: Path) -> Manifest:
     """The manifest of `folder`. Raises InputError where there is none, or it is damaged or of a newer format."""
     try:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import InputError, missing
 from likewise.index.space import Space
-from likewise.index.stores.protocol import Found, Hit, Rows, unit_rows
+from likewise.index.stores.protocol import Found, Hit, Row, Rows, unit_rows
 from likewise.index.stores.remote import facts_of, table_of
 from likewise.index.where import Among, Both, Compare, Condition, Either, Like, Not, Null
 
@@ -98,6 +98,15 @@ class PostgresStore:
         if len({len(row[0].to_list()) for row in rows}) > 1:
             raise InputError(f"{self.where} holds vectors of several dimensions: say which space, 0 is the oldest")
         return np.array([row[0].to_list() for row in rows], np.float32)
+
+    def row(self, row: str) -> Row | None:
+        """The row with this id; None where there is none."""
+        found = self._all(f"SELECT facts->>'path', version, vector FROM {self.name} WHERE id = %s", (row,))
+        return Row(found[0][0] or "", found[0][1], np.array(found[0][2].to_list(), np.float32)) if found else None
+
+    def held(self) -> tuple[int, ...]:
+        """Spaces that rows are of, oldest first."""
+        return tuple(row[0] for row in self._all(f"SELECT DISTINCT version FROM {self.name} ORDER BY version"))
 
     def nearest(
         self, queries_QD: NDArray[np.float32], k: int, *, space: int, where: Condition | None, exact: bool

@@ -61,6 +61,17 @@ class Found(NamedTuple):
     """Share of the true nearest that a search like this finds, as measured; 1 where it is exact."""
 
 
+class Row(NamedTuple):
+    """A row by itself."""
+
+    path: str
+    """Where its image is; empty where that is not known."""
+    version: int
+    """Number of the space that its vector is of."""
+    vector: NDArray[np.float32]
+    """(D,) of length 1."""
+
+
 class Store(Protocol):
     """A collection of vectors of one space, or of several while they are replaced."""
 
@@ -111,6 +122,14 @@ class Store(Protocol):
         self, queries_QD: NDArray[np.float32], k: int, *, space: int, where: Condition | None, exact: bool
     ) -> Found:
         """The k rows of a space most similar to each unit query."""
+        ...
+
+    def row(self, row: str) -> Row | None:
+        """The row with this id; None where there is none."""
+        ...
+
+    def held(self) -> tuple[int, ...]:
+        """Numbers of the spaces that rows are of now, oldest first."""
         ...
 
     def columns(self) -> dict[str, pa.DataType]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import InputError, missing
 from likewise.index.space import Space
-from likewise.index.stores.protocol import Found, Hit, Rows, unit_rows
+from likewise.index.stores.protocol import Found, Hit, Row, Rows, unit_rows
 from likewise.index.stores.remote import facts_of, table_of
 from likewise.index.where import Among, Both, Compare, Condition, Either, Like, Not, Null
 
@@ -104,6 +104,17 @@ class QdrantStore:
         if len({len(one.vector) for one in rows}) > 1:
             raise InputError(f"{self.where} holds vectors of several dimensions: say which space, 0 is the oldest")
         return np.array([one.vector for one in rows], np.float32)
+
+    def row(self, row: str) -> Row | None:
+        """The row with this id; None where there is none."""
+        for number in reversed(range(len(self.spaces))):
+            for point in self.client.retrieve(self._of(number), [_point(row)], with_vectors=True):
+                return Row(point.payload["path"], number, np.array(point.vector, np.float32))
+        return None
+
+    def held(self) -> tuple[int, ...]:
+        """Spaces that rows are of, oldest first."""
+        return tuple(number for number in range(len(self.spaces)) if self.client.count(self._of(number)).count)
 
     def nearest(
         self, queries_QD: NDArray[np.float32], k: int, *, space: int, where: Condition | None, exact: bool

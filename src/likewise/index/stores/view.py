@@ -4,24 +4,51 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from likewise.index.space import Space
 from likewise.index.stores import files
-from likewise.index.stores.graph import Graph
+from likewise.index.stores.graph import Beside, Graph
 from likewise.index.stores.manifest import Manifest
 from likewise.index.where import Condition, mask
 
+_FEW = 100
+"""Texts that are read one by one; more of them by pieces."""
+
+
+class Texts(NamedTuple):
+    """Ids and paths, in pieces as they were written, so that one can be read without putting them together."""
+
+    starts: NDArray[np.int64]
+    """Place of the first record of each piece."""
+    ids: list[Any]
+    paths: list[Any]
+
 
 class View:
-    """One version of an index, read when it is first needed. Files it has mapped stay whatever a writer does."""
+    """One version of an index, read when it is first needed. Files it has mapped stay whatever a writer does.
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    `before` is an earlier version, of which is taken over what is still so.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, before: View | None = None) -> None:
         self.folder, self.manifest = folder, manifest
+        self._rows: tuple[pa.Table, int] | None = None
+        self._graphs: dict[str, Graph] = {}
+        if before is None or before.manifest.generation != manifest.generation:
+            return
+        held = vars(before)
+        if "raw" in held and 0 < before.manifest.row_bytes <= manifest.row_bytes:
+            self._rows = before.raw, before.manifest.row_bytes
+        if "graphs" in held:
+            self._graphs = {graph.file: graph for graph in before.graphs.values()}
+        if "spaces" in held and before.manifest.spaces == manifest.spaces:
+            self.spaces = before.spaces
 
     @cached_property
     def spaces(self) -> tuple[Space, ...]:
@@ -29,17 +56,30 @@ class View:
         return tuple(files.read_space(self.folder, *pair) for pair in enumerate(self.manifest.spaces))
 
     @cached_property
+    def raw(self) -> pa.Table:
+        """All records that were ever written, in that order."""
+        found = files.read_rows(self.folder, self.manifest, self._rows)
+        self._rows = None
+        return files.BASE.empty_table() if found is None else found
+
+    @cached_property
+    def newest(self) -> NDArray[np.int64]:
+        """(next row,) place among the records of the newest of each row, -1 where the row was removed."""
+        last = np.full(self.manifest.next_row, -1, np.int64)
+        last[self.raw["row"].to_numpy()] = np.arange(len(self.raw))
+        there = np.flatnonzero(last >= 0)
+        last[there[self.raw["space"].to_numpy()[last[there]] == files.GONE]] = -1
+        return last
+
+    @cached_property
+    def alive(self) -> NDArray[np.int64]:
+        """(N,) place among the records of each row that is there, in the order of row numbers."""
+        return np.arange(len(self.raw)) if self.manifest.plain else self.newest[self.newest >= 0]
+
+    @cached_property
     def records(self) -> pa.Table:
         """(N,) the newest record of each row that is there, in the order of row numbers."""
-        found = files.read_rows(self.folder, self.manifest)
-        if found is None:
-            return files.BASE.empty_table()
-        if self.manifest.plain:
-            return found
-        last = np.full(self.manifest.next_row, -1, np.int64)
-        last[found["row"].to_numpy()] = np.arange(len(found))
-        kept = last[last >= 0]
-        return found.take(pa.array(kept[found["space"].to_numpy()[kept] != files.GONE]))
+        return self.raw if self.manifest.plain else self.raw.take(pa.array(self.alive))
 
     @cached_property
     def matrices(self) -> tuple[NDArray[Any], ...]:
@@ -52,32 +92,103 @@ class View:
     @cached_property
     def at(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """(N,) space and place in its matrix of each row."""
-        return self.records["space"].to_numpy(), self.records["at"].to_numpy()
+        space, at = self.raw["space"].to_numpy(), self.raw["at"].to_numpy()
+        return (space, at) if self.manifest.plain else (space[self.alive], at[self.alive])
 
     @cached_property
-    def row_of(self) -> tuple[NDArray[np.int64], ...]:
-        """(M,) of each space: the row that a vector belongs to, -1 where it is replaced or removed."""
+    def held(self) -> tuple[int, ...]:
+        """Spaces that rows are of, oldest first."""
+        if len(self.manifest.spaces) == 1:
+            return (0,) if self.manifest.live else ()
+        return tuple(np.flatnonzero(np.bincount(self.at[0], minlength=1)).tolist())
+
+    @cached_property
+    def straight(self) -> bool:
+        """Whether the record of a vector has the vector's own place."""
+        return self.manifest.plain and len(self.manifest.spaces) == 1
+
+    @cached_property
+    def record_of(self) -> tuple[NDArray[np.int64], ...]:
+        """(M,) of each space: the record that a vector belongs to, -1 where it is replaced or removed."""
         space_N, at_N = self.at
         found = []
         for number, matrix in enumerate(self.matrices):
-            rows = np.full(len(matrix), -1, np.int64)
-            of = np.flatnonzero(space_N == number)
-            rows[at_N[of]] = of
-            found.append(rows)
+            records = np.full(len(matrix), -1, np.int64)
+            of = space_N == number
+            records[at_N[of]] = self.alive[of]
+            found.append(records)
         return tuple(found)
+
+    def dead(self, space: int) -> NDArray[np.bool_] | None:
+        """(M,) whether a vector of a space is replaced or removed; None where none is."""
+        return None if self.straight else self.record_of[space] < 0
 
     def places(self, space: int, where: Condition | None) -> NDArray[np.int64] | None:
         """Places of a space that may be found, rising; None for all."""
-        if where is None and self.manifest.plain and len(self.matrices) == 1:
-            return None
-        rows = self.row_of[space]
-        allowed = rows >= 0
-        if where is not None:
-            wanted = np.asarray(mask(where, self.records).to_numpy())
-            allowed[allowed] = wanted[rows[allowed]]
-        return None if allowed.all() else np.flatnonzero(allowed)
+        if where is None:
+            dead = self.dead(space)
+            return None if dead is None or not dead.any() else np.flatnonzero(~dead)
+        space_N, at_N = self.at
+        wanted = np.asarray(mask(where, self.raw).to_numpy())[self.alive] & (space_N == space)
+        return np.sort(at_N[wanted])
 
     @cached_property
     def graphs(self) -> dict[int, Graph]:
         """The graph of each space that has one."""
-        return {int(number): Graph(self.folder, **facts) for number, facts in self.manifest.graphs.items()}
+        return {
+            int(number): self._graphs.get(facts["file"]) or Graph(self.folder, **facts)
+            for number, facts in self.manifest.graphs.items()
+        }
+
+    @cached_property
+    def beside(self) -> dict[int, Beside]:
+        """What a search by each graph has to know of vectors that it lacks, or that are none any more."""
+        return {
+            number: Beside.of(graph, len(self.matrices[number]), self.dead(number))
+            for number, graph in self.graphs.items()
+        }
+
+    @cached_property
+    def texts(self) -> Texts:
+        """Ids and paths of all records."""
+        ids, paths = self.raw["id"].chunks, self.raw["path"].chunks
+        return Texts(np.cumsum([0, *map(len, ids)])[:-1].astype(np.int64), ids, paths)
+
+    def taken(self, records: NDArray[np.int64]) -> pa.Table:
+        """Some records, in the order they are named; only the pieces they lie in are looked at."""
+        batches = self.raw.to_batches()
+        starts = np.cumsum([0, *map(len, batches)])[:-1]
+        pieces = np.searchsorted(starts, records, side="right") - 1
+        order = np.argsort(pieces, kind="stable")
+        parts = [
+            batches[piece].take(pa.array(records[order][pieces[order] == piece] - starts[piece]))
+            for piece in np.unique(pieces).tolist()
+        ]
+        return pa.Table.from_batches(parts, self.raw.schema).take(pa.array(np.argsort(order)))
+
+    def named(self, records: NDArray[np.int64]) -> list[tuple[str, str]]:
+        """Id and path of some records."""
+        starts, ids, paths = self.texts
+        pieces = np.searchsorted(starts, records, side="right") - 1
+        within = records - starts[pieces]
+        if len(records) < _FEW:
+            return [
+                (ids[piece][at].as_py(), paths[piece][at].as_py() or "")
+                for piece, at in zip(pieces.tolist(), within.tolist(), strict=True)
+            ]
+        found = np.empty((2, len(records)), object)
+        order = np.argsort(pieces, kind="stable")
+        for some in np.split(order, np.flatnonzero(np.diff(pieces[order])) + 1):
+            chosen = pa.array(within[some])
+            for number, texts in enumerate((ids, paths)):
+                found[number, some] = texts[pieces[some[0]]].take(chosen).to_numpy(zero_copy_only=False)
+        return [(id_, path or "") for id_, path in found.T.tolist()]
+
+    def record(self, row: str) -> int | None:
+        """The newest record of the row with this id; None where there is none. The texts are looked through."""
+        for start, ids in zip(self.texts.starts[::-1].tolist(), reversed(self.texts.ids), strict=True):
+            within = pc.index(ids, row).as_py()
+            if within >= 0:
+                found = start + within
+                return found if self.raw["space"][found].as_py() != files.GONE else None
+        return None

@@ -43,6 +43,11 @@ class OldClassifier(NamedTuple):
 
 def check_old(old: str) -> None:
     """Raise InputError where `old` is no run, file of weights or vectors, nor timm model. An empty one is let pass."""
+    if (Path(old).expanduser() / "manifest.json").is_file():
+        raise InputError(
+            f"old={old!r} is an index: name the encoder it was made with, or write its vectors to a table by "
+            "`likewise embed ENCODER DATA --to vectors.npz`"
+        )
     if is_table(old):
         if not Path(old).expanduser().exists():
             raise InputError(f"old={old!r}: there is no such table of vectors")
@@ -65,7 +70,9 @@ class Old(nn.Module):
         self.given: Table | None = None
         if is_table(old):
             self.given = read_table(Path(old).expanduser())
-            self.dim = self.given.vectors.shape[1]
+            if self.given.names is None:
+                raise InputError(f"old={old!r} holds vectors without names: a column called 'id' says whose each is")
+            self.dim = self.given.rows.shape[1]
         else:
             self.network = pretrained(old, image_size=facts.image_size, mean=facts.mean, std=facts.std, setting="old")
             self.dim = self.network.features
@@ -91,7 +98,7 @@ class Old(nn.Module):
         row_N = self.given.at(names)
         if not (row_N >= 0).any():
             raise InputError(f"the table of old vectors holds none of the {len(names)} images, such as {names[0]!r}")
-        vectors_ND = torch.from_numpy(self.given.vectors[np.maximum(row_N, 0)]).to(features_ND.device)
+        vectors_ND = torch.from_numpy(self.given.rows[np.maximum(row_N, 0)].astype(np.float32)).to(features_ND.device)
         known_N = torch.from_numpy(row_N >= 0).to(features_ND.device)
         self.known = None if bool(known_N.all()) else known_N
         self.vectors = vectors_ND * known_N.unsqueeze(1)
