@@ -28,6 +28,8 @@ Probe = Literal[
     "uniformity",
     "rank",
     "purity",
+    "zeroshot",
+    "captions",
     "finetune",
     "finetune-labels",
     "own",

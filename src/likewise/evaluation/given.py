@@ -45,6 +45,8 @@ class ProbeSettings:
     """Passes over the labelled pictures when the encoder is fine-tuned; by default 20, and at least 200 updates."""
     finetune_rate: float = 0.01
     """Peak learning rate of the encoder when it is fine-tuned, at batch 128."""
+    templates: tuple[str, ...] = ("{}",)
+    """What zeroshot reads for each class, {} being its name, such as `a photo of a {}`; the mean of several."""
 
     def __post_init__(self) -> None:
         for name in ("ways", "episodes", "finetune_epochs"):
@@ -60,6 +62,8 @@ class ProbeSettings:
             raise InputError("temperature and finetune_rate must be greater than 0; usual are 0.1 and 0.01")
         if self.ways < 2:
             raise InputError(f"ways={self.ways}: an episode needs at least 2 classes, usual is 5")
+        if not self.templates or any("{}" not in template for template in self.templates):
+            raise InputError(f"templates={self.templates}: each needs {{}} for the name, such as 'a photo of a {{}}'")
         if self.gallery not in GALLERIES:
             raise unknown("gallery", self.gallery, GALLERIES)
 

@@ -89,6 +89,7 @@ def open_rows(
     subset_seed: int = 0,
     classes: Sequence[int] | Sequence[str] | None = None,
     cameras: str | None = None,
+    columns: Sequence[str] = (),
     needs_labels: bool = True,
     ranges: Mapping[str, Range] | None = None,
     seed: int = 0,
@@ -101,13 +102,14 @@ def open_rows(
     labels, unless others are named. Where the data does not have both, a stratified fifth of the labelled pictures is
     held out, a pure function of `seed`. `classes`, numbers or names, leaves all others out. `subset` draws from the
     bank (`likewise.data.subsets`); where the draw leaves classes out, their queries are left out too. `cameras` is a
-    column of the data. Without `needs_labels` data without any counts as one class. `ranges` are those that
+    column of the data, `columns` are further ones that the images keep. Without `needs_labels` data without any counts as one class. `ranges` are those that
     the encoder was trained with: images of other numbers than 0 to 255 are shown by them where they suit, else by the
     range of `data`, which a note says.
 
     Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """
-    sources = _chosen(data, labels, cameras, train_split, test_split, needs_labels=needs_labels)
+    columns = (*columns, *(() if cameras is None else (cameras,)))
+    sources = _chosen(data, labels, columns, train_split, test_split, needs_labels=needs_labels)
     opened = partial(
         _opened,
         short_side=cached_side(image_size),
@@ -149,14 +151,13 @@ class _Sources(NamedTuple):
 def _chosen(
     data: Any,
     labels: str | None,
-    cameras: str | None,
+    columns: Sequence[str],
     train_split: str | None,
     test_split: str | None,
     *,
     needs_labels: bool,
 ) -> _Sources:
     """The splits that are asked for, or the usual ones, of which those without labels are passed over."""
-    columns = () if cameras is None else (cameras,)
     splits = split_names(data)
     what = str(data) if isinstance(data, str | Path) else "the data"
     bank_split = pick_split(train_split, splits, what) or training_split(splits)

@@ -6,7 +6,7 @@ data or evaluation. Those know the method only through the names on this page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -254,6 +254,17 @@ class Method(nn.Module):
         For methods that train a classifier; `likewise evaluate --probe own` scores it.
         """
         raise NotImplementedError(f"{type(self).__name__} has no classifier")
+
+    def image_joint(self, features_BF: Tensor) -> Tensor:
+        """(B, D) unit vectors, comparable with those of `text_joint`, of pooled features of the deployed encoder.
+
+        For methods that learn images and texts together.
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads no texts")
+
+    def text_joint(self, texts: Sequence[str]) -> Tensor:
+        """(T, D) unit vectors of texts, comparable with those of `image_joint`."""
+        raise NotImplementedError(f"{type(self).__name__} reads no texts")
 
     @classmethod
     def within_batch(cls, settings: Any) -> bool:

@@ -27,11 +27,13 @@ from likewise.evaluation.rows import Rows, open_rows
 from likewise.evaluation.scores import Evaluation, Score, kind
 from likewise.evaluation.segmentation import segmentation_scores
 from likewise.evaluation.subject import Run, Subject, Which, open_subject
+from likewise.evaluation.words import caption_column_of, caption_scores, zeroshot_scores
 from likewise.training.progress import decoding
 from likewise.verbs.recording import record
 
-WITH_ENCODER = ("finetune", "finetune-labels", "own", "segmentation")
-"""Probes that need the encoder itself, not only its features."""
+WITH_ENCODER = ("captions", "finetune", "finetune-labels", "own", "segmentation", "zeroshot")
+"""Probes that need the encoder itself or its run, not only its features."""
+WITHOUT_LABELS = {"captions", "segmentation"}
 Classes = Literal["all", "trained", "others"]
 CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
 """Data sets whose accuracy is the mean over classes (Kornblith et al., CVPR 2019), by what their names begin with."""
@@ -154,7 +156,8 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         subset_seed=how.subset_seed,
         classes=_classes(how.classes, drawn),
         cameras=how.cameras,
-        needs_labels=set(how.probes) != {"segmentation"},
+        needs_labels=not set(how.probes) <= WITHOUT_LABELS,
+        columns=(caption_column_of(subject.run),) if "captions" in how.probes else (),
         ranges=subject.ranges(),
         seed=how.seed,
         cache_dir=how.cache_dir,
@@ -200,6 +203,12 @@ def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features:
     if name == "segmentation":
         assert how.masks is not None
         return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
+    if name in {"zeroshot", "captions"} and encoder is not subject.encoder:
+        return []
+    if name == "zeroshot":
+        return zeroshot_scores(subject.run, features, how.settings)
+    if name == "captions":
+        return caption_scores(subject.run, rows.query, caption_column_of(subject.run), features, how.settings)
     if name == "own":
         return own_scores(subject.run, rows.query, features) if encoder is subject.encoder else []
     if name in WITH_ENCODER:

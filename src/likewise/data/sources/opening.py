@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from likewise.data.decode import EXTENSIONS
-from likewise.data.labels import NONE
+from likewise.data.labels import NONE, FractionError
 from likewise.data.source import Column, Source
-from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, walking
+from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, sidecars, walking
 from likewise.data.splits import check_split
 from likewise.errors import InputError
 
@@ -50,16 +50,33 @@ def open_source(
 
 def with_columns(source: Source, data: Any, columns: Sequence[str]) -> Source:
     """The images of `source`, which `data` was opened as, with further columns. Raises InputError for unknown ones."""
-    further = {name: _column(data, source.split, name) for name in columns if name not in source.columns}
+    further = {name: _column(source, data, name) for name in columns if name not in source.columns}
     return replace(source, columns={**source.columns, **further}) if further else source
 
 
-def _column(data: Any, split: str | None, name: str) -> Column:
-    """A column of `data` as numbers, read as labels are. Raises InputError where there is none of this name."""
-    found = None if isinstance(data, Source) else _opened(data, split, name)
-    if found is None or found.labels is None:
-        raise InputError(f"{getattr(data, 'name', data)} has no column {name!r}: give a table that has it")
-    return Column(found.labels, found.class_names)
+def _column(source: Source, data: Any, name: str) -> Column:
+    """A column of `data`, read as labels are, or of files beside the images (`sidecars`).
+
+    Raises InputError where there is none of this name.
+    """
+    asked = [] if isinstance(data, Source) else list(sidecars.names_of(name))
+    for other in asked:
+        try:
+            found = _opened(data, source.split, other)
+        except FractionError:
+            raise
+        except InputError:
+            continue
+        if found.labels is not None:
+            folder = Path(data).parent if isinstance(data, str | PathLike) else Path()
+            return sidecars.placed(Column(found.labels, found.class_names), folder)
+    beside = sidecars.sidecar_column(source, name)
+    if beside is None:
+        raise InputError(
+            f"{getattr(data, 'name', data)} has no column {name!r}: give a table that has it, or files beside the "
+            "images (.txt with the caption, or .json)"
+        )
+    return beside
 
 
 def _opened(data: Any, split: str | None, labels: str | None) -> Source:
