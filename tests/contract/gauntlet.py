@@ -111,13 +111,22 @@ class Data:
         return self.pixels[index], torch.full((len(index), 2), 20)
 
 
-CAPTIONS = ("a dark square\nthe square", "two stripes", "赤い 車", "noise on the left\nnoise\nmuch noise", "grey", "a b c")
+CAPTIONS = (
+    "a dark square\nthe square",
+    "two stripes",
+    "赤い 車",
+    "noise on the left\nnoise\nmuch noise",
+    "grey",
+    "a b c",
+)
 """Texts of the pictures; some have several captions."""
 
 
 def column_called(name: str) -> Column:
     """A column of the pictures: places in a video, or which of eight videos, scans, coarser classes; captions."""
     place = np.arange(PICTURES)
+    if name == "tags":
+        return Column(place % 4, ("left\nblue\nbig", "left\nblue", "right\nbig", "red"))
     if name == "caption":
         return Column(np.where(place % 12 == 11, -1, place % len(CAPTIONS)), CAPTIONS)
     return Column(place // 8 if name in {"frame", "time"} else place % 8)

@@ -165,9 +165,7 @@ class CLIPDistill(Method):
             self.log_scale_soft = nn.Parameter(torch.tensor(LOG_SCALE))
             self.teacher = Momentum(self.towers)
             if settings.alike == "frozen" and settings.teacher:
-                self.alike = pretrained(
-                    settings.teacher, image_size=facts.image_size, mean=facts.mean, std=facts.std
-                )
+                self.alike = pretrained(settings.teacher, image_size=facts.image_size, mean=facts.mean, std=facts.std)
         crop = Crop(scale=settings.crop_scale)
         self.views = {
             "image": ViewPolicy(
