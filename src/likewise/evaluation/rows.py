@@ -102,9 +102,9 @@ def open_rows(
     labels, unless others are named. Where the data does not have both, a stratified fifth of the labelled pictures is
     held out, a pure function of `seed`. `classes`, numbers or names, leaves all others out. `subset` draws from the
     bank (`likewise.data.subsets`); where the draw leaves classes out, their queries are left out too. `cameras` is a
-    column of the data, `columns` are further ones that the images keep. Without `needs_labels` data without any counts as one class. `ranges` are those that
-    the encoder was trained with: images of other numbers than 0 to 255 are shown by them where they suit, else by the
-    range of `data`, which a note says.
+    column of the data, `columns` are further ones that the images keep. Without `needs_labels` data without any counts
+    as one class. `ranges` are those that the encoder was trained with: images of other numbers than 0 to 255 are shown
+    by them where they suit, else by the range of `data`, which a note says.
 
     Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """

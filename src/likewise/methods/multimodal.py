@@ -56,9 +56,9 @@ class Multimodal(Method):
         L_ic = mean_Q [margin - q.k + q.Q]_+                                 image with its caption's key
         L_ci = the same of caption with its image's key
 
-    `cross_form` makes the last two a sum over the queue, as published, or a softmax like L_ii. A term of weight 0 has no
-    head and no queue. Equal captions in a queue are not negatives. Images without a caption take part in the first two
-    terms alone.
+    `cross_form` makes the last two a sum over the queue, as published, or a softmax like L_ii. A term of weight 0 has
+    no head and no queue. Equal captions in a queue are not negatives. Images without a caption take part in the first
+    two terms alone.
 
     Order inside a step: keys' networks move, all look, all five losses against the queues as they were, then the keys
     enter them, those with tags together with these.

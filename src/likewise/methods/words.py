@@ -71,5 +71,5 @@ def images_of(run: Run, features_NF: Tensor) -> Tensor:
 
 def nearest_texts(image_ND: Tensor, text_TD: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """(N, k) products and positions of the texts that are nearest to each image, or of the images to each text."""
-    parts = [(rows @ text_TD.T).topk(min(k, len(text_TD)), dim=1) for rows in image_ND.split(4096)]
+    parts = [(rows @ text_TD.T).topk(min(k, len(text_TD)), dim=1) for rows in torch.split(image_ND, 4096)]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])

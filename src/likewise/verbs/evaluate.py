@@ -33,6 +33,7 @@ from likewise.verbs.recording import record
 
 WITH_ENCODER = ("captions", "finetune", "finetune-labels", "own", "segmentation", "zeroshot")
 """Probes that need the encoder itself or its run, not only its features."""
+OF_THE_RUN = {"captions", "own", "zeroshot"}
 WITHOUT_LABELS = {"captions", "segmentation"}
 Classes = Literal["all", "trained", "others"]
 CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
@@ -203,18 +204,21 @@ def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features:
     if name == "segmentation":
         assert how.masks is not None
         return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
-    if name in {"zeroshot", "captions"} and encoder is not subject.encoder:
-        return []
-    if name == "zeroshot":
-        return zeroshot_scores(subject.run, features, how.settings)
-    if name == "captions":
-        return caption_scores(subject.run, rows.query, caption_column_of(subject.run), features, how.settings)
-    if name == "own":
-        return own_scores(subject.run, rows.query, features) if encoder is subject.encoder else []
+    if name in OF_THE_RUN:
+        return _scores_of_run(name, subject, rows, features, how) if encoder is subject.encoder else []
     if name in WITH_ENCODER:
         few = name == "finetune-labels"
         return finetune_scores(encoder, rows.bank, rows.query, features, how.settings, few=few, quiet=how.quiet)
     return PROBES[name](features, how.settings)
+
+
+def _scores_of_run(name: str, subject: Subject, rows: Rows, features: Features, how: How) -> list[Score]:
+    """Those of a probe that the run's method answers."""
+    if name == "zeroshot":
+        return zeroshot_scores(subject.run, features, how.settings)
+    if name == "captions":
+        return caption_scores(subject.run, rows.query, caption_column_of(subject.run), features, how.settings)
+    return own_scores(subject.run, rows.query, features)
 
 
 def _classes(wanted: Classes, drawn: dict[str, Any] | None) -> list[int] | list[str] | None:

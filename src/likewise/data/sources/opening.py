@@ -11,6 +11,7 @@ from typing import Any
 
 from likewise.data.decode import EXTENSIONS
 from likewise.data.labels import NONE, FractionError
+from likewise.data.sound import synthetic as narrated
 from likewise.data.source import Column, Source
 from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, sidecars, walking
 from likewise.data.splits import check_split
@@ -31,6 +32,7 @@ def open_source(
     - a .npz or .npy file, an array or tensor, or a mapping of arrays like that of a .npz file;
     - a name: `digits`, or one of torchvision's (`cifar10`, `flowers102`, ...), which is downloaded; where a file or
       folder has the same name, write `torchvision:cifar10`;
+    - `synthetic:ultrasound`, composed scans with narration (`likewise.data.sound.synthetic`);
     - `hf:owner/name`, a data set of the Hugging Face hub, or `hf:owner/name:config`; or a folder that `save_to_disk` of
       the library `datasets` wrote;
     - a sequence of pictures, arrays or paths, alone or in pairs with labels; or a map-style torch Dataset;
@@ -102,9 +104,7 @@ def _text_splits(text: str) -> tuple[str, ...]:
     """Splits of the data behind a path or a name, without looking at each picture wherever that can be avoided."""
     path = Path(text).expanduser()
     if not text or not path.exists():
-        if text.startswith(hub.PREFIX):
-            return hub.split_names(hub.named(text))
-        return named.named_splits(_known_name(text))
+        return _named_splits(text)
     if path.is_dir():
         return _folder_splits(path)
     ending = path.suffix.lower()
@@ -113,6 +113,15 @@ def _text_splits(text: str) -> tuple[str, ...]:
     if path.is_file() and ending in lists.TEXT | lists.SEPARATED:
         return lists.list_splits(lists.read_list(path))
     return _open_text(text, None, None).splits
+
+
+def _named_splits(text: str) -> tuple[str, ...]:
+    """Splits of the data that a name stands for."""
+    if text.startswith(hub.PREFIX):
+        return hub.split_names(hub.named(text))
+    if narrated.is_ultrasound(text):
+        return narrated.splits_of(text)
+    return named.named_splits(_known_name(text))
 
 
 def _folder_splits(path: Path) -> tuple[str, ...]:
@@ -157,6 +166,8 @@ def _open_folder(path: Path, split: str | None, labels: str | None) -> Source:
 def _open_name(text: str, split: str | None, labels: str | None) -> Source:
     if text.startswith(hub.PREFIX):
         return hub.open_named(text, split=split, labels=labels)
+    if narrated.is_ultrasound(text):
+        return narrated.open_ultrasound(text, split=split, labels=labels)
     return named.open_named(_known_name(text), split=split, labels=labels)
 
 

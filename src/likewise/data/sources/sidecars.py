@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from likewise.data.labels import as_labels, lines
 from likewise.data.source import Column, Source
 from likewise.errors import InputError

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -116,7 +117,7 @@ class Named:
     """A model of the library sentence-transformers, by the name of its hub or by folder."""
 
     def __init__(self, name: str) -> None:
-        from sentence_transformers import SentenceTransformer
+        SentenceTransformer = import_module("sentence_transformers").SentenceTransformer
 
         try:
             self._model = SentenceTransformer(name, device="cpu")

@@ -61,4 +61,4 @@ class TextTransformer(nn.Module):
         for block in self.blocks:
             x_BLW = block(x_BLW, seen_B11L)
         word_BL1 = word_BL.unsqueeze(2)
-        return (self.norm(x_BLW) * word_BL1).sum(1) / word_BL1.sum(1).clamp_min(1)
+        return cast("Tensor", (self.norm(x_BLW) * word_BL1).sum(1) / word_BL1.sum(1).clamp_min(1))
