@@ -27,7 +27,7 @@ export DATA
 export LIKEWISE_CACHE ?= $(CURDIR)/.likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-bf16 test-lowest test-timm learn bench lint format docs clean
+.PHONY: help env demo test test-bf16 test-lowest test-timm learn bench lint format docs site clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -92,6 +92,15 @@ format: $(READY)  ## put the code into its layout and mend what can be mended au
 
 docs: $(READY)  ## write docs/methods again from the methods' cards
 	$(BIN) -m likewise.methods.pages docs/methods
+
+SITE_READY := .venv/site-$(KEY)
+
+$(SITE_READY): $(READY)
+	@$(STAGE) "Installing what makes the site" $(PIP) -e '.[docs]'
+	@rm -f .venv/site-*; touch $@
+
+site: $(SITE_READY)  ## the documentation as a site that works offline, into site/
+	$(BIN) -m mkdocs build --strict --quiet
 
 clean:  ## remove the environment and the tools' caches; runs/ stays
 	rm -rf .venv .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info

@@ -145,7 +145,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian", "x"], "unknown verb 'trian': did you mean 'train'"),
+        (["traim", "x"], "unknown verb 'traim': did you mean 'train'"),
         (["train", "nowhere"], "nowhere"),
         (["train", "empty"], "empty"),
         (["train", "photos", "--method", "idd"], "unknown method 'idd': did you mean 'isd'"),
@@ -164,7 +164,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["train", "photos", "--queue-size", "4000"], "queue_size=4000 is longer than the data of 40"),
         (["train", "photos", "--device", "abacus"], "unknown --device 'abacus': allowed are cpu, cuda, mps"),
         (["train"], "likewise train needs DATA"),
-        (["export", "x"], "likewise export needs --format {safetensors,onnx} and --out"),
+        (["export", "x"], "likewise export needs --format {safetensors,onnx,packed} and --out"),
         (["train", "photos", "--topk", "3"], "unknown option '--topk'"),
         (["evaluate", "nowhere"], "nowhere"),
         (["export", "nowhere", "--format", "onnx", "--out", "x"], "nowhere"),

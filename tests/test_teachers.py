@@ -10,7 +10,7 @@ from torch import nn
 
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
-from likewise.teachers import Cached, Frozen, Momentum, Refitted, check_pretrained, pretrained, with_statistics_of
+from likewise.teachers import Frozen, Momentum, Refitted, check_pretrained, pretrained
 
 
 def network() -> nn.Sequential:
@@ -69,24 +69,6 @@ def test_frozen_stays_in_eval_mode() -> None:
     assert not any(p.requires_grad for p in teacher.parameters())
 
 
-def test_cached_looks_up_and_is_not_saved() -> None:
-    table = torch.randn(10, 3)
-    teacher = Cached(table)
-    assert teacher(torch.tensor([3, 1])).equal(table[[3, 1]])
-    assert not teacher.state_dict()
-    with pytest.raises(InputError, match="shape"):
-        Cached(torch.zeros(3))
-
-
-def test_with_statistics_of_takes_buffers_only() -> None:
-    student = network()
-    teacher = moved(network())
-    student(torch.randn(8, 4))
-    combined = with_statistics_of(teacher, student)
-    assert combined[1].running_mean.equal(student[1].running_mean)  # type: ignore[index, operator, union-attr]
-    assert combined[0].weight.equal(teacher[0].weight)  # type: ignore[index, operator]
-
-
 SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=24, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))
 
 
@@ -127,7 +109,7 @@ def test_a_saved_encoder_teaches_frozen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("runs/nothing", "teacher='runs/nothing' is no run directory, no .safetensors file and no timm model"),
+        ("runs/nothing", "teacher='runs/nothing' is no run directory, no file and no timm model"),
         ("resnet81", r"teacher='resnet81' is no run .* timm model \(did you mean 'resnet"),
         ("test_vit4", "timm has no published weights of it"),
     ],

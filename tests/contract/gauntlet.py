@@ -22,8 +22,10 @@ from likewise import methods
 from likewise.data.loading import LoadedBatch
 from likewise.data.source import Column
 from likewise.data.streams import MAIN, Stream, order_of, shuffled
-from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
+from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views, stream_roles
+from likewise.methods.whole import save_method
+from likewise.runs import RunDirectory, plain
 from likewise.training.refresh import refresh
 from likewise.training.seeding import seed_step
 from likewise.training.update import batch_of, views_of
@@ -36,18 +38,31 @@ ALL = methods.names()
 def needs(method: type[Method]) -> dict[str, Any]:
     """Settings that the method cannot do without."""
     known = {field.name for field in dataclasses.fields(method.Settings)}
-    return {"teacher": teacher()} if "teacher" in known else {}
+    by = TAUGHT_BY.get(methods.name_of(method), "moco_v2")
+    return {name: teacher(by) for name in ("teacher", "old") if name in known}
+
+
+TAUGHT_BY = {"hsakd": "hsakd"}
+"""Methods whose teachers are runs of a certain method."""
 
 
 @functools.cache
-def teacher() -> str:
-    """A saved encoder that others learn from, once per process: wider, for larger and otherwise scaled pictures."""
+def teacher(by: str = "moco_v2") -> str:
+    """A run that others learn from, once per process: wider, for larger and otherwise scaled pictures."""
     folder = Path(tempfile.mkdtemp(prefix="likewise-teacher-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     spec = dataclasses.replace(
         SPEC, name="resnet18", width=12, image_size=20, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)
     )
-    save_encoder(build(spec, seed=7), folder / "encoder.safetensors")
+    method_class = methods.find(by)
+    changes = {"role": "teacher"} if by == "hsakd" else {"queue_size": 32}
+    settings = dataclasses.replace(next(iter(method_class.presets.values())).settings, **changes)
+    facts = Facts(images=PICTURES, batch_size=BATCH, image_size=20, classes=CLASSES, mean=spec.mean, std=spec.std)
+    method = method_class(build(spec, seed=7), settings, facts)  # type: ignore[call-arg]
+    run = RunDirectory(folder)
+    run.save_encoders(method.encoders())
+    run.write(method=by, settings=plain(settings), encoder=plain(spec))
+    save_method(method, facts, folder)
     return str(folder)
 
 
@@ -106,6 +121,7 @@ class Data:
         self.pixels, labels = pictures()
         self.labels = labels.numpy() if not few else np.where(np.arange(PICTURES) % 4 == 0, labels.numpy(), -1)
         self.columns = {name: column_called(name) for name in names}
+        self.names = [f"{number}.png" for number in range(PICTURES)]
 
     def __len__(self) -> int:
         return PICTURES
@@ -175,7 +191,7 @@ def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, wor
     data = Data(names, few=any(stream.keep != "all" for stream in streams.values()))
     loaded = {name: loaded_at(data, name, stream, step, size)[rank::world] for name, stream in streams.items()}
     main = loaded.pop(MAIN)
-    main = main._replace(others=loaded)
+    main = main._replace(others=loaded, **marks(method, main.index))
     batch = batch_of(main)
     roles = stream_roles(method, {name: stream.views for name, stream in streams.items()})
     views = views_of(method, roles, main, batch, seed=3, step=step, rank=rank, world=world)
@@ -204,6 +220,17 @@ def loaded_at(data: Data, name: str, stream: Stream, step: int, size: int) -> Sh
     if stream.draw is shuffled and stream.keep == "all" and stream.where is None:
         return Share(data, (np.arange(size) + step * size) % PICTURES)
     return Share(data, order_of(name, stream, data, size, 3).batch(step))  # type: ignore[arg-type]
+
+
+def marks(method: Method, index: Tensor) -> dict[str, Tensor]:
+    """Masks of a square in each image, at another place in each, and boxes around them; where the method wants some."""
+    if not method.masks:
+        return {}
+    corner_B2 = torch.stack([index % 9, index % 7], 1)
+    at_2HW = torch.stack(torch.meshgrid(torch.arange(20), torch.arange(20), indexing="ij"))
+    inside_B2HW = (at_2HW >= corner_B2[..., None, None]) & (at_2HW < corner_B2[..., None, None] + 9)
+    regions_B14 = torch.cat([corner_B2 / 20, torch.full((len(index), 2), 9 / 20)], 1).unsqueeze(1)
+    return {"masks": 255 * inside_B2HW.all(1).to(torch.uint8), "regions": regions_B14}
 
 
 def optimizer_of(method: Method) -> torch.optim.Optimizer:

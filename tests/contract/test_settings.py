@@ -20,13 +20,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from likewise import methods, teachers
+from likewise import methods
 from likewise.data.streams import MAIN, order_of, shuffled
 from likewise.encoders import Encoder
 from likewise.encoders.chosen import Chosen
+from likewise.encoders.own.branches import Branches
 from likewise.errors import InputError
-from likewise.methods import mcl
+from likewise.methods import disco, hsakd, mcl, s2bnn
 from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views, idle, stream_roles
+from likewise.methods.parts import taught
+from likewise.teachers import finding
 from likewise.training import optimisers
 from likewise.views import ViewPolicy
 from likewise.views.view import View
@@ -37,6 +40,8 @@ SIDE = 68
 """Pixels of an image: smaller ones are not blurred."""
 MOMENTS = (Progress(0, 0.0, 0), Progress(1, 0.03, 0), Progress(9, 0.4, 1), Progress(10, 0.96, 10))
 """Beginning, middle and end of a run of eleven epochs: no steps in a row, so that what happens every ten is seen."""
+CREDIBLE = {"filter_old": False}
+"""Old vectors of noise lie clearly in no class."""
 WITH: dict[str, dict[str, Any]] = {
     "shuffle": {"split_batch_norm": 2},  # statistics of a part of the batch
     "few": {"topk": 10, "topk_prime": 10, "clusters": 3},  # more than there are candidates
@@ -47,6 +52,7 @@ WITH: dict[str, dict[str, Any]] = {
     "min_cluster": {"clusters": 5, "repair_every": 1},
     "confidence_temperature": {"clusters": 6},
     "confidence": {"label_share": 0.5},  # labels to guess
+    **dict.fromkeys(("temperature", "temperature_scores", "weight_vectors", "weight_scores", "scores"), CREDIBLE),
     "cache_confident": {"label_share": 0.5, "confidence": 0.3},
 }
 """What a setting is tried beside, where it is the data and the moment that decide whether it matters."""
@@ -55,11 +61,10 @@ WITH: dict[str, dict[str, Any]] = {
 class Backbone(nn.Module):
     """What `Encoder` and methods ask of a timm model: one layer, and a norm at the end of a residual branch."""
 
-    head_hidden_size = num_features = 8
-
-    def __init__(self) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(3, 8, 8, stride=8, padding=3), nn.BatchNorm2d(8)
+        self.head_hidden_size = self.num_features = features
+        self.conv, self.norm = nn.Conv2d(3, features, 8, stride=8, padding=3), nn.BatchNorm2d(features)
 
     def zero_init_last(self) -> None:
         nn.init.zeros_(self.norm.weight)
@@ -80,8 +85,7 @@ def reduced(settings: Any) -> Any:
             small[name] = min(value, LARGEST)
         elif isinstance(value, tuple) and value and isinstance(value[0], int):
             small[name] = tuple(min(each, LARGEST - 2 * at) for at, each in enumerate(value))
-    if "teacher" in _values(settings):
-        small["teacher"] = "/"
+    small |= {name: "/" for name in ("teacher", "old") if name in _values(settings)}
     return dataclasses.replace(settings, **small)
 
 
@@ -110,10 +114,28 @@ def others(hint: Any, value: Any) -> tuple[list[Any], bool]:
     return [f"{value}/another"], False
 
 
-def stand_in(seed: int) -> Encoder:
+def stand_in(seed: int, features: int = 8) -> Encoder:
     """An encoder for tests: its own weights for each seed."""
     torch.default_generator.manual_seed(seed)  # not that of all devices, which takes longer than a step here
-    return Encoder(SPEC, Backbone())
+    return Encoder(SPEC, Backbone(features))
+
+
+class Headed(Method):
+    """A trained method with a projection head, for those that learn from one."""
+
+    card = methods.find("moco_v2").card
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.student = nn.Sequential(stand_in(seed), nn.Linear(8, 6))
+
+
+def _joint(seed: int) -> hsakd.Joint:
+    return hsakd.Joint(stand_in(seed), CLASSES)
+
+
+def _branch(outputs: int) -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, outputs))
 
 
 @dataclasses.dataclass
@@ -141,7 +163,7 @@ def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterato
     facts = _facts(method_class.columns(settings))
     encoder = stand_in(0)
     method = method_class(encoder, settings, facts).train()  # type: ignore[call-arg]
-    yield method.views
+    yield method.views, method.masks
     yield {name: value.clone() for name, value in method.state_dict().items()}
     optimiser = optimisers.build(method.parameter_groups(), preset.optimisation)
     yield [{k: v if k != "params" else len(v) for k, v in group.items()} for group in optimiser.param_groups]
@@ -151,6 +173,7 @@ def traces(method_class: type[Method], preset: Preset, settings: Any) -> Iterato
         if begins and method.needs_refresh and method.refresh_due(progress.epoch):
             torch.default_generator.manual_seed(at)
             network = method.refresh_with()
+            method.know([str(number) for number in range(IMAGES)], torch.arange(IMAGES) % CLASSES)
             with torch.no_grad():
                 features = network(_images(IMAGES, SIDE))
             method.refresh(features, progress)
@@ -217,7 +240,32 @@ def _batch(method: Method, at: int) -> tuple[Views, Batch]:
         columns = {key: torch.from_numpy(column.values)[first] for key, column in known.columns.items()}
         batches[name] = Batch(index, torch.from_numpy(known.labels)[first], columns)
     main = batches.pop(MAIN)
-    return views, main._replace(others=batches)
+    batch = main._replace(others=batches)
+    return _composed(method, _masked(method, views), batch, at), batch
+
+
+def _masked(method: Method, views: dict[str, View]) -> dict[str, View]:
+    """The views, with masks where the method wants some."""
+    if not method.masks:
+        return views
+    return {role: view._replace(mask=_masks(view.image.shape[-1])) for role, view in views.items()}
+
+
+def _composed(method: Method, views: dict[str, View], batch: Batch, at: int) -> dict[str, View]:
+    """The views, put together where the method does so."""
+    if not method.composes:
+        return views
+    placed = method.compose(views, batch, torch.Generator().manual_seed(at))
+    return views | {role: views[role]._replace(image=image) for role, image in placed.items()}
+
+
+@functools.cache
+def _masks(side: int) -> Tensor:
+    """Masks of squares that grow from image to image."""
+    masks = torch.zeros(BATCH, 1, side, side)
+    for row in range(BATCH):
+        masks[row, :, row : side // 3 + 4 * row, row : side // 2] = 1.0
+    return masks
 
 
 def _view(policy: ViewPolicy, number: int, index: Tensor) -> View:
@@ -304,10 +352,22 @@ def silent(method_class: type[Method], preset: Preset, start: Any) -> list[str]:
 def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoders that methods make or load themselves cost next to nothing, too."""
     monkeypatch.setattr(mcl, "build", lambda spec, seed: stand_in(seed))
-    monkeypatch.setattr(teachers, "check_pretrained", lambda name: None)
-    monkeypatch.setattr(teachers, "choose", lambda path, role: Chosen(path, "student", ""))
-    monkeypatch.setattr(teachers, "load_encoder", lambda path: stand_in(len(str(path))))
+    monkeypatch.setattr(finding, "check_pretrained", lambda *_: None)
+    monkeypatch.setattr(finding, "choose", lambda path, role: Chosen(path, "student", ""))
+    monkeypatch.setattr(finding, "load_encoder", lambda path: stand_in(len(str(path)), 6))
+    monkeypatch.setattr(finding, "weights_digest", str)
     monkeypatch.setattr(Path, "exists", lambda path: True)
+    for module in (disco, s2bnn):
+        monkeypatch.setattr(module, "check_headed", lambda name: None)
+    monkeypatch.setattr(taught, "restore", lambda path: Headed(len(str(path))))
+    monkeypatch.setattr(taught, "choose", lambda path, role: Chosen(path, "student", ""))
+    monkeypatch.setattr(taught, "weights_digest", str)
+    monkeypatch.setattr(hsakd, "_check_teacher", lambda name, role: None)
+    monkeypatch.setattr(hsakd, "_trained", lambda name, student: hsakd.Joint(stand_in(len(name)), CLASSES))
+    monkeypatch.setattr(hsakd, "_take", lambda net, name: net.load_state_dict(_joint(len(name)).state_dict()))
+    monkeypatch.setattr(hsakd, "build", lambda spec, seed: stand_in(seed))
+    monkeypatch.setattr(hsakd, "branches", lambda encoder, outputs: Branches([_branch(outputs)]))
+    monkeypatch.setattr(hsakd, "maps", lambda encoder, image: (encoder(image), [encoder.map(image)]))
 
 
 @pytest.mark.parametrize("name", methods.names())

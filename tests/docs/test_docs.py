@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import likewise
+from likewise import methods
+from likewise.methods import listing
 from likewise.methods.pages import field_docs
 from likewise.methods.pages import pages as method_pages
 from tests.docs.blocks import Block, blocks, budget, commands, pages
@@ -97,9 +101,13 @@ def flags_of(verb: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(
-    "verb", ["train", "evaluate", "finetune", "compare", "export", "convert", "cache", "select", "label", "predict"]
-)
+VERBS = (
+    "train", "evaluate", "finetune", "compare", "localise", "export", "convert", "cache", "select", "label", "predict",
+    "explore",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_tables_name_the_flags_that_there_are(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     from likewise.methods.isd import ISD
 
@@ -114,6 +122,13 @@ def test_method_pages_are_up_to_date() -> None:
     folder = ROOT / "docs" / "methods"
     committed = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
     assert committed == method_pages(), "the methods have changed: run `make docs`"
+
+
+def test_the_list_of_methods_is_up_to_date() -> None:
+    written = json.loads(listing.FILE.read_text(encoding="utf-8"))
+    assert written == [listing.entry(name) for name in methods.own_names()], "the methods have changed: run `make docs`"
+    found = [module.name for module in pkgutil.iter_modules(methods.__path__)]
+    assert [name for name in found if methods._defined_in(name) is not None] == methods.own_names()
 
 
 EXAMPLE = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,9 +13,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from likewise.errors import InputError
-from likewise.evaluation import Features, ProbeSettings, clustering, fewshot, geometry, linear, retrieval, sgd
+from likewise.evaluation import (
+    Features,
+    ProbeSettings,
+    clustering,
+    fewshot,
+    geometry,
+    linear,
+    probes,
+    retrieval,
+    sgd,
+)
 from likewise.evaluation.centroid import class_means
 from likewise.evaluation.probes import PROBES
+from likewise.evaluation.scores import Score
 
 SETTINGS = ProbeSettings()
 
@@ -243,3 +255,27 @@ def test_features_that_are_not_numbers_are_never_scored(features: Features, name
 def test_settings_that_cannot_be_are_one_line(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         ProbeSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_another_package_adds_a_probe(monkeypatch: pytest.MonkeyPatch, features: Features) -> None:
+    def mine(given: Features, settings: ProbeSettings) -> list[Score]:
+        return [given.measured("mine", settings.k[0], 0.5, "half")]
+
+    points = [Point("mine", mine), Point("broken", 3)]
+    monkeypatch.setattr(probes, "entry_points", lambda group: points if group == "likewise.probes" else [])
+    assert {"mine", "knn"} <= set(probes.probe_names())
+    assert probes.find_probe("mine")(features, replace(SETTINGS, k=(3,)))[0].value == 0.5
+    with pytest.raises(InputError, match="a probe is a function"):
+        probes.find_probe("broken")
+    with pytest.raises(InputError, match="unknown probe 'knm': did you mean 'knn'"):
+        probes.find_probe("knm")
+
+
+class Point(NamedTuple):
+    """What an entry point looks like."""
+
+    name: str
+    given: Any
+
+    def load(self) -> Any:
+        return self.given

@@ -12,11 +12,11 @@ from PIL import Image
 
 from likewise.cli import main
 from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
+from likewise.encoders.files.onnx import load_onnx
 from likewise.errors import InputError
 from likewise.evaluation import ProbeSettings, extract, segmentation
 from likewise.evaluation import finetune as finetuning
 from likewise.evaluation.finetune import finetune
-from likewise.evaluation.onnx import load_onnx
 from likewise.evaluation.subject import open_subject
 from likewise.verbs.evaluate import evaluate
 from likewise.verbs.export import export

@@ -75,6 +75,8 @@ def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
         needed["small_crops"] = 0  # of 16 px nothing smaller can be cut
     if "frozen teacher" in found.card.needs:
         needed["teacher"] = teacher(data, teachers)
+    if "old encoder" in found.card.needs:
+        needed["old"] = teacher(data, teachers)
     values = []
     for seed in SEEDS:
         run = trained(method, data, out / f"{method}-{seed}", seed=seed, **needed)

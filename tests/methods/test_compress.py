@@ -60,12 +60,13 @@ def test_with_one_bank_the_student_is_brought_to_the_teachers_length() -> None:
 
 def test_the_table_holds_the_teachers_view_of_every_picture_and_is_not_saved() -> None:
     method = compress(cached=True)
-    assert len(method.table.features) == PICTURES
+    assert isinstance(method.teacher.rows, torch.Tensor)
+    assert len(method.teacher.rows) == PICTURES
     assert not method.refresh_due(1)
-    assert not any(key.startswith("table") for key in method.state_dict())
+    assert not any("rows" in key and key.startswith("teacher.") for key in method.state_dict())
     views, batch = batch_at(method, 0)
     method.step(views, batch)
-    rows = torch.nn.functional.normalize(method.table.features[batch.index], dim=1)
+    rows = torch.nn.functional.normalize(method.teacher.look_up(batch.index), dim=1)
     torch.testing.assert_close(method.teacher_bank.rows[: len(rows)], rows)
 
 

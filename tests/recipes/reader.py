@@ -6,6 +6,7 @@ networks stand on torch's `meta` device, so heads and memories have their publis
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from torch import nn
 from likewise.encoders import Encoder, norms
 from likewise.encoders.norms import GroupedBatchNorm
 from likewise.memory import Bank, Queue
+from likewise.methods import disco, hsakd, s2bnn
 from likewise.methods.method import Facts, Method, Optimisation, Progress
 from likewise.teachers import Momentum
 from likewise.training import optimisers, scheduled
@@ -53,7 +55,10 @@ def plan_of(name: str, method: type[Method], variant: str, on: Published, batch:
     """What `train --variant` settles on that data set, on one GPU."""
     asked = Asked(method=name, variant=variant, encoder=on.encoder, batch_size=batch)
     data = DataFacts(on.images, on.side, on.classes, IMAGENET_MEAN, IMAGENET_STD)
-    return resolve(asked, {}, method, data, Machine("cuda", bf16=True), Choice("image_size", on.side, "published"))
+    given = {"teacher": "published"} if "frozen teacher" in method.card.needs else {}
+    size = Choice("image_size", on.side, "published")
+    with frozen_teachers():
+        return resolve(asked, given, method, data, Machine("cuda", bf16=True), size)
 
 
 def sheet(name: str, method_class: type[Method], variant: str, on: Published) -> dict[str, Any]:
@@ -90,8 +95,28 @@ def built(method_class: type[Method], plan: Plan, on: Published) -> Method:
         mean=plan.encoder.mean,
         std=plan.encoder.std,
     )
-    with torch.device("meta"):
+    with torch.device("meta"), frozen_teachers():
         return method_class(Encoder(plan.encoder, _Backbone(on.features)), plan.settings, facts)  # type: ignore[call-arg]
+
+
+@contextlib.contextmanager
+def frozen_teachers() -> Iterator[None]:
+    """Teachers of published recipes are not at hand: vectors of the published length stand for them."""
+    with contextlib.ExitStack() as held:
+        for module in (disco, s2bnn):
+            held.enter_context(mock.patch.object(module, "headed", return_value=_Taught()))
+            held.enter_context(mock.patch.object(module, "check_headed"))
+        held.enter_context(mock.patch.object(hsakd, "_check_teacher"))
+        held.enter_context(mock.patch.object(hsakd, "_trained", return_value=nn.Identity()))
+        held.enter_context(mock.patch.object(hsakd, "Shown", return_value=nn.Identity()))
+        held.enter_context(mock.patch.object(hsakd, "branches", return_value=nn.ModuleList()))
+        yield
+
+
+class _Taught(nn.Module):
+    """A frozen teacher with the head of MoCo v2."""
+
+    name, features = "published", 128
 
 
 class _Backbone(nn.Module):

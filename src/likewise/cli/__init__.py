@@ -29,6 +29,8 @@ learn
   methods          what can be learned by, with papers
   recipes          chains of training runs, of papers that train more than once
   doctor DATA      what is in this data, what would be chosen, how fast it will be
+  trial DATA       whether training helps: untrained, pretrained, distilled, self-supervised
+  doctor DATA      what is in this data, what would be chosen, how fast it will be; or what is wrong with an index
 
 judge
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
@@ -40,6 +42,17 @@ label
   select RUN       which images to have labelled, before any label exists
   label LIST       a local page to label them with the keyboard
   predict RUN DATA classes of images from few labels, calibrated, with "none of these"
+
+look
+  explore RUN      all images on one page: a map, neighbours, near-duplicates, outliers, lists to go on with
+  localise RUN     where objects are, without labels: masks, boxes, a sheet of images
+
+use
+  embed RUN DATA   vectors of images, in an index or a file; a second call takes in what changed
+  search INDEX     the images most like one
+  serve INDEX      the same over HTTP, with a page
+  duplicates DATA  same bytes, same pixels, near duplicates
+  upgrade INDEX    another encoder for an index in use: what it would bring, and the change
 
 keep
   export RUN       the encoder as safetensors in timm keys, or as ONNX

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from likewise.cli.shared import Probe, print_next
+from likewise.cli.shared import print_next
 
 if TYPE_CHECKING:
     pass
@@ -23,7 +23,7 @@ class Compare:
     """Run directories, weights files, or names of timm models with --pretrained."""
     data: str | None = None
     """Score all of them on these pictures now; by default the scores that the runs have are shown."""
-    probe: tuple[Probe, ...] = ()
+    probe: tuple[str, ...] = ()
     """What to score by, on `data` or on what each was trained on; by default knn and linear where `data` is given."""
     which: Literal["student", "teacher"] | None = None
     """Which encoder of the runs is scored; by default the one that each run's method deploys."""

@@ -21,14 +21,24 @@ class Convert:
     checkpoint: Annotated[Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
     """A checkpoint of another code base: .pth, .ckpt, .tar, or .safetensors."""
     from_: Annotated[
-        Literal["lightly", "solo-learn", "moco", "swav", "dino", "isd", "efficientnet-lite0"],
+        Literal[
+            "lightly",
+            "solo-learn",
+            "moco",
+            "swav",
+            "dino",
+            "isd",
+            "efficientnet-lite0",
+            "efficientnet-lite1",
+            "efficientnet-lite2",
+        ],
         tyro.conf.arg(name="from"),
     ]
     """Whose it is."""
     out: str
     """The .safetensors file to write."""
     encoder: str | None = None
-    """timm name of the encoder it holds, such as resnet50; known for efficientnet-lite0."""
+    """timm name of the encoder it holds, such as resnet50; known for efficientnet-lite0 to lite2."""
     which: Literal["student", "teacher"] = "student"
     """Which of its encoders: the student, or the momentum encoder."""
     image_size: int = 224

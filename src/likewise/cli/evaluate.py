@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from likewise.cli.shared import Probe, print_next
+from likewise.cli.shared import print_next
 
 if TYPE_CHECKING:
     from likewise.evaluation import Evaluation
@@ -25,8 +25,9 @@ class Evaluate:
     """Run directory, .safetensors or .onnx file, or the name of a timm model with --pretrained."""
     data: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="DATA")] = ()
     """Pictures with labels, or several data sets; by default what the run was trained on."""
-    probe: tuple[Probe, ...] = ("knn", "linear")
-    """What to score by."""
+    probe: tuple[str, ...] = ("knn", "linear")
+    """What to score by: knn, linear, linear-sgd, centroid, fewshot, labels, clustering, retrieval, uniformity, rank, purity,
+    finetune, finetune-labels, own, segmentation, correspondence."""
     which: Literal["student", "teacher"] | None = None
     """Which encoder of the run; by default the one that its method deploys."""
     labels: str | None = None

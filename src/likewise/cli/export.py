@@ -21,14 +21,19 @@ class Export:
 
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory, or a weights file that `likewise` wrote."""
-    format: Literal["safetensors", "onnx"]
-    """safetensors: plain timm keys. onnx: checked against the encoder with onnxruntime."""
+    format: Literal["safetensors", "onnx", "packed"]
+    """safetensors: plain timm keys. onnx: checked against the encoder with onnxruntime.
+    packed: one bit a weight, of binary networks."""
     out: str
     """File to write."""
     which: Literal["student", "teacher"] | None = None
     """Which encoder of the run; by default the one that its method deploys."""
     overwrite: bool = False
     """Replace `out` where it exists."""
+    card: bool = False
+    """Write README.md beside it: a model card in the form of the Hugging Face hub, with the scores of the run."""
+    licence: str = "unknown"
+    """Licence of the weights in the card, such as apache-2.0."""
     quiet: bool = False
     """Print the result and nothing else."""
 
@@ -42,7 +47,8 @@ def run(words: list[str]) -> None:
     from likewise.runs import RunDirectory
     from likewise.verbs.export import export
 
-    report = export(parsed.run, format=parsed.format, out=parsed.out, which=parsed.which, overwrite=parsed.overwrite)
+    names = ("format", "out", "which", "overwrite", "card", "licence")
+    report = export(parsed.run, **{name: getattr(parsed, name) for name in names})
     print(report.path if parsed.quiet else report)
     following = scoring(report.path, RunDirectory(Path(parsed.run)).read())
     if following is not None and not parsed.quiet:

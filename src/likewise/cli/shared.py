@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -13,27 +13,6 @@ if TYPE_CHECKING:
 Data = Annotated[
     str,
     tyro.conf.arg(metavar="DATA", help="A folder, a list, a CSV, Parquet or NumPy file, or a name such as cifar10."),
-]
-
-
-Probe = Literal[
-    "knn",
-    "linear",
-    "linear-sgd",
-    "centroid",
-    "fewshot",
-    "labels",
-    "clustering",
-    "retrieval",
-    "uniformity",
-    "rank",
-    "purity",
-    "zeroshot",
-    "captions",
-    "finetune",
-    "finetune-labels",
-    "own",
-    "segmentation",
 ]
 
 

@@ -164,7 +164,7 @@ def _write(
             f"{readable(free)} free in {place}; smaller pictures take less"
         )
     _LOG.info("decoding %d pictures of %s, about %s, into %s", *size[:1], source.name, readable(size.total), place)
-    workers = workers or (1 if size.seconds_each < _SHORT_SECONDS else _processors())
+    workers = workers or (1 if size.seconds_each < _SHORT_SECONDS else processors())
     each = min(_TASK_PICTURES, max(1, int(_TASK_BYTES / max(1.0, size.bytes_each))))
     done = 0
     with store.Writer(folder) as writer:
@@ -238,7 +238,7 @@ def _writing_to(parent: Path) -> Iterator[None]:
         ) from error
 
 
-def _processors() -> int:
+def processors() -> int:
     """Processors that this process may use, within reason."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(_MOST_WORKERS, allowed)

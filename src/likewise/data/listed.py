@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,19 +14,26 @@ from likewise.errors import InputError
 
 
 def listed(names: Sequence[str], path: Path) -> NDArray[np.int64]:
-    """Positions of the pictures that the file at `path` lists, one path a line, in the order of `names`.
+    """Positions of the images that the file at `path` lists, one path a line, in the order of `names`.
 
-    Lines without a dot (titles, class names, as in ISD's D1 to D10) are passed over. A line means the picture whose
-    path ends like it, compared by the last two parts. Raises InputError where a listed picture is not in the data, or
-    its name could be two pictures.
+    Lines without a dot (titles, class names, as in ISD's D1 to D10) are passed over. A .csv file lists the values of
+    its column `name` or `path`, all of them. A line means the image of that name, or else the one whose path ends like
+    it, compared by the last two parts. Raises InputError where a listed image is not in the data, or its name could be
+    two images.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the list {path}: {error}") from error
-    wanted = [line for line in lines if "." in line]
+    lines = [line.strip() for line in content.splitlines()]
+    wanted = _column(content) if path.suffix.lower() == ".csv" else None
+    if wanted is None:
+        wanted = [line for line in lines if "." in line]
     if not wanted:
-        raise InputError(f"{path} lists no pictures: one path a line is needed")
+        raise InputError(f"{path} lists no images: one path a line is needed, or a CSV with a column name or path")
+    whole = {name: position for position, name in enumerate(names)}
+    if len(whole) == len(names) and all(line in whole for line in wanted):
+        return np.asarray(sorted({whole[line] for line in wanted}), np.int64)
     places: dict[str, int] = {}
     for position, name in enumerate(names):
         key = _ending(name)
@@ -38,6 +47,14 @@ def listed(names: Sequence[str], path: Path) -> NDArray[np.int64]:
         double = next(line for line in wanted if places[_ending(line)] == -1)
         raise InputError(f"{path} lists {double}, and the data has two pictures called so")
     return np.asarray(sorted(found), np.int64)
+
+
+def _column(content: str) -> list[str] | None:
+    """The values of the column `name` or `path` of a CSV; None where the first line names neither."""
+    rows = csv.reader(io.StringIO(content))
+    head = [cell.strip().lower() for cell in next(rows, [])]
+    at = next((head.index(key) for key in ("name", "path") if key in head), None)
+    return None if at is None else [row[at].strip() for row in rows if len(row) > at and row[at].strip()]
 
 
 def _ending(name: str) -> str:

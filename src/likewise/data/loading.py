@@ -7,10 +7,11 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.data.images import Images
@@ -41,6 +42,10 @@ class LoadedBatch(NamedTuple):
     """(B,) int64 on the device each: what the columns of the `Images` say."""
     others: Mapping[str, LoadedBatch] = {}
     """The batches of the other streams by name."""
+    masks: Tensor | None = None
+    """(B, H, W) uint8 on the device, 255 on the object, padded like the pixels; None where nobody asked for them."""
+    regions: Tensor | None = None
+    """(B, R, 4) on the CPU, boxes around objects as `likewise.views.regions` takes them; None likewise."""
 
     def rows(self, rows: slice) -> LoadedBatch:
         """Some of the images of each stream."""
@@ -51,7 +56,21 @@ class LoadedBatch(NamedTuple):
             None if self.labels is None else self.labels[rows],
             {name: column[rows] for name, column in self.columns.items()},
             {name: other.rows(rows) for name, other in self.others.items()},
+            None if self.masks is None else self.masks[rows],
+            None if self.regions is None else self.regions[rows],
         )
+
+
+class Marks(Protocol):
+    """Where masks and regions come from; `likewise.localisation.masks.Masks` is one."""
+
+    def gather(self, index: NDArray[np.int64], height: int, width: int) -> Tensor:
+        """Masks (B, H, W) uint8 of the images at positions `index`, of that height and width."""
+        ...
+
+    def regions(self, index: NDArray[np.int64]) -> Tensor | None:
+        """Their boxes (B, R, 4), or None."""
+        ...
 
 
 class Drawn(NamedTuple):
@@ -82,6 +101,7 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         ahead: int = 2,
+        marks: Marks | None = None,
     ) -> None:
         self.images = images
         self.sampler = sampler
@@ -92,6 +112,7 @@ class Loader:
         self.rank = rank
         self.world = world
         self.ahead = max(1, ahead)
+        self.marks = marks
         self.waited = 0.0
         """Seconds that `batches` has waited for data so far, over all calls."""
         self._columns = {name: _columns_of(drawn.images) for name, drawn in self.streams.items()}
@@ -149,7 +170,14 @@ class Loader:
             pixels, positions = pixels.pin_memory(), positions.pin_memory()
             columns = {key: column.pin_memory() for key, column in columns.items()}
         labels = columns.pop(_LABELS, None)
-        return LoadedBatch(pixels, sizes, positions, labels, columns)
+        found = LoadedBatch(pixels, sizes, positions, labels, columns)
+        return found if self.marks is None or name != MAIN else self._marked(found, index, self.marks)
+
+    def _marked(self, batch: LoadedBatch, index: NDArray[np.int64], marks: Marks) -> LoadedBatch:
+        """The batch of the main stream with the masks and regions of its images."""
+        masks = marks.gather(index, *batch.pixels.shape[1:3])
+        masks = masks.pin_memory() if self.device.type == "cuda" else masks
+        return batch._replace(masks=masks, regions=marks.regions(index))
 
     def _to_device(self, batch: LoadedBatch) -> LoadedBatch:
         if self.device.type == "cpu":
@@ -158,7 +186,8 @@ class Loader:
         labels = None if batch.labels is None else batch.labels.to(self.device, non_blocking=True)
         columns = {name: column.to(self.device, non_blocking=True) for name, column in batch.columns.items()}
         others = {name: self._to_device(other) for name, other in batch.others.items()}
-        return LoadedBatch(pixels, batch.sizes, index, labels, columns, others)
+        masks = None if batch.masks is None else batch.masks.to(self.device, non_blocking=True)
+        return LoadedBatch(pixels, batch.sizes, index, labels, columns, others, masks, batch.regions)
 
 
 def _check_shares(name: str, drawn: Drawn, world: int) -> None:

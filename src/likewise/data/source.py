@@ -223,23 +223,24 @@ class Joined(Source):
     def __post_init__(self) -> None:
         self._ends = np.cumsum([len(part) for part in self.parts])
 
-    def _place(self, position: int) -> tuple[Source, int]:
+    def place(self, position: int) -> tuple[Source, int]:
+        """The part that holds an image, and its position there."""
         number = int(np.searchsorted(self._ends, position, side="right"))
         return self.parts[number], position - int(self._ends[number]) + len(self.parts[number])
 
     def file(self, position: int) -> str | None:
         """As the part that holds it has it."""
-        part, inside = self._place(position)
+        part, inside = self.place(position)
         return part.file(inside)
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """As the part that holds it reads it."""
-        part, inside = self._place(position)
+        part, inside = self.place(position)
         return part.read(inside, short_side)
 
     def look(self, position: int) -> Look:
         """As the part that holds it sees it."""
-        part, inside = self._place(position)
+        part, inside = self.place(position)
         return part.look(inside)
 
 

@@ -30,13 +30,18 @@ class _Sign(torch.autograd.Function):
         return slope
 
 
+def scaled_signs(weight_OIHW: Tensor) -> Tensor:
+    """a_o sign(w), a_o = mean |w| of an output channel: what a binary convolution convolves with."""
+    return weight_OIHW.abs().mean((1, 2, 3), keepdim=True) * weight_OIHW.sign()
+
+
 class _BinaryWeight(torch.autograd.Function):
     """a_o sign(w), a_o = mean |w| of an output channel; the gradient passes unchanged where |w| <= 1."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor) -> Tensor:
         ctx.save_for_backward(weight)
-        return weight.abs().mean((1, 2, 3), keepdim=True) * weight.sign()
+        return scaled_signs(weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
@@ -61,7 +66,10 @@ class ShiftedSign(Shift):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W)."""
-        signs: Tensor = _Sign.apply(super().forward(x_BCHW))  # type: ignore[no-untyped-call]
+        shifted = super().forward(x_BCHW)
+        if not torch.is_grad_enabled():
+            return shifted.sign()
+        signs: Tensor = _Sign.apply(shifted)  # type: ignore[no-untyped-call]
         return signs
 
 
@@ -93,8 +101,10 @@ class BinaryConv2d(nn.Conv2d):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) of signs -> (B, C', H', W')."""
         weight: Tensor = self.weight
-        if self.binary:
+        if self.binary and torch.is_grad_enabled():
             weight = _BinaryWeight.apply(self.weight)  # type: ignore[no-untyped-call]
+        elif self.binary:  # the same numbers in operations that can be exported
+            weight = scaled_signs(self.weight)
         return F.conv2d(x_BCHW, weight, stride=self.stride, padding=self.padding)
 
 

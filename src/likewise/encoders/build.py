@@ -25,7 +25,7 @@ from timm.models.resnet import ResNet
 
 from likewise.encoders import trial
 from likewise.encoders.encoder import Encoder, patch_sides
-from likewise.encoders.own import ConvNet, Staged
+from likewise.encoders.own import ConvNet, SmallSwin, Staged
 from likewise.encoders.published import at_hand
 from likewise.encoders.resnet import USUAL_WIDTH, narrow, small_stem
 from likewise.encoders.spec import EncoderSpec
@@ -197,12 +197,14 @@ def _create(spec: EncoderSpec) -> nn.Module:
         arguments["zero_init_last"] = False  # the ResNets of these papers start every norm at 1
     if "img_size" not in arguments:
         return _ask_timm(spec, arguments)
-    try:  # models that can interpolate their positions take other sizes too, such as small crops
-        return _ask_timm(spec, {**arguments, "dynamic_img_size": True})
-    except InputError as error:
-        if not isinstance(error.__cause__, TypeError):
-            raise
-        return _ask_timm(spec, arguments)
+    # models that can interpolate their positions take other sizes too, such as small crops, and those with windows
+    for other_sizes in ({"dynamic_img_size": True}, {"strict_img_size": False}):
+        try:
+            return _ask_timm(spec, {**arguments, **other_sizes})
+        except InputError as error:
+            if not isinstance(error.__cause__, TypeError):
+                raise
+    return _ask_timm(spec, arguments)
 
 
 def arguments_for(spec: EncoderSpec) -> dict[str, Any]:
@@ -212,8 +214,8 @@ def arguments_for(spec: EncoderSpec) -> dict[str, Any]:
     if published is not None and published.fixed_input_size:
         sized = {"img_size": spec.image_size}
         return sized | {"patch_size": _small_patch(spec)} if small else sized
-    if _family(spec.name) == ConvNet.__module__:
-        return {"img_size": spec.image_size}  # which decides how many features there are
+    if _family(spec.name) in {ConvNet.__module__, SmallSwin.__module__}:
+        return {"img_size": spec.image_size}  # which decides how many features there are, or how large windows are
     # a total stride of 8, as in a ResNet with the small stem
     return {"patch_size": 1} if small and _family(spec.name) == ConvNeXt.__module__ else {}
 
@@ -252,7 +254,7 @@ def _shrink_stem(model: nn.Module, spec: EncoderSpec) -> None:
     """Give the model first layers for small pictures, in place, or check that timm did so when it made the model."""
     patches = patch_sides(model)
     reductions = {stage["reduction"] for stage in getattr(model, "feature_info", [])}
-    if isinstance(model, Staged):
+    if isinstance(model, Staged | SmallSwin):
         return  # the first layers of ours are made for small images
     if isinstance(model, ResNet):
         small_stem(model, keep_weights=spec.pretrained)

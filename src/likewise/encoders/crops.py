@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 
@@ -45,6 +45,45 @@ class MultiCrop(nn.Module):
         return out.view(len(crops), -1, out.shape[1])
 
 
+class Tokens(NamedTuple):
+    """What `TokenCrops` makes of V crops of B images."""
+
+    pooled_VBD: Tensor
+    """The head's outputs for the pooled features."""
+    dense: list[Tensor]
+    """(B, T, E) for each crop: the dense head's outputs for its T tokens, which are as many as its size allows."""
+    tokens: list[Tensor]
+    """(B, T, C) for each crop: the encoder's tokens themselves."""
+
+
+class TokenCrops(nn.Module):
+    """Like `MultiCrop`, with a second head for every place of the encoder's map (EsViT, arXiv 2106.09785, section 3).
+
+    Crops of one size share a pass; each head is run once over all of them.
+    """
+
+    def __init__(self, encoder: Encoder, head: nn.Module, dense_head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.dense_head = dense_head
+
+    def forward(self, crops: Sequence[Tensor]) -> Tokens:
+        """V tensors (B, 3, H, W) -> pooled and dense outputs, and tokens."""
+        pooled: list[Tensor] = []
+        tokens: list[Tensor] = []
+        for _, group in groupby(crops, key=lambda crop: crop.shape[-2:]):
+            alike = list(group)
+            features, map_NChw = self.encoder.with_map(torch.cat(alike))
+            pooled.append(features)
+            tokens += map_NChw.flatten(2).transpose(1, 2).chunk(len(alike))
+        out = cast("Tensor", self.head(torch.cat(pooled)))
+        rows = cast("Tensor", self.dense_head(torch.cat([part.flatten(0, 1) for part in tokens])))
+        parts = torch.split(rows, [part.shape[0] * part.shape[1] for part in tokens])
+        dense = [row.view(*part.shape[:2], -1) for row, part in zip(parts, tokens, strict=True)]
+        return Tokens(out.view(len(crops), -1, out.shape[1]), dense, tokens)
+
+
 def small_side(encoder: Encoder, image_size: int, asked: int = 0) -> int:
     """Side of small crops in pixels: `asked`, or where that is 0 what the papers' 96 of 224 px is for `image_size`.
 
@@ -64,6 +103,13 @@ def small_side(encoder: Encoder, image_size: int, asked: int = 0) -> int:
     if side != image_size:
         check(encoder.spec, side)
     return side
+
+
+def without_drop_paths(network: nn.Module) -> None:
+    """Let no residual branch be skipped, in place: teachers see the whole network, also in training."""
+    for part in network.modules():
+        if isinstance(part, DropPath):
+            part.drop_prob = 0.0
 
 
 def drop_paths(encoder: Encoder, rate: float) -> None:

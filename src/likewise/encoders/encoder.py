@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError
+from likewise.similarity.compatible import fitted
 
 if TYPE_CHECKING:
     from likewise.encoders.embedding import Preprocess
+
+NECK = "neck."
+"""What stands before the names of the neck's weights."""
 
 
 class Encoder(nn.Module):
     """(B, 3, H, W) normalised pictures -> (B, F) features.
 
-    `backbone` is the timm model without its classifier, with timm's own keys: `encoder.backbone.state_dict()` is
-    what is saved and deployed. Pooling is the model's own (average, class token, ...).
+    `backbone` is the timm model without its classifier, with timm's own keys. `weights()` is what is saved and
+    deployed: the backbone's, and where the spec names a neck, its layer's under `neck.`. Pooling is the model's own
+    (average, class token, ...).
     """
 
     def __init__(self, spec: EncoderSpec, backbone: nn.Module) -> None:
@@ -26,14 +32,30 @@ class Encoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.backbone = backbone
-        self.features = int(cast("int", backbone.head_hidden_size))
-        """F, the width of the pooled features."""
+        self.pooled_features = int(cast("int", backbone.head_hidden_size))
+        """Width of the pooled features."""
+        self.features = spec.neck or self.pooled_features
+        """F, the length of the vectors: that of the pooled features, or of the neck behind them."""
+        self.neck = nn.Linear(self.pooled_features, spec.neck) if spec.neck and spec.neck_form == "linear" else None
+        """The layer behind the pooled features, where there is one."""
         self.map_features = int(cast("int", backbone.num_features))
         """C, the channels of the map. Equal to F except where the model widens after pooling (MobileNetV3)."""
 
     def forward(self, x_B3HW: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, F) pooled features."""
+        """(B, 3, H, W) -> (B, F) pooled features, behind the neck where there is one."""
         return self._pool(self._last(x_B3HW))
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights and running statistics by the names they are saved under; not copied."""
+        own = {} if self.neck is None else self.neck.state_dict(prefix=NECK)
+        return {**self.backbone.state_dict(), **own}
+
+    def take_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Fill backbone and neck from `weights`, strictly. Raises RuntimeError, as torch does, for other keys."""
+        neck = {} if self.neck is None else self.neck.state_dict(prefix=NECK)
+        self.backbone.load_state_dict({key: value for key, value in weights.items() if key not in neck})
+        if self.neck is not None:
+            self.neck.load_state_dict({key.removeprefix(NECK): weights[key] for key in neck})
 
     @property
     def preprocess(self) -> Preprocess:
@@ -68,6 +90,16 @@ class Encoder(nn.Module):
         last = self._last(x_B3HW)
         return self._pool(last), self._as_map(last, x_B3HW)
 
+    def pooled_from(self, map_BCHW: Tensor) -> Tensor:
+        """Pooled features (B, F) of what `map` gave, for gradients in the map. Raises InputError for ViTs.
+
+        Their pooled features need not come from the patches.
+        """
+        if getattr(self.backbone, "num_prefix_tokens", None) is not None:
+            raise InputError(f"encoder {self.spec.name!r} does not pool its map: ResNets, ConvNeXts and Swins do")
+        channels_last = str(getattr(self.backbone, "output_fmt", "NCHW")) == "NHWC"
+        return self._pool(map_BCHW.permute(0, 2, 3, 1) if channels_last else map_BCHW)
+
     def stages(self, x_B3HW: Tensor) -> list[Tensor]:
         """The maps of all stages in one pass, from the first to the last: (B, C, h, w) each, h and w falling or equal.
 
@@ -89,7 +121,10 @@ class Encoder(nn.Module):
         return cast("Tensor", _call(self.backbone, "forward_features", x_B3HW))
 
     def _pool(self, last: Tensor) -> Tensor:
-        return cast("Tensor", _call(self.backbone, "forward_head", last, pre_logits=True))
+        pooled = cast("Tensor", _call(self.backbone, "forward_head", last, pre_logits=True))
+        if self.neck is not None:
+            return cast("Tensor", self.neck(pooled))
+        return fitted(pooled, self.features) if self.spec.neck else pooled
 
     def _as_map(self, last: Tensor, x_B3HW: Tensor) -> Tensor:
         """Bring maps in either layout, and tokens, to (B, C, h, w)."""

@@ -33,11 +33,13 @@ def timm_code(encoder: Encoder, file: Path) -> str | None:
     lines = [
         "import timm",
         *(["import likewise.encoders  # makes the model known to timm"] if own else []),
-        *(["import torch"] if narrow or stem else []),
+        *(["import torch"] if narrow or stem or encoder.neck is not None else []),
         "from safetensors.torch import load_file",
         "",
     ]
     lines += [f"weights = load_file({str(file)!r})"]
+    if encoder.neck is not None:
+        lines += ["neck = {name: weights.pop(f'neck.{name}') for name in ('weight', 'bias')}"]
     lines += [f"network = timm.create_model({spec.name!r}, num_classes=0{given})", *stem]
     if narrow:
         lines += [
@@ -45,9 +47,15 @@ def timm_code(encoder: Encoder, file: Path) -> str | None:
             "    path, _, last = name.rpartition('.')",
             "    value = torch.nn.Parameter(value) if last in ('weight', 'bias') else value",
             "    setattr(network.get_submodule(path), last, value)",
-            f"network.num_features = network.head_hidden_size = {encoder.features}",
+            f"network.num_features = network.head_hidden_size = {encoder.pooled_features}",
         ]
-    return "\n".join([*lines, "network.load_state_dict(weights)", "network.eval()"])
+    lines += ["network.load_state_dict(weights)"]
+    if encoder.neck is not None:
+        layer = f"torch.nn.Linear({encoder.pooled_features}, {encoder.features})"
+        lines += [f"network = torch.nn.Sequential(network, {layer})", "network[1].load_state_dict(neck)"]
+    elif spec.neck:
+        lines += [f"# its vectors are network(pixels)[:, :{spec.neck}], zeros behind them where there are fewer"]
+    return "\n".join([*lines, "network.eval()"])
 
 
 def _stem(backbone: nn.Module) -> list[str]:

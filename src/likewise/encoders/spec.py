@@ -1,4 +1,4 @@
-"""What an encoder is, in eight plain values: enough to build it again."""
+"""What an encoder is, in ten plain values: enough to build it again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from likewise.errors import InputError, unknown
 
 Stem = Literal["imagenet", "small"]
+NeckForm = Literal["linear", "cut"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -32,11 +33,20 @@ class EncoderSpec:
     """Channel means (RGB, pixels scaled to 0..1) that the input is normalised with."""
     std: tuple[float, float, float] = IMAGENET_STD
     """Channel deviations that the input is normalised with."""
+    neck: int = 0
+    """Length of the vectors where it is not that of the pooled features; 0 leaves those as they are."""
+    neck_form: NeckForm = "linear"
+    """`linear`: a layer makes that length. `cut`: the first features do, zeros behind them where there are fewer."""
 
     def __post_init__(self) -> None:
         """Refuse what no encoder can be made of."""
         if self.stem not in get_args(Stem):
             raise unknown("stem", self.stem, get_args(Stem))
+        if self.neck_form not in get_args(NeckForm):
+            raise unknown("neck form", self.neck_form, get_args(NeckForm))
+        neck: object = self.neck
+        if not isinstance(neck, int) or isinstance(neck, bool) or neck < 0:
+            raise InputError(f"encoder neck must be a whole number from 0 (none), not {neck!r}")
         for field_name in ("width", "image_size"):
             value = getattr(self, field_name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:

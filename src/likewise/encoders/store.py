@@ -24,12 +24,14 @@ from likewise.errors import InputError
 from likewise.files import write_aside
 
 DESCRIPTION = "model.json"
+PACKED = "packed"
+"""Entry of a description where weights are packed (`likewise.encoders.files.packed`)."""
 _NAMED = 5
 """Keys that an error lists before it only counts."""
 
 
 def save_encoder(encoder: Encoder, path: Path, *, extra: Mapping[str, Any] | None = None) -> None:
-    """Write the backbone's weights to `path` (.safetensors), and what they are to `model.json` beside them.
+    """Write the encoder's weights to `path` (.safetensors), and what they are to `model.json` beside them.
 
     `extra` (JSON values) is added to the description, which is the encoder's spec and the width of its features.
     """
@@ -47,19 +49,24 @@ def load_encoder(path: Path) -> Encoder:
     Raises `InputError` where the file is missing or damaged, where nothing says what it is, and where its keys or
     shapes are not exactly those of the encoder: an encoder with some random weights is never returned.
     """
-    encoder = rebuild(EncoderSpec.from_mapping(read_description(path)))
+    described = read_description(path)
+    if PACKED in described:
+        from likewise.encoders.files.packed import unpack  # which reads nothing by itself
+
+        return unpack(_read(path)[0], described, path)
+    encoder = rebuild(EncoderSpec.from_mapping(described))
     load_weights(encoder, path)
     return encoder.eval()
 
 
 def load_weights(encoder: Encoder, path: Path) -> None:
-    """Fill the backbone of `encoder` from a .safetensors file of plain timm keys without classifier, strictly.
+    """Fill `encoder` from a .safetensors file of plain timm keys without classifier (and its neck), strictly.
 
     Raises `InputError` that names the keys that are missing, not expected, or of another shape; the encoder is then
     unchanged.
     """
     weights, _ = _read(path)
-    own = encoder.backbone.state_dict()
+    own = encoder.weights()
     faults = (
         ("misses", [key for key in own if key not in weights]),
         ("should not have", [key for key in weights if key not in own]),
@@ -73,7 +80,7 @@ def load_weights(encoder: Encoder, path: Path) -> None:
         spec = encoder.spec
         wanted = f"{spec.name} (width {spec.width}, stem {spec.stem}, {spec.image_size} px)"
         raise InputError(f"{path} does not hold the weights of {wanted}: it {told}")
-    encoder.backbone.load_state_dict(weights)
+    encoder.take_weights(weights)
 
 
 def description(encoder: Encoder, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -99,14 +106,14 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def serialised(encoder: Encoder, described: Mapping[str, Any]) -> bytes:
-    """A safetensors file of the backbone alone, with the description in its header.
+    """A safetensors file of the encoder's weights, with the description in its header.
 
     The same encoder gives the same bytes. Weights that a model uses in several places are written under each of their
     keys, as timm expects them, since the format holds no tensor twice.
     """
     weights: dict[str, Tensor] = {}
     held: set[int] = set()
-    for key, value in encoder.backbone.state_dict().items():
+    for key, value in encoder.weights().items():
         tensor = value.detach().cpu().contiguous()
         storage = tensor.untyped_storage().data_ptr()
         weights[key] = tensor.clone() if storage in held else tensor

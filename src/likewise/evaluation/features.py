@@ -165,7 +165,7 @@ def cached_features(
 
 def weights_key(encoder: Encoder) -> str:
     """Hexadecimal name of the encoder: its description and every value of its weights, wherever they lie."""
-    state = encoder.backbone.state_dict()
+    state = encoder.weights()
     values = (digest_array(state[name].detach().cpu().contiguous().view(-1).numpy()) for name in sorted(state))
     return digest(sorted(asdict(encoder.spec).items()), *sorted(state), *values)
 

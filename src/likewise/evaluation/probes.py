@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 
+from likewise.errors import InputError, unknown
 from likewise.evaluation import linear
 from likewise.evaluation.centroid import centroid_scores
 from likewise.evaluation.clustering import clustering_scores
@@ -51,7 +53,10 @@ def linear_scores(features: Features, settings: ProbeSettings = _USUAL) -> list[
     return [features.score("linear", None, probe.predict(features.query_QF), words)]
 
 
-PROBES: Mapping[str, Callable[[Features, ProbeSettings], list[Score]]] = {
+Probe = Callable[[Features, ProbeSettings], list[Score]]
+"""What scores features: a function of features with labels and of what a person may set."""
+
+PROBES: Mapping[str, Probe] = {
     "knn": knn_scores,
     "linear": linear_scores,
     "linear-sgd": sgd_scores,
@@ -64,7 +69,27 @@ PROBES: Mapping[str, Callable[[Features, ProbeSettings], list[Score]]] = {
     "rank": rank_scores,
     "purity": purity_scores,
 }
-"""What features can be scored by; those that need the encoder itself stand in `likewise.evaluation.with_encoder`."""
+"""What features can be scored by; those that need the encoder itself stand in `likewise.verbs.evaluate`."""
+ENTRY_POINTS = "likewise.probes"
+"""Group under which other packages add theirs, `name = "module:function"`: docs/adding-a-probe.md."""
+
+
+def probe_names() -> list[str]:
+    """Probes on features, sorted: those of this package and those of entry points."""
+    return sorted({*PROBES, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def find_probe(name: str) -> Probe:
+    """The probe called `name`. Raises InputError for one that does not exist, and for an entry point that is none."""
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            found = point.load()
+            if not callable(found):
+                raise InputError(f"entry point {name!r} gives {found!r}: a probe is a function, docs/adding-a-probe.md")
+            return found  # type: ignore[no-any-return]
+    if name not in PROBES:
+        raise unknown("probe", name, probe_names())
+    return PROBES[name]
 
 
 def _cut(k: int, count: int) -> str:

@@ -63,10 +63,11 @@ def read_masks(folder: Path, names: Sequence[str], size: int) -> Tensor:
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder of masks {folder}")
-    return torch.from_numpy(np.stack([_mask(_find(folder, name), size) for name in names]))
+    return torch.from_numpy(np.stack([_mask(mask_path(folder, name), size) for name in names]))
 
 
-def _find(folder: Path, name: str) -> Path:
+def mask_path(folder: Path, name: str) -> Path:
+    """The mask of the image `name` below `folder`, as `read_masks` says. Raises InputError where there is none."""
     stem = Path(name).with_suffix("")
     for place in (folder / stem, folder / stem.name):
         for ending in _ENDINGS:

@@ -10,8 +10,8 @@ from likewise.data.pixels import Range
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder
 from likewise.encoders.build import check, check_name, normalisation
 from likewise.encoders.chosen import choose
+from likewise.encoders.files.onnx import load_onnx
 from likewise.errors import InputError, unknown
-from likewise.evaluation.onnx import load_onnx
 from likewise.runs import RunDirectory
 
 Which = Literal["student", "teacher"]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
+from likewise.methods.parts.taught import Taught, TaughtSettings, teacher_of
 from likewise.similarity import distill, purity, unit
-from likewise.teachers import Cached, Momentum, check_pretrained, pretrained
+from likewise.teachers import Momentum
 from likewise.views import weak
 
 
-class CompRess(Method):
+class CompRess(Taught):
     """Compressing representations.
 
     The student must find a picture as similar to each anchor of a bank as the teacher does. One view of each picture
@@ -45,14 +45,11 @@ class CompRess(Method):
         needs=("frozen teacher",),
         memory="queue",
     )
-    needs_refresh = True
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(TaughtSettings):
         """Settings of CompRess. The defaults are those of the small preset."""
 
-        teacher: str = ""
-        """The frozen teacher: a run directory, a .safetensors file, or a timm model with published weights."""
         queue_size: int = 4096
         """Anchors in each bank; accuracy grows with its logarithm."""
         temperature: float = 0.04
@@ -65,14 +62,11 @@ class CompRess(Method):
         """Share of its old weights that the slow copy keeps at each step."""
         embedding: int = 0
         """With two banks, length of a linear layer on the student, 0 for none (the official ResNet-50 has 8192)."""
-        cached: bool = False
-        """Look the teacher up in a table, made once, of the centre of each picture: cheaper, and an easier problem,
-        since the teacher does not see the student's view."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
         """Smallest and largest share of the picture that a crop covers."""
 
         def __post_init__(self) -> None:
-            check_pretrained(self.teacher)
+            super().__post_init__()
             at_least("queue_size", self.queue_size, 1)
             positive("temperature", self.temperature)
             between("momentum", self.momentum, 0.0, 1.0)
@@ -88,7 +82,7 @@ class CompRess(Method):
         super().__init__()
         self.settings = settings
         side, two = facts.image_size, settings.banks == "two"
-        self.teacher = pretrained(settings.teacher, image_size=side, mean=facts.mean, std=facts.std)
+        self.teacher = teacher_of(settings.teacher, facts, cached=settings.cached)
         length = settings.embedding if two else self.teacher.features
         head = heads.mlp([encoder.features, length]) if length else nn.Identity()
         self.student = nn.Sequential(encoder, head)
@@ -96,25 +90,7 @@ class CompRess(Method):
         if two:
             self.student_bank = Queue(settings.queue_size, length or encoder.features, noise="uniform")
         self.slow = Momentum(self.student) if two and settings.keys == "momentum" else None
-        if settings.cached:
-            self.table = Cached(torch.zeros(0, self.teacher.features))
         self.views = {"image": weak(side, mean=facts.mean, std=facts.std, scale=settings.crop_scale)}
-
-    def refresh_due(self, epoch: int) -> bool:
-        """The table is made once."""
-        return self.refresh_lost()
-
-    def refresh_lost(self) -> bool:
-        """The table is not in checkpoints: it can be made again."""
-        return self.settings.cached and not len(self.table.features)
-
-    def refresh_with(self) -> nn.Module:
-        """The teacher fills the table."""
-        return self.teacher
-
-    def refresh(self, features_ND: Tensor, progress: Progress) -> None:
-        """Keep the teacher's vectors of all pictures."""
-        self.table = Cached(features_ND)
 
     def after_step(self, progress: Progress) -> None:
         """The slow copy moves towards the student's new weights."""
@@ -125,7 +101,7 @@ class CompRess(Method):
         """KL between both views of the banks as they were; then row for row the same pictures enter both."""
         image, two, temperature = views["image"].image, self.settings.banks == "two", self.settings.temperature
         s_BD = self.student(image)
-        t_BE = self.table(batch.index) if self.settings.cached else self.teacher(image)
+        t_BE = self.teacher.see(image, batch.index)
         told = distill(
             s_BD,
             t_BE,

@@ -48,6 +48,8 @@ class Facts:
     """Side of the encoder's input in pixels."""
     classes: int = 0
     """Number of classes where labels are known, else 0."""
+    class_names: tuple[str, ...] = ()
+    """Their names in the order of their numbers, where they have any."""
     labelled: int = 0
     """Images whose label is known."""
     steps_per_epoch: int = 1
@@ -206,7 +208,7 @@ class Card:
     """Authors, title, venue, arXiv number."""
     summary: str
     """When to choose it, in one or two sentences."""
-    needs: tuple[Literal["labels", "some labels", "masks", "frozen teacher", "pairs"], ...] = ()
+    needs: tuple[Literal["labels", "some labels", "masks", "frozen teacher", "old encoder", "pairs"], ...] = ()
     """What it needs beside pictures."""
     memory: Literal["none", "queue", "bank", "prototypes"] = "none"
     """What embeddings are compared with."""
@@ -234,6 +236,11 @@ class Method(nn.Module):
 
     views: Mapping[str, ViewPolicy]
     """Role -> what that view looks like."""
+    masks: str = ""
+    """Where the foreground masks in its views come from (`likewise.localisation.sources`); empty: it takes none. Views
+    that are cropped within a region are cropped within the boxes around them."""
+    usable_masks: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """Shares of an image that its object covers at least and at most; other masks are emptied."""
 
     @classmethod
     def streams(cls, settings: Any, facts: Facts) -> Mapping[str, Stream]:
@@ -318,8 +325,17 @@ class Method(nn.Module):
         """
         return False
 
-    def refresh_with(self) -> nn.Module:
-        """The network whose embeddings of all pictures `refresh` is given; it is run in eval mode."""
+    def know(self, names: Sequence[str], labels_N: Tensor | None) -> None:
+        """Called before each `refresh` with what is known of all images beside their pixels, in their order.
+
+        Names are for people and need not differ; labels are -1 where unknown, None where the data has none.
+        """
+
+    def refresh_with(self) -> nn.Module | None:
+        """The network whose embeddings of all pictures `refresh` is given; it is run in eval mode.
+
+        None where there is nothing to look at: `refresh` is then given vectors of no dimension.
+        """
         raise NotImplementedError(f"{type(self).__name__} names no network to refresh with")
 
     def refresh(self, features_ND: Tensor, progress: Progress) -> None:

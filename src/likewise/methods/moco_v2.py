@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
-from likewise.methods.parts.moco import MocoSettings, moco_parts, pairs
+from likewise.methods.parts.moco import MocoSettings, key, moco_parts, pairs
 from likewise.similarity import contrast
 from likewise.teachers import evaluated
+
+
+class Own(NamedTuple):
+    """One negative more for each query, which nobody else sees and which does not enter the queue."""
+
+    image: Tensor
+    """(B, 3, H, W) as the key encoder is shown it."""
+    used: Tensor
+    """(B,) bool: which queries have one."""
 
 
 class MoCoV2(Method):
@@ -60,9 +69,18 @@ class MoCoV2(Method):
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Contrast of each query with its key against the queue; then the keys enter it."""
+        return self.contrasted(views, batch)
+
+    def contrasted(self, views: Views, batch: Batch, own: Own | None = None) -> Terms:
+        """The step, for methods around this one with negatives of each query's `own`; those are of the first view's."""
         symmetric, shuffle = self.settings.symmetric, self.settings.shuffle
         seen = pairs(self.student, self.teacher, views, symmetric=symmetric, shuffle=shuffle)
-        losses = [contrast(q_BD, k_BD, self.queue.rows, self.settings.temperature) for q_BD, k_BD in seen]
+        losses: list[Tensor] = []
+        for q_BD, k_BD in seen:
+            mine = key(self.teacher, own.image, shuffle=shuffle) if own is not None and not losses else None
+            used = None if own is None else own.used
+            rows, temperature = self.queue.rows, self.settings.temperature
+            losses.append(contrast(q_BD, k_BD, rows, temperature, own_negative_BD=mine, with_own_B=used))
         for _, k_BD in seen:
             self.queue.push(gather(k_BD), label=gather(batch.labels))
         return Terms(torch.stack(losses).sum(), {}, seen[0][0].detach())

@@ -16,6 +16,8 @@ from typing import Any
 
 from likewise.methods import find, names
 from likewise.methods.ledger import status
+from likewise.methods.listing import FILE as LISTING
+from likewise.methods.listing import write as write_listing
 from likewise.methods.method import Method, Optimisation, Preset
 
 _GENERATED = "<!-- Written by `make docs` from the method's source: change that, not this page. -->"
@@ -56,6 +58,7 @@ def method_page(name: str, method: type[Method]) -> str:
     """The page of one method, in Markdown."""
     card, presets = method.card, method.presets
     teacher = " --teacher runs/TEACHER" if "frozen teacher" in card.needs else ""
+    teacher += " --old runs/OLD" if "old encoder" in card.needs else ""
     labels = " --labels folders" if {"labels", "some labels"} & set(card.needs) else ""
     return _page(
         f"{card.title} (`{name}`)",
@@ -180,6 +183,8 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder of the pages, such as docs/methods")
     for path in write_pages(parser.parse_args().out):
         print(path)
+    write_listing()
+    print(LISTING)
 
 
 if __name__ == "__main__":

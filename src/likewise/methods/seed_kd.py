@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.memory import LABEL, Queue
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.checks import at_least, positive
+from likewise.methods.parts.taught import Taught, TaughtSettings, teacher_of
 from likewise.similarity import Distillation, distill, purity, unit
-from likewise.teachers import check_pretrained, pretrained
 from likewise.views import multi_crop, strong
 from likewise.views.pair import blurred
 
@@ -42,7 +42,7 @@ def seed_distill(
     )
 
 
-class SEED(Method):
+class SEED(Taught):
     """Self-supervised distillation from a frozen teacher.
 
     One view of each picture goes to both networks. With z_s and z_t their unit vectors and Q the queue of earlier z_t,
@@ -73,11 +73,9 @@ class SEED(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(TaughtSettings):
         """Settings of SEED. The defaults are those of the small preset."""
 
-        teacher: str = ""
-        """The frozen teacher: a run directory, a .safetensors file, or a timm model with published weights."""
         queue_size: int = 4096
         """Earlier teacher vectors, K."""
         temperature_student: float = 0.2
@@ -96,7 +94,7 @@ class SEED(Method):
         """The same for small crops."""
 
         def __post_init__(self) -> None:
-            check_pretrained(self.teacher)
+            super().__post_init__()
             at_least("queue_size", self.queue_size, 1)
             positive("temperature_student", self.temperature_student)
             positive("temperature_teacher", self.temperature_teacher)
@@ -110,7 +108,7 @@ class SEED(Method):
         super().__init__()
         self.settings = settings
         side, features = facts.image_size, encoder.features
-        self.teacher = pretrained(settings.teacher, image_size=side, mean=facts.mean, std=facts.std)
+        self.teacher = teacher_of(settings.teacher, facts, cached=settings.cached)
         dim = self.teacher.features
         self.student = nn.Sequential(encoder, heads.mlp([features, features, dim], hidden_norm=None))
         self.centre = nn.BatchNorm1d(dim, affine=False) if settings.centred else nn.Identity()
@@ -128,7 +126,7 @@ class SEED(Method):
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Cross-entropy of both views of the queue as it was; then the teacher's vectors enter it."""
-        q_BD, told, k_BD = self._compare(views["large_0"].image, self.queue)
+        q_BD, told, k_BD = self._compare(views["large_0"].image, batch.index, self.queue)
         parts = {"teacher_entropy": told.teacher_entropy, "divergence": told.loss.detach()}
         labels = batch.labels
         if labels is not None and told.neighbours is not None:
@@ -137,14 +135,15 @@ class SEED(Method):
         loss = told.cross_entropy
         if self.settings.small_crops:
             crops = torch.cat([views[f"small_{n}"].image for n in range(self.settings.small_crops)])
-            _, told, k_crops = self._compare(crops, self.small_queue)
+            index = batch.index.repeat(self.settings.small_crops)
+            _, told, k_crops = self._compare(crops, index, self.small_queue)
             self.small_queue.push(gather(k_crops[: len(k_BD)]))  # one crop of each picture
             loss = loss + told.cross_entropy
         return Terms(loss, parts, q_BD.detach())
 
-    def _compare(self, image: Tensor, queue: Queue) -> tuple[Tensor, Distillation, Tensor]:
+    def _compare(self, image: Tensor, index: Tensor, queue: Queue) -> tuple[Tensor, Distillation, Tensor]:
         """The student's vectors, how they differ from the teacher's in their view of the queue, and the teacher's."""
-        q_BD, k_BD = self.student(image), unit(self.centre(self.teacher(image)))
+        q_BD, k_BD = self.student(image), unit(self.centre(self.teacher.see(image, index)))
         ts, tt = self.settings.temperature_student, self.settings.temperature_teacher
         return q_BD, seed_distill(q_BD, k_BD, queue.rows, ts, tt, top=min(5, queue.size)), k_BD
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import nn
 
 from likewise.encoders import Encoder, heads
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Optimisation, Preset, Terms, Views
+from likewise.methods.parts.taught import Taught, TaughtSettings, teacher_of
 from likewise.similarity import pull, unit
-from likewise.teachers import check_pretrained, pretrained
+from likewise.teachers import Teacher, check_pretrained, is_table
 from likewise.views import strong, weak
 from likewise.views.pair import blurred
 
@@ -31,7 +32,7 @@ def regressor(form: Head, features: int, dim: int) -> nn.Module:
     return nn.Sequential(heads.mlp([features, 2 * features, features]), heads.mlp([features, 2 * features, dim]))
 
 
-class SimReg(Method):
+class SimReg(Taught):
     """Regression as self-supervised distillation.
 
     With g the head, f_S the student and f_T the frozen teacher, all vectors of unit length,
@@ -60,11 +61,9 @@ class SimReg(Method):
     )
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings:
+    class Settings(TaughtSettings):
         """Settings of SimReg. The defaults are those of the small preset."""
 
-        teacher: str = ""
-        """The frozen teacher: a run directory, a .safetensors file, or a timm model with published weights."""
         further_teachers: tuple[str, ...] = ()
         """More of them, each with a head of its own."""
         head: Head = "mlp4"
@@ -79,11 +78,19 @@ class SimReg(Method):
         """Smallest and largest share of the image that a crop covers."""
 
         def __post_init__(self) -> None:
-            for name in (self.teacher, *self.further_teachers):
+            super().__post_init__()
+            for name in self.further_teachers:
                 check_pretrained(name)
 
+        @property
+        def looks_up(self) -> bool:
+            """Whether no teacher is shown a view."""
+            return self.cached or all(map(is_table, (self.teacher, *self.further_teachers)))
+
         def idle(self) -> dict[str, str]:
-            """The teacher's view, where it sees the student's."""
+            """The teacher's view, where it sees the student's or none."""
+            if self.looks_up:
+                return dict.fromkeys(("same_view", "teacher_view"), "a teacher that is shown views (cached=False)")
             return {"teacher_view": "same_view=False"} if self.same_view else {}
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
@@ -92,23 +99,21 @@ class SimReg(Method):
         side, mean, std = facts.image_size, facts.mean, facts.std
         self.student = encoder
         names = (settings.teacher, *settings.further_teachers)
-        self.teachers = nn.ModuleList(pretrained(name, image_size=side, mean=mean, std=std) for name in names)
-        self.regressors = nn.ModuleList(
-            regressor(settings.head, encoder.features, int(teacher.features))  # type: ignore[arg-type]
-            for teacher in self.teachers
-        )
+        teachers = [teacher_of(name, facts, cached=settings.cached) for name in names]
+        self.teachers = nn.ModuleList(teachers)
+        self.regressors = nn.ModuleList(regressor(settings.head, encoder.features, one.features) for one in teachers)
         weakly = weak(side, mean=mean, std=std, scale=settings.crop_scale)
         strongly = strong(side, mean=mean, std=std, scale=settings.crop_scale, blur=blurred(side))
         self.views = {"student": strongly if settings.student_view == "strong" else weakly}
-        if not settings.same_view:
+        if not settings.same_view and not settings.looks_up:
             self.views["teacher"] = strongly if settings.teacher_view == "strong" else weakly
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Squared distance of unit vectors, summed over the teachers."""
         features_BF = self.student(views["student"].image)
-        taught = views["student" if self.settings.same_view else "teacher"].image
+        taught = views["teacher" if "teacher" in views else "student"].image
         losses = [
-            pull(head(features_BF), unit(teacher(taught)))
+            pull(head(features_BF), unit(cast("Teacher", teacher).see(taught, batch.index)))
             for head, teacher in zip(self.regressors, self.teachers, strict=True)
         ]
         parts = {f"loss_{n}": loss.detach() for n, loss in enumerate(losses)} if len(losses) > 1 else {}

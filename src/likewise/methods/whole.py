@@ -25,10 +25,10 @@ from likewise.memory import Bank, Clusters, History, Queue
 from likewise.methods import find
 from likewise.methods.method import Beside, Facts, Method
 from likewise.runs import RunDirectory
-from likewise.teachers import Cached, Frozen
+from likewise.teachers import Frozen
 
 FILE = "method.safetensors"
-LEFT_OUT = (Queue, Bank, History, Clusters, Cached, Frozen)
+LEFT_OUT = (Queue, Bank, History, Clusters, Frozen)
 
 
 def save_method(method: Method, facts: Facts, folder: Path) -> None:

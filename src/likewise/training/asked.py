@@ -110,8 +110,9 @@ class Session(Opened):
     """Time between checkpoints; by default at ends of epochs (not within 10 s) and every 2 minutes."""
     keep_checkpoints: int = 2
     """Newest checkpoints that are kept."""
-    loggers: tuple[str, ...] = ("tensorboard",)
-    """Where scalars go beside metrics.jsonl: tensorboard, wandb, mlflow, trackio."""
+    loggers: tuple[str, ...] | None = None
+    """Where scalars go beside metrics.jsonl: tensorboard, wandb, mlflow, trackio; by default tensorboard where it is
+    installed."""
     online_probe: bool = True
     """Score nearest neighbours on a fixed sample now and then where labels are known, in under 2 % of the time."""
     report: bool = True

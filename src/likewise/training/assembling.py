@@ -98,6 +98,7 @@ def facts_of(plan: Plan, images: Images, beside: Images | None = None) -> Facts:
         batch_size=plan.batch_size // plan.accumulate,
         image_size=plan.encoder.image_size,
         classes=class_count(images),
+        class_names=tuple(images.class_names or ()),
         labelled=0 if images.labels is None else int((images.labels >= 0).sum()),
         beside=None if beside is None else Beside(images=len(beside), classes=class_count(beside)),
         columns=images.columns,

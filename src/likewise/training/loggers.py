@@ -6,6 +6,7 @@ Every logger takes the same lines of metrics and picks the numbers out of them.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -78,9 +79,13 @@ def _remember(run: Path, service: str, identity: str) -> None:
 
 
 class TensorBoard:
-    """Event files in the run; `tensorboard --logdir runs` shows them. A resumed run hides what came after its start."""
+    """Event files in the run (extra `tensorboard`); `tensorboard --logdir runs` shows them.
+
+    A resumed run hides what came after its start.
+    """
 
     def __init__(self, run: Path, config: Mapping[str, Any], first_step: int = 0) -> None:
+        _import("tensorboard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
         purge = first_step + 1 if first_step else None
@@ -168,6 +173,11 @@ LOGGERS: dict[str, Callable[[Path, Mapping[str, Any], int], Logger]] = {
     "mlflow": Mlflow,
     "trackio": Trackio,
 }
+
+
+def usual() -> tuple[str, ...]:
+    """Loggers that are used where none is asked for: TensorBoard where it is installed."""
+    return ("tensorboard",) if importlib.util.find_spec("tensorboard") else ()
 
 
 def open_loggers(names: Sequence[str], run: Path, config: Mapping[str, Any], first_step: int = 0) -> list[Logger]:

@@ -33,15 +33,20 @@ def refresh(
 
     Raises TrainingStopped where an embedding is not finite: no cluster could be made of it.
     """
-    features_ND = embed_all(
-        method.refresh_with(), images, view_of(spec), device=torch.device(device), autocast=autocast
-    )
+    where, network = torch.device(device), method.refresh_with()
+    if network is None:
+        features_ND = torch.zeros(len(images), 0, device=where)
+    else:
+        features_ND = embed_all(network, images, view_of(spec), device=where, autocast=autocast)
     broken_N = features_ND.isfinite().all(1).logical_not()
     if broken_N.any():
         raise TrainingStopped(
             f"training stopped at step {progress.step}: {int(broken_N.sum())} of {len(features_ND)} embeddings of the "
             f"data set are not finite, the first that of picture {int(broken_N.nonzero()[0])}"
         )
+    labels = getattr(images, "labels", None)
+    names = getattr(images, "names", [])
+    method.know(names, None if labels is None else torch.as_tensor(labels, device=where))
     method.refresh(features_ND, progress)
 
 

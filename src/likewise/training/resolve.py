@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
-from likewise.methods.method import Method, Optimisation, Preset, UpdateRule, refuse_idle
+from likewise.methods.method import Method, Optimisation, Preset, UpdateRule, idle, refuse_idle
 from likewise.training.asked import SIZES, Asked, Precision
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD
 from likewise.views.pair import SMALL_PICTURE
@@ -175,7 +175,8 @@ def _settings(
             raise unknown("setting", name, known)
     settings = dataclasses.replace(preset.settings, **given)
     refuse_idle(settings, given)
-    if "frozen teacher" in method.card.needs and not getattr(settings, "teacher", True):
+    taught = "frozen teacher" in method.card.needs and "teacher" not in idle(settings)
+    if taught and not getattr(settings, "teacher", True):
         raise InputError(
             f"{method.card.title} learns from a trained encoder: name a run directory, a .safetensors file or a timm "
             "model with --teacher"

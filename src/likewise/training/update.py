@@ -60,7 +60,8 @@ def views_of(
             views |= make_clip_views(roles, drawn.pixels, drawn.sizes, **place)
         else:
             compose = composer(method, batch) if name == MAIN else None
-            views |= make_views(roles, drawn.pixels, drawn.sizes, **place, compose=compose)
+            marks: dict[str, Any] = {"masks": drawn.masks, "regions": drawn.regions}
+            views |= make_views(roles, drawn.pixels, drawn.sizes, **place, **marks, compose=compose)
     return views
 
 

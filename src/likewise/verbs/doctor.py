@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from likewise import methods
+from likewise import methods, teachers
 from likewise.data import (
     Description,
     Images,
@@ -33,6 +33,7 @@ from likewise.data.describing import copies_in_words
 from likewise.data.headers import check_headers
 from likewise.data.source import Broken
 from likewise.errors import InputError
+from likewise.localisation.masks import marks_of
 from likewise.methods.method import Progress
 from likewise.runs import plain
 from likewise.training import scheduled
@@ -41,7 +42,9 @@ from likewise.training.machine import detect, fabric
 from likewise.training.progress import OCCASIONAL, PARTS, Part
 from likewise.training.resolve import Plan, image_size, resolve
 from likewise.training.update import Update
+from likewise.verbs import teaching
 from likewise.verbs.job import drawn_part, sort_asked
+from likewise.verbs.teaching import Taught
 
 SAMPLE = 256
 """Pictures that the timing decodes; the whole data set is only described."""
@@ -49,6 +52,8 @@ TIMED_STEPS = 6
 """Spread over the budget, since views may grow in it."""
 STEP_SECONDS = 0.75
 """About the most that a timed step may take: of a batch that takes longer, a part is timed."""
+TAUGHT_BY = "simreg"
+"""The method where a teacher is named and no method."""
 FEW = 16
 """Images of the first steps, which show how many can be timed."""
 
@@ -63,6 +68,8 @@ class Findings:
     """Seconds per step by part: data, views, model."""
     decode_per_second: float
     """Pictures decoded per second when the cache is made, once."""
+    taught: tuple[Taught, ...] = ()
+    """What frozen teachers cost."""
     copies: str = ""
     """How many of the pictures decoded here are exact copies of another one, in words; empty for none."""
 
@@ -95,6 +102,7 @@ class Findings:
             "seconds_per_step": plain(self.seconds),
             "bottleneck": self.bottleneck,
             "copies": self.copies,
+            "teachers": [one.to_json() for one in self.taught],
         }
 
     def to_text(self) -> str:
@@ -111,6 +119,7 @@ class Findings:
             f"expect {self.images_per_second:,.0f} images/s, {self.minutes_per_epoch:.1f} minutes an epoch",
             f"decoding, once before that: {self.decode_per_second:,.0f} images/s",
             f"time of a step: {shares}; bottleneck: {self.bottleneck}",
+            *(one.to_text() for one in self.taught),
         ]
         return "\n".join(lines)
 
@@ -118,8 +127,11 @@ class Findings:
 def doctor(data: Any, **asked: Any) -> Findings:
     """Look at `data` and time a few steps of the training run that `likewise.train(data, **asked)` would be.
 
-    Nothing is kept: the sample is decoded into a temporary cache. Raises InputError as `train` does.
+    Nothing is kept: the sample is decoded into a temporary cache. With a `teacher` and no method it is simreg, and what
+    the teacher costs is told. Raises InputError as `train` does.
     """
+    if "teacher" in asked and "method" not in asked:
+        asked = {**asked, "method": TAUGHT_BY}
     session, wanted, given = sort_asked(asked)
     chosen = session.split or training_split(split_names(data))
     source, _ = drawn_part(session, open_source(data, split=chosen, labels=session.labels), None)
@@ -140,7 +152,27 @@ def doctor(data: Any, **asked: Any) -> Findings:
         )
         copies = copies_in_words(images) if images.copies else ""
         parts, images = _parts(plan, images, count)
-        return Findings(described, plan, _time_steps(plan, parts, images), decode, copies)
+        teachers.check_covers(given, source.names)
+        teaching.blank(parts.method, len(images))
+        seconds = _time_steps(plan, parts, images)
+        return Findings(described, plan, seconds, decode, _taught(plan, parts, images, count, seconds), copies)
+
+
+def _taught(plan: Plan, parts: Parts, images: Images, count: int, seconds: dict[str, float]) -> tuple[Taught, ...]:
+    """What frozen teachers cost, with and without a table of their vectors; nothing where there are none."""
+    if not any(teachers.teachers_in(parts.method)):
+        return ()
+    steps = {bool(getattr(plan.settings, "looks_up", False)): _busy(seconds)}
+    if (other := teaching.other_way(plan)) is not None:
+        again, sample = _parts(other, images, count)
+        teaching.blank(again.method, len(sample))
+        steps[other.settings.looks_up] = _busy(_time_steps(other, again, sample))
+    return teaching.of_method(parts.method, plan, count, shown=steps.get(False), looked_up=steps.get(True))
+
+
+def _busy(seconds: dict[str, float]) -> float:
+    """Seconds of a step: data are fetched beside the other work."""
+    return max(seconds["views"] + seconds["model"], seconds["data"])
 
 
 def _united(*found: tuple[Broken, ...]) -> tuple[Broken, ...]:
@@ -195,7 +227,8 @@ def _time_steps(plan: Plan, parts: Parts, images: Images) -> dict[str, float]:
     """Seconds of each part of a training step, mean over the budget; steps with views of one size by their median."""
     engine = fabric(detect(plan.device), plan.precision)
     timer = _Timer(engine.device)
-    loader = Loader(images, parts.order, device=engine.device, others=parts.others)
+    marks = marks_of(parts.method, images, engine.device)
+    loader = Loader(images, parts.order, device=engine.device, others=parts.others, marks=marks)
     update = Update(engine, parts.method, parts.optimizer, loader, plan, timer)
     update.refresh(Progress(0, 0.0, 0), epoch_begins=True)
 

@@ -17,12 +17,13 @@ from likewise.encoders import Encoder
 from likewise.encoders.embedding import view_fraction
 from likewise.errors import InputError, unknown
 from likewise.evaluation.answers import Answers
+from likewise.evaluation.correspondence import correspondence_scores
 from likewise.evaluation.features import Precision, cached_features
 from likewise.evaluation.finetune import finetune_scores
 from likewise.evaluation.gain import Change, changes
 from likewise.evaluation.given import Features, ProbeSettings, on
 from likewise.evaluation.own import own_scores
-from likewise.evaluation.probes import PROBES
+from likewise.evaluation.probes import find_probe, probe_names
 from likewise.evaluation.rows import Rows, open_rows
 from likewise.evaluation.scores import Evaluation, Score, kind
 from likewise.evaluation.segmentation import segmentation_scores
@@ -31,10 +32,10 @@ from likewise.evaluation.words import caption_column_of, caption_scores, zerosho
 from likewise.training.progress import decoding
 from likewise.verbs.recording import record
 
-WITH_ENCODER = ("captions", "finetune", "finetune-labels", "own", "segmentation", "zeroshot")
+WITH_ENCODER = ("captions", "correspondence", "finetune", "finetune-labels", "own", "segmentation", "zeroshot")
 """Probes that need the encoder itself or its run, not only its features."""
 OF_THE_RUN = {"captions", "own", "zeroshot"}
-WITHOUT_LABELS = {"captions", "segmentation"}
+WITHOUT_LABELS = {"captions", "correspondence", "segmentation"}
 Classes = Literal["all", "trained", "others"]
 CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
 """Data sets whose accuracy is the mean over classes (Kornblith et al., CVPR 2019), by what their names begin with."""
@@ -92,7 +93,7 @@ class How:
         return torch.device(self.device) if self.device is not None else _best_device()
 
     def __post_init__(self) -> None:
-        known = [*PROBES, *WITH_ENCODER]
+        known = [*probe_names(), *WITH_ENCODER]
         if not self.probes:
             raise InputError(f"no probe was asked for: allowed are {', '.join(sorted(known))}")
         for name in self.probes:
@@ -204,12 +205,14 @@ def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features:
     if name == "segmentation":
         assert how.masks is not None
         return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
+    if name == "correspondence":
+        return correspondence_scores(encoder, rows.query, features)
     if name in OF_THE_RUN:
         return _scores_of_run(name, subject, rows, features, how) if encoder is subject.encoder else []
     if name in WITH_ENCODER:
         few = name == "finetune-labels"
         return finetune_scores(encoder, rows.bank, rows.query, features, how.settings, few=few, quiet=how.quiet)
-    return PROBES[name](features, how.settings)
+    return find_probe(name)(features, how.settings)
 
 
 def _scores_of_run(name: str, subject: Subject, rows: Rows, features: Features, how: How) -> list[Score]:

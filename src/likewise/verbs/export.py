@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,12 +16,15 @@ from likewise.classifier import layer_of, with_logits
 from likewise.encoders import Encoder, load_encoder
 from likewise.encoders.build import rebuild
 from likewise.encoders.chosen import DEPLOYED, Which, choose
+from likewise.encoders.files.packed import pack, unpack
 from likewise.encoders.recipe import timm_code
-from likewise.encoders.store import as_text, description, read_description, serialised
+from likewise.encoders.store import PACKED, as_text, description, read_description, serialised
 from likewise.errors import InputError, LikewiseError, missing, unknown
 from likewise.files import write_aside
+from likewise.runs import RunDirectory
+from likewise.verbs.card import FILE, check_licence, model_card
 
-Format = Literal["safetensors", "onnx"]
+Format = Literal["safetensors", "onnx", "packed"]
 Features = Callable[[Tensor], Tensor]
 """(B, 3, H, W) -> (B, F)."""
 
@@ -52,22 +55,29 @@ class ExportReport:
     """Batch sizes of those inputs."""
     metadata: Mapping[str, Any]
     """What the file says of itself: encoder, input size, and the mean and deviation its input is normalised with."""
+    float_bytes: int | None = None
+    """Of a packed file: what the same weights take as float32."""
     recipe: str | None = None
     """Python that loads a safetensors file into plain timm as `network`, ready to paste."""
+    card: Path | None = None
+    """The model card beside the file, where one was asked for."""
 
     def __str__(self) -> str:
         """A few lines for people."""
         about = self.metadata
         made = f"{about['name']}, width {about['width']}, {about['stem']} stem, from {self.source}"
         batches = " and ".join(map(str, self.batches))
+        beside = f", {self.float_bytes / 1e6:.3f} MB as float32" if self.float_bytes else ""
+        digits = 3 if self.float_bytes else 1
         return (
-            f"wrote   {self.path} ({self.format}, {self.bytes / 1e6:.1f} MB)\n"
+            f"wrote   {self.path} ({self.format}, {self.bytes / 1e6:.{digits}f} MB{beside})\n"
             f"model   {made}\n"
             f"weights {self.taken}\n"
             f"input   (batch, 3, {about['image_size']}, {about['image_size']}) RGB in 0..1, "
             f"less mean {_numbers(about['mean'])}, divided by {_numbers(about['std'])}\n"
             f"output  {self._outputs()}\n"
             f"check   max error {self.max_error:.1e} of the largest feature, on batches of {batches}"
+            + (f"\ncard    {self.card}" if self.card else "")
             + (f"\nload    into timm:\n\n{self.recipe}" if self.recipe else "")
         )
 
@@ -78,7 +88,14 @@ class ExportReport:
 
 
 def export(
-    run: str | Path, *, format: Format, out: str | Path, which: Which | None = None, overwrite: bool = False
+    run: str | Path,
+    *,
+    format: Format,
+    out: str | Path,
+    which: Which | None = None,
+    overwrite: bool = False,
+    card: bool = False,
+    licence: str = "unknown",
 ) -> ExportReport:
     """Write the encoder of `run`, a run directory or a .safetensors file, to `out`.
 
@@ -87,7 +104,10 @@ def export(
     the mean and divided by the deviation, to `features` (batch, F), for any batch size. Normalising is left to the
     caller; mean and deviation stand in the metadata of either file. A fine-tuned run's has the output `logits`
     (batch, C), too, and the names of the classes in its metadata. The file is read back and compared with the
-    encoder on random inputs. `which` chooses the weights of a run directory, by default those its method deploys.
+    encoder on random inputs. `packed` holds one bit for each weight of binary convolutions; `likewise.load` and
+    `evaluate` take it. `which` chooses the weights of a run directory, by default those its method deploys. With `card`
+    a README.md is written beside `out`, in the form of the Hugging Face hub, under `licence`, an identifier such as
+    apache-2.0 (`verbs.card`).
 
     Raises `InputError` for a run, role or format that does not exist, a missing `onnx` extra, and an `out` that exists
     unless `overwrite`; `LikewiseError` where the file is off by more than 1e-3 of the largest feature, and none is left
@@ -102,12 +122,16 @@ def export(
         raise InputError(f"{out} exists: choose another file, or allow it to be overwritten")
     if not out.absolute().parent.is_dir():
         raise InputError(f"there is no directory {out.parent} to write to")
+    if card:
+        check_licence(licence)
+        if (out.parent / FILE).exists() and not overwrite:
+            raise InputError(f"{out.parent / FILE} exists: choose another directory, or allow it to be overwritten")
     encoder = load_encoder(chosen.path)
     metadata = {"which": chosen.role, **read_description(chosen.path), **description(encoder)}
     metadata["input"] = "(RGB in 0..1 - mean) / std"
     for key in ("weights", DEPLOYED):  # the run's files and its choice among them, which this one is not among
         metadata.pop(key, None)
-    content, features = (_safetensors if format == "safetensors" else _onnx)(encoder, metadata)
+    content, features = _WRITERS[format](encoder, metadata)
     error = _largest_error(encoder, features)
     if format == "onnx" and (classifier := layer_of(chosen.path)) is not None:
         content = with_logits(content, *classifier)
@@ -118,7 +142,7 @@ def export(
         )
     with write_aside(out) as file:
         file.write(content)
-    return ExportReport(
+    report = ExportReport(
         path=out,
         format=format,
         source=chosen.path,
@@ -128,15 +152,30 @@ def export(
         batches=_BATCHES,
         metadata=metadata,
         recipe=timm_code(encoder, out) if format == "safetensors" else None,
+        float_bytes=len(serialised(encoder, metadata)) if format == "packed" else None,
     )
+    if not card:
+        return report
+    with write_aside(out.parent / FILE) as file:
+        file.write(model_card(report, RunDirectory(Path(run)).read(), licence).encode())
+    return replace(report, card=out.parent / FILE)
 
 
 def _safetensors(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Features]:
     """The file, and the features that an encoder filled from it gives."""
     content = serialised(encoder, metadata)
     again = rebuild(encoder.spec).eval()
-    again.backbone.load_state_dict(safetensors.torch.load(content))
+    again.take_weights(safetensors.torch.load(content))
     return content, again
+
+
+def _packed(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Features]:
+    """The file, and the features that the encoder unpacked from it gives."""
+    content = pack(encoder, as_text(metadata))
+    shapes = {key: list(weight.shape) for key, weight in encoder.backbone.state_dict().items()}
+    held = safetensors.torch.load(content)
+    packed = {key: shapes[key] for key in shapes if key not in held}
+    return content, unpack(held, {**metadata, PACKED: packed}, Path("packed"))
 
 
 def _onnx(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Features]:
@@ -165,6 +204,13 @@ def _onnx(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Feature
     content = model.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda x: torch.from_numpy(session.run(["features"], {"pixels": x.numpy()})[0])
+
+
+_WRITERS: Mapping[Format, Callable[[Encoder, Mapping[str, Any]], tuple[bytes, Features]]] = {
+    "safetensors": _safetensors,
+    "onnx": _onnx,
+    "packed": _packed,
+}
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from likewise import methods
+from likewise import methods, teachers
 from likewise.checking import check_kinds
 from likewise.data import Images, cached_side, describe, open_source, prepare, split_names, training_split
 from likewise.data.source import Source
@@ -65,6 +65,7 @@ class Job:
 
 def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]:
     """Open and decode the data and settle the plan, anew or from the run that goes on. Raises InputError."""
+    asked = with_names(asked)
     session, wanted, given = sort_asked(asked)
     chosen = session.split or training_split(split_names(data))
     source = open_source(data, split=chosen, labels=session.labels)
@@ -81,6 +82,7 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
     variant, preset = preset_of(method, wanted.variant)
     columns = method.columns(plan.settings if plan else dataclasses.replace(preset.settings, **given))
     source, drawn = drawn_part(session, with_columns(source, data, columns), before)
+    teachers.check_covers(given, source.names)
     start = None if session.start is None or before is not None else open_start(session.start)
     wanted = wanted if start is None else as_asked(start, wanted, asked)
     machine = detect(wanted.device)
@@ -136,8 +138,14 @@ def field_names(shape: type[Any]) -> set[str]:
     return {field.name for field in dataclasses.fields(shape)}
 
 
+def with_names(asked: dict[str, Any]) -> dict[str, Any]:
+    """The same, with functions and modules that are given as teachers by their names."""
+    return {name: teachers.named(value) if name in teachers.TEACHERS else value for name, value in asked.items()}
+
+
 def sort_asked(asked: dict[str, Any]) -> tuple[Session, Asked, dict[str, Any]]:
     """What belongs to the session, to the run, and to the method's settings. Raises InputError for other names."""
+    asked = with_names(asked)
     session, general = field_names(Session), field_names(Asked)
     for shape in (Session, Asked):
         check_kinds(shape, asked)
@@ -149,6 +157,7 @@ def sort_asked(asked: dict[str, Any]) -> tuple[Session, Asked, dict[str, Any]]:
     for name in given:
         if name not in own:
             raise unknown(f"setting of {wanted.method}", name, own | general | session)
+    teachers.check_asked(settings, given)
     return Session(**{name: value for name, value in asked.items() if name in session}), wanted, given
 
 

@@ -21,6 +21,7 @@ from likewise.data.fingerprints import digest, digest_array
 from likewise.distributed import everywhere
 from likewise.encoders.chosen import DEPLOYED
 from likewise.errors import InputError, LikewiseError, TrainingStopped
+from likewise.localisation.masks import Masks, marks_of
 from likewise.methods.method import Facts, Method
 from likewise.methods.parts.checks import skew_note
 from likewise.methods.whole import save_method
@@ -30,9 +31,9 @@ from likewise.training.asked import Session
 from likewise.training.assembling import Parts, assemble, class_count
 from likewise.training.finite import NonFinite
 from likewise.training.health import Health
-from likewise.training.loggers import Logger, open_loggers
+from likewise.training.loggers import Logger, open_loggers, usual
 from likewise.training.loop import Loop
-from likewise.training.progress import Stopwatch
+from likewise.training.progress import Stopwatch, decoding
 from likewise.training.resolve import Plan
 from likewise.training.resume import (
     extension,
@@ -80,10 +81,11 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
         job.plan, methods.find(job.plan.method), job.images, engine.world_size, beside=job.beside, start=job.start
     )
     check_alike(job)
+    marks = marks_of(parts.method, job.images, engine.device)
     run = job.before or on_first(engine, lambda: RunDirectory.create(job.session.out, job.name))
     clock = Clock(job.plan.epochs, job.plan.minutes, parts.order.steps_per_epoch)
     with kept_once_trained(engine, run, clock, fresh=job.before is None):
-        return fit(engine, job, parts, run, clock)
+        return fit(engine, job, parts, marks, run, clock)
 
 
 # Before training ---------------------------------------------------------------------------------------------------
@@ -201,11 +203,11 @@ def described(job: Job, run: RunDirectory) -> dict[str, Any]:
 # Training ----------------------------------------------------------------------------------------------------------
 
 
-def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock) -> RunDirectory:
+def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDirectory, clock: Clock) -> RunDirectory:
     """Train to the end and leave the weights, the status and the report in the run."""
     session, plan, images, method = job.session, job.plan, job.images, parts.method
     place = {"rank": engine.global_rank, "world": engine.world_size}
-    loader = Loader(images, parts.order, device=engine.device, others=parts.others, **place)
+    loader = Loader(images, parts.order, device=engine.device, others=parts.others, marks=marks, **place)
     watch = Stopwatch(engine.device)
     update = Update(engine, method, parts.optimizer, loader, plan, watch)
     if session.resume:
@@ -213,9 +215,11 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         if newest is not None:
             restore(update, clock, newest)
     trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
+    fill_teachers(method, images, engine, quiet=session.quiet)
     on_first(engine, lambda: checkpoints.check_room(run.checkpoints, method.state_dict(), trained))
-    loggers: list[Logger] = []
-    on_first(engine, lambda: loggers.extend(open_loggers(session.loggers, run.path, record(plan), clock.step)))
+    opened: list[Logger] = []
+    names = usual() if session.loggers is None else session.loggers
+    on_first(engine, lambda: opened.extend(open_loggers(names, run.path, record(plan), clock.step)))
     if engine.is_global_zero:
         if session.resume:
             run.cut_metrics(clock.step)
@@ -226,7 +230,7 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         update=update,
         watch=watch,
         run=run,
-        loggers=loggers,
+        loggers=opened,
         health=Health(
             choices=getattr(plan.settings, "prototypes", 0) or getattr(plan.settings, "queue_size", 0),
             classes=len(images.class_names or ()),
@@ -254,6 +258,18 @@ def fit(engine: Fabric, job: Job, parts: Parts, run: RunDirectory, clock: Clock)
         picture(run, method, images, engine.device)
     engine.barrier()
     return run
+
+
+def fill_teachers(method: Method, images: Images, engine: Fabric, *, quiet: bool) -> None:
+    """Make the vectors of teachers that are looked up, with a bar on the first process; kept ones are taken."""
+    for teacher in teachers.teachers_in(method):
+        if teacher.missing:
+            shown = engine.is_global_zero and not quiet
+            how = "kept from before" if teacher.is_kept(images) else f"one pass over {len(images):,} images"
+            console = Console(stderr=True, highlight=False, quiet=not shown)
+            console.print(f"  vectors of the teacher {teacher.name}: {how}", soft_wrap=True, markup=False)
+            with decoding(f"{images.name} by {teacher.name}", enabled=shown, verb="teacher:") as progress:
+                teacher.fill(images, engine.device, progress)
 
 
 def _batch(stopped: TrainingStopped, images: Images) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from likewise.views.per_sample import per_sample_views
 from likewise.views.photometry import Finisher, photometric
 from likewise.views.policy import ViewPolicy
 from likewise.views.regions import checked_regions
-from likewise.views.spatial import Cropper, crop_and_flip, row_chunks, working_pixels
+from likewise.views.spatial import Cropper, crop_and_flip, crop_and_flip_mask, row_chunks, working_pixels
 from likewise.views.view import View
 
 Compose = Callable[[Mapping[str, View], torch.Generator], Mapping[str, Tensor]]
@@ -37,6 +37,7 @@ def make_views(
     world: int = 1,
     regions: Tensor | None = None,
     compose: Compose | None = None,
+    masks: Tensor | None = None,
 ) -> dict[str, View]:
     """One view of every picture for each role.
 
@@ -51,8 +52,8 @@ def make_views(
     their colours are changed. Its generator follows from (`seed`, `step`), and is the same in all processes: it draws
     for the whole batch, of which this process has the rows `rank`, `rank` + `world`, ....
 
-    Raises InputError where pixels, sizes and regions do not fit together, and where `compose` returns other roles or
-    shapes than it was given.
+    Raises InputError where pixels, sizes, regions and masks do not fit together, and where `compose` returns other
+    roles or shapes than it was given.
     """
     sizes_B2 = _checked_sizes(pixels_BHWC, sizes_B2)
     place = {"seed": seed, "step": step, "rank": rank, "world": world}
@@ -61,11 +62,12 @@ def make_views(
     draws = {
         role: draw(policy, sizes_B2, role=role, regions_BR4=regions_BR4, **place) for role, policy in batched.items()
     }
+    cut = {} if masks is None else _masks(batched, draws, _checked_masks(masks, pixels_BHWC))
     if compose is None:
-        made = _with_geometry(rendered(batched, draws, pixels_BHWC), draws)
+        made = _with_geometry(rendered(batched, draws, pixels_BHWC), draws, cut)
     else:
         generator = torch.Generator().manual_seed(stream_seed(seed, step, "/compose"))
-        made = _composed(batched, draws, pixels_BHWC, compose, generator)
+        made = _composed(batched, draws, pixels_BHWC, cut, compose, generator)
     views = {}
     for role, policy in policies.items():
         if policy.per_sample is not None:
@@ -76,13 +78,31 @@ def make_views(
     return views
 
 
-def _with_geometry(images: Mapping[str, Tensor], draws: Mapping[str, Draw]) -> dict[str, View]:
-    """The images with where they came from."""
+def _checked_masks(masks_BHW: Tensor, pixels_BHWC: Tensor) -> Tensor:
+    """The masks. Raises InputError where they do not belong to the pixels."""
+    if masks_BHW.dtype != torch.uint8 or masks_BHW.shape != pixels_BHWC.shape[:3]:
+        wanted = tuple(pixels_BHWC.shape[:3])
+        raise InputError(f"masks are uint8 of shape {wanted} here, found {masks_BHW.dtype} {tuple(masks_BHW.shape)}")
+    return masks_BHW
+
+
+def _masks(policies: Mapping[str, ViewPolicy], draws: Mapping[str, Draw], masks_BHW: Tensor) -> dict[str, Tensor]:
+    """The mask of each view, (B, 1, S, S) in [0, 1]."""
+    return {
+        role: crop_and_flip_mask(masks_BHW.float() / 255.0, draws[role].geometry, policy.size)
+        for role, policy in policies.items()
+    }
+
+
+def _with_geometry(
+    images: Mapping[str, Tensor], draws: Mapping[str, Draw], masks: Mapping[str, Tensor]
+) -> dict[str, View]:
+    """The images with where they came from, and their masks."""
     views = {}
     for role, image in images.items():
         geometry = draws[role].geometry
         box_B4, flip_B = (onto(part, image.device) for part in (geometry.fractions(), geometry.flip))
-        views[role] = View(image, box=box_B4, flip=flip_B)
+        views[role] = View(image, box=box_B4, flip=flip_B, mask=masks.get(role))
     return views
 
 
@@ -90,6 +110,7 @@ def _composed(
     policies: Mapping[str, ViewPolicy],
     draws: Mapping[str, Draw],
     pixels_BHWC: Tensor,
+    masks: Mapping[str, Tensor],
     compose: Compose,
     generator: torch.Generator,
 ) -> dict[str, View]:
@@ -98,7 +119,7 @@ def _composed(
         role: crop_and_flip(pixels_BHWC, draws[role].geometry, policy.size, interpolation=policy.interpolation)
         for role, policy in policies.items()
     }
-    crops = _with_geometry(images, draws)
+    crops = _with_geometry(images, draws, masks)
     placed = compose(crops, generator)
     for role, image in placed.items():
         if role not in crops:

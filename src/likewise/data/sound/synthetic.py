@@ -237,7 +237,7 @@ def _seen(
     """(32, 32) the window around a place, with speckle and blur, through the fan."""
     from scipy.ndimage import gaussian_filter
 
-    top, left = (int(round(value)) + SIDE - SIDE // 2 for value in middle)
+    top, left = (np.rint(middle).astype(int) + SIDE - SIDE // 2).tolist()
     window = canvas[top : top + SIDE, left : left + SIDE]
     speckled = gaussian_filter(window * generator.gamma(4.0, 0.25, window.shape), 0.6)
     return np.asarray((255 * speckled.clip(0, 1) * _fan()).round(), np.uint8)

@@ -13,7 +13,19 @@ from likewise.data.decode import EXTENSIONS
 from likewise.data.labels import NONE, FractionError
 from likewise.data.sound import synthetic as narrated
 from likewise.data.source import Column, Source
-from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, sidecars, walking
+from likewise.data.sources import (
+    arrays,
+    files,
+    hub,
+    levels,
+    lists,
+    named,
+    objects,
+    parquet,
+    scenes,
+    sidecars,
+    walking,
+)
 from likewise.data.splits import check_split
 from likewise.errors import InputError
 
@@ -33,6 +45,7 @@ def open_source(
     - a name: `digits`, or one of torchvision's (`cifar10`, `flowers102`, ...), which is downloaded; where a file or
       folder has the same name, write `torchvision:cifar10`;
     - `synthetic:ultrasound`, composed scans with narration (`likewise.data.sound.synthetic`);
+    - `synthetic:scenes` or `synthetic:mosaics`, objects with known masks on drawn backgrounds (`scenes`);
     - `hf:owner/name`, a data set of the Hugging Face hub, or `hf:owner/name:config`; or a folder that `save_to_disk` of
       the library `datasets` wrote;
     - a sequence of pictures, arrays or paths, alone or in pairs with labels; or a map-style torch Dataset;
@@ -104,7 +117,7 @@ def _text_splits(text: str) -> tuple[str, ...]:
     """Splits of the data behind a path or a name, without looking at each picture wherever that can be avoided."""
     path = Path(text).expanduser()
     if not text or not path.exists():
-        return _named_splits(text)
+        return _name_splits(text)
     if path.is_dir():
         return _folder_splits(path)
     ending = path.suffix.lower()
@@ -115,13 +128,12 @@ def _text_splits(text: str) -> tuple[str, ...]:
     return _open_text(text, None, None).splits
 
 
-def _named_splits(text: str) -> tuple[str, ...]:
-    """Splits of the data that a name stands for."""
+def _name_splits(text: str) -> tuple[str, ...]:
     if text.startswith(hub.PREFIX):
         return hub.split_names(hub.named(text))
     if narrated.is_ultrasound(text):
         return narrated.splits_of(text)
-    return named.named_splits(_known_name(text))
+    return scenes.splits_of(text) if text.startswith(scenes.PREFIX) else named.named_splits(_known_name(text))
 
 
 def _folder_splits(path: Path) -> tuple[str, ...]:
@@ -168,6 +180,8 @@ def _open_name(text: str, split: str | None, labels: str | None) -> Source:
         return hub.open_named(text, split=split, labels=labels)
     if narrated.is_ultrasound(text):
         return narrated.open_ultrasound(text, split=split, labels=labels)
+    if text.startswith(scenes.PREFIX):
+        return scenes.open_scenes(text, split=split, labels=labels)
     return named.open_named(_known_name(text), split=split, labels=labels)
 
 

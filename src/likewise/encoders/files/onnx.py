@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from likewise.data.fingerprints import digest_array
-from likewise.encoders import Encoder, EncoderSpec
+from likewise.encoders.encoder import Encoder
+from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError, missing
 
 
@@ -29,7 +30,7 @@ class _Session(nn.Module):
         self.anchor = nn.Parameter(torch.zeros(1), requires_grad=False)  # says on which device this is: the CPU
 
     def forward_features(self, x_B3HW: Tensor) -> Tensor:
-        values = np.ascontiguousarray(x_B3HW.cpu().numpy())
+        values = np.ascontiguousarray(x_B3HW.detach().float().cpu().numpy())
         size = self.fixed_batch or len(values)
         found = []
         for start in range(0, len(values), size):
@@ -37,7 +38,7 @@ class _Session(nn.Module):
             short = size - len(part)
             filled = np.concatenate([part, np.repeat(part[-1:], short, axis=0)]) if short else part
             found.append(self.session.run([self.output], {self.input: filled})[0][: len(part)])
-        return torch.from_numpy(np.concatenate(found))
+        return torch.from_numpy(np.concatenate(found)).to(x_B3HW.device)
 
     def forward_head(self, x_BF: Tensor, pre_logits: bool = True) -> Tensor:
         """Pooling is in the file; a map that it gives unpooled is averaged."""
@@ -78,7 +79,9 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
     size = image_size or fixed or told.get("image_size") or 224
     if fixed is not None and size != fixed:
         raise InputError(f"{path} takes pictures of {fixed} px, not of {size}")
-    spec = EncoderSpec.from_mapping({"name": path.stem, **told, "image_size": int(size), "pretrained": False})
+    spec = EncoderSpec.from_mapping(
+        {"name": path.stem, **told, "image_size": int(size), "pretrained": False, "neck": 0}
+    )
     batch = shape[0] if isinstance(shape[0], int) else None
     contents = digest_array(np.frombuffer(content, np.uint8))
     return Encoder(spec, _Session(session, int(out[1]), batch, contents)).eval()

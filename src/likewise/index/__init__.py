@@ -1,0 +1,14 @@
+"""An index: vectors of images with their ids, paths and columns, in one embedding space, searchable.
+
+index = open_index("photos.index")
+index.search("query.jpg", k=5).hits[0]
+index.ids, index.paths, index.columns, index.vectors(), index.fingerprint
+"""
+
+from __future__ import annotations
+
+from likewise.index.index import Index, create, is_index, open_index
+from likewise.index.space import Space
+from likewise.index.stores.protocol import Found, Hit
+
+__all__ = ["Found", "Hit", "Index", "Space", "create", "is_index", "open_index"]

@@ -1,0 +1,102 @@
+"""One query and its answer: the images of an index that are most like an image, or like a row of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from likewise.errors import InputError, nearest
+from likewise.index.index import Index
+from likewise.index.recall import Promise, promise
+from likewise.index.stores.protocol import Found, Hit
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for one query."""
+
+    query: str
+    """Path of the image, or `id:...`."""
+    hits: list[Hit]
+    """Nearest first."""
+    recall: float
+    """Share of the true nearest that such a search finds, as measured; 1 where all were compared."""
+    exact: bool
+    """Whether all were compared."""
+    fingerprint: str
+    """Of the space that was searched."""
+    promise: Promise | None = None
+    """What tuning for a recall came to."""
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object."""
+        told = {
+            "results": [{"id": hit.id, "path": hit.path, "similarity": round(hit.similarity, 6)} for hit in self.hits],
+            "recall": self.recall,
+            "exact": self.exact,
+            "fingerprint": self.fingerprint,
+        }
+        if self.promise is not None:
+            told["interval"] = [self.promise.low, self.promise.high]
+        return told
+
+    def to_text(self) -> str:
+        """A line for each hit, and how it was searched."""
+        width = max((len(hit.id) for hit in self.hits), default=0)
+        lines = [f"{hit.similarity:.4f}  {hit.id:<{width}}  {hit.path}".rstrip() for hit in self.hits]
+        how = "all rows compared" if self.exact else f"by a graph, recall {self.recall:.4f}"
+        if self.promise is not None:
+            how = str(self.promise)
+        return "\n".join([*lines, "", f"search  {how}; space {self.fingerprint}"])
+
+
+def answer(
+    index: Index,
+    query: Any,
+    *,
+    k: int = 10,
+    where: str | None = None,
+    recall: float | None = None,
+    exact: bool = False,
+) -> Answer:
+    """The `k` images of `index` most like `query`: an image (path or PIL), or `id:ROW` for a row of the index.
+
+    `where` is a condition on columns; with `recall` the index is tuned to find that share of the true nearest, and
+    searched exactly where that cannot be had faster. Raises InputError for an id, a condition or an image that is none.
+    """
+    promised = None if recall is None else promise(index, recall, k=k)
+    exact = exact or (promised is not None and promised.exact)
+    row = str(query)[3:] if isinstance(query, str) and query.startswith("id:") else None
+    if row is None:
+        if isinstance(query, str | Path) and not Path(query).expanduser().is_file():
+            raise InputError(f"there is no image {str(query)!r}: give the path of one, or id: and the id of a row")
+        found = index.search(_one(query), k, where=where, exact=exact)
+        hits = found.hits[0]
+    else:
+        found, hits = by_row(index, row, k, where=where, exact=exact)
+    return Answer(
+        query if isinstance(query, str) else str(query) if isinstance(query, Path) else "an image",
+        hits,
+        1.0 if found.recall is None else found.recall,
+        found.exact,
+        index.fingerprint,
+        promised,
+    )
+
+
+def by_row(index: Index, row: str, k: int, *, where: str | None = None, exact: bool = False) -> tuple[Found, list[Hit]]:
+    """What is found for a row of the index, without itself. Raises InputError where there is none of that id."""
+    position = index.position(row)
+    if position is None:
+        near = nearest(row, index.ids[:10_000])
+        raise InputError(f"{index.path} has no row {row!r}" + (f": did you mean {near!r}?" if near else ""))
+    version = int(index.versions[position])
+    vector = index.vector(position)
+    found = index.search(vector, min(k + 1, 10_000), where=where, exact=exact, space=version)
+    return found, [hit for hit in found.hits[0] if hit.id != row][:k]
+
+
+def _one(query: Any) -> Any:
+    """An image as something that can be embedded."""
+    return [str(Path(query).expanduser())] if isinstance(query, str | Path) else query

@@ -1,0 +1,130 @@
+"""Where vectors are embedded into: an index, or a file that is made of one when all is done.
+
+A .parquet file has a row for each image, with the columns of an index and `vector`; a .npz file the same as arrays.
+Both say their space: in the metadata of the schema under `likewise.space`, and in the array `space`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from likewise.errors import InputError
+from likewise.files import write_aside
+from likewise.index.index import Index, create, is_index, open_index
+from likewise.index.space import Space
+from likewise.index.stores.protocol import OWN, Rows
+
+SPACE = b"likewise.space"
+FILES = (".parquet", ".npz")
+_ROWS = 16384
+
+
+@dataclass(frozen=True)
+class Target:
+    """What rows are written to."""
+
+    index: Index
+
+
+@contextlib.contextmanager
+def opened(to: str | Path, space: Space, *, dtype: str) -> Iterator[Target]:
+    """The index at `to`, made where there is none; for a file one beside it, which becomes the file at the end."""
+    path = Path(str(to))
+    if path.suffix.lower() not in FILES:
+        if not is_index(to) and not path.name.partition(".index.part-")[1] and path.suffix != ".index":
+            raise InputError(f"--to {to}: name an index (photos.index), a .parquet or a .npz file, or a server")
+        yield Target(_index(to, space, dtype))
+        return
+    beside = path.with_name(f"{path.name}.index")
+    if path.exists() and not (beside / "manifest.json").exists():
+        _read_into(path, beside, dtype)
+    index = _index(beside, space, dtype)
+    yield Target(index)
+    index.refresh()
+    (write_parquet if path.suffix.lower() == ".parquet" else write_npz)(index, path)
+    shutil.rmtree(beside)
+
+
+def _index(to: str | Path, space: Space, dtype: str) -> Index:
+    if "://" in str(to):
+        try:
+            return open_index(to)
+        except InputError as error:
+            if "no table" not in str(error) and "no collection" not in str(error):
+                raise
+            return create(to, space)
+    return open_index(to) if (Path(to) / "manifest.json").exists() else create(to, space, dtype=dtype)
+
+
+def write_parquet(index: Index, path: Path) -> None:
+    """The rows of an index of one space as a Parquet file, whole or not at all."""
+    table, vectors, space = index.store.table(), index.vectors(), index.space
+    kind = pa.list_(pa.float32(), space.dimensions)
+    schema = pa.schema([*table.schema, pa.field("vector", kind)], metadata={SPACE: space.to_json()})
+    with write_aside(path) as file, pyarrow.parquet.ParquetWriter(file, schema) as writer:
+        for start in range(0, max(1, len(table)), _ROWS):
+            some = table.slice(start, _ROWS)
+            flat = pa.array(np.ascontiguousarray(vectors[start : start + _ROWS]).ravel(), pa.float32())
+            column = pa.FixedSizeListArray.from_arrays(flat, space.dimensions)
+            writer.write_table(some.append_column("vector", column).cast(schema))
+
+
+def write_npz(index: Index, path: Path) -> None:
+    """The rows of an index of one space as a .npz file, whole or not at all."""
+    table = index.store.table()
+    arrays: dict[str, Any] = {"vectors": index.vectors(), "space": np.array(index.space.to_json())}
+    for name in table.column_names:
+        values = table[name]
+        textual = pa.types.is_string(values.type)
+        arrays[name] = np.array(["" if one is None else one for one in values.to_pylist()], str) if textual else values
+    with write_aside(path) as file:
+        np.savez(file, allow_pickle=False, **{name: np.asarray(values) for name, values in arrays.items()})
+
+
+def read_file(path: Path) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.float32]], Space]:
+    """Table, vectors and space of what `write_parquet` or `write_npz` wrote. Raises InputError for anything else."""
+    try:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as held:
+                vectors, text = np.asarray(held["vectors"], np.float32), str(held["space"])
+                table = pa.table(
+                    {name: pa.array(held[name].tolist()) for name in held.files if name not in {"vectors", "space"}}
+                )
+            return table, vectors, Space.from_json(text, path)
+        table = pyarrow.parquet.read_table(path)
+        text = (table.schema.metadata or {})[SPACE].decode()
+        space = Space.from_json(text, path)
+        flat = table["vector"].combine_chunks()
+        vectors = np.asarray(flat.flatten(), np.float32).reshape(-1, space.dimensions)
+        return table.drop_columns(["vector"]), vectors, space
+    except (KeyError, ValueError, OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path} was not written by `likewise embed`: {' '.join(str(error).split())[:100]}") from error
+
+
+def _read_into(path: Path, beside: Path, dtype: str) -> None:
+    """An index of what a file holds, so that it can be added to."""
+    table, vectors, space = read_file(path)
+    aside = beside.with_name(f".{beside.name}.reading")
+    shutil.rmtree(aside, ignore_errors=True)
+    index = create(aside, space, dtype=dtype)
+    hidden = {"id", "norm", "version", *OWN}
+    index.store.write(
+        Rows(
+            ids=table["id"].to_pylist(),
+            vectors_ND=vectors * np.asarray(table["norm"].to_numpy(), np.float32)[:, None],
+            facts={name: table[name].to_pylist() for name in OWN},
+            columns={name: table[name] for name in table.column_names if name not in hidden},
+        ),
+        0,
+    )
+    shutil.rmtree(beside, ignore_errors=True)
+    aside.rename(beside)

@@ -1,0 +1,386 @@
+"""Vectors of images, searchable: what `open_index` and `create` return.
+
+Shapes: N rows, D dimensions, Q queries.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from likewise.data import cached_side, open_source
+from likewise.encoders import Encoder
+from likewise.encoders.embedding import rows as rows_of
+from likewise.encoders.embedding import view_of
+from likewise.errors import InputError
+from likewise.index import encoders
+from likewise.index.embedding.streaming import Stream
+from likewise.index.space import Space
+from likewise.index.stores.local import LocalStore
+from likewise.index.stores.protocol import RESERVED, Found, Hit, Rows, Store, unit_rows
+from likewise.index.where import parse
+
+Address = str | Path
+MOST = 10_000
+"""Neighbours that can be asked for."""
+
+
+def create(path: Address, space: Space, *, encoder: Encoder | None = None, dtype: str = "float32") -> Index:
+    """A new, empty index for vectors of `space`, with a copy of the `encoder` that makes them, so that it takes images.
+
+    `path` is a folder that does not exist yet, or the address of a server (`open_index`). `dtype` is float32, or
+    float16 for half the bytes and similarities that are right to about 0.001. Raises InputError where it exists.
+    """
+    made = Index(_remote(str(path), space) or LocalStore.create(Path(path), space, dtype=dtype))
+    if encoder is not None:
+        made.keep_encoder(encoder, 0)
+    return made
+
+
+def open_index(path: Address) -> Index:
+    """The index at `path`: a folder, `postgresql://.../database#table`, or `qdrant://host:port/collection`.
+
+    Raises InputError, in one line, where there is none, where it is damaged, and where it is of a newer format.
+    """
+    return Index(_remote(str(path), None) or LocalStore(Path(path)))
+
+
+def is_index(path: Address) -> bool:
+    """Whether `path` names an index, whole or not."""
+    return bool(_SERVER.match(str(path))) or (Path(path) / "manifest.json").is_file() or str(path).endswith(".index")
+
+
+_SERVER = re.compile(r"(?P<kind>postgres(?:ql)?|qdrant)://")
+
+
+def _remote(address: str, space: Space | None) -> Store | None:
+    """The store of a server's address, made for `space` where one is given; None for a path."""
+    kind = _SERVER.match(address)
+    if kind is None:
+        return None
+    if kind["kind"] == "qdrant":
+        from likewise.index.stores.qdrant import QdrantStore
+
+        return QdrantStore.create(address, space) if space else QdrantStore(address)
+    from likewise.index.stores.postgres import PostgresStore
+
+    return PostgresStore.create(address, space) if space else PostgresStore(address)
+
+
+class Index:
+    """Rows of id, path, columns and a vector each, all in one embedding space, or in several while it is upgraded."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._encoders: dict[int, Encoder] = {}
+        self._embedding = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __repr__(self) -> str:
+        return f"Index({self.store.where}, {len(self):,} rows)"
+
+    # What it holds ---------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """Folder or address."""
+        return self.store.where
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        """All spaces that vectors are or were of, oldest first; a row's `version` is a place in it."""
+        return self.store.spaces
+
+    @property
+    def space(self) -> Space:
+        """The space that queries are of (`current`)."""
+        return self.spaces[self.current]
+
+    @property
+    def current(self) -> int:
+        """Number of the newest space that a row is of; while there are no rows, of the newest.
+
+        So it is the old one before the first vector of an upgrade, and after a rollback of it.
+        """
+        held = self.held_spaces()
+        return held[-1] if held else len(self.spaces) - 1
+
+    @property
+    def fingerprint(self) -> str:
+        """Of that space."""
+        return self.space.fingerprint
+
+    @property
+    def ids(self) -> list[str]:
+        """(N,) in the order that rows were added, which a replaced vector does not change."""
+        return list(self.store.table()["id"].to_pylist())
+
+    @property
+    def paths(self) -> list[str]:
+        """(N,) where the image of each row is; empty where that is not known."""
+        return list(self.store.table()["path"].to_pylist())
+
+    @property
+    def versions(self) -> NDArray[np.int64]:
+        """(N,) number of the space that each vector is of."""
+        return np.asarray(self.store.table()["version"].to_numpy(), np.int64)
+
+    @property
+    def norms(self) -> NDArray[np.float32]:
+        """(N,) length that each vector had before it was brought to length 1."""
+        return np.asarray(self.store.table()["norm"].to_numpy(), np.float32)
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """(N,) of each column beside id and path, by name."""
+        table = self.store.table()
+        return {
+            name: np.asarray(table[name].to_numpy(zero_copy_only=False))
+            for name in table.column_names
+            if name not in RESERVED
+        }
+
+    def vectors(self, space: int | None = None) -> NDArray[np.float32]:
+        """(N, D) unit vectors in the order of `ids`, memory-mapped where all lie in one file; not to be written to.
+
+        `space` takes only rows of that version. Raises InputError where spaces differ in dimensions and none is named.
+        """
+        return self.store.vectors(space)
+
+    def position(self, row: str) -> int | None:
+        """Place of a row in `ids`; None where there is none of that id."""
+        found = pc.index(self.store.table()["id"], row).as_py()
+        return None if found < 0 else int(found)
+
+    def path_of(self, position: int) -> str:
+        """Where the image of the row at a place in `ids` is; empty where that is not known."""
+        return str(self.store.table()["path"][position].as_py() or "")
+
+    def vector(self, position: int) -> NDArray[np.float32]:
+        """(D,) unit vector of the row at a place in `ids`."""
+        version = self.versions
+        within = int((version[:position] == version[position]).sum())
+        return np.array(self.vectors(int(version[position]))[within], np.float32)
+
+    # Search ----------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        exact: bool = False,
+        space: int | None = None,
+    ) -> Found:
+        """The `k` rows most similar to each query by cosine, nearest first.
+
+        `queries` are vectors (Q, D) or (D,) of `space`, by default the current; or images, in any form that `train`
+        takes (a path, a PIL image, a list of them), which are embedded as the rows were. `where` is a condition on
+        columns (`likewise.index.where`). A search by a graph is used where there is one, its recall is stated in what
+        is returned, and `exact` and `where` do without. While an index holds vectors of several spaces all of them are
+        searched: vectors of an older space with the same query where the newer is compatible with it, else with the
+        query embedded by each space's own encoder, and by how far each similarity stands out in its own space.
+
+        Raises InputError for `k` outside 1 to 10,000, for conditions and queries that do not fit.
+        """
+        if not 1 <= k <= MOST:
+            raise InputError(f"k={k} neighbours: allowed are 1 to {MOST:,}")
+        condition = None if where is None else parse(where, [*self.store.columns()])
+        held = self.held_spaces()
+        if not held:
+            return Found([[] for _ in range(self._count(queries))], True, 1.0)
+        by_space = self._queries(queries, held, space)
+        parts = {
+            number: self.store.nearest(query_QD, k, space=number, where=condition, exact=exact)
+            for number, query_QD in by_space.items()
+        }
+        return next(iter(parts.values())) if len(parts) == 1 else self._united(parts, by_space, k)
+
+    def held_spaces(self) -> list[int]:
+        """Numbers of the spaces that rows are of now, oldest first."""
+        if len(self.spaces) == 1:
+            return [0] if len(self) else []
+        return [int(number) for number in np.unique(self.versions)]
+
+    def embed(self, images: Any, space: int | None = None) -> NDArray[np.float32]:
+        """(Q, D) unit vectors of images, by the encoder that the index keeps. Raises InputError where it has none."""
+        number = self.current if space is None else space
+        encoder = self.encoder(number)
+        source = open_source([images] if isinstance(images, Image.Image | Path) else images)
+        view = view_of(encoder.spec)
+        with Stream(source, cached_side(view.size)) as stream, self._embedding:
+            found = [rows.float().cpu() for _, rows in rows_of(encoder, stream, np.arange(len(source)), view)]
+        if stream.broken:
+            raise InputError(f"{stream.broken[0].name} cannot be read: {stream.broken[0].reason}")
+        return unit_rows(torch.cat(found).numpy(), "the query")[0]
+
+    def encoder(self, space: int | None = None) -> Encoder:
+        """The encoder of a space, by default the current. Raises InputError where it is gone or was never given."""
+        number = self.current if space is None else space
+        if number not in self._encoders:
+            self._encoders[number] = encoders.load(self._folder(number), self.spaces[number], self.path)
+        return self._encoders[number]
+
+    def keep_encoder(self, encoder: Encoder, space: int) -> None:
+        """Keep a copy of the encoder of a space in the index, where that is a folder."""
+        folder = self._folder(space)
+        if folder is not None:
+            encoders.keep(encoder, folder)
+        self._encoders[space] = encoder
+
+    def _folder(self, space: int) -> Path | None:
+        return self.store.path / f"space-{space}" if isinstance(self.store, LocalStore) else None
+
+    def _count(self, queries: Any) -> int:
+        return len(np.atleast_2d(queries)) if isinstance(queries, np.ndarray) else 1
+
+    def _queries(self, queries: Any, held: Sequence[int], space: int | None) -> dict[int, NDArray[np.float32]]:
+        """The queries as each of the spaces wants them."""
+        vectors = _as_vectors(queries)
+        if vectors is None:
+            return self._image_queries(queries, held)
+        number = self.current if space is None else space
+        if not 0 <= number < len(self.spaces):
+            raise InputError(f"space {number} of {self.path}: allowed are 0 to {len(self.spaces) - 1}")
+        wanted = self.spaces[number]
+        if vectors.shape[1] != wanted.dimensions:
+            raise InputError(
+                f"a query of {vectors.shape[1]} dimensions: {self.path} holds vectors of {wanted.dimensions}"
+            )
+        unit_QD = unit_rows(vectors, "the query")[0]
+        reached = [one for one in held if one == number or self._compatible(wanted, self.spaces[one])]
+        if len(reached) < len(held) and space is None:
+            raise InputError(
+                f"{self.path} holds vectors of {len(held)} spaces that are not compatible: search with an image, or "
+                "name the space that the query is of"
+            )
+        return dict.fromkeys(reached, unit_QD)
+
+    @staticmethod
+    def _compatible(newer: Space, older: Space) -> bool:
+        return older.fingerprint in newer.compatible and older.dimensions == newer.dimensions
+
+    def _image_queries(self, images: Any, held: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        newest = self.current
+        new_QD = self.embed(images, newest)
+        return {
+            one: new_QD
+            if one == newest or self._compatible(self.spaces[newest], self.spaces[one])
+            else self.embed(images, one)
+            for one in held
+        }
+
+    def _united(self, parts: Mapping[int, Found], queries: Mapping[int, NDArray[np.float32]], k: int) -> Found:
+        """One list of the hits in several spaces."""
+        comparable = len({id(query) for query in queries.values()}) == 1
+        scale = {number: (0.0, 1.0) if comparable else self._scale(number, queries[number]) for number in parts}
+
+        def standing(hit: Hit) -> float:
+            middle, width = scale[hit.version]
+            return (hit.similarity - middle) / width
+
+        hits = [
+            sorted((hit for one in lists for hit in one), key=standing, reverse=True)[:k]
+            for lists in zip(*(part.hits for part in parts.values()), strict=True)
+        ]
+        recalls = [part.recall for part in parts.values() if part.recall is not None]
+        return Found(hits, all(part.exact for part in parts.values()), min(recalls) if recalls else None)
+
+    def _scale(self, number: int, queries_QD: NDArray[np.float32]) -> tuple[float, float]:
+        """Mean and deviation of the similarities of a space, of a sample of its vectors."""
+        vectors = self.vectors(number)
+        sample = vectors[:: max(1, len(vectors) // 1000)]
+        values = queries_QD @ sample.T
+        return float(values.mean()), float(max(values.std(), 1e-6))
+
+    # Writing ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer over several changes. Raises InputError where another is."""
+        with self.store.writing():
+            yield
+
+    def append(
+        self,
+        ids: Sequence[str],
+        vectors: NDArray[np.floating[Any]],
+        *,
+        space: Space | None = None,
+        paths: Sequence[str] | None = None,
+        columns: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add rows, or replace those of the same id; all or none, and on the disk when this returns.
+
+        `vectors` are (N, D), of `space`, which has to be a space of the index (`Space.check`); by default they are
+        taken to be of its current. The first rows decide which columns there are. Raises InputError for what does not
+        fit and where another process writes; DiskFull, with the index as it was.
+        """
+        facts = {} if paths is None else {"path": [str(path) for path in paths]}
+        for name, values in {"ids": ids, "paths": paths}.items():
+            if values is not None and len(values) != len(vectors):
+                raise InputError(f"{len(vectors)} vectors and {len(values)} {name}: one each")
+        with self.store.writing():
+            number = self.current if space is None else self.number_of(space)
+            self.store.write(Rows(ids=ids, vectors_ND=vectors, facts=facts, columns=columns or {}), number)
+
+    def number_of(self, space: Space) -> int:
+        """Which of its spaces `space` is. Raises InputError, which says what differs, where it is none of them."""
+        for number, one in enumerate(self.spaces):
+            if not one.differences(space):
+                return number
+        self.space.check(space, self.path)
+        raise AssertionError("a space that differs from none of these is one of them")
+
+    def replace(
+        self, ids: Sequence[str], vectors: NDArray[np.floating[Any]], space: Space, *, encoder: Encoder | None = None
+    ) -> None:
+        """Give rows vectors of `space`, which may be new here, keeping ids, paths and columns; all or none.
+
+        This is the only way for vectors of a second space into an index. Where the new space is compatible with the
+        old (`Space.following`), a query of the new one is compared with both. Raises InputError as `append` does, and
+        for ids that are not there.
+        """
+        with self.store.writing():
+            fresh = space.fingerprint not in {one.fingerprint for one in self.spaces}
+            number = self.store.add_space(space)
+            if not fresh:
+                self.spaces[number].check(space, self.path)
+            if encoder is not None and number not in self._encoders:
+                self.keep_encoder(encoder, number)
+            self.store.replace(ids, vectors, number)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take rows out; ids that are not there are passed over."""
+        self.store.remove(ids)
+
+    def compact(self) -> None:
+        """Give back the room of what was replaced and removed."""
+        if isinstance(self.store, LocalStore):
+            self.store.compact()
+
+    def refresh(self) -> bool:
+        """Look at the newest version of a folder, which another process may have changed; whether it is another."""
+        return self.store.refresh() if isinstance(self.store, LocalStore) else False
+
+
+def _as_vectors(queries: Any) -> NDArray[np.float32] | None:
+    """Queries that are vectors, (Q, D); None for images. Arrays of three axes and more, and of bytes, are images."""
+    if hasattr(queries, "detach"):
+        queries = queries.detach().cpu().float().numpy()
+    if isinstance(queries, np.ndarray) and queries.dtype.kind == "f" and queries.ndim <= 2:
+        return np.atleast_2d(queries).astype(np.float32, copy=False)
+    return None

@@ -1,0 +1,245 @@
+"""PostgreSQL with pgvector: `postgresql://user@host/database#table`.
+
+One table holds the rows, with what varies in a JSON column; a second one, `TABLE_spaces`, their spaces. A change is one
+transaction, and a writer holds an advisory lock. Search compares all rows (pgvector without an index), so it is exact;
+an HNSW index that the owner of the database makes is used by the server as it sees fit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from likewise.errors import InputError, missing
+from likewise.index.space import Space
+from likewise.index.stores.protocol import Found, Hit, Rows, unit_rows
+from likewise.index.stores.remote import facts_of, table_of
+from likewise.index.where import Among, Both, Compare, Condition, Either, Like, Not, Null
+
+_KINDS = {"string": pa.string(), "number": pa.float64(), "boolean": pa.bool_()}
+
+
+class PostgresStore:
+    """A table of a PostgreSQL database. Raises InputError without the extra `postgres`, or where it is not there."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.name = _parts(address)
+        self._connection = _connect(self.address)
+        weakref.finalize(self, self._connection.close)
+        if not self._one("SELECT to_regclass(%s) IS NOT NULL", (f"{self.name}_spaces",)):
+            raise InputError(f"there is no table {self.name} in {self.where}: `likewise embed --to` makes it")
+
+    @classmethod
+    def create(cls, address: str, space: Space) -> PostgresStore:
+        """New tables for vectors of `space`. Raises InputError where they exist."""
+        plain, name = _parts(address)
+        connection = _connect(plain)
+        with connection.transaction():
+            if connection.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{name}_spaces",)).fetchone()[0]:
+                raise InputError(f"the table {name} exists: open it, or choose another name")
+            connection.execute(f"CREATE TABLE {name}_spaces (number int PRIMARY KEY, fingerprint text, described text)")
+            connection.execute(
+                f"CREATE TABLE {name} (row bigserial PRIMARY KEY, id text UNIQUE NOT NULL, version int NOT NULL, "
+                "norm real NOT NULL, facts jsonb NOT NULL, vector vector NOT NULL)"
+            )
+            connection.execute(
+                f"INSERT INTO {name}_spaces VALUES (0, %s, %s)",
+                (space.fingerprint, space.to_json()),
+            )
+        connection.close()
+        return cls(address)
+
+    @property
+    def where(self) -> str:
+        """The address without a password."""
+        return re.sub(r"(//[^/@:]*):[^/@]*@", r"\1@", f"{self.address}#{self.name}")
+
+    @property
+    def version(self) -> int:
+        """Transactions that the database has begun."""
+        return int(self._one("SELECT txid_snapshot_xmax(txid_current_snapshot())"))
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        """All of them, oldest first."""
+        rows = self._all(f"SELECT described FROM {self.name}_spaces ORDER BY number")
+        return tuple(Space.from_json(row[0], self.where) for row in rows)
+
+    def __len__(self) -> int:
+        return int(self._one(f"SELECT count(*) FROM {self.name}"))
+
+    def columns(self) -> dict[str, pa.DataType]:
+        """Columns that conditions may name."""
+        query = f"SELECT DISTINCT key, jsonb_typeof(value) FROM {self.name}, jsonb_each(facts)"
+        found = {key: _KINDS[kind] for key, kind in self._all(query) if kind in _KINDS}
+        hidden = {"bytes", "pixels", "stamp"}
+        return {"id": pa.string(), **{name: kind for name, kind in sorted(found.items()) if name not in hidden}}
+
+    def table(self) -> pa.Table:
+        """All rows without their vectors."""
+        rows = self._all(f"SELECT id, version, norm, facts FROM {self.name} ORDER BY row")
+        return table_of(
+            [{**facts, "id": id_, "version": version, "norm": norm} for id_, version, norm, facts in rows],
+            self.columns(),
+        )
+
+    def vectors(self, space: int | None = None) -> NDArray[np.float32]:
+        """(N, D) unit vectors in the order of `table`."""
+        chosen = "" if space is None else " WHERE version = %s"
+        rows = self._all(f"SELECT vector FROM {self.name}{chosen} ORDER BY row", () if space is None else (space,))
+        if len({len(row[0].to_list()) for row in rows}) > 1:
+            raise InputError(f"{self.where} holds vectors of several dimensions: say which space, 0 is the oldest")
+        return np.array([row[0].to_list() for row in rows], np.float32)
+
+    def nearest(
+        self, queries_QD: NDArray[np.float32], k: int, *, space: int, where: Condition | None, exact: bool
+    ) -> Found:
+        """The k rows of a space most similar to each unit query."""
+        from pgvector import Vector
+
+        condition, values = _sql(where) if where is not None else ("TRUE", [])
+        dimensions = self.spaces[space].dimensions
+        query = (
+            f"SELECT id, facts->>'path', 1 - (vector::vector({dimensions}) <=> %s), version FROM {self.name} "
+            f"WHERE version = %s AND ({condition}) ORDER BY 3 DESC, row LIMIT %s"
+        )
+        hits = [
+            [Hit(id_, path or "", float(value), version) for id_, path, value, version in self._all(query, given)]
+            for given in ((Vector(one), space, *values, k) for one in queries_QD)
+        ]
+        return Found(hits, True, 1.0)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer. Raises InputError where another is."""
+        if not self._one("SELECT pg_try_advisory_lock(hashtext(%s))", (self.name,)):
+            raise InputError(f"another process is busy with {self.where}: only one at a time writes to it")
+        try:
+            yield
+        finally:
+            self._one("SELECT pg_advisory_unlock(hashtext(%s))", (self.name,))
+
+    def add_space(self, space: Space) -> int:
+        """Allow vectors of another space."""
+        held = [one.fingerprint for one in self.spaces]
+        if space.fingerprint in held:
+            return held.index(space.fingerprint)
+        insert = f"INSERT INTO {self.name}_spaces VALUES (%s, %s, %s)"
+        self._connection.execute(insert, (len(held), space.fingerprint, space.to_json()))
+        return len(held)
+
+    def write(self, rows: Rows, space: int) -> None:
+        """Add rows, or replace those of the same id, all or none."""
+        from pgvector import Vector
+
+        unit, norms = self._checked(rows.vectors_ND, len(rows), space)
+        query = (
+            f"INSERT INTO {self.name} (id, version, norm, facts, vector) VALUES (%s, %s, %s, %s, %s) "
+            "ON CONFLICT (id) DO UPDATE SET version = excluded.version, norm = excluded.norm, facts = excluded.facts, "
+            "vector = excluded.vector"
+        )
+        facts = facts_of(rows)
+        given = [
+            (str(one), space, float(norm), json.dumps(fact), Vector(vector))
+            for one, norm, fact, vector in zip(rows.ids, norms, facts, unit, strict=True)
+        ]
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.executemany(query, given)
+
+    def replace(self, ids: Sequence[str], vectors_ND: NDArray[np.floating[Any]], space: int) -> None:
+        """Give rows other vectors, keeping all else."""
+        from pgvector import Vector
+
+        unit, norms = self._checked(vectors_ND, len(ids), space)
+        known = {row[0] for row in self._all(f"SELECT id FROM {self.name} WHERE id = ANY(%s)", (list(map(str, ids)),))}
+        lost = [one for one in ids if str(one) not in known]
+        if lost:
+            raise InputError(f"{self.where} has no row {str(lost[0])!r} to replace: nothing was written")
+        query = f"UPDATE {self.name} SET version = %s, norm = %s, vector = %s WHERE id = %s"
+        given = [
+            (space, float(norm), Vector(vector), str(one)) for one, norm, vector in zip(ids, norms, unit, strict=True)
+        ]
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.executemany(query, given)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take rows out."""
+        self._connection.execute(f"DELETE FROM {self.name} WHERE id = ANY(%s)", (list(map(str, ids)),))
+
+    def _checked(
+        self, vectors: NDArray[np.floating[Any]], count: int, space: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        unit, norms = unit_rows(vectors, self.where)
+        dimensions = self.spaces[space].dimensions
+        if unit.shape != (count, dimensions):
+            raise InputError(f"{self.where} holds vectors of {dimensions} dimensions, and was given {unit.shape}")
+        return unit, norms
+
+    def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        return list(self._connection.execute(query, values).fetchall())
+
+    def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        return self._all(query, values)[0][0]
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """Address of the database, and name of the table. Raises InputError for a name that is none."""
+    plain, _, name = address.partition("#")
+    name = name or "images"
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,50}", name):
+        raise InputError(f"{name!r} is no name for a table: small letters, digits and _ are")
+    return plain, name
+
+
+def _connect(address: str) -> Any:
+    try:
+        import psycopg
+        from pgvector.psycopg import register_vector
+    except ImportError as error:
+        raise missing(str(error.name), "postgres", "an index in PostgreSQL") from error
+    try:
+        connection = psycopg.connect(address, autocommit=True)
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        register_vector(connection)
+    except psycopg.Error as error:
+        plain = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1@", address)
+        raise InputError(f"{plain} cannot be used: {' '.join(str(error).split())[:160]}") from error
+    return connection
+
+
+def _sql(condition: Condition) -> tuple[str, list[Any]]:
+    """A condition as SQL with places for its values, which never become part of the text."""
+    if isinstance(condition, Both | Either):
+        parts = [_sql(part) for part in condition.of]
+        word = " AND " if isinstance(condition, Both) else " OR "
+        return "(" + word.join(text for text, _ in parts) + ")", [one for _, values in parts for one in values]
+    if isinstance(condition, Not):
+        text, values = _sql(condition.of)
+        return f"(NOT {text})", values
+    if isinstance(condition, Null):
+        column, name = _column(condition.column, "")
+        return f"({column} IS NULL)", name
+    if isinstance(condition, Like):
+        column, name = _column(condition.column, "")
+        return f"({column} LIKE %s)", [*name, condition.pattern]
+    if isinstance(condition, Among):
+        parts = [_sql(Compare(condition.column, "=", value)) for value in condition.values]
+        return "(" + " OR ".join(text for text, _ in parts) + ")", [one for _, values in parts for one in values]
+    column, name = _column(condition.column, condition.value)
+    sign = {"!=": "<>"}.get(condition.sign, condition.sign)
+    return f"({column} {sign} %s)", [*name, condition.value]
+
+
+def _column(name: str, value: Any) -> tuple[str, list[str]]:
+    if name == "id":
+        return "id", []
+    cast = "::boolean" if isinstance(value, bool) else "::double precision" if isinstance(value, int | float) else ""
+    return f"(facts->>%s){cast}", [name]

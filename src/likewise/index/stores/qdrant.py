@@ -1,0 +1,276 @@
+"""A Qdrant server by its client: `qdrant://host:port/collection`; `qdrant:///folder#collection` is the client's own.
+
+Each space has a collection, `COLLECTION_0` and so on, and `COLLECTION_spaces` describes them. Qdrant has no
+transactions over collections and no locks: a row that is replaced by one of another space is written there first and
+then removed here, and who writes is for its users to settle. Searches ask for exact results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from likewise.errors import InputError, missing
+from likewise.index.space import Space
+from likewise.index.stores.protocol import Found, Hit, Rows, unit_rows
+from likewise.index.stores.remote import facts_of, table_of
+from likewise.index.where import Among, Both, Compare, Condition, Either, Like, Not, Null
+
+_ADDRESS = re.compile(
+    r"qdrant://(?:(?P<host>[^/:]+)(?::(?P<port>\d+))?/(?P<name>\w+)|(?P<folder>/[^#]+)#(?P<local>\w+))"
+)
+_AT_ONCE = 1000
+_KINDS: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+class QdrantStore:
+    """Collections of a Qdrant server. Raises InputError without the extra `qdrant`, and where there are none."""
+
+    def __init__(self, address: str, client: Any = None) -> None:
+        self.address = address
+        self.client, self.name = (client, _name(address)) if client is not None else _connect(address)
+        if not self.client.collection_exists(f"{self.name}_spaces"):
+            raise InputError(f"there is no collection {self.name} in {address}: `likewise embed --to` makes it")
+
+    @classmethod
+    def create(cls, address: str, space: Space) -> QdrantStore:
+        """New collections for vectors of `space`. Raises InputError where they exist."""
+        from qdrant_client import models
+
+        client, name = _connect(address)
+        if client.collection_exists(f"{name}_spaces"):
+            raise InputError(f"the collection {name} exists: open it, or choose another name")
+        one = models.VectorParams(size=1, distance=models.Distance.DOT)
+        client.create_collection(f"{name}_spaces", vectors_config=one)
+        made = cls(address, client)
+        made.add_space(space)
+        return made
+
+    @property
+    def where(self) -> str:
+        """The address."""
+        return self.address
+
+    @property
+    def version(self) -> int:
+        """Rows and spaces: Qdrant counts no changes."""
+        return len(self) + len(self.spaces)
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        """All of them, oldest first."""
+        found = sorted(self._scrolled(f"{self.name}_spaces"), key=lambda point: int(point.id))
+        return tuple(Space.from_json(point.payload["described"], self.where) for point in found)
+
+    def __len__(self) -> int:
+        return sum(self.client.count(self._of(number)).count for number in range(len(self.spaces)))
+
+    def add_space(self, space: Space) -> int:
+        """Allow vectors of another space."""
+        from qdrant_client import models
+
+        held = [one.fingerprint for one in self.spaces]
+        if space.fingerprint in held:
+            return held.index(space.fingerprint)
+        params = models.VectorParams(size=space.dimensions, distance=models.Distance.COSINE)
+        self.client.create_collection(self._of(len(held)), vectors_config=params)
+        point = models.PointStruct(id=len(held), vector=[1.0], payload={"described": space.to_json()})
+        self.client.upsert(f"{self.name}_spaces", [point])
+        return len(held)
+
+    def columns(self) -> dict[str, pa.DataType]:
+        """Columns that conditions may name, by the first rows."""
+        found: dict[str, pa.DataType] = {}
+        for number in range(len(self.spaces)):
+            for point in self.client.scroll(self._of(number), limit=_AT_ONCE, with_payload=True)[0]:
+                found |= {name: _KINDS[type(one)] for name, one in point.payload.items() if type(one) in _KINDS}
+        hidden = {"bytes", "pixels", "stamp", "row", "norm", "version"}
+        return {name: kind for name, kind in sorted(found.items()) if name not in hidden}
+
+    def table(self) -> pa.Table:
+        """All rows without their vectors."""
+        return table_of([point.payload for point in self._rows(vectors=False)], self.columns())
+
+    def vectors(self, space: int | None = None) -> NDArray[np.float32]:
+        """(N, D) unit vectors in the order of `table`."""
+        rows = [one for one in self._rows(vectors=True) if space is None or one.payload["version"] == space]
+        if len({len(one.vector) for one in rows}) > 1:
+            raise InputError(f"{self.where} holds vectors of several dimensions: say which space, 0 is the oldest")
+        return np.array([one.vector for one in rows], np.float32)
+
+    def nearest(
+        self, queries_QD: NDArray[np.float32], k: int, *, space: int, where: Condition | None, exact: bool
+    ) -> Found:
+        """The k rows of a space most similar to each unit query."""
+        from qdrant_client import models
+
+        chosen = None if where is None else models.Filter(must=[_filter(where)])
+        hits = []
+        for query in queries_QD:
+            found = self.client.query_points(
+                self._of(space),
+                query=query.tolist(),
+                limit=k,
+                query_filter=chosen,
+                search_params=models.SearchParams(exact=True),
+                with_payload=["id", "path"],
+            ).points
+            hits.append([Hit(one.payload["id"], one.payload["path"], float(one.score), space) for one in found])
+        return Found(hits, True, 1.0)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Qdrant has no locks: nothing is held."""
+        yield
+
+    def write(self, rows: Rows, space: int) -> None:
+        """Add rows, or replace those of the same id."""
+        unit, norms = self._checked(rows.vectors_ND, len(rows), space)
+        known = self._known(rows.ids)
+        numbers = [known[str(one)]["row"] if str(one) in known else None for one in rows.ids]
+        following = 1 + max((point.payload["row"] for point in self._rows(vectors=False)), default=-1)
+        payloads = []
+        for one, fact, norm, number in zip(rows.ids, facts_of(rows), norms, numbers, strict=True):
+            row = following if number is None else number
+            following += number is None
+            payloads.append({**fact, "id": str(one), "version": space, "norm": float(norm), "row": row})
+        self._put(payloads, unit, space)
+
+    def replace(self, ids: Sequence[str], vectors_ND: NDArray[np.floating[Any]], space: int) -> None:
+        """Give rows other vectors, keeping all else."""
+        unit, norms = self._checked(vectors_ND, len(ids), space)
+        known = self._known(ids)
+        lost = [str(one) for one in ids if str(one) not in known]
+        if lost:
+            raise InputError(f"{self.where} has no row {lost[0]!r} to replace: nothing was written")
+        pairs = zip(ids, norms, strict=True)
+        self._put([{**known[str(one)], "version": space, "norm": float(norm)} for one, norm in pairs], unit, space)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take rows out."""
+        for number in range(len(self.spaces)):
+            self.client.delete(self._of(number), [_point(one) for one in ids], wait=True)
+
+    def _put(self, payloads: Sequence[dict[str, Any]], unit_ND: NDArray[np.float32], space: int) -> None:
+        from qdrant_client import models
+
+        points = [
+            models.PointStruct(id=_point(payload["id"]), vector=vector.tolist(), payload=payload)
+            for payload, vector in zip(payloads, unit_ND, strict=True)
+        ]
+        self.client.upsert(self._of(space), points, wait=True)
+        for number in range(len(self.spaces)):
+            if number != space:
+                self.client.delete(self._of(number), [point.id for point in points], wait=True)
+
+    def _of(self, number: int) -> str:
+        return f"{self.name}_{number}"
+
+    def _known(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        points = [_point(one) for one in ids]
+        found = (self.client.retrieve(self._of(number), points) for number in range(len(self.spaces)))
+        return {point.payload["id"]: point.payload for some in found for point in some}
+
+    def _rows(self, *, vectors: bool) -> list[Any]:
+        """All rows in their order, each once."""
+        held: dict[str, Any] = {}
+        for number in range(len(self.spaces)):
+            held |= {point.payload["id"]: point for point in self._scrolled(self._of(number), vectors=vectors)}
+        return sorted(held.values(), key=lambda point: int(point.payload["row"]))
+
+    def _scrolled(self, collection: str, *, vectors: bool = False) -> list[Any]:
+        found: list[Any] = []
+        following = None
+        while True:
+            some, following = self.client.scroll(
+                collection, limit=_AT_ONCE, offset=following, with_payload=True, with_vectors=vectors
+            )
+            found += some
+            if following is None:
+                return found
+
+    def _checked(
+        self, vectors: NDArray[np.floating[Any]], count: int, space: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        unit, norms = unit_rows(vectors, self.where)
+        dimensions = self.spaces[space].dimensions
+        if unit.shape != (count, dimensions):
+            raise InputError(f"{self.where} holds vectors of {dimensions} dimensions, and was given {unit.shape}")
+        return unit, norms
+
+
+def _point(one: object) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, str(one)))
+
+
+def _name(address: str) -> str:
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise InputError(f"{address!r}: write qdrant://host:6333/collection or qdrant:///folder#collection")
+    return str(found["name"] or found["local"])
+
+
+def _connect(address: str) -> tuple[Any, str]:
+    try:
+        from qdrant_client import QdrantClient
+    except ImportError as error:
+        raise missing("qdrant-client", "qdrant", "an index in Qdrant") from error
+    name, found = _name(address), _ADDRESS.fullmatch(address)
+    assert found is not None
+    try:
+        if found["folder"]:
+            return QdrantClient(path=found["folder"]), name
+        client = QdrantClient(host=found["host"], port=int(found["port"] or 6333), timeout=30)
+        client.get_collections()
+    except Exception as error:  # the client raises what its transport does, of many kinds
+        raise InputError(f"{address} cannot be used: {' '.join(str(error).split())[:160]}") from error
+    return client, name
+
+
+def _filter(condition: Condition) -> Any:
+    """A condition as Qdrant has it. A column without a value meets none but `is null`."""
+    from qdrant_client import models
+
+    if isinstance(condition, Both | Either):
+        parts = [_filter(part) for part in condition.of]
+        return models.Filter(must=parts) if isinstance(condition, Both) else models.Filter(should=parts)
+    if isinstance(condition, Not):
+        there = [] if isinstance(condition.of, Null | Both | Either | Not) else [_null(condition.of.column)]
+        return models.Filter(must_not=[_filter(condition.of), *there])
+    if isinstance(condition, Null):
+        return _null(condition.column)
+    if isinstance(condition, Like):
+        raise InputError("Qdrant has no like: use = or in")
+    if isinstance(condition, Among):
+        return _filter(Either(tuple(Compare(condition.column, "=", value) for value in condition.values)))
+    if condition.sign == "!=":
+        return _filter(Not(Compare(condition.column, "=", condition.value)))
+    return _compared(condition)
+
+
+def _compared(condition: Compare) -> Any:
+    """A comparison by anything but !=."""
+    from qdrant_client import models
+
+    if condition.sign == "=" and not isinstance(condition.value, float):
+        match = models.MatchValue(value=condition.value)
+        return models.FieldCondition(key=condition.column, match=match)
+    if isinstance(condition.value, str | bool):
+        raise InputError(f"Qdrant compares texts by = and in alone, not by {condition.sign}")
+    value = float(condition.value)
+    bounds = {"<": {"lt": value}, "<=": {"lte": value}, ">": {"gt": value}, ">=": {"gte": value}}
+    given = bounds.get(condition.sign, {"gte": value, "lte": value})
+    return models.FieldCondition(key=condition.column, range=models.Range(**given))
+
+
+def _null(column: str) -> Any:
+    from qdrant_client import models
+
+    return models.IsNullCondition(is_null=models.PayloadField(key=column))

@@ -1,0 +1,28 @@
+"""What the stores on servers share: rows as plain dictionaries, and searching without a lock of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from likewise.errors import InputError
+from likewise.index.stores.columns import column
+from likewise.index.stores.protocol import OWN, Rows
+
+
+def facts_of(rows: Rows) -> list[dict[str, Any]]:
+    """What is stored of each row beside id, version, norm and vector. Raises InputError for columns that do not fit."""
+    if len(set(map(str, rows.ids))) < len(rows):
+        raise InputError("an id is given twice: nothing was written")
+    held: dict[str, Sequence[Any]] = {name: rows.facts.get(name) or [""] * len(rows) for name in OWN}
+    held |= {name: column(name, values, len(rows)).to_pylist() for name, values in rows.columns.items()}
+    return [dict(zip(held, values, strict=True)) for values in zip(*held.values(), strict=True)]
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, pa.DataType]) -> pa.Table:
+    """Rows as a table: id, facts, version, norm, and columns."""
+    base = {"version": pa.int32(), "norm": pa.float32(), "id": pa.string(), **dict.fromkeys(OWN, pa.string())}
+    names = {**base, **{name: kind for name, kind in kinds.items() if name not in base}}
+    return pa.table({name: pa.array([row.get(name) for row in rows], kind) for name, kind in names.items()})

@@ -1,0 +1,1 @@
+"""What is shown of an index: pages of results and of duplicates, and the server."""

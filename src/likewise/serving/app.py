@@ -1,0 +1,183 @@
+"""The server of an index: search by an image or a row, as JSON and as a small page.
+
+It answers with what is in the index and nothing else: images are asked for by id, so that no path of the machine can
+be named. Each request looks at the newest version of the index, which may be written to meanwhile.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from likewise.errors import InputError, LikewiseError, missing
+from likewise.index import Index
+from likewise.index.answers import answer
+from likewise.serving.client import PAGE
+from likewise.serving.limits import LOOPBACK, Limits, Refused, body_of, check_token, image_of, whole_number
+from likewise.serving.openapi import description
+from likewise.serving.pages import thumbnail
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; img-src 'self' data: blob:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def application(index: Index, *, token: str | None = None, limits: Limits | None = None) -> Starlette:
+    """An ASGI application that serves `index`. Raises InputError without the extra `serve`.
+
+    Without a `token` it answers only requests to names of this machine (127.0.0.1, localhost), so that no page of
+    another site can ask it through a browser.
+    """
+    try:
+        from starlette.applications import Starlette
+        from starlette.exceptions import HTTPException
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        from starlette.responses import HTMLResponse, JSONResponse
+        from starlette.routing import Route
+    except ImportError as error:
+        raise missing("starlette", "serve", "the server") from error
+    limits = limits or Limits()
+    service = _Service(index, limits, token)
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(PAGE)
+
+    async def document(_: Request) -> Response:
+        return JSONResponse(description(limits, token=token is not None))
+
+    def failed(_: Request, error: Exception) -> Response:
+        status, detail = getattr(error, "status_code", 500), getattr(error, "detail", "the request failed")
+        headers = getattr(error, "headers", None)
+        return JSONResponse({"error": str(detail)}, status_code=status, headers=headers)
+
+    routes = [
+        Route("/", _safely(page)),
+        Route("/openapi.json", _safely(document)),
+        Route("/health", _safely(service.health)),
+        Route("/search", _safely(service.by_row), methods=["GET"]),
+        Route("/search", _safely(service.by_image), methods=["POST"]),
+        Route("/image", _safely(service.image)),
+    ]
+    hosts = [*LOOPBACK, "[::1]", "testserver"] if token is None else ["*"]
+    guard = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    return Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: failed, 500: failed})
+
+
+def _safely(answering: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """What goes wrong as JSON with its status, and the headers that keep a browser from more than it needs."""
+
+    async def safe(request: Request) -> Response:
+        from starlette.responses import JSONResponse
+
+        try:
+            response = await answering(request)
+        except Refused as refused:
+            response = JSONResponse({"error": str(refused)}, status_code=refused.status)
+        except InputError as error:
+            response = JSONResponse({"error": str(error)}, status_code=400)
+        except LikewiseError as error:
+            response = JSONResponse({"error": str(error)}, status_code=503)
+        response.headers.update(_HEADERS)
+        return response
+
+    return safe
+
+
+class _Service:
+    """The answers, each found in a thread of a bounded number."""
+
+    def __init__(self, index: Index, limits: Limits, token: str | None) -> None:
+        self.index, self.limits, self.token = index, limits, token
+        self._places: Any = None
+
+    async def health(self, request: Request) -> Response:
+        """Rows and space."""
+        from starlette.responses import JSONResponse
+
+        check_token(request, self.token)
+
+        def look() -> dict[str, Any]:
+            self.index.refresh()
+            return {"rows": len(self.index), "fingerprint": self.index.fingerprint}
+
+        return JSONResponse(await self._work(look))
+
+    async def by_row(self, request: Request) -> Response:
+        """What is like a row."""
+        check_token(request, self.token)
+        row = self._row(request)
+        return await self._search(request, lambda: f"id:{row}")
+
+    async def by_image(self, request: Request) -> Response:
+        """What is like an image."""
+        check_token(request, self.token)
+        content = await body_of(request, self.limits)
+        return await self._search(request, lambda: image_of(content, self.limits))
+
+    async def image(self, request: Request) -> Response:
+        """A small image of a row."""
+        from starlette.responses import Response
+
+        check_token(request, self.token)
+        row = self._row(request)
+
+        def look() -> bytes:
+            position = self._position(row)
+            found = thumbnail(self.index.path_of(position))
+            if found is None:
+                raise Refused(404, "the image of this row is not there")
+            buffer = io.BytesIO()
+            found.save(buffer, "JPEG", quality=85)
+            return buffer.getvalue()
+
+        return Response(await self._work(look), media_type="image/jpeg", headers={"cache-control": "no-store"})
+
+    async def _search(self, request: Request, query: Callable[[], Any]) -> Response:
+        from starlette.responses import JSONResponse
+
+        k = whole_number(request.query_params.get("k"), "k", 10, self.limits.most)
+        where = request.query_params.get("where") or None
+
+        def look() -> dict[str, Any]:
+            self.index.refresh()
+            asked = query()
+            if isinstance(asked, str):
+                self._position(asked[3:])
+            return answer(self.index, asked, k=k, where=where).to_json()
+
+        return JSONResponse(await self._work(look))
+
+    @staticmethod
+    def _row(request: Request) -> str:
+        row = request.query_params.get("id")
+        if not row:
+            raise Refused(400, "name a row with id=")
+        return row
+
+    def _position(self, row: str) -> int:
+        position = self.index.position(row)
+        if position is None:
+            raise Refused(404, "the index has no such row")
+        return position
+
+    async def _work(self, look: Callable[[], Any]) -> Any:
+        """The result of `look` in a thread. Raises Refused where it takes too long."""
+        import anyio
+
+        if self._places is None:
+            self._places = anyio.CapacityLimiter(self.limits.at_once)
+        try:
+            with anyio.fail_after(self.limits.seconds):
+                return await anyio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=self._places)
+        except TimeoutError as error:
+            raise Refused(503, f"no answer within {self.limits.seconds:g} seconds") from error

@@ -1,0 +1,131 @@
+"""A table of embeddings by image as a teacher: a Parquet, .npz or .npy file that somebody made with any encoder.
+
+Parquet: a column of names (`id`, `name`, `path`, `file`, `file_name` or `image_id`) and a column of vectors
+(`embedding`, `embeddings`, `features` or `vector`). .npz: arrays called alike. .npy: vectors alone, one for each image
+in the order of the data.
+"""
+
+from __future__ import annotations
+
+import functools
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.errors import InputError
+
+ENDINGS = (".parquet", ".npz", ".npy")
+NAMES = ("id", "ids", "name", "names", "path", "paths", "file", "file_name", "filename", "image_id")
+VECTORS = ("embedding", "embeddings", "feature", "features", "vector", "vectors")
+
+
+class Table(NamedTuple):
+    """Vectors of images."""
+
+    names: tuple[str, ...] | None
+    """(M,) whose they are; None where they are in the order of the data."""
+    rows: NDArray[Any]
+    """(M, F)."""
+
+
+def is_table(teacher: str) -> bool:
+    """Whether the name of a teacher is that of a table."""
+    return teacher.lower().endswith(ENDINGS)
+
+
+@functools.lru_cache(maxsize=2)
+def read_table(path: Path, modified: int) -> Table:
+    """The table in a file that was changed last at `modified` (ns). Raises InputError for a file that is none."""
+    try:
+        if path.suffix.lower() == ".npy":
+            return Table(None, _vectors(path, np.load(path, mmap_mode="r", allow_pickle=False)))
+        found = _npz(path) if path.suffix.lower() == ".npz" else _parquet(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is no table that can be read: {' '.join(str(error).split())}") from error
+    names, rows = (_first(found, allowed) for allowed in (NAMES, VECTORS))
+    if rows is None:
+        raise InputError(f"{path} has no vectors, but {', '.join(found) or 'nothing'}: one of {', '.join(VECTORS)}")
+    rows = _vectors(path, rows)
+    if names is None:
+        return Table(None, rows)
+    if len(names) != len(rows):
+        raise InputError(f"{path} has {len(names)} names and {len(rows)} vectors: one each is needed")
+    return Table(tuple(str(name) for name in names.tolist()), rows)
+
+
+def places(table: Table, names: Sequence[str], *, what: str) -> NDArray[np.int64]:
+    """(N,) the row of each image. Raises InputError, naming the first, where the table lacks images.
+
+    Images are looked for by their whole name, then by the name of the file, then without its ending.
+    """
+    if table.names is None:
+        if len(table.rows) != len(names):
+            raise InputError(
+                f"{what} holds {len(table.rows):,} vectors without names, and there are {len(names):,} images: "
+                f"a column called {NAMES[0]!r} says whose each is"
+            )
+        return np.arange(len(names), dtype=np.int64)
+    best: list[str] = list(names)
+    for shorten in (str, _file, _stem):
+        known = {shorten(name): row for row, name in enumerate(table.names)}
+        lacking = [name for name in names if shorten(name) not in known]
+        if not lacking and len({shorten(name) for name in names}) == len(set(names)):
+            return np.array([known[shorten(name)] for name in names], dtype=np.int64)
+        best = min(best, lacking or best, key=len)
+    held = f"its first name is {table.names[0]!r}" if table.names else "it is empty"
+    raise InputError(f"{what} lacks {len(best):,} of {len(names):,} images, the first {best[0]!r}; {held}")
+
+
+def _file(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).stem
+
+
+def _first(found: Mapping[str, NDArray[Any]], allowed: Sequence[str]) -> NDArray[Any] | None:
+    return next((found[name] for name in allowed if name in found), None)
+
+
+def _npz(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name in NAMES + VECTORS}
+
+
+def _parquet(path: Path) -> dict[str, NDArray[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        wanted = [name for name in pq.read_schema(path).names if name in NAMES + VECTORS]
+        table = pq.read_table(path, columns=wanted)
+    except pa.ArrowException as error:
+        raise InputError(f"{path} is no Parquet file that can be read: {' '.join(str(error).split())}") from error
+    found: dict[str, NDArray[Any]] = {}
+    for name in wanted:
+        column = table[name].combine_chunks()
+        if name in VECTORS and not pa.types.is_nested(column.type):
+            raise InputError(f"{path}: the column {name!r} holds {column.type}, and vectors are lists of numbers")
+        if name in VECTORS:
+            flat = column.flatten().to_numpy(zero_copy_only=False)
+            if column.null_count or not len(column) or len(flat) % len(column):
+                raise InputError(f"{path}: the vectors of {name!r} are not all of one length")
+            found[name] = flat.reshape(len(column), -1)
+        else:
+            found[name] = np.asarray(column.to_pylist(), dtype=object)
+    return found
+
+
+def _vectors(path: Path, rows: NDArray[Any]) -> NDArray[Any]:
+    if rows.ndim != 2 or not rows.size or rows.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path} holds {rows.dtype} of shape {rows.shape}: numbers of shape (images, length) are needed"
+        )
+    return rows

@@ -1,0 +1,135 @@
+"""The plan of an upgrade of an index: a sample by the new encoder, the sheet of arms, the order, and the curve."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likewise.errors import InputError
+from likewise.index import Index
+from likewise.report.numbers import percent
+from likewise.upgrading.adapters import fit
+from likewise.upgrading.examples import Shown
+from likewise.upgrading.images import Looker
+from likewise.upgrading.measures import Truth, answerable, neighbours_of
+from likewise.upgrading.order import FRACTIONS, Order, Point, choose, curve, order_of, scores
+from likewise.upgrading.page import size
+from likewise.upgrading.refreshing import BATCH
+from likewise.upgrading.sheet import Cost, Sheet, plan_sheet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What is known before anything is changed."""
+
+    sheet: Sheet
+    order: Order
+    order_N: Tensor
+    """(N,) all rows."""
+    curve: tuple[Point, ...]
+    random: tuple[Point, ...]
+    shown: Shown
+
+
+def plan_of(
+    index: Index,
+    looker: Looker,
+    labels: str | None,
+    *,
+    gate: float,
+    sample: int,
+    order: Order | Literal["best"],
+    seed: int,
+) -> Planned:
+    """Look at a sample by the new encoder, measure the arms, and choose the order."""
+    if sample < 20:
+        raise InputError(f"sample={sample} is too small: allowed is 20 or more")
+    there = torch.from_numpy(np.flatnonzero(looker.images.position_N >= 0))
+    drawn = there[torch.randperm(len(there), generator=torch.Generator().manual_seed(seed))[:sample]].sort().values
+    began = time.perf_counter()
+    rows: list[int] = []
+    for some in torch.split(drawn, BATCH):
+        rows += looker.look(some.tolist())[0]
+    seconds = (time.perf_counter() - began) / max(1, len(rows))
+    if len(rows) < 20:
+        raise InputError(f"{len(rows)} images of {index.path} can be read: a plan needs 20 or more")
+    sample_M, new_MT = torch.tensor(rows), looker.look(rows)[1]
+    old_NS = torch.from_numpy(np.array(index.vectors(), np.float32))
+    labels_N = labels_of(index, labels)
+    labels_M = None if labels_N is None else labels_N[sample_M]
+    sheet = plan_sheet(
+        old_NS[sample_M],
+        new_MT,
+        labels_M,
+        gate=gate,
+        cost=Cost(images=len(index), seconds_an_image=seconds),
+        seed=seed,
+    )
+    own_Q = torch.arange(len(rows))
+    own_Q = (own_Q if labels_M is None else answerable(own_Q, labels_M))[: sheet.queries]
+    truth = neighbours_of(new_MT[own_Q], new_MT, own_Q) if labels_M is None else Truth(labels_M)
+    told = scores(old_NS, fit("ridge", old_NS[sample_M], new_MT, seed=seed), seed=seed)
+    shown = Shown(sheet=sheet, rows=sample_M, old=old_NS[sample_M], new=new_MT, labels=labels_M, curve=(), random=())
+    if old_NS.shape[1] != new_MT.shape[1]:  # old and new vectors are never in one search: no order is better
+        taken: Order = "random" if order == "best" or order not in told else order
+        return Planned(sheet=sheet, order=taken, order_N=order_of(told[taken]), curve=(), random=(), shown=shown)
+    if order == "best":
+        taken = choose(sample_M, old_NS, new_MT, own_Q, truth, told).name
+    elif order in told:
+        taken = order
+    else:
+        raise InputError(f"order={order}: allowed are best, {', '.join(told)}")
+    curves = [
+        tuple(curve(new_MT[own_Q], old_NS[sample_M], new_MT, own_Q, truth, order_of(told[name][sample_M]), FRACTIONS))
+        for name in (taken, "random")
+    ]
+    shown = replace(shown, curve=curves[0], random=curves[1])
+    return Planned(
+        sheet=sheet, order=taken, order_N=order_of(told[taken]), curve=curves[0], random=curves[1], shown=shown
+    )
+
+
+def labels_of(index: Index, column: str | None) -> Tensor | None:
+    """(N,) numbers of the classes in a column, -1 where unknown; None where there is no column `label`.
+
+    Raises InputError for another column that is not there, and for one where no two rows agree.
+    """
+    if column is None:
+        return None
+    columns = index.columns
+    if column not in columns:
+        if column == "label":
+            return None
+        raise InputError(f"{index.path} has no column {column!r}: it has {', '.join(columns) or 'none'}")
+    values = [None if value is None or value in {"", -1} else str(value) for value in columns[column].tolist()]
+    number = {name: place for place, name in enumerate(sorted({one for one in values if one is not None}))}
+    if len(number) < 2:
+        return None
+    return torch.tensor([-1 if one is None else number[one] for one in values])
+
+
+def sheet_lines(sheet: Sheet) -> list[str]:
+    """The arms as a table for a terminal."""
+    of = "" if sheet.images == sheet.of else f" (a sample of {sheet.of:,})"
+    lines = [
+        f"{sheet.measure}",
+        f"{sheet.queries:,} queries among {sheet.images:,} images{of}; gate {100 * sheet.gate:+.1f} points",
+        "",
+        f"{'way':<20}{'found':>8}{'95 %':>16}{'change':>9}{'gain':>7}{'worse':>8}{'seconds':>10}{'written':>10}",
+    ]
+    for arm in sheet.arms:
+        gain = f"{arm.gain:.2f}" if arm.gain == arm.gain else "-"
+        interval = f"{100 * arm.low:.1f} to {100 * arm.high:.1f}"
+        lines.append(
+            f"{arm.name:<20}{percent(arm.new_old):>8}{interval:>16}{100 * arm.difference.mean:>+9.1f}{gain:>7}"
+            f"{percent(arm.negative_flips):>8}{arm.seconds:>10.1f}{size(arm.bytes):>10}"
+            f"{'' if arm.passes else '  refused'}"
+        )
+    lines += [f"note    {one}" for one in sheet.notes]
+    lines.append(f"best    {sheet.best.name}")
+    return lines

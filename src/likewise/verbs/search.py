@@ -1,0 +1,37 @@
+"""`likewise search`: the images of an index that are most like one, or like a row of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from likewise.files import write_aside
+from likewise.index import Index, open_index
+from likewise.index.answers import Answer, answer
+from likewise.index.index import Address
+
+
+def search(
+    index: Index | Address,
+    query: Any,
+    *,
+    k: int = 10,
+    where: str | None = None,
+    recall: float | None = None,
+    exact: bool = False,
+    html: str | Path | None = None,
+) -> Answer:
+    """The `k` images of `index` most like `query`: an image (path or PIL), or `id:ROW` for a row of the index.
+
+    `where` is a condition on columns; with `recall` the index is tuned to find that share of the true nearest, and
+    searched exactly where that cannot be had faster. `html` writes a page with the images. Raises InputError for an
+    index, an id, a condition or an image that is none.
+    """
+    opened = index if isinstance(index, Index) else open_index(index)
+    found = answer(opened, query, k=k, where=where, recall=recall, exact=exact)
+    if html is not None:
+        from likewise.serving.pages import search_page
+
+        with write_aside(Path(html)) as file:
+            file.write(search_page(found, opened.path).encode("utf-8", "replace"))
+    return found

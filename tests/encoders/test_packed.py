@@ -1,0 +1,68 @@
+"""A binary network in a file of one bit a weight, and as ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from likewise.encoders import EncoderSpec, build, load_encoder, save_encoder
+from likewise.encoders.binary import BinaryConv2d
+from likewise.encoders.encoder import Encoder
+from likewise.errors import InputError
+from likewise.verbs.export import export
+
+
+@pytest.fixture(scope="module")
+def trained() -> Encoder:
+    """A binary network after a few steps, so that its signs differ."""
+    encoder = build(EncoderSpec(name="reactnet_small", image_size=16), seed=3)
+    optimiser = torch.optim.Adam(encoder.parameters(), lr=1e-3)
+    for step in range(3):
+        loss = encoder(pixels(16, step)).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return encoder.eval()
+
+
+def pixels(count: int, seed: int) -> Tensor:
+    return torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_packed_network_is_the_trained_one_on_a_thousand_images(trained: Encoder, tmp_path: Path) -> None:
+    save_encoder(trained, tmp_path / "encoder.safetensors")
+    report = export(tmp_path, format="packed", out=tmp_path / "packed.safetensors")
+    again = load_encoder(tmp_path / "packed.safetensors")
+    images = pixels(1000, 9)
+    with torch.no_grad():
+        assert again(images).equal(trained(images))
+    assert report.max_error == 0.0
+    weights = sum(conv.weight.numel() for conv in trained.modules() if isinstance(conv, BinaryConv2d))
+    assert report.float_bytes is not None
+    assert report.float_bytes - report.bytes > weights * (4 - 1 / 8) - 8192  # less scales and names
+    assert "as float32" in str(report)
+
+
+def test_an_output_channel_holds_two_values(trained: Encoder, tmp_path: Path) -> None:
+    save_encoder(trained, tmp_path / "encoder.safetensors")
+    export(tmp_path, format="packed", out=tmp_path / "packed.safetensors")
+    convs = [part for part in load_encoder(tmp_path / "packed.safetensors").modules() if isinstance(part, BinaryConv2d)]
+    assert len(convs) == 13
+    for conv in convs:
+        assert all(len(channel.unique()) <= 2 and len(channel.abs().unique()) == 1 for channel in conv.weight)
+
+
+def test_a_real_network_has_nothing_to_pack(tmp_path: Path) -> None:
+    save_encoder(build(EncoderSpec(name="reactnet_small_real", image_size=16)), tmp_path / "encoder.safetensors")
+    with pytest.raises(InputError, match="'reactnet_small_real' has no binary weights to pack"):
+        export(tmp_path, format="packed", out=tmp_path / "packed.safetensors")
+
+
+def test_a_binary_network_is_exported_as_onnx(trained: Encoder, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    save_encoder(trained, tmp_path / "encoder.safetensors")
+    report = export(tmp_path, format="onnx", out=tmp_path / "encoder.onnx")
+    assert report.max_error < 1e-3

@@ -1,0 +1,223 @@
+"""Embedding into an index: every image once, whatever happens meanwhile; only what changed, the next time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+
+from likewise.encoders import Encoder, build, save_encoder
+from likewise.errors import InputError
+from likewise.index import Space, create, open_index, probes
+from likewise.index.checkup import check_index
+from likewise.index.embedding import embed as embedding
+from likewise.index.embedding.embed import embed
+from likewise.verbs.search import search
+from tests.index.conftest import SPEC, write_images
+
+
+def test_rows_are_what_the_encoder_gives(images: Path, weights: Path, encoder: Encoder, tmp_path: Path) -> None:
+    done = embed(weights, images, to=tmp_path / "x.index")
+    assert (done.embedded, done.skipped, done.rows) == (20, 0, 20)
+    index = open_index(tmp_path / "x.index")
+    expected = encoder.embed(str(images)).numpy()
+    np.testing.assert_allclose(index.vectors() * index.norms[:, None], expected, rtol=1e-4, atol=1e-5)
+    found = search(index, images / "007.png", k=2)
+    assert found.hits[0].path == str(images / "007.png")
+    assert found.hits[0].similarity == pytest.approx(1, abs=1e-5)
+    assert [hit.id for hit in search(index, "id:007.png", k=1).hits] == [found.hits[1].id]
+
+
+def test_a_second_call_takes_in_what_changed(images: Path, weights: Path, tmp_path: Path) -> None:
+    to = tmp_path / "x.index"
+    embed(weights, images, to=to)
+    again = embed(weights, images, to=to)
+    assert (again.embedded, again.skipped) == (0, 20)
+    (images / "000.png").unlink()
+    (images / "001.png").write_bytes((images / "002.png").read_bytes())
+    os.utime(images / "003.png")
+    (images / "broken.png").write_bytes(b"nothing")
+    write_images(images / "new", 2, seed=5)
+    done = embed(weights, images, to=to)
+    assert (done.embedded, done.skipped, done.removed) == (3, 18, 1)
+    assert [one.name for one in done.broken] == ["broken.png"]
+    index = open_index(to)
+    assert sorted(index.ids) == sorted([f"{row:03}.png" for row in range(1, 20)] + ["new/000.png", "new/001.png"])
+    found = search(index, "id:001.png", k=1).hits[0]
+    assert (found.id, round(found.similarity, 4)) == ("002.png", 1.0)
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.npz"])
+def test_files_hold_the_same_and_are_added_to(images: Path, weights: Path, tmp_path: Path, name: str) -> None:
+    to = tmp_path / name
+    embed(weights, images, to=to)
+    write_images(images / "new", 1, seed=9)
+    done = embed(weights, images, to=to)
+    assert (done.embedded, done.skipped) == (1, 20)
+    if name.endswith(".npz"):
+        with np.load(to) as held:
+            rows, ids = held["vectors"], held["id"].tolist()
+    else:
+        table = pyarrow.parquet.read_table(to)
+        rows, ids = np.array(table["vector"].to_pylist(), np.float32), table["id"].to_pylist()
+    assert sorted(path.name for path in tmp_path.glob("x*")) == [name]
+    assert len(set(ids)) == len(ids) == len(rows) == 21
+
+
+def test_shards_are_put_together_by_the_last(images: Path, weights: Path, tmp_path: Path) -> None:
+    to = tmp_path / "x.index"
+    assert embed(weights, images, to=to, shard="2/3").path.endswith(".part-2-of-3")
+    embed(weights, images, to=to, shard="3/3")
+    assert not to.exists()
+    embed(weights, images, to=to, shard="1/3")
+    index = open_index(to)
+    assert sorted(index.ids) == [f"{row:03}.png" for row in range(20)]
+    assert [path.name for path in tmp_path.glob("x.index*")] == ["x.index"]
+    assert search(index, images / "004.png", k=1).hits[0].id == "004.png"
+    with pytest.raises(InputError, match="3/16"):
+        embed(weights, images, to=to, shard="4/3")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from likewise.index.embedding import embed
+embed.COMMIT_ROWS = 1
+real = embed._Work._write
+def slow(self, pending):
+    found = real(self, pending)
+    print("written", flush=True)
+    return found
+embed._Work._write = slow
+print(embed.embed(sys.argv[1], sys.argv[2], to=sys.argv[3], batch_size=1), flush=True)
+"""
+
+
+def test_killed_at_any_moment_it_goes_on_with_every_image_once(weights: Path, images: Path, tmp_path: Path) -> None:
+    to = tmp_path / "x.index"
+    for moment in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, weights, images, to], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for _ in range(2 + moment):
+            assert process.stdout.readline().startswith("written")
+        time.sleep(0.0007 * moment)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert len(set(open_index(to).ids)) == len(open_index(to).ids) >= 2 + moment
+    done = embed(weights, images, to=to)
+    assert done.skipped > 0
+    assert sorted(open_index(to).ids) == [f"{row:03}.png" for row in range(20)]
+    assert not check_index(to).wrong
+
+
+def test_columns_and_labels_can_be_asked_for(images: Path, weights: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted(images.glob("*.png"))):
+        (images / "ab"[number % 2]).mkdir(exist_ok=True)
+        path.rename(images / "ab"[number % 2] / path.name)
+    table = tmp_path / "more.csv"
+    table.write_text("id,year\na/000.png,1999\nb/001.png,2001\n")
+    embed(weights, images, to=tmp_path / "x.index", labels="folders", columns=table)
+    index = open_index(tmp_path / "x.index")
+    assert {hit.id[0] for hit in search(index, "id:a/000.png", k=30, where="label = 'b'").hits} == {"b"}
+    assert [hit.id for hit in search(index, "id:a/000.png", where="year > 2000").hits] == ["b/001.png"]
+    table.write_text("name,year\na,1\n")
+    with pytest.raises(InputError, match="no column 'id'"):
+        embed(weights, images, to=tmp_path / "y.index", columns=table)
+
+
+def test_no_room_leaves_the_index_as_it_was(
+    images: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from likewise.errors import DiskFull
+    from likewise.index.stores import files
+
+    to = tmp_path / "x.index"
+    embed(weights, images, to=to)
+    write_images(images / "new", 2, seed=3)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(DiskFull, match="No space left"):
+        embed(weights, images, to=to)
+    monkeypatch.undo()
+    assert len(open_index(to)) == 20
+    assert not check_index(to).wrong
+
+
+# Spaces --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", ["mean", "size", "weights", "width"])
+def test_another_space_is_refused(images: Path, encoder: Encoder, weights: Path, tmp_path: Path, change: str) -> None:
+    to = tmp_path / "x.index"
+    embed(weights, images, to=to)
+    spec = {"mean": replace(SPEC, mean=(0.5, 0.5, 0.5)), "size": replace(SPEC, image_size=20)}.get(change, SPEC)
+    other = build(replace(SPEC, width=16) if change == "width" else spec, seed=0 if change != "weights" else 1)
+    if change not in {"weights", "width"}:
+        other.load_state_dict(encoder.state_dict())
+    path = tmp_path / "other" / "encoder.safetensors"
+    save_encoder(other, path)
+    with pytest.raises(InputError, match="put them into an index of their own"):
+        embed(path, images, to=to)
+    assert len(open_index(to)) == 20
+
+
+def test_threads_batches_and_bfloat16_are_the_same_space_and_another_filter_is_not(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space.of_encoder(encoder)
+    assert space.noise > 0
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    again = Space.of_encoder(encoder, measured=False)
+    torch.set_num_threads(before)
+    assert not space.differences(again)
+    for other in (probes.vectors(encoder, batch_size=1), probes.vectors(encoder, bf16=True)):
+        assert probes.distance(space.vectors_of_probes, other) <= space.tolerance
+    restored = Space.from_json(space.to_json(), "here")
+    assert restored == space
+
+    def nearest(pixels: np.ndarray, side: int | None) -> np.ndarray:
+        rows = np.linspace(0, len(pixels) - 1, side).astype(int)
+        return pixels[rows][:, rows]
+
+    monkeypatch.setattr(probes, "fit", nearest)
+    assert "probe images" in space.differences(Space.of_encoder(encoder, measured=False))[0]
+
+
+def test_the_doctor_finds_what_was_mixed(images: Path, encoder: Encoder, weights: Path, tmp_path: Path) -> None:
+    to = tmp_path / "x.index"
+    embed(weights, images, to=to)
+    assert not check_index(to).wrong
+    index = open_index(to)
+    other = build(SPEC, seed=3)
+    index.append(index.ids[:2], other.embed([str(images / f"{row:03}.png") for row in range(2)]).numpy())
+    table = index.store.table()
+    assert table["path"][0].as_py() == ""  # a row that was written without its image says nothing to the doctor
+    for row in range(2, 5):
+        place = index.ids.index(f"{row:03}.png")
+        vector = other.embed(index.paths[place]).numpy()
+        index.replace([f"{row:03}.png"], vector, index.space)  # what somebody's script might do
+    assert "mixed with vectors of another encoder" in check_index(to).wrong[0]
+
+
+def test_embedding_into_nothing_that_is_known_is_refused(images: Path, weights: Path, tmp_path: Path) -> None:
+    for to, said in ((tmp_path / "x.csv", "name an index"), (images / "000.png.index" / "y", "name an index")):
+        with pytest.raises(InputError, match=said):
+            embed(weights, images, to=to)
+    with pytest.raises(InputError, match="no image"):
+        search(create(tmp_path / "e.index", Space.named("a", 3)), tmp_path / "nothing.jpg")
+    assert embedding.COMMIT_ROWS > 1

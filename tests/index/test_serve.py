@@ -1,0 +1,187 @@
+"""The server: answers as search does, to those it should, within its limits; its description and its page are right."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("starlette")
+pytest.importorskip("httpx")
+
+from PIL import Image
+
+from likewise.errors import InputError
+from likewise.index import Index, open_index
+from likewise.index.embedding.embed import embed
+from likewise.serving.app import application
+from likewise.serving.limits import Limits
+from likewise.verbs.search import search
+from likewise.verbs.serve import serve
+from tests.browser import chromium, page  # noqa: F401  # fixtures
+from tests.index.conftest import write_images
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Index:
+    folder = tmp_path_factory.mktemp("served")
+    write_images(folder / "images", 12)
+    embed(weights, folder / "images", to=folder / "x.index")
+    return open_index(folder / "x.index")
+
+
+def client(index: Index, **asked: Any) -> Any:
+    from starlette.testclient import TestClient
+
+    return TestClient(application(index, **asked))
+
+
+def test_answers_are_those_of_search(held: Index) -> None:
+    http = client(held)
+    image = Path(held.paths[3])
+    posted = http.post("/search", params={"k": 3}, content=image.read_bytes())
+    assert posted.status_code == 200
+    assert posted.json() == search(held, image, k=3).to_json()
+    assert http.get("/search", params={"id": "003.png", "k": 2}).json() == search(held, "id:003.png", k=2).to_json()
+    thumbnail = Image.open(io.BytesIO(http.get("/image", params={"id": "003.png"}).content))
+    assert thumbnail.format == "JPEG"
+    assert http.get("/health").json() == {"rows": 12, "fingerprint": held.fingerprint}
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few bytes that says it has `side` x `side` pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "status"),
+    [
+        ("POST", "/search", b"", 400),
+        ("POST", "/search", b"no image", 415),
+        ("POST", "/search", bomb(50_000), 413),
+        ("POST", "/search", bomb(9_000), 413),
+        ("POST", "/search", b"x" * 30_000, 413),
+        ("POST", "/search?k=0", bomb(4), 400),
+        ("GET", "/search?id=003.png&k=9999", None, 400),
+        ("GET", "/search?id=003.png&where=nothing", None, 400),
+        ("GET", "/search", None, 400),
+        ("GET", "/search?id=nobody", None, 404),
+        ("GET", "/image?id=/etc/passwd", None, 404),
+        ("GET", "/image?id=../../etc/passwd", None, 404),
+        ("GET", "/etc/passwd", None, 404),
+        ("DELETE", "/search", None, 405),
+    ],
+)
+def test_what_cannot_be_is_refused_in_json(
+    held: Index, method: str, path: str, sent: bytes | None, status: int
+) -> None:
+    answer = client(held, limits=Limits(bytes=20_000)).request(method, path, content=sent)
+    assert answer.status_code == status
+    assert list(answer.json()) == ["error"]
+
+
+def test_others_need_the_token_and_the_right_name(held: Index) -> None:
+    token = "a" * 20
+    http = client(held, token=token)
+    assert http.get("/health").status_code == 401
+    assert http.get("/health", headers={"authorization": f"Bearer {token}"}).status_code == 200
+    assert http.get("/health", params={"token": token[:-1] + "b"}).status_code == 401
+    assert client(held).get("/health", headers={"host": "evil.example"}).status_code == 400
+    with pytest.raises(InputError, match="--token"):
+        serve(held, host="0.0.0.0")
+    with pytest.raises(InputError, match="can be guessed"):
+        serve(held, token="short")
+
+
+def test_no_answer_in_time_is_said(held: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    from likewise.serving import app
+
+    monkeypatch.setattr(app, "answer", lambda *_, **__: time.sleep(1))
+    answer = client(held, limits=Limits(seconds=0.1)).get("/search", params={"id": "003.png"})
+    assert answer.status_code == 503
+
+
+def test_a_change_is_seen_by_the_next_request(held: Index) -> None:
+    http = client(open_index(held.path))
+    other = open_index(held.path)
+    other.append(["fresh"], held.vectors()[:1])
+    assert http.get("/health").json()["rows"] == 13
+    other.remove(["fresh"])
+    assert http.get("/health").json()["rows"] == 12
+
+
+def test_it_does_what_its_description_says(held: Index) -> None:
+    schemathesis = pytest.importorskip("schemathesis")
+    import hypothesis
+
+    schema = schemathesis.openapi.from_asgi("/openapi.json", application(held))
+    tried = []
+
+    for operation in schema.get_all_operations():
+        hypothesis.given(case=operation.ok().as_strategy())(
+            hypothesis.settings(
+                max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+            )(_checked(tried))
+        )()
+    assert 200 in tried
+    assert len(tried) > 20
+
+
+def _checked(tried: list[int]) -> Any:
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+    def check(case: Any) -> None:
+        answer = case.call()
+        # A condition can be a text and name no column: that is told with 400.
+        case.validate_response(answer, excluded_checks=[positive_data_acceptance])
+        tried.append(answer.status_code)
+
+    return check
+
+
+@pytest.fixture
+def address(held: Index) -> Iterator[str]:
+    pytest.importorskip("uvicorn")
+    command = [sys.executable, "-m", "likewise", "serve", held.path, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", line)
+        yield line
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+
+
+def test_the_page_finds_what_is_chosen_and_asks_nobody_else(held: Index, address: str, page: Any) -> None:  # noqa: F811
+    page.goto(address)
+    page.wait_for_selector("#about:has-text('12 images')")
+    page.set_input_files("#file", held.paths[5])
+    page.click("button.go")
+    page.wait_for_selector("#found img[src^=blob]")
+    assert page.inner_text("#found figcaption >> nth=0").endswith("005.png")
+    page.click("#found figure >> nth=1")
+    page.wait_for_selector("#found figure:first-child figcaption:not(:has-text('005.png'))")
+    page.fill("#where", "label = ")
+    page.click("button.go")
+    page.wait_for_selector("#said:has-text('condition')")
+    assert not page.complaints
+    assert all(one.startswith((address, "blob:", "data:")) for one in page.requested)

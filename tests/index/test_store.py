@@ -1,0 +1,207 @@
+"""An index folder: what is written is found, nothing else is, and nothing half."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from likewise.errors import InputError
+from likewise.index import Index, Space, create, open_index
+from likewise.index.checkup import check_index
+from likewise.index.recall import promise
+from likewise.index.stores.scan import top
+from tests.index.conftest import COUNT, D
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def test_search_is_that_of_all_products(index: Index, vectors: np.ndarray) -> None:
+    queries = np.random.default_rng(1).normal(size=(5, D)).astype(np.float32)
+    expected = np.argsort(-unit(queries) @ unit(vectors).T, axis=1)[:, :7]
+    found = index.search(queries, k=7)
+    assert [[hit.id for hit in hits] for hits in found.hits] == [[f"r{row}" for row in rows] for rows in expected]
+    assert found.exact
+    assert index.ids == [f"r{row}" for row in range(COUNT)]
+    np.testing.assert_allclose(index.vectors() * index.norms[:, None], vectors, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted"),
+    [
+        ("kind = 'cat'", lambda kind, year: kind == "cat"),
+        ("not kind = 'cat'", lambda kind, year: kind == "dog"),
+        ("kind is null and year < 2030", lambda kind, year: kind is None and year < 2030),
+        (
+            "kind in ('cat', 'dog') and (year >= 2050 or year = 2001)",
+            lambda k, y: k is not None and (y >= 2050 or y == 2001),
+        ),
+        ("kind like 'd%' or year != 2000", lambda kind, year: kind == "dog" or year != 2000),
+        ("year > 2055.5", lambda kind, year: year > 2055.5),
+    ],
+)
+def test_conditions_choose_the_rows_they_say(index: Index, vectors: np.ndarray, where: str, wanted: object) -> None:
+    kinds = ["cat", "dog", None] * (COUNT // 3)
+    expected = {f"r{row}" for row in range(COUNT) if wanted(kinds[row], 2000 + row)}  # type: ignore[operator]
+    found = index.search(vectors[0], k=COUNT, where=where)
+    assert {hit.id for hit in found.hits[0]} == expected
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("kidn = 'cat'", "did you mean 'kind'"),
+        ("kind = ", "a number or a text"),
+        ("kind = 3", "another kind"),
+        ("year = 2000; drop", "not understood"),
+        ("(" * 60 + "year = 1", "deep"),
+        ("", "a column"),
+    ],
+)
+def test_conditions_that_are_none_are_refused_in_a_line(
+    index: Index, vectors: np.ndarray, where: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as error:
+        index.search(vectors[0], where=where)
+    assert "\n" not in str(error.value)
+
+
+def test_rows_are_replaced_removed_and_made_compact(index: Index, vectors: np.ndarray) -> None:
+    index.remove(["r1", "nobody"])
+    index.append(["r2"], -vectors[2:3], columns={"kind": ["bird"], "year": [1]})
+    for _ in range(2):
+        assert index.ids == [f"r{row}" for row in range(COUNT) if row != 1]
+        assert index.search(-vectors[2], k=1).hits[0][0].id == "r2"
+        assert index.search(vectors[1], k=1).hits[0][0].similarity < 0.99
+        assert index.columns["kind"][1] == "bird"
+        assert open_index(index.path).ids == index.ids
+        index.compact()
+    assert len(list(Path(index.path).glob("vectors-*"))) == 1
+
+
+def test_two_spaces_come_together_only_by_replacing(index: Index, vectors: np.ndarray) -> None:
+    old = index.space
+    new = Space.named("new", D).following(old)
+    with pytest.raises(InputError, match=r"of given .* and these are of new"):
+        index.append(["x"], vectors[:1], space=new)
+    index.replace(["r3", "r4"], vectors[3:5] + 0.01, new)
+    assert index.versions.tolist() == [1 if row in {3, 4} else 0 for row in range(COUNT)]
+    assert index.fingerprint == new.fingerprint
+    found = index.search(vectors[3], k=COUNT).hits[0]
+    assert found[0].id == "r3"
+    assert {hit.id for hit in found} == set(index.ids)
+    other = Space.named("strange", D)
+    index.replace(["r5"], vectors[5:6], other)
+    with pytest.raises(InputError, match="not compatible"):
+        index.search(vectors[3])
+    assert [hit.id for hit in index.search(vectors[5], k=1, space=2).hits[0]] == ["r5"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "rows", "said"),
+    [
+        (["a", "a"], np.ones((2, D)), "given twice"),
+        (["a"], np.ones((1, D + 1)), "dimensions"),
+        (["a"], np.full((1, D), np.nan), "finite"),
+        (["a"], np.zeros((1, D)), "no direction"),
+        (["a", "b"], np.ones((1, D)), "one each"),
+    ],
+)
+def test_what_does_not_fit_changes_nothing(index: Index, ids: list[str], rows: np.ndarray, said: str) -> None:
+    version = index.store.version
+    with pytest.raises(InputError, match=said):
+        index.append(ids, rows)
+    assert open_index(index.path).store.version == version
+
+
+def test_a_second_writer_is_refused(index: Index, vectors: np.ndarray) -> None:
+    code = f"from likewise.index import open_index\nwith open_index({index.path!r}).writing(): print('in')"
+    with index.writing():
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "busy with" in done.stderr
+    assert "in" not in done.stdout.split()
+
+
+def test_bytes_that_were_being_written_do_not_count(index: Index, vectors: np.ndarray) -> None:
+    folder = Path(index.path)
+    for name in ("vectors-0-0.f32", "rows-0.arrow"):
+        with (folder / name).open("ab") as file:
+            file.write(os.urandom(777))
+    again = open_index(folder)
+    assert again.ids == index.ids
+    again.append(["new"], vectors[:1])
+    assert open_index(folder).ids == [*index.ids, "new"]
+    assert not check_index(folder).wrong
+
+
+@pytest.mark.parametrize("name", ["vectors-0-0.f32", "rows-0.arrow"])
+def test_a_file_cut_short_is_said(index: Index, vectors: np.ndarray, name: str) -> None:
+    path = Path(index.path) / name
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InputError, match="cut short"):
+        open_index(index.path).search(vectors[0])
+    assert "cut short" in check_index(index.path).wrong[0]
+
+
+def test_a_newer_format_and_a_damaged_manifest_are_refused(index: Index) -> None:
+    path = Path(index.path) / "manifest.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({**stored, "format": 99}))
+    with pytest.raises(InputError, match="format 99"):
+        open_index(index.path)
+    path.write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        open_index(index.path)
+
+
+def test_a_reader_keeps_its_version_while_files_are_written_anew(index: Index, vectors: np.ndarray) -> None:
+    reader = open_index(index.path)
+    index.remove([f"r{row}" for row in range(30)])
+    index.compact()
+    assert len(reader.search(vectors[0], k=COUNT).hits[0]) in {30, COUNT}
+    assert reader.refresh() or len(reader) == 30
+    assert reader.ids == index.ids
+
+
+def test_exact_search_in_tiles_is_exact() -> None:
+    draw = np.random.default_rng(0)
+    bank, queries = draw.normal(size=(70_000, 4)).astype(np.float32), draw.normal(size=(3, 4)).astype(np.float32)
+    for places in (None, np.arange(0, 70_000, 2), np.arange(5, 3000, 7)):
+        kept = np.arange(len(bank)) if places is None else places
+        values, rows = top(bank, queries, 9, places)
+        expected = kept[np.argsort(-(queries @ bank[kept].T), axis=1, kind="stable")[:, :9]]
+        np.testing.assert_array_equal(rows, expected)
+        np.testing.assert_allclose(values, np.take_along_axis(queries @ bank.T, rows, 1), rtol=1e-5)
+
+
+def test_promised_recall_is_had(tmp_path: Path) -> None:
+    pytest.importorskip("usearch")
+    draw = np.random.default_rng(0)
+    centres = draw.normal(size=(60, 24))
+    rows = (centres[draw.integers(0, 60, 24_000)] + 0.7 * draw.normal(size=(24_000, 24))).astype(np.float32)
+    index = create(tmp_path / "big.index", Space.named("big", 24))
+    index.append([str(row) for row in range(20_000)], rows[:20_000])
+    promised = promise(index, 0.95)
+    queries = rows[20_000:20_300]
+    index.append([str(row) for row in range(20_000, 20_300)], queries)
+    found, exact = index.search(queries, k=10), index.search(queries, k=10, exact=True)
+    assert exact.exact
+    if not promised.exact:
+        assert not found.exact
+        assert promised.low <= promised.recall <= promised.high
+    shares = [len({h.id for h in a} & {h.id for h in b}) / 10 for a, b in zip(found.hits, exact.hits, strict=True)]
+    assert np.mean(shares) >= 0.93
+    assert not index.search(queries[0], where="id = '7'").hits[0][1:]
+
+
+def test_recall_without_a_graph_is_exact(index: Index) -> None:
+    assert promise(index, 0.99).exact
+    with pytest.raises(InputError, match=r"0\.5 to 1"):
+        promise(index, 2)

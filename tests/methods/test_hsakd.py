@@ -1,0 +1,100 @@
+"""HSAKD: what each role learns, what stays frozen, and which teachers are refused."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+import torch
+from torch.nn import functional
+
+from likewise.encoders import EncoderSpec, build
+from likewise.encoders.own.branches import branches, maps
+from likewise.errors import InputError
+from likewise.methods.hsakd import HSAKD, Told
+from likewise.similarity.rotations import joint_labels, rotated
+from tests.contract.gauntlet import BATCH, CLASSES, batch_at, make, teacher
+
+
+def hsakd(**changes: Any) -> HSAKD:
+    method = make("hsakd", **changes)
+    assert isinstance(method, HSAKD)
+    return method
+
+
+def told_of(method: HSAKD) -> tuple[Told, torch.Tensor, Any, Any]:
+    views, batch = batch_at(method, 0)
+    copies = rotated(views["image"].image)
+    return cast("Told", method.student(copies)), copies, views, batch
+
+
+def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    log_s, log_t = (functional.log_softmax(x / 3, -1) for x in (student, teacher))
+    return 9 * functional.kl_div(log_s, log_t, log_target=True, reduction="batchmean")
+
+
+def test_a_student_learns_upright_classes_and_what_the_teacher_says_of_all_rotations() -> None:
+    method = hsakd().eval()
+    told, copies, views, batch = told_of(method)
+    theirs = method.frozen(copies)
+    expected = functional.cross_entropy(told.classes[::4], batch.labels)
+    expected = expected + divergence(told.classes, theirs.classes)
+    for ours, other in zip(told.joint, theirs.joint, strict=True):
+        expected = expected + divergence(ours, other)
+    torch.testing.assert_close(method.step(views, batch).loss, expected)
+    assert told.joint.shape == (4, 4 * BATCH, 4 * CLASSES)
+
+
+def test_a_teacher_learns_classes_and_joint_labels() -> None:
+    method = hsakd(role="teacher", teacher="").eval()
+    told, _, views, batch = told_of(method)
+    joint = joint_labels(batch.labels)
+    expected = functional.cross_entropy(told.classes[::4], batch.labels)
+    expected = expected + sum(functional.cross_entropy(branch, joint) for branch in told.joint)
+    torch.testing.assert_close(method.step(views, batch).loss, expected)
+
+
+def test_two_networks_online_both_learn() -> None:
+    method = hsakd(role="online", teacher="")
+    weights = zip(method.student.parameters(), method.peer.parameters(), strict=True)
+    assert any(not ours.equal(theirs) for ours, theirs in weights)
+    method(*batch_at(method, 0)).loss.backward()
+    for network in (method.student, method.peer):
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.encoder.parameters())
+
+
+def test_the_branches_gradient_reaches_the_encoder_and_images_without_label_teach_too() -> None:
+    method = hsakd()
+    views, batch = batch_at(method, 0)
+    method.step(views, batch._replace(labels=torch.full((BATCH,), -1))).loss.backward()
+    assert all(p.grad is not None for p in method.student.encoder.parameters())
+
+
+def test_scores_are_those_of_the_upright_image() -> None:
+    method = hsakd().eval()
+    told, copies, _, _ = told_of(method)
+    torch.testing.assert_close(method.logits(copies[::4]), told.classes[::4])
+
+
+@pytest.mark.parametrize("name", ["wrn16_2", "resnet18", "resnet10t"])
+def test_branches_have_the_shape_of_the_stages_that_remain(name: str) -> None:
+    encoder = build(EncoderSpec(name=name, stem="small" if name.startswith("resnet") else "imagenet", image_size=16))
+    made = branches(encoder, 20)
+    features, stages = maps(encoder, torch.zeros(2, 3, 16, 16))
+    assert made(stages).shape == (len(stages), 2, 20)
+    assert features.shape == (2, encoder.features)
+    counts = [sum(p.numel() for p in branch.parameters()) for branch in made]
+    assert counts[:-1] == sorted(counts[:-1], reverse=True)
+    own, first = {id(p) for p in encoder.parameters()}, list(made.parameters())
+    assert not own & {id(p) for p in first}
+
+
+def test_wrong_teachers_are_one_line() -> None:
+    with pytest.raises(InputError, match="is a run of moco_v2, and a classifier with branches is needed"):
+        HSAKD.Settings(teacher=teacher("moco_v2"))
+    with pytest.raises(InputError, match=r"hsakd needs a teacher: train one with --role teacher"):
+        hsakd(teacher="")
+    with pytest.raises(InputError, match="has no classifier for role=frozen_teacher"):
+        HSAKD.Settings(teacher=teacher("moco_v2"), role="frozen_teacher")
+    with pytest.raises(InputError, match="no stages to branch off"):
+        branches(build(EncoderSpec(name="convnet4", image_size=32)), 4)
