@@ -39,8 +39,8 @@ Arm = Mapping[str, Any]
 ARMS: Mapping[str, Mapping[str, Arm]] = {
     "clipdistill": {
         "hard pairs": {"targets": "none"},
-        "softmax": {"targets": "softmax"},
         "transport": {"targets": "transport"},
+        "softmax": {"targets": "softmax"},
     },
     "multimodal": {
         "image-image alone": {"caption_weight": 0.0, "to_caption_weight": 0.0, "to_image_weight": 0.0},
@@ -53,7 +53,9 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "classification only": {"contrast_weight": 0.0},
     },
 }
-EPOCHS = {"clipdistill": 15.0, "multimodal": 12.0, "ultrasound": 20.0}
+EPOCHS = {"clipdistill": 10.0, "multimodal": 6.0, "ultrasound": 15.0}
+BUDGET: Arm = {"width": 8, "batch_size": 64, "learning_rate": 2e-3}
+"""Of every arm: small, with many steps."""
 SCANS = 24
 
 
@@ -114,7 +116,7 @@ def measured(method: str, arm: Arm, seed: int, folder: Path) -> dict[str, float]
         composed(Path(data), NOISE if method == "clipdistill" else 0.0)
     run = likewise.train(
         data, method=method, epochs=EPOCHS[method], seed=seed, out=folder / f"{method}-{len(arm)}-{seed}",
-        quiet=True, report=False, online_probe=False, **arm,
+        quiet=True, report=False, online_probe=False, **BUDGET, **arm,
     )  # fmt: skip
     reads = method == "clipdistill" or (method == "multimodal" and arm.get("to_caption_weight", 1))
     probes = ["knn", "linear", *(["zeroshot", "captions"] if reads else [])]
