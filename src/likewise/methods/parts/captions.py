@@ -34,7 +34,7 @@ class CaptionSettings:
     """A trained sentence encoder that is kept as it is: `minilm`, or a name or folder of sentence-transformers. Empty:
     a small transformer over words is trained along."""
     vocabulary: int = 8192
-    """Codes that words are hashed to; 0 is for none."""
+    """Codes that words are hashed to, one of them being that of no word."""
     words: int = 32
     """Words of a caption that are read; what follows is cut."""
     text_width: int = 128
