@@ -134,26 +134,31 @@ def main() -> None:
     parser.add_argument("methods", nargs="*", default=list(ARMS))
     parser.add_argument("--seeds", type=int, default=1)
     asked = parser.parse_args()
-    stored = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {}
     with TemporaryDirectory() as folder:
         for method in asked.methods:
             for seed in range(asked.seeds):
                 for name, arm in ARMS[method].items():
                     key = f"{method}/{name}/{seed}"
-                    if key in stored:
+                    if key in stored():
                         continue
                     (Path(folder) / name.replace(" ", "-")).mkdir(exist_ok=True)
-                    stored[key] = measured(method, arm, seed, Path(folder) / name.replace(" ", "-"))
-                    STORE.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
-                    print(key, json.dumps(stored[key]), flush=True)
-    report(stored)
+                    scores = measured(method, arm, seed, Path(folder) / name.replace(" ", "-"))
+                    STORE.write_text(json.dumps({**stored(), key: scores}, indent=2) + "\n", encoding="utf-8")
+                    print(key, json.dumps(scores), flush=True)
+    report(stored())
 
 
-def report(stored: Mapping[str, Mapping[str, float]]) -> None:
+def stored() -> dict[str, dict[str, float]]:
+    """The scores that there are, by method, arm and seed."""
+    found: dict[str, dict[str, float]] = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {}
+    return found
+
+
+def report(every: Mapping[str, Mapping[str, float]]) -> None:
     """Print the mean of each arm over its seeds."""
     for method, arms in ARMS.items():
         for name in arms:
-            runs = [scores for key, scores in stored.items() if key.startswith(f"{method}/{name}/")]
+            runs = [scores for key, scores in every.items() if key.startswith(f"{method}/{name}/")]
             if runs:
                 shown = {score: statistics.mean(run[score] for run in runs) for score in runs[-1]}
                 print(f"{method:12} {name:20} {len(runs)} runs  {json.dumps(shown)}")

@@ -34,8 +34,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 text = f"{name}\na {name} tile\n" if at % 2 else f"a {name} tile"
                 (folder / "data" / name / f"{at:02}.txt").write_text(text, encoding="utf-8")
     likewise.train(
-        folder / "data", method="clipdistill", epochs=30, out=folder / "run", width=8, batch_size=12, words=6, learning_rate=3e-3,
-        text_width=32, text_layers=1, targets="none", quiet=True, report=False,
+        folder / "data", method="clipdistill", epochs=30, out=folder / "run", width=8, batch_size=12, words=6,
+        learning_rate=3e-3, text_width=32, text_layers=1, targets="none", quiet=True, report=False,
     )  # fmt: skip
     return folder / "run"
 
