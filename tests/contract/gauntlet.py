@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.io import wavfile
 from torch import Tensor
 from torch.nn import Module
 
@@ -72,6 +73,8 @@ def small_settings(method: type[Method], **changes: Any) -> Any:
         changes = {"queue_size": 32, **changes}
     if getattr(settings, "per_class", 0):  # two processes share the supports equally
         changes = {"per_class": 2, **changes}
+    if getattr(settings, "per_scan", 0):
+        changes = {"per_scan": 2, **changes}
     if hasattr(settings, "pseudo_labels"):  # labels that change at each step are the harder case
         changes = {"pseudo_labels": "online", **changes}
     changes = {**needs(method), **changes}
@@ -140,12 +143,45 @@ class Data:
         return self.pixels[index], torch.full((len(index), 2), 20)
 
 
+CAPTIONS = (
+    "a dark square\nthe square",
+    "two stripes",
+    "赤い 車",
+    "noise on the left\nnoise\nmuch noise",
+    "grey",
+    "a b c",
+)
+"""Texts of the pictures; some have several captions."""
+
+
+@functools.cache
+def sounds() -> tuple[str, ...]:
+    """Sound files of eight scans, a tone that changes, and its loudness, every seven seconds; made once per process."""
+    folder = Path(tempfile.mkdtemp(prefix="likewise-sounds-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    seconds = np.arange(84 * 2000) / 2000
+    for scan in range(8):
+        wave = np.sin(2 * np.pi * (200 + 60 * ((seconds // 7 + scan) % 9)) * seconds)
+        wavfile.write(
+            folder / f"{scan}.wav", 2000, (20000 * wave * (1 + (seconds // 7 + scan) % 4) / 4).astype(np.int16)
+        )
+    return tuple(str(folder / f"{scan}.wav") for scan in range(8))
+
+
 def column_called(name: str) -> Column:
-    """A column of the pictures: places in a video, or which of eight videos, scans, coarser classes."""
+    """A column of the pictures: places in a video, or which of eight videos, scans, coarser classes; captions."""
     place = np.arange(PICTURES)
-    if name.endswith("/another"):
+    if name in {"video/another", "frame/another"}:
         return Column(7 - place // 3 % 8)
-    return Column(place // 8 if name in {"frame", "time"} else place % 8)
+    if name == "time":
+        return Column(place // 8 * 7000)
+    if name == "speech":
+        return Column(place % 8, sounds())
+    if name == "tags":
+        return Column(place % 4, ("left\nblue\nbig", "left\nblue", "right\nbig", "red"))
+    if name == "caption":
+        return Column(np.where(place % 12 == 11, -1, place % len(CAPTIONS)), CAPTIONS)
+    return Column(place // 8 if name == "frame" else place % (4 if "/" in name else 8))
 
 
 def facts_of(names: tuple[str, ...] = ()) -> Facts:

@@ -27,7 +27,7 @@ class Evaluate:
     """Pictures with labels, or several data sets; by default what the run was trained on."""
     probe: tuple[str, ...] = ("knn", "linear")
     """What to score by: knn, linear, linear-sgd, centroid, fewshot, labels, clustering, retrieval, uniformity, rank,
-    purity, finetune, finetune-labels, own, segmentation, correspondence."""
+    purity, finetune, finetune-labels, own, segmentation, correspondence, zeroshot, captions."""
     which: Literal["student", "teacher"] | None = None
     """Which encoder of the run; by default the one that its method deploys."""
     labels: str | None = None

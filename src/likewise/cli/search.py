@@ -16,8 +16,12 @@ class Search:
 
     index: Annotated[Positional[str], tyro.conf.arg(metavar="INDEX")]
     """What `likewise embed` wrote, or the address of a server."""
-    query: Annotated[Positional[str], tyro.conf.arg(metavar="QUERY")]
-    """An image, or id: and the id of a row."""
+    query: Annotated[Positional[str | None], tyro.conf.arg(metavar="QUERY")] = None
+    """An image, or id: and the id of a row; left out where --text is given."""
+    text: str | None = None
+    """Words, such as "a red car": for an index made with a run that learned captions."""
+    run: str | None = None
+    """That run, where the index does not say."""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """How many."""
     where: str | None = None
@@ -44,6 +48,8 @@ def run(words: list[str]) -> None:
     answer = search(
         parsed.index,
         parsed.query,
+        text=parsed.text,
+        run=parsed.run,
         k=parsed.k,
         where=parsed.where,
         recall=parsed.recall,

@@ -193,8 +193,15 @@ def _is_word(value: Any) -> bool:
 
 
 def _word(value: Any, names: frozenset[str]) -> str:
+    if isinstance(value, list | tuple):
+        value = lines(value)
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     return text if text in names else text.strip()
+
+
+def lines(values: Sequence[Any]) -> str:
+    """One text of several, such as captions, a line each."""
+    return "\n".join(" ".join(str(one).split()) for one in values if one is not None)
 
 
 def _whole(array: NDArray[Any], what: str) -> NDArray[np.int64]:

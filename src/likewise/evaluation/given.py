@@ -48,6 +48,8 @@ class ProbeSettings:
     """Passes over the labelled pictures when the encoder is fine-tuned; by default 20, and at least 200 updates."""
     finetune_rate: float = 0.01
     """Peak learning rate of the encoder when it is fine-tuned, at batch 128."""
+    templates: tuple[str, ...] = ("{}",)
+    """What zeroshot reads for each class, {} being its name, such as `a photo of a {}`; the mean of several."""
 
     def __post_init__(self) -> None:
         for name in ("ways", "episodes", "finetune_epochs"):
@@ -69,6 +71,8 @@ class ProbeSettings:
         ):
             if value not in allowed:
                 raise unknown(name, value, allowed)
+        if not self.templates or any("{}" not in template for template in self.templates):
+            raise InputError(f"templates={self.templates}: each needs {{}} for the name, such as 'a photo of a {{}}'")
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ def open_rows(
     classes: Sequence[int] | Sequence[str] | None = None,
     cameras: str | None = None,
     watch: Watch | None = None,
+    columns: Sequence[str] = (),
     needs_labels: bool = True,
     ranges: Mapping[str, Range] | None = None,
     seed: int = 0,
@@ -103,15 +104,15 @@ def open_rows(
     labels, unless others are named. Where the data does not have both, a stratified fifth of the labelled pictures is
     held out, a pure function of `seed`. `classes`, numbers or names, leaves all others out. `subset` draws from the
     bank (`likewise.data.subsets`); where the draw leaves classes out, their queries are left out too. `cameras` is a
-    column of the data. Without `needs_labels` data without any counts as one class. `ranges` are those that
-    the encoder was trained with: images of other numbers than 0 to 255 are shown by them where they suit, else by the
-    range of `data`, which a note says. With `watch` bank and
-    queries are videos, made of the frames that the images are.
+    column of the data, `columns` are further ones that the images keep. Without `needs_labels` data without any counts
+    as one class. `ranges` are those that the encoder was trained with: images of other numbers than 0 to 255 are shown
+    by them where they suit, else by the range of `data`, which a note says. With `watch` bank and queries are videos,
+    made of the frames that the images are.
 
     Raises InputError for splits, draws and columns that do not exist, and for data without labels.
     """
     how = {"labels": labels, "train_split": train_split, "test_split": test_split, "needs_labels": needs_labels}
-    sources = _found(data, cameras, watch, **how)
+    sources = _found(data, (*columns, *(() if cameras is None else (cameras,))), watch, **how)
     opened = partial(
         _opened,
         short_side=cached_side(image_size),
@@ -142,9 +143,8 @@ def open_rows(
     return Rows(bank.images, query.images, split_name, protocol + words, tuple(notes), bank.cameras, query.cameras)
 
 
-def _found(data: Any, cameras: str | None, watch: Watch | None, **how: Any) -> _Sources:
-    """`_chosen` with the columns of cameras and videos. Raises InputError, with a hint where there are no videos."""
-    columns = [] if cameras is None else [cameras]
+def _found(data: Any, columns: Sequence[str], watch: Watch | None, **how: Any) -> _Sources:
+    """`_chosen` with the columns of videos as well. Raises InputError, with a hint where there are none."""
     try:
         return _chosen(data, columns=[*columns, *((watch.video, watch.frame) if watch else ())], **how)
     except InputError as error:

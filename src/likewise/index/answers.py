@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+import torch
+
+from likewise.encoders import Encoder
 from likewise.errors import InputError, nearest
-from likewise.index.index import Index
+from likewise.index.index import MOST, Index
 from likewise.index.recall import Promise, promise
 from likewise.index.stores.protocol import Found, Hit
+from likewise.index.weights import weights_of
+from likewise.index.where import mask, parse
+from likewise.methods.words import images_of, nearest_texts, texts_of, with_words
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,53 @@ def by_row(index: Index, row: str, k: int, *, where: str | None = None, exact: b
         raise InputError(f"{index.path} has no row {row!r}" + (f": did you mean {near!r}?" if near else ""))
     found = index.search(held.vector, min(k + 1, 10_000), where=where, exact=exact, space=held.version)
     return found, [hit for hit in found.hits[0] if hit.id != row][:k]
+
+
+def by_words(
+    index: Index, text: str, *, run: str | Path | None = None, k: int = 10, where: str | None = None
+) -> Answer:
+    """The `k` images of `index` nearest to a text, by the run whose encoder made its vectors and that learned captions.
+
+    `run` is that run, by default where the index says that its encoder lay. All rows that `where` allows are compared,
+    in the space of images and texts. Raises InputError for an index of another run's encoder, for a run that reads no
+    texts, and for an empty text.
+    """
+    if not 1 <= k <= MOST:
+        raise InputError(f"k={k} neighbours: allowed are 1 to {MOST:,}")
+    place = _run_of(index, run)
+    method = with_words(place)
+    encoder = cast("Encoder", method.encoders()[method.card.deploy])
+    if weights_of(encoder) != index.space.weights:
+        raise InputError(
+            f"{index.path} holds vectors of {index.space.name} with other weights than those of {place}: name the run "
+            "that it was made with, or embed the images again"
+        )
+    held = np.flatnonzero(index.versions == index.current)
+    if where is not None:
+        table = index.store.table()
+        held = held[mask(parse(where, [*index.store.columns()]), table).to_numpy(zero_copy_only=False)[held]]
+    text_1D = texts_of(place, [text])
+    if not len(held):
+        return Answer(text, [], 1.0, True, index.fingerprint)
+    lengths, within = index.norms, np.cumsum(index.versions == index.current) - 1
+    rows_ND = index.vectors(index.current)[within[held]] * lengths[held, None]
+    products, places = nearest_texts(text_1D, images_of(place, torch.from_numpy(np.array(rows_ND))), k)
+    ids, paths = index.ids, index.paths
+    hits = [
+        Hit(ids[at], paths[at], float(product), index.current)
+        for product, at in zip(products[0], held[places[0].numpy()].tolist(), strict=True)
+    ]
+    return Answer(text, hits, 1.0, True, index.fingerprint)
+
+
+def _run_of(index: Index, run: str | Path | None) -> Path:
+    """The directory of the run that an index was made with. Raises InputError where that is not known."""
+    noted = Path(run) if run is not None else index.run()
+    if noted is None:
+        raise InputError(f"{index.path} does not say which run its encoder is of: name it with --run")
+    if not noted.exists():
+        raise InputError(f"the run that {index.path} was made with, {noted}, is not there: --run says where it is now")
+    return noted
 
 
 def _one(query: Any) -> Any:

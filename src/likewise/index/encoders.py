@@ -11,12 +11,21 @@ from likewise.index.space import Space
 from likewise.index.weights import weights_of
 
 WEIGHTS = "encoder.safetensors"
+RUN = "run.txt"
 
 
-def keep(encoder: Encoder, folder: Path) -> None:
-    """Write a copy of `encoder` into `folder`."""
+def keep(encoder: Encoder, folder: Path, run: Path | None = None) -> None:
+    """Write a copy of `encoder` into `folder`, and where the run lies that it is of, whose words may be asked for."""
     if not (folder / WEIGHTS).exists():
         save_encoder(encoder, folder / WEIGHTS)
+    if run is not None:
+        (folder / RUN).write_text(f"{run.absolute()}\n", encoding="utf-8")
+
+
+def run_of(folder: Path | None) -> Path | None:
+    """Where the run lay that the encoder of `folder` is of; None where that is not known."""
+    noted = None if folder is None else folder / RUN
+    return Path(noted.read_text(encoding="utf-8").strip()) if noted is not None and noted.is_file() else None
 
 
 def load(folder: Path | None, space: Space, where: str) -> Encoder:

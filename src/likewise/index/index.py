@@ -220,12 +220,16 @@ class Index:
             self._encoders[number] = encoders.load(self._folder(number), self.spaces[number], self.path)
         return self._encoders[number]
 
-    def keep_encoder(self, encoder: Encoder, space: int) -> None:
-        """Keep a copy of the encoder of a space in the index, where that is a folder."""
+    def keep_encoder(self, encoder: Encoder, space: int, run: Path | None = None) -> None:
+        """Keep a copy of the encoder of a space in the index, and the name of its run, where that is a folder."""
         folder = self._folder(space)
         if folder is not None:
-            encoders.keep(encoder, folder)
+            encoders.keep(encoder, folder, run)
         self._encoders[space] = encoder
+
+    def run(self, space: int | None = None) -> Path | None:
+        """Where the run lay that a space's encoder is of; None where that is not known."""
+        return encoders.run_of(self._folder(self.current if space is None else space))
 
     def _folder(self, space: int) -> Path | None:
         return self.store.path / f"space-{space}" if isinstance(self.store, LocalStore) else None

@@ -300,6 +300,17 @@ class Method(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no classifier")
 
+    def image_joint(self, features_BF: Tensor) -> Tensor:
+        """(B, D) unit vectors, comparable with those of `text_joint`, of pooled features of the deployed encoder.
+
+        For methods that learn images and texts together.
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads no texts")
+
+    def text_joint(self, texts: Sequence[str]) -> Tensor:
+        """(T, D) unit vectors of texts, comparable with those of `image_joint`."""
+        raise NotImplementedError(f"{type(self).__name__} reads no texts")
+
     @classmethod
     def within_batch(cls, settings: Any) -> bool:
         """Whether the loss compares the images of a batch with each other; where it does with some settings only."""

@@ -67,15 +67,18 @@ def soft_targets(
     iterations: int = 5,
     keep_own: bool = False,
     weights: tuple[float, float] = (1.0, 1.0),
+    alike_by: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> Targets:
     """Targets from the teacher's vectors: pairs fit whose images are alike, whose texts are alike, and that match.
 
     With V and X unit, A = w_v V V' + w_t X X' + V X' (and X V' for the other direction). `softmax`: softmax(scale A).
     `transport` (OTTER): the plan with even margins of exp(A / regularisation), `iterations` times rows, then columns;
     in the end rows sum to 1. There an image is never its own neighbour unless `keep_own`: or its pair would take all.
+    `alike_by` are other vectors of the images and of the texts, (N, any length), by which V V' and X X' are taken.
     """
     v, x = unit(image_ND), unit(text_ND)
-    alike = weights[0] * similarities(v, v) + weights[1] * similarities(x, x)
+    by_v, by_x = (own if other is None else unit(other) for own, other in zip((v, x), alike_by, strict=True))
+    alike = weights[0] * similarities(by_v, by_v) + weights[1] * similarities(by_x, by_x)
     if form == "transport" and not keep_own:
         alike.fill_diagonal_(float("nan"))
         own = (weights[0] + weights[1]) * (1.0 - _NEVER)

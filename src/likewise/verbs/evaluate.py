@@ -30,11 +30,14 @@ from likewise.evaluation.rows import Rows, open_rows
 from likewise.evaluation.scores import Evaluation, Score, kind
 from likewise.evaluation.segmentation import segmentation_scores
 from likewise.evaluation.subject import Run, Subject, Which, open_subject
+from likewise.evaluation.words import caption_column_of, caption_scores, zeroshot_scores
 from likewise.training.progress import decoding
 from likewise.verbs.recording import record
 
-WITH_ENCODER = ("finetune", "finetune-labels", "own", "segmentation", "correspondence")
-"""Probes that need the encoder itself, not only its features."""
+WITH_ENCODER = ("captions", "correspondence", "finetune", "finetune-labels", "own", "segmentation", "zeroshot")
+"""Probes that need the encoder itself or its run, not only its features."""
+OF_THE_RUN = {"captions", "own", "zeroshot"}
+WITHOUT_LABELS = {"captions", "correspondence", "segmentation"}
 Classes = Literal["all", "trained", "others"]
 CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
 """Data sets whose accuracy is the mean over classes (Kornblith et al., CVPR 2019), by what their names begin with."""
@@ -163,7 +166,8 @@ def _evaluated(subject: Subject, data: Any, encoders: dict[str, Encoder], how: H
         classes=_classes(how.classes, drawn),
         cameras=how.cameras,
         watch=watch,
-        needs_labels=not set(how.probes) <= {"segmentation", "correspondence"},
+        needs_labels=not set(how.probes) <= WITHOUT_LABELS,
+        columns=(caption_column_of(subject.run),) if "captions" in how.probes else (),
         ranges=subject.ranges(),
         seed=how.seed,
         cache_dir=how.cache_dir,
@@ -218,12 +222,21 @@ def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features:
         return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
     if name == "correspondence":
         return correspondence_scores(encoder, rows.query, features)
-    if name == "own":
-        return own_scores(subject.run, rows.query, features) if encoder is subject.encoder else []
+    if name in OF_THE_RUN:
+        return _scores_of_run(name, subject, rows, features, how) if encoder is subject.encoder else []
     if name in WITH_ENCODER:
         few = name == "finetune-labels"
         return finetune_scores(encoder, rows.bank, rows.query, features, how.settings, few=few, quiet=how.quiet)
     return find_probe(name)(features, how.settings)
+
+
+def _scores_of_run(name: str, subject: Subject, rows: Rows, features: Features, how: How) -> list[Score]:
+    """Those of a probe that the run's method answers."""
+    if name == "zeroshot":
+        return zeroshot_scores(subject.run, features, how.settings)
+    if name == "captions":
+        return caption_scores(subject.run, rows.query, caption_column_of(subject.run), features, how.settings)
+    return own_scores(subject.run, rows.query, features)
 
 
 def _classes(wanted: Classes, drawn: dict[str, Any] | None) -> list[int] | list[str] | None:

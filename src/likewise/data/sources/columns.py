@@ -128,6 +128,12 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def _is_text_list(kind: pa.DataType) -> bool:
+    plain = _plain(kind)
+    is_list = pa.types.is_list(plain) or pa.types.is_large_list(plain) or pa.types.is_fixed_size_list(plain)
+    return is_list and _is_text(_plain(plain.value_type))
+
+
 def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
@@ -179,9 +185,10 @@ def label_column(shards: Shards, wanted: str | None, taken: Sequence[str | None]
         return next((name for name in LABEL_COLUMNS if name in declared), declared[0])
     every = [name for schema in shards.schemas for name in _single(schema)] + list(shards.said_by_folders)
     plain = [name for name in dict.fromkeys(every) if name not in taken]
-    column = find_column(plain, wanted, what)
     if wanted is not None:
-        return column
+        lists = [field.name for schema in shards.schemas for field in schema if _is_text_list(field.type)]
+        return find_column([*plain, *(name for name in lists if name not in taken)], wanted, what)
+    column = find_column(plain, wanted, what)
     if column is None:
         inside = {name.rsplit(".", 1)[-1]: name for name in reversed(plain) if "." in name}
         column = inside.get(find_column(list(inside), None, what) or "")

@@ -10,9 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from likewise.data.decode import EXTENSIONS
-from likewise.data.labels import NONE
+from likewise.data.labels import NONE, FractionError
+from likewise.data.sound import synthetic as narrated
 from likewise.data.source import Column, Source
-from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, parquet, scenes, walking
+from likewise.data.sources import (
+    arrays,
+    files,
+    hub,
+    levels,
+    lists,
+    named,
+    objects,
+    parquet,
+    scenes,
+    sidecars,
+    walking,
+)
 from likewise.data.splits import check_split
 from likewise.data.videos import files as videos
 from likewise.data.videos import places, synthetic
@@ -34,6 +47,7 @@ def open_source(
     - a .npz or .npy file, an array or tensor, or a mapping of arrays like that of a .npz file;
     - a name: `digits`, or one of torchvision's (`cifar10`, `flowers102`, ...), which is downloaded; where a file or
       folder has the same name, write `torchvision:cifar10`;
+    - `synthetic:ultrasound`, composed scans with narration (`likewise.data.sound.synthetic`);
     - `synthetic:scenes` or `synthetic:mosaics`, objects with known masks on drawn backgrounds (`scenes`);
     - `synthetic:clips`, drawn videos whose motion is known, a frame an image (`likewise.data.videos`);
     - `hf:owner/name`, a data set of the Hugging Face hub, or `hf:owner/name:config`; or a folder that `save_to_disk` of
@@ -55,27 +69,36 @@ def open_source(
 
 def with_columns(source: Source, data: Any, columns: Sequence[str]) -> Source:
     """The images of `source`, which `data` was opened as, with further columns. Raises InputError for unknown ones."""
-    further = {name: _column(data, source.split, name) for name in columns if name not in source.columns}
+    further = {name: _column(source, data, name) for name in columns if name not in source.columns}
     return replace(source, columns={**source.columns, **further}) if further else source
 
 
-def _column(data: Any, split: str | None, name: str) -> Column:
-    """A column of `data` as numbers, read as labels are. Raises InputError where there is none of this name.
+def _column(source: Source, data: Any, name: str) -> Column:
+    """A column of `data`, read as labels are, or of files beside the images (`sidecars`).
 
     Of a folder of images with sub-folders `video` and `frame` are the place of each file.
+    Raises InputError where there is none of this name.
     """
-    what = getattr(data, "name", data) if not isinstance(data, str | PathLike) else fspath(data)
-    if isinstance(data, Source):
-        raise InputError(f"{what} has no column {name!r}: give a table that has it")
     if name in places.COLUMNS and isinstance(data, str | PathLike) and Path(data).expanduser().is_dir():
-        return places.column_of(_opened(data, split, NONE).names, name)
-    try:
-        found = _opened(data, split, name)
-    except InputError as error:
-        raise InputError(f"{what} has no column {name!r} ({error})") from error
-    if found.labels is None:
-        raise InputError(f"{what} has no column {name!r}: give a table that has it")
-    return Column(found.labels, found.class_names)
+        return places.column_of(_opened(data, source.split, NONE).names, name)
+    asked = [] if isinstance(data, Source) else list(sidecars.names_of(name))
+    for other in asked:
+        try:
+            found = _opened(data, source.split, other)
+        except FractionError:
+            raise
+        except InputError:
+            continue
+        if found.labels is not None:
+            folder = Path(data).parent if isinstance(data, str | PathLike) else Path()
+            return sidecars.placed(Column(found.labels, found.class_names), folder)
+    beside = sidecars.sidecar_column(source, name)
+    if beside is None:
+        raise InputError(
+            f"{getattr(data, 'name', data)} has no column {name!r}: give a table that has it, or files beside the "
+            "images (.txt with the caption, or .json)"
+        )
+    return beside
 
 
 def _opened(data: Any, split: str | None, labels: str | None) -> Source:
@@ -121,6 +144,8 @@ def _name_splits(text: str) -> tuple[str, ...]:
         return _video_splits(Path(videos.parsed(text)[1]).expanduser())
     if synthetic.is_clips(text):
         return synthetic.splits_of(text)
+    if narrated.is_ultrasound(text):
+        return narrated.splits_of(text)
     return scenes.splits_of(text) if text.startswith(scenes.PREFIX) else named.named_splits(_known_name(text))
 
 
@@ -192,6 +217,8 @@ def _open_name(text: str, split: str | None, labels: str | None) -> Source:
         return hub.open_named(text, split=split, labels=labels)
     if synthetic.is_clips(text):
         return synthetic.open_clips(text, split=split, labels=labels)
+    if narrated.is_ultrasound(text):
+        return narrated.open_ultrasound(text, split=split, labels=labels)
     if text.startswith(scenes.PREFIX):
         return scenes.open_scenes(text, split=split, labels=labels)
     return named.open_named(_known_name(text), split=split, labels=labels)

@@ -125,7 +125,7 @@ def embed(
         index = target.index
         number = _right_space(index, space)
         if space.encoder is None:
-            index.keep_encoder(encoder, number)
+            index.keep_encoder(encoder, number, None if subject.run is None else subject.run.path)
         work = _Work(index, number, encoder, source, ids, table, str(_address(data, split)))
         others = part.others(Path(to)) if part else []
         done = work.run(
