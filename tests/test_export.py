@@ -108,7 +108,7 @@ def test_the_error_is_a_share_of_the_largest_feature(
     whole = Encoder.forward
     monkeypatch.setattr(Encoder, "forward", lambda self, x: whole(self, x) * scale)
     off = lambda encoder, _: (b"", lambda x: encoder(x) * (1 + share))  # noqa: E731
-    monkeypatch.setattr(exporting, "_safetensors", off)
+    monkeypatch.setitem(exporting._WRITERS, "safetensors", off)
     if kept:
         report = export(run, format="safetensors", out=tmp_path / "out.safetensors")
         assert report.max_error == pytest.approx(share, rel=1e-2)
@@ -140,7 +140,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
         other = build(encoder.spec, seed=9).train()
         return b"", other
 
-    monkeypatch.setattr(exporting, "_safetensors", spoiled)
+    monkeypatch.setitem(exporting._WRITERS, "safetensors", spoiled)
     with pytest.raises(LikewiseError, match="nothing was written"):
         export(run, format="safetensors", out=tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()

@@ -23,12 +23,12 @@ from likewise.data.loading import LoadedBatch
 from likewise.data.source import Column
 from likewise.data.streams import MAIN, Stream, evenly, order_of, shuffled
 from likewise.encoders import Encoder, EncoderSpec, build
-from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views, stream_roles
+from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views
 from likewise.methods.whole import save_method
 from likewise.runs import RunDirectory, plain
 from likewise.training.refresh import refresh
 from likewise.training.seeding import seed_step
-from likewise.training.update import batch_of, views_of
+from likewise.training.update import batch_of, stream_roles, views_of
 
 SIDE, BATCH, PICTURES, CLASSES = 16, 8, 96, 3
 SPEC = EncoderSpec(name="resnet10t", width=8, stem="small", image_size=SIDE)

@@ -27,10 +27,11 @@ from likewise.encoders.chosen import Chosen
 from likewise.encoders.own.branches import Branches
 from likewise.errors import InputError
 from likewise.methods import disco, hsakd, mcl, modist, s2bnn, seed_kd
-from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views, idle, stream_roles
+from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views, idle
 from likewise.methods.parts import taught
 from likewise.teachers import finding
 from likewise.training import optimisers
+from likewise.training.update import stream_roles
 from likewise.views import ViewPolicy
 from likewise.views.view import View
 from tests.contract.gauntlet import SPEC, column_called, flows

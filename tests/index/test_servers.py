@@ -11,6 +11,7 @@ import pytest
 
 from likewise.errors import InputError
 from likewise.index import Index, Space, create, open_index
+from likewise.index.stores.local import LocalStore
 from tests.index.conftest import COUNT, D
 
 
@@ -38,6 +39,7 @@ def test_a_server_holds_what_a_folder_does(address: str, index: Index, vectors: 
     with pytest.raises(InputError, match="likewise embed --to"):
         open_index(address)
     there = create(address, index.space)
+    assert not isinstance(there.store, LocalStore), "an empty store is a store"
     columns = {"kind": ["cat", "dog", None] * (COUNT // 3), "year": list(range(2000, 2000 + COUNT))}
     there.append([f"r{row}" for row in range(COUNT)], vectors, columns=columns)
     assert there.ids == index.ids

@@ -8,7 +8,7 @@ import torch
 from likewise import methods
 from likewise.methods.parts.checks import skew_note
 
-DEPLOY_THE_TEACHER = {"dino", "ncc"}
+DEPLOY_THE_TEACHER = {"dino", "esvit", "hiermatch", "ncc"}
 """Methods whose published evaluation takes the teacher; that of all others takes the student."""
 
 

@@ -58,7 +58,10 @@ def test_mixing_begins_after_its_share_of_the_budget() -> None:
         losses.append(method(views, batch).loss)
     method.load_state_dict(make("mochi").state_dict())
     without = contrast(
-        method.student(views["first"].image), method.teacher(views["second"].image), method.queue.rows, 0.1
+        method.student(views["first"].image),
+        method.teacher(views["second"].image),
+        method.queue.rows,
+        method.settings.temperature,
     )
     torch.testing.assert_close(losses[0], without)
     assert losses[1] > losses[0]

@@ -10,12 +10,10 @@ from safetensors import safe_open
 
 from likewise.errors import InputError
 from likewise.memory import Queue
-from likewise.methods.method import Facts, Method
+from likewise.methods.method import Method
 from likewise.methods.whole import FILE, restore, save_method
 from likewise.runs import RunDirectory, plain
-from tests.contract.gauntlet import ALL, BATCH, CLASSES, PICTURES, SIDE, SPEC, batch_at, make, one_step, optimizer_of
-
-FACTS = Facts(images=PICTURES, batch_size=BATCH, image_size=SIDE, classes=CLASSES, steps_per_epoch=12)
+from tests.contract.gauntlet import ALL, SPEC, batch_at, facts_of, make, one_step, optimizer_of
 
 
 def kept(name: str, out: Path) -> Method:
@@ -25,7 +23,7 @@ def kept(name: str, out: Path) -> Method:
     run = RunDirectory(out)
     run.path.mkdir()
     run.write(method=name, settings=plain(method.settings), encoder=plain(SPEC))
-    save_method(method, FACTS, out)
+    save_method(method, facts_of(method.columns(method.settings)), out)
     return method.eval()
 
 

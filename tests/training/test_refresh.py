@@ -165,6 +165,7 @@ def test_a_resumed_run_refreshes_and_draws_as_the_uninterrupted_one(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    labelled = {"images": data, "labels": np.arange(len(data)) % 3}  # some methods need labels
     whole, more = Loop._step, {**gauntlet.needs(likewise.methods.find(method)), **settings}
 
     def step(self: Loop, loaded: Any) -> None:
@@ -175,9 +176,9 @@ def test_a_resumed_run_refreshes_and_draws_as_the_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_step", step)
         with pytest.raises(Interrupted):
-            train(data, method=method, **options(tmp_path / "run"), **more)
-    resumed = train(data, method=method, **options(tmp_path / "run", resume=True), **more)
-    straight = train(data, method=method, **options(tmp_path / "straight"), **more)
+            train(labelled, method=method, **options(tmp_path / "run"), **more)
+    resumed = train(labelled, method=method, **options(tmp_path / "run", resume=True), **more)
+    straight = train(labelled, method=method, **options(tmp_path / "straight"), **more)
     states = [checkpoints.load(newest(run))["method"] for run in (straight, resumed)]
     assert states[0].keys() == states[1].keys()
     assert all(value.equal(states[1][key]) for key, value in states[0].items())

@@ -131,7 +131,7 @@ def _first(found: Mapping[str, NDArray[Any]], allowed: Sequence[str]) -> NDArray
 
 
 def _npz(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         return {name: file[name] for name in file.files if name in NAMES + VECTORS}
 
 

@@ -40,7 +40,8 @@ def create(path: Address, space: Space, *, encoder: Encoder | None = None, dtype
     `path` is a folder that does not exist yet, or the address of a server (`open_index`). `dtype` is float32, or
     float16 for half the bytes and similarities that are right to about 0.001. Raises InputError where it exists.
     """
-    made = Index(_remote(str(path), space) or LocalStore.create(Path(path), space, dtype=dtype))
+    remote = _remote(str(path), space)  # one without rows counts as false
+    made = Index(LocalStore.create(Path(path), space, dtype=dtype) if remote is None else remote)
     if encoder is not None:
         made.keep_encoder(encoder, 0)
     return made
@@ -51,7 +52,8 @@ def open_index(path: Address) -> Index:
 
     Raises InputError, in one line, where there is none, where it is damaged, and where it is of a newer format.
     """
-    return Index(_remote(str(path), None) or LocalStore(Path(path)))
+    remote = _remote(str(path), None)
+    return Index(LocalStore(Path(path)) if remote is None else remote)
 
 
 def is_index(path: Address) -> bool:

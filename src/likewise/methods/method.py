@@ -25,6 +25,9 @@ from likewise.views.view import View
 
 Views = Mapping[str, View]
 """The views of one batch by role, as the method named them in `Method.views`."""
+Need = Literal[
+    "labels", "some labels", "labelled data beside", "masks", "frozen teacher", "old encoder", "pairs", "videos"
+]
 UpdateRule = Literal["sgd", "adamw", "lars", "muon"]
 """Optimisers; see `likewise.training.optimisers` and, for the last one, `likewise.training.muon`."""
 Normalisation = Literal["imagenet", "cifar10", "cifar100", "data"]
@@ -225,19 +228,7 @@ class Card:
     """Authors, title, venue, arXiv number."""
     summary: str
     """When to choose it, in one or two sentences."""
-    needs: tuple[
-        Literal[
-            "labels",
-            "some labels",
-            "labelled data beside",
-            "masks",
-            "frozen teacher",
-            "old encoder",
-            "pairs",
-            "videos",
-        ],
-        ...,
-    ] = ()
+    needs: tuple[Need, ...] = ()
     """What it needs beside pictures."""
     memory: Literal["none", "queue", "bank", "prototypes"] = "none"
     """What embeddings are compared with."""
@@ -401,11 +392,3 @@ def composer(method: Method, batch: Batch) -> Compose | None:
     if not method.composes:
         return None
     return lambda crops, generator: method.compose(crops, batch, generator)
-
-
-def stream_roles(method: Method, views: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, ViewPolicy]]:
-    """The view policies of each stream, whose roles are `views`; what no other names belongs to the main one."""
-    named = {name: roles for name, roles in views.items() if name != MAIN}
-    taken = {role for roles in named.values() for role in roles}
-    main = {role: policy for role, policy in method.views.items() if role not in taken}
-    return {MAIN: main, **{name: {role: method.views[role] for role in roles} for name, roles in named.items()}}

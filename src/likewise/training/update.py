@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from likewise.data import LoadedBatch, Loader
 from likewise.data.streams import MAIN
 from likewise.encoders import Encoder
-from likewise.methods.method import Batch, Method, Progress, Terms, Views, composer, stream_roles
+from likewise.methods.method import Batch, Method, Progress, Terms, Views, composer
 from likewise.training import scheduled
 from likewise.training.finite import OVERFLOWS, FiniteGuard
 from likewise.training.optimisers import set_decay, set_rate
@@ -33,6 +33,14 @@ class Watch(Protocol):
 
 def unobserved(progress: Progress, terms: Terms) -> None:
     """For those who only want the update."""
+
+
+def stream_roles(method: Method, views: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, ViewPolicy]]:
+    """The view policies of each stream, whose roles are `views`; what no other names belongs to the main one."""
+    named = {name: roles for name, roles in views.items() if name != MAIN}
+    taken = {role for roles in named.values() for role in roles}
+    main = {role: policy for role, policy in method.views.items() if role not in taken}
+    return {MAIN: main, **{name: {role: method.views[role] for role in roles} for name, roles in named.items()}}
 
 
 def batch_of(loaded: LoadedBatch) -> Batch:

@@ -168,26 +168,10 @@ def drift(
     for name, value, usual in (("level", level, LEVEL), ("new_rate", new_rate, RATE)):
         if not 0 < value < 1:
             raise InputError(f"{name}={value} must be above 0 and below 1; usual is {usual}")
-    subject: Subject | None = None
-    kept = _kept(reference, labels)
-    fresh = _kept(data, labels)
-    if is_held(reference) and is_held(data):
-        open_index(str(reference)).space.check(open_index(str(data)).space, str(reference))
-    by = reference if kept is None or (encoder is None and is_held(reference)) else encoder
-    if by is not None and (kept is None or fresh is None):
-        subject = subject_of(by, which, pretrained=pretrained)
-        for one in (reference, data):
-            if is_held(one) and open_index(str(one)).space.weights != weights_of(subject.encoder):
-                raise InputError(f"{one} was made with another encoder than {by}: their features cannot be compared")
-    shown: dict[str, Any] = {"labels": labels, "device": device, "cache_dir": cache_dir, "quiet": quiet}
-    if kept is None:
-        assert subject is not None
-        before = subject.default_data() if old is None else old
-        kept = _made(subject, before, **{**shown, "labels": labels or subject.labels_for(before)})
-    if fresh is None:
-        if subject is None:
-            raise InputError(f"{reference} holds features alone: name what makes those of {data} with --encoder")
-        fresh = _made(subject, data, **shown)
+    kept, fresh = _sides(
+        reference, data, encoder, old, which, pretrained=pretrained,
+        labels=labels, device=device, cache_dir=cache_dir, quiet=quiet,
+    )  # fmt: skip
     test = two_sample(kept.features_NF, fresh.features_NF, seed=seed)
     found = novelty(kept.features_NF, fresh.features_NF, rate=new_rate, seed=seed)
     return Drift(
@@ -204,6 +188,33 @@ def drift(
             f"the other half; seed {seed}"
         ),
     )
+
+
+def _sides(
+    reference: Run, data: Any, encoder: Run | None, old: Any, which: Which | None, *, pretrained: bool, **shown: Any
+) -> tuple[_Side, _Side]:
+    """Features of the old and of the new images, read or made; `shown` says how. Raises InputError as `drift` does."""
+    labels = shown["labels"]
+    subject: Subject | None = None
+    kept = _kept(reference, labels)
+    fresh = _kept(data, labels)
+    if is_held(reference) and is_held(data):
+        open_index(str(reference)).space.check(open_index(str(data)).space, str(reference))
+    by = reference if kept is None or (encoder is None and is_held(reference)) else encoder
+    if by is not None and (kept is None or fresh is None):
+        subject = subject_of(by, which, pretrained=pretrained)
+        for one in (reference, data):
+            if is_held(one) and open_index(str(one)).space.weights != weights_of(subject.encoder):
+                raise InputError(f"{one} was made with another encoder than {by}: their features cannot be compared")
+    if kept is None:
+        assert subject is not None
+        before = subject.default_data() if old is None else old
+        kept = _made(subject, before, **{**shown, "labels": labels or subject.labels_for(before)})
+    if fresh is None:
+        if subject is None:
+            raise InputError(f"{reference} holds features alone: name what makes those of {data} with --encoder")
+        fresh = _made(subject, data, **shown)
+    return kept, fresh
 
 
 def _kept(given: Any, labels: str | None) -> _Side | None:

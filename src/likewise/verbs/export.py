@@ -116,9 +116,9 @@ def export(
     if format not in get_args(Format):
         raise unknown("format", format, get_args(Format))
     chosen, out = choose(Path(run), which), Path(out)
-    _check_place(out, format, card=card, overwrite=overwrite)
     if card:
         check_licence(licence)
+    _check_place(out, format, card=card, overwrite=overwrite)
     encoder = load_encoder(chosen.path)
     metadata = {"which": chosen.role, **read_description(chosen.path), **description(encoder)}
     metadata["input"] = "(RGB in 0..1 - mean) / std"
@@ -147,11 +147,15 @@ def export(
         recipe=timm_code(encoder, out) if format == "safetensors" else None,
         float_bytes=len(serialised(encoder, metadata)) if format == "packed" else None,
     )
-    if not card:
-        return report
-    with write_aside(out.parent / FILE) as file:
+    return _with_card(report, run, licence) if card else report
+
+
+def _with_card(report: ExportReport, run: str | Path, licence: str) -> ExportReport:
+    """Write the model card beside the file."""
+    place = report.path.parent / FILE
+    with write_aside(place) as file:
         file.write(model_card(report, RunDirectory(Path(run)).read(), licence).encode())
-    return replace(report, card=out.parent / FILE)
+    return replace(report, card=place)
 
 
 def _check_place(out: Path, format: str, *, card: bool, overwrite: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,10 +111,7 @@ def select(
     Raises InputError for a run, data, strategy or variant that does not exist, for fewer than 1 or more labels than
     there are images left, and where `out` exists.
     """
-    if by not in (*STRATEGIES, TRAINED):
-        raise unknown("strategy", by, (*STRATEGIES, TRAINED))
-    if by == TRAINED and given is not None:
-        raise InputError(f"by={by} picks from all images at once: leave --given out, or choose usl for rounds")
+    _check_strategy(by, given)
     settings, out = recipe(variant), Path(out)
     targets = [Path(one) for one in (out, html, label_studio, cvat) if one is not None]
     _check_targets(targets, overwrite=overwrite)
@@ -134,13 +131,24 @@ def select(
         out, by, picks, len(pool_of.images), int(pool.covered_N[: len(pool_of.images)].sum()),
         basis, worth, measured, notes,
     )  # fmt: skip
-    for path, write in ((label_studio, write_label_studio), (cvat, write_cvat)):
-        if path is not None:
-            root = write(Path(path), picks)
-            notes.append(f"{path}: names are relative to {root}")
+    notes += _exported(picks, label_studio, cvat)
     if html is not None:
         _write_page(Path(html), result, pool_of, found)
     return result
+
+
+def _check_strategy(by: str, given: str | Path | None) -> None:
+    """Raise InputError for a strategy that does not exist, or knows no rounds."""
+    if by not in (*STRATEGIES, TRAINED):
+        raise unknown("strategy", by, (*STRATEGIES, TRAINED))
+    if by == TRAINED and given is not None:
+        raise InputError(f"by={by} picks from all images at once: leave --given out, or choose usl for rounds")
+
+
+def _exported(picks: Sequence[Any], label_studio: str | Path | None, cvat: str | Path | None) -> list[str]:
+    """Write the files for other labelling tools that are asked for, and say what their names are relative to."""
+    asked = ((label_studio, write_label_studio), (cvat, write_cvat))
+    return [f"{path}: names are relative to {write(Path(path), picks)}" for path, write in asked if path is not None]
 
 
 def _trained(subject: Subject, pool_of: Embedded, labels: int) -> Picks:

@@ -27,8 +27,8 @@ SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
             "teacher": "before_step: 0.1818, 0.1818, 0.999, 0.999",  # min(.999, (1 + n) / (10 + n))
             "temperatures": {},
             "heads": Ours(
-                {"towers": ", ".join(["bn", "2048>768 without bias", *[BLOCK] * 6, "768>768"])},
-                published={"towers": "bn, 2048>768, and a trained DeCLUTR-sci-base (mean of its tokens)"},
+                {"towers": ", ".join(["2048>768 without bias", *[BLOCK] * 6, "768>768"])},
+                published={"towers": "2048>768, and a trained DeCLUTR-sci-base (mean of its tokens)"},
             ),
             "views": {"image": "224 px, crop 0.76-0.77 bilinear, flip 0, normalised as ImageNet"},
             "batch norm": "student: whole batch; teacher: whole batch",

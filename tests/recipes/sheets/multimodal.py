@@ -33,8 +33,8 @@ SHEETS: dict[str, tuple[Published, dict[str, Any]]] = {
             "teacher": "before_step: 0.999, 0.999, 0.999, 0.999",
             "temperatures": {"temperature": 0.07},
             "heads": Ours(
-                {"networks": ", ".join(["bn", *HEADS, *[BLOCK] * 6])},
-                published={"networks": ", ".join(["bn", *HEADS, "and a trained BERT-base"])},
+                {"networks": ", ".join([*HEADS, *[BLOCK] * 6])},
+                published={"networks": ", ".join([*HEADS, "and a trained BERT-base"])},
             ),
             "views": {"first": STRONG, "second": STRONG},
             "batch norm": "student: 8 groups; teacher: 8 groups, permuted",

@@ -394,7 +394,6 @@ class LocalStore:
 
 
 def _write_space(folder: Path, number: int, space: Space) -> None:
-    inside = files.space_folder(folder, number)
-    inside.mkdir(exist_ok=True)
+    (inside := files.space_folder(folder, number)).mkdir(exist_ok=True)
     with write_aside(inside / "space.json") as file:
         file.write(space.to_json().encode())

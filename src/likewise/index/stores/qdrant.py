@@ -36,6 +36,8 @@ class QdrantStore:
     def __init__(self, address: str, client: Any = None) -> None:
         self.address = address
         self.client, self.name = (client, _name(address)) if client is not None else _connect(address)
+        self.local = "#" in address
+        """Whether the collections lie in a folder, and not in a server."""
         if not self.client.collection_exists(f"{self.name}_spaces"):
             raise InputError(f"there is no collection {self.name} in {address}: `likewise embed --to` makes it")
 
@@ -124,13 +126,14 @@ class QdrantStore:
 
         chosen = None if where is None else models.Filter(must=[_filter(where)])
         hits = []
+        params = None if self.local else models.SearchParams(exact=True)  # the local mode knows no other search
         for query in queries_QD:
             found = self.client.query_points(
                 self._of(space),
                 query=query.tolist(),
                 limit=k,
                 query_filter=chosen,
-                search_params=models.SearchParams(exact=True),
+                search_params=params,
                 with_payload=["id", "path"],
             ).points
             hits.append([Hit(one.payload["id"], one.payload["path"], float(one.score), space) for one in found])
