@@ -48,10 +48,14 @@ def test_missing_paths_are_one_clear_line(text: str, message: str) -> None:
 
 
 def test_unsupported_files_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "film.mp4").write_bytes(b"0")
+    (tmp_path / "notes.doc").write_bytes(b"0")
     for call in (open_source, split_names):
-        with pytest.raises(InputError, match=r"film.mp4 is no data that can be read: a folder, a picture, .parquet"):
-            call(tmp_path / "film.mp4")
+        with pytest.raises(InputError, match=r"notes.doc is no data that can be read: a folder, a picture, .parquet"):
+            call(tmp_path / "notes.doc")
+    (tmp_path / "film.mp4").write_bytes(b"0")
+    pytest.importorskip("av")
+    with pytest.raises(InputError, match=r"no video in .*film.mp4 can be read"):
+        open_source(tmp_path / "film.mp4")
 
 
 def test_folders_as_labels_need_a_folder(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.data.decode import EXTENSIONS
+from likewise.data.formats import HEIC
 from likewise.data.labels import NONE, FractionError
 from likewise.data.sound import synthetic as narrated
 from likewise.data.source import Column, Source
@@ -196,7 +197,8 @@ def _open_folder(path: Path, split: str | None, labels: str | None) -> Source:
     if tree.tables and not tree.pictures:
         found = parquet.open_parquet(path, [path / file.name for file in tree.tables], split=split, labels=labels)
         return replace(found, left_out=dict(tree.left_out.most_common()))
-    if not tree.pictures and videos.has_videos(tree.others):
+    unread = any(ending in HEIC for ending in tree.left_out)  # images of a phone that only their package reads
+    if not tree.pictures and not unread and videos.has_videos(tree.others):
         return videos.open_videos(path, tree, split=split, labels=labels)
     return files.open_folder(path, tree, split=split, labels=labels)
 
