@@ -86,6 +86,17 @@ WITHOUT_EITHER: Mapping[str, Keywords] = {
     "not sharpened": {"method": "dino", "small_crops": 0, "temperature_teacher": 0.1, "warmup_temperature": 0.1},
 }
 
+BINARY: Keywords = {"encoder": "reactnet_small", "width": None, "first_size": 1.0, "last_size": 1.0}
+ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(("paws", "nncsl", "hiermatch", "dyndistill", "uml", "usl_t"), "few_labels"),
+    **dict.fromkeys(("gcd", "promptcal"), "discovery"),
+    **dict.fromkeys(("bct", "nccl"), "upgrade"),
+    **dict.fromkeys(("bgaug", "esvit", "objaware"), "where"),
+    **dict.fromkeys(("cvrl", "flowsim", "modist"), "motion"),
+    **dict.fromkeys(("clipdistill", "multimodal", "ultrasound"), "words"),
+}
+"""Methods that need other data or scores than these: the module of this package that measures what they are for."""
+
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         method="isd",
@@ -304,6 +315,33 @@ CLAIMS: tuple[Claim, ...] = (
         arms={"SEED": {"method": "seed_kd", "teacher": LARGER}, "MoCo v2 alone": MOCO},
         better="SEED",
         score="1-NN",
+    ),
+    Claim(
+        method="disco",
+        text="A wide hidden layer of the head that is thrown away is ahead of a narrow one.",
+        arms={
+            "wide": {"method": "disco", "teacher": LARGER},
+            "narrow": {"method": "disco", "teacher": LARGER, "hidden": 64},
+        },
+        better="wide",
+    ),
+    Claim(
+        method="hsakd",
+        text="A student of a larger jointly trained teacher is ahead of the same network trained alone.",
+        arms={
+            "student": {"method": "hsakd", "teacher": {"method": "hsakd", "role": "teacher", "width": 32}},
+            "alone": {"method": "hsakd", "role": "teacher"},
+        },
+        better="student",
+    ),
+    Claim(
+        method="s2bnn",
+        text="Distillation alone is ahead of contrast alone, for a binary network.",
+        arms={
+            "distillation": {"method": "s2bnn", "teacher": LARGER, **BINARY},
+            "contrast": {"method": "s2bnn", "regime": "contrast", **BINARY},
+        },
+        better="distillation",
     ),
     Claim(
         method="setsim",
