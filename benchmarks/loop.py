@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ from likewise.encoders import EncoderSpec, build
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Progress
 from likewise.training import optimisers
-from likewise.training.assembling import build_method, data_facts
+from likewise.training.assembling import build_method, data_facts, facts_of
 from likewise.training.machine import detect, fabric, keep_freed_memory
 from likewise.training.resolve import image_size, resolve
 from likewise.verbs.job import sort_asked
@@ -67,7 +68,8 @@ def model_alone(images: Images, asked: dict[str, Any]) -> Rate:
     machine = detect("cpu")
     sized = image_size(wanted, 32, machine.device)
     plan = resolve(wanted, given, method_class, data_facts(images, 32), machine, sized)
-    method = build_method(plan, method_class, images, len(images) // plan.batch_size, 1)
+    facts = replace(facts_of(plan, images), steps_per_epoch=len(images) // plan.batch_size)
+    method, _ = build_method(plan, method_class, facts, 1)
     engine = fabric(machine, plan.precision)
     wrapped, optimizer = engine.setup(method, optimisers.build(method.parameter_groups(), plan.optimisation))
     index = np.arange(plan.batch_size)

@@ -54,9 +54,9 @@ def opened(address: str, *, width: int = 1280, height: int = 900, theme: str = "
             browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def chromium() -> Iterator[Any]:
-    """Chromium by playwright; skipped where either is missing."""
+    """Chromium by playwright, which cannot run twice in a process at once; skipped where either is missing."""
     api = pytest.importorskip("playwright.sync_api")
     found = shutil.which("chromium")
     if found is None:

@@ -29,7 +29,8 @@ def pixels(count: int, side: int = 16) -> np.ndarray[Any, Any]:
 def test_methods_that_look_at_all_images_are_timed(name: str) -> None:
     method = likewise.methods.find(name)
     cached = {"cached": True} if name == "compress" else {}
-    found = doctor(pixels(40), method=name, **SMALL, **cached, **gauntlet.needs(method))
+    labelled = {"images": pixels(40), "labels": np.arange(40) % 3}
+    found = doctor(labelled, method=name, **SMALL, **cached, **gauntlet.needs(method))
     assert found.images_per_second > 0
     assert set(found.seconds) == {"data", "views", "model"}
 

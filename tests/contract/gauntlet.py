@@ -37,9 +37,9 @@ ALL = methods.names()
 
 def needs(method: type[Method]) -> dict[str, Any]:
     """Settings that the method cannot do without."""
-    known = {field.name for field in dataclasses.fields(method.Settings)}
     by = TAUGHT_BY.get(methods.name_of(method), "moco_v2")
-    return {name: teacher(by) for name in ("teacher", "old") if name in known}
+    wanted = {"frozen teacher": "teacher", "old encoder": "old"}
+    return {name: teacher(by) for need, name in wanted.items() if need in method.card.needs}
 
 
 TAUGHT_BY = {"hsakd": "hsakd"}
@@ -58,7 +58,9 @@ def teacher(by: str = "moco_v2") -> str:
     changes = {"role": "teacher"} if by == "hsakd" else {"queue_size": 32}
     settings = dataclasses.replace(next(iter(method_class.presets.values())).settings, **changes)
     facts = Facts(images=PICTURES, batch_size=BATCH, image_size=20, classes=CLASSES, mean=spec.mean, std=spec.std)
-    method = method_class(build(spec, seed=7), settings, facts)  # type: ignore[call-arg]
+    with torch.random.fork_rng():  # the same in every process, whenever it is made
+        torch.manual_seed(7)
+        method = method_class(build(spec, seed=7), settings, facts)  # type: ignore[call-arg]
     run = RunDirectory(folder)
     run.save_encoders(method.encoders())
     run.write(method=by, settings=plain(settings), encoder=plain(spec))

@@ -136,7 +136,7 @@ def test_classes_of_bank_and_queries_compare_by_name(monkeypatch: pytest.MonkeyP
     """A data set of which each split numbers its own classes, as one of torchvision might."""
     named = {"train": ("cat", "owl"), "test": ("owl", "dog", "cat")}
 
-    def opened(data: object, *, split: str, labels: object) -> Source:
+    def opened(data: object, *, split: str, labels: object, columns: object) -> Source:
         pictures, labels = drawn(6, 1)[0], [number % len(named[split]) for number in range(6)]
         source = open_source({"images": pictures, "labels": np.array(labels)})
         source.class_names, source.split = named[split], split

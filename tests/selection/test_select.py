@@ -21,7 +21,10 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_everything_is_written(encoder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_is_written(
+    encoder: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # or the table is broken into more lines
     words = ["select", str(encoder), str(photos), "--labels", "6", "--out", "picks.csv"]
     words += ["--evaluate", "--truth", "folders"]
     assert main([*words, "--html", "p.html", "--label-studio", "ls.json", "--cvat", "m.jsonl", "--classes", "3"]) == 0

@@ -38,12 +38,21 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """50 pictures of 16 px in two classes: six batches of eight, and two pictures left over."""
-    draw = np.random.default_rng(0)
-    labels = np.arange(50) % 2
-    images = draw.integers(0, 128, (50, 16, 16, 3)) + 100 * labels[:, None, None, None]
+    """50 pictures of 16 px in three classes: six batches of eight, and two pictures left over.
+
+    Each is a video, has a caption, and is of one of two scans, for methods that ask for these.
+    """
+    draw, place = np.random.default_rng(0), np.arange(50)
+    images = draw.integers(0, 128, (50, 16, 16, 3)) + 60 * (place % 3)[:, None, None, None]
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
-    np.savez(path, images=images.astype(np.uint8), labels=labels)
+    texts = {name: gauntlet.column_called(name) for name in ("caption", "tags")}
+    said = {
+        name: np.array([(column.names or ())[row] if row >= 0 else "" for row in column.values[:50]])
+        for name, column in texts.items()
+    }
+    numbers = {"video": place, "frame": np.zeros(50, np.int64), "scan": place // 25, "time": place % 25 * 3000}
+    said["speech"] = np.array(gauntlet.sounds())[place // 25]
+    np.savez(path, images=images.astype(np.uint8), labels=place % 3, **said, **numbers)
     return path
 
 
@@ -55,6 +64,12 @@ def options(out: Path, **more: Any) -> dict[str, Any]:
 def needs(method: str) -> dict[str, Any]:
     """What the method cannot do without, such as a teacher."""
     return gauntlet.needs(likewise.methods.find(method))
+
+
+def second(data: Path, method: str) -> dict[str, Any]:
+    """The second data set of methods that learn from two: the same images."""
+    needed = "labelled data beside" in likewise.methods.find(method).card.needs
+    return {"beside": str(data)} if needed else {}
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -103,7 +118,9 @@ def train_until_killed(data: Path, out: Path, method: str, how: str, more: dict[
 
 def killed(data: Path, out: Path, method: str, how: str) -> None:
     """A run in another process that SIGKILL ends."""
-    ended = forks().Process(target=train_until_killed, args=(data, out, method, how, needs(method)))
+    ended = forks().Process(
+        target=train_until_killed, args=(data, out, method, how, {**needs(method), **second(data, method)})
+    )
     ended.start()
     ended.join()
     assert ended.exitcode == -signal.SIGKILL
@@ -114,7 +131,7 @@ def killed(data: Path, out: Path, method: str, how: str) -> None:
 def straight(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """The uninterrupted run of each method."""
     out = tmp_path_factory.mktemp("straight") / request.param
-    return train(data, method=request.param, **options(out, **needs(request.param)))
+    return train(data, method=request.param, **options(out, **needs(request.param), **second(data, request.param)))
 
 
 # How a checkpoint is written is the same for all methods, what it has to hold is not: each is killed within a step.
