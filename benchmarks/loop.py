@@ -68,7 +68,7 @@ def model_alone(images: Images, asked: dict[str, Any]) -> Rate:
     machine = detect("cpu")
     sized = image_size(wanted, 32, machine.device)
     plan = resolve(wanted, given, method_class, data_facts(images, 32), machine, sized)
-    facts = replace(facts_of(plan, images), steps_per_epoch=len(images) // plan.batch_size)
+    facts = replace(facts_of(plan, method_class, images), steps_per_epoch=len(images) // plan.batch_size)
     method, _ = build_method(plan, method_class, facts, 1)
     engine = fabric(machine, plan.precision)
     wrapped, optimizer = engine.setup(method, optimisers.build(method.parameter_groups(), plan.optimisation))

@@ -165,7 +165,7 @@ def test_nothing_is_lost_by_kill_9(picks: Path, tmp_path: Path) -> None:
             saved(page, "2 of 6 labelled")
             assert counts(out) == {"": 4, "blue": 1, "red": 1}
         process.send_signal(signal.SIGINT)
-        assert "2 of 6 images" in process.communicate(timeout=30)[0]
+        assert "2 of 6 images" in process.communicate(timeout=120)[0]
         assert process.returncode == 0
     finally:
         process.kill()
