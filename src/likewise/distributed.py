@@ -24,6 +24,16 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def leave() -> None:
+    """Take this process out of the group, if it is in one.
+
+    Called when a process ends: gloo's threads would now and then abort it otherwise, and a launcher then ends the
+    others, which may still write.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 @overload
 def gather(x_B: Tensor) -> Tensor: ...
 @overload

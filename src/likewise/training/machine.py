@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import logging
 import os
@@ -14,6 +15,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.strategy import Strategy
 
+from likewise.distributed import leave
 from likewise.errors import InputError
 from likewise.training.asked import Precision
 from likewise.training.resolve import Machine
@@ -100,4 +102,6 @@ def fabric(machine: Machine, precision: Precision) -> Fabric:
         precision=FABRIC_PRECISION[precision],
     )
     made.launch()
+    if machine.processes > 1:
+        atexit.register(leave)
     return made
