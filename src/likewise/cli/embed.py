@@ -66,4 +66,6 @@ def run(words: list[str]) -> None:
         done = embed(parsed.run, parsed.data, device=device, progress=progress, **how)
     print(json.dumps(done.to_json(), indent=2) if parsed.json else done)
     if not parsed.json and not parsed.quiet and done.path.endswith(".index"):
-        print_next(command("search", done.path, "QUERY.jpg"))
+        from likewise.index import open_index
+
+        print_next(command("search", done.path, f"id:{open_index(done.path).ids[0]}"))
