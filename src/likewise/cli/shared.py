@@ -48,6 +48,11 @@ def training_words(stored: Mapping[str, Any]) -> list[str]:
     from likewise.terminal import paragraph
 
     online = stored.get("online") or {}
+    if anchored := stored.get("anchored"):
+        from likewise.verbs.anchoring import in_words
+
+        rest = training_words({name: value for name, value in stored.items() if name != "anchored"})
+        return [*rest, paragraph(in_words(anchored), first="anchor  ", indent="        ")]
     if stored.get("classifier"):
         return [f"score   {100 * one['value']:.1f} % of {one['n']:,} {one['split']} images" for one in stored["scores"]]
     if online.get("change"):

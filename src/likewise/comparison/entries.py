@@ -16,7 +16,7 @@ from likewise.evaluation import answers
 from likewise.evaluation.scores import Evaluation
 from likewise.report.facts import Facts
 
-_OWN = ("batch_size", "accumulate", "precision", "device", "sync_batch_norm")
+_OWN = ("batch_size", "accumulate", "precision", "device", "sync_batch_norm", "anchor")
 _DERIVED = {"optimisation.epochs", "optimisation.batch_size", "encoder.mean", "encoder.std"}
 """What a preset proposes and the run replaces, and what follows from the data."""
 _CHOSEN = re.compile(r"weight decay [^ ,]+ of ")

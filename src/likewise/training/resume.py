@@ -42,6 +42,7 @@ def record(plan: Plan) -> dict[str, Any]:
         "device": plan.device,
         "compile": plan.compile,
         "seed": plan.seed,
+        "anchor": plan.anchor,
         "resolved": [choice._asdict() for choice in plan.choices],
     }
 
@@ -70,6 +71,7 @@ def plan_of(run: RunDirectory, teacher: str | None = None) -> Plan:
             device=stored["device"],
             compile=stored["compile"],
             seed=stored["seed"],
+            anchor=stored.get("anchor", 0.0),
             choices=tuple(Choice(**choice) for choice in stored["resolved"]),
         )
     except (KeyError, TypeError) as error:
@@ -82,7 +84,8 @@ def newest_checkpoint(run: RunDirectory) -> Path | None:
     Raises InputError for a run that has been trained and of which no checkpoint can be read: it would be lost.
     """
     found = checkpoints.latest(run.checkpoints)
-    if found is None and (checkpoints.all_checkpoints(run.checkpoints) or run.read().get("steps")):
+    begun = run.read().get("steps") or run.read().get("start")  # another start than the seed's is in checkpoints alone
+    if found is None and (checkpoints.all_checkpoints(run.checkpoints) or begun):
         raise InputError(
             f"{run.path} holds no checkpoint that can be read, so it cannot be resumed: train anew with another --out"
         )
