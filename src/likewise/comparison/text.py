@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from likewise.comparison.footprints import head, row
 from likewise.comparison.groups import Group
 from likewise.comparison.tables import Cell, Column, Contrast, cell
 from likewise.evaluation.significance import Test
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 def as_text(comparison: Comparison, *, brief: bool = False) -> str:
     """Tables, what the star means, tests, protocols, notes; `brief`: the tables alone."""
-    parts = [*_tables(comparison), "\n".join(_efficiency(comparison))]
+    parts = [*_tables(comparison), _footprints(comparison), "\n".join(_efficiency(comparison))]
     if not brief:
-        parts.insert(-1, _star(comparison))
+        parts.insert(-2, _star(comparison))
         parts.append("\n".join(_wrapped(sentence(comparison, one)) for one in told(comparison)))
         parts.append("\n".join(_wrapped(line) for line in differing(comparison)))
         parts.append(_protocols(comparison.columns))
@@ -66,6 +67,16 @@ def _scored(comparison: Comparison, column: Column) -> list[str]:
         mark = "*" if group is best and len(comparison.groups) > 1 else ""
         cells.append("-" if found is None else figure(found) + mark)
     return [column.title, *cells]
+
+
+def _footprints(comparison: Comparison) -> str:
+    """What each encoder takes to run."""
+    if not comparison.footprints:
+        return ""
+    found = [one for _, one in comparison.footprints]
+    rows = [[label, *row(one)] for label, one in comparison.footprints]
+    where = f"time for all images of a batch, on this machine ({found[0].device})"
+    return table(["", *head(found)], rows, left=(0, 1)) + "\n" + _wrapped(where)
 
 
 def _star(comparison: Comparison) -> str:

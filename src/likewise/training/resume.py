@@ -15,7 +15,7 @@ from likewise.errors import InputError
 from likewise.methods.method import Optimisation
 from likewise.methods.whole import tuples
 from likewise.runs import RunDirectory, plain
-from likewise.training import checkpoints, scheduled
+from likewise.training import checkpoints, origins, scheduled
 from likewise.training.asked import Asked
 from likewise.training.resolve import Choice, Plan
 from likewise.training.update import Update
@@ -31,6 +31,7 @@ def record(plan: Plan) -> dict[str, Any]:
         "variant": plan.variant,
         "settings": plan.settings,
         "teacher_digest": teachers.digest_of(getattr(plan.settings, "teacher", "")),
+        "origins": origins.digests_of(plan.settings),
         "optimisation": plan.optimisation,
         "encoder": plan.encoder,
         "budget": {"epochs": plan.epochs, "minutes": plan.minutes},
@@ -50,15 +51,17 @@ def record(plan: Plan) -> dict[str, Any]:
 def plan_of(run: RunDirectory, teacher: str | None = None) -> Plan:
     """The plan that a run was started with; `teacher` may be a new place of the frozen teacher that it learns from.
 
-    Raises InputError where run.json does not hold a plan, and where the teacher is not there, or not the same.
+    Raises InputError where run.json does not hold a plan, and where the teacher, or what else the run learns from, is
+    not there or not the same.
     """
     stored = run.read()
     try:
-        settings = methods.find(stored["method"]).Settings
+        settings = methods.find(stored["method"]).Settings(**tuples(_with_teacher(stored, teacher, run)))
+        origins.check(settings, stored.get("origins", {}), run.path)  # older runs do not say
         return Plan(
             method=stored["method"],
             variant=stored["variant"],
-            settings=settings(**tuples(_with_teacher(stored, teacher, run))),
+            settings=settings,
             optimisation=Optimisation(**tuples(stored["optimisation"])),
             encoder=EncoderSpec.from_mapping(stored["encoder"]),
             batch_size=stored["batch_size"],

@@ -116,7 +116,7 @@ def head_of(method: Method, name: str) -> tuple[Encoder, nn.Module, int]:
 
     Raises InputError for methods that have no head behind the encoder.
     """
-    part = getattr(method, method.card.deploy, None)
+    part = getattr(method, method.card.deploy, None) or getattr(method, "network", None)  # the only one, where it is
     network = part.network if isinstance(part, Momentum) else part
     if isinstance(network, MultiCrop):
         encoder, head = network.encoder, network.head
