@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import likewise
-from likewise.comparison import check_free, compare, write
+from likewise.comparison import check_free, compare, footprints, write
 from likewise.comparison.entries import flat_settings, protocol_of
 from likewise.comparison.tables import cell
 from likewise.errors import InputError
@@ -235,6 +235,26 @@ def test_runs_are_scored_on_data_that_is_named_and_labels_are_counted(trained: P
         compare(trained, labels_per_class=[500], quiet=True)
     with pytest.raises(InputError, match="no run"):
         compare(weights)
+
+
+def test_what_encoders_take_to_run_is_measured(trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footprints, "SECONDS", 0.0)
+    monkeypatch.setattr(footprints, "processors", lambda: 2)
+    before, weights = torch.get_num_threads(), trained / "encoder.safetensors"
+    found = compare(trained, weights, data=str(data), probe=["knn"], footprint=True, quiet=True)
+    assert torch.get_num_threads() == before
+    own, same = found.to_json()["footprints"]
+    encoder = likewise.load(trained)
+    assert own["parameters"] == same["parameters"] == sum(weight.numel() for weight in encoder.parameters())
+    assert own["bytes"] == weights.stat().st_size
+    assert [(one["batch"], one["threads"]) for one in own["latencies"]] == [(1, 1), (32, 1), (1, 2), (32, 2)]
+    assert all(one["milliseconds"] > 0 for one in own["latencies"])
+    assert own["latencies"][1]["milliseconds"] > own["latencies"][0]["milliseconds"]
+    text = found.to_text()
+    for words in ("parameters", "on disk", "1 image, 1 thread", "32 images, 2 threads"):
+        assert words in " ".join(text.split())
+    assert "footprint" in page(write(trained / "f.html", found.to_html())).sections
+    assert compare(trained, quiet=True).to_json()["footprints"] == []
 
 
 def test_it_is_what_the_package_calls_compare(make_run: MakeRun) -> None:

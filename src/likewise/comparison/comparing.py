@@ -14,8 +14,8 @@ import torch
 from likewise.comparison import efficiency as labels_needed
 from likewise.comparison import footprints
 from likewise.comparison.efficiency import DRAWS, Efficiency
-from likewise.comparison.footprints import Footprint
 from likewise.comparison.entries import Entry, of_encoder, of_run
+from likewise.comparison.footprints import Footprint
 from likewise.comparison.groups import Group, grouped
 from likewise.comparison.tables import Column, Contrast, baselines, cell, columns_of, contrasts, notes, unified
 from likewise.errors import InputError
