@@ -112,4 +112,3 @@ def test_an_anchor_is_refused_in_one_line(pixels: NDArray[np.uint8], start: str,
         trained(pixels, tmp_path / "run", anchor=1.0)
     with pytest.raises(InputError, match=r"anchor=-1 is out of range"):
         trained(pixels, tmp_path / "run", anchor=-1.0, start=start)
-

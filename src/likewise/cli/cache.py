@@ -35,7 +35,9 @@ def run(words: list[str]) -> None:
     """Do what the words after the verb ask for."""
     from likewise.parsing import parse
 
-    parsed = parse(Cache, words, "likewise cache", "Decoded images, and arrays made of them, that are kept on this machine.")
+    parsed = parse(
+        Cache, words, "likewise cache", "Decoded images, and arrays made of them, that are kept on this machine."
+    )
     from likewise.commands import command
     from likewise.data.caches import manage
 

@@ -96,7 +96,9 @@ class Cleared:
             when = datetime.fromtimestamp(cache.used, UTC).astimezone().strftime("%Y-%m-%d")
             side = str(cache.short_side or "any") if cache.holds == "images" else "-"
             state = "removed" if cache.name in gone else cache.state
-            rows.append((cache.data, cache.holds, f"{cache.pictures:,}", side, readable(cache.bytes), when, state, cache.name))
+            rows.append(
+                (cache.data, cache.holds, f"{cache.pictures:,}", side, readable(cache.bytes), when, state, cache.name)
+            )
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         sum_ = readable(sum(cache.bytes for cache in self.caches))

@@ -49,7 +49,9 @@ class Larger:
             return fit(self.source.read(position, self.short_side), self.short_side)
         except BrokenImage as broken:
             name = self.source.names[position]
-            raise InputError(f"{name} was read for the student and cannot be for its teacher: {broken.reason}") from broken
+            raise InputError(
+                f"{name} was read for the student and cannot be for its teacher: {broken.reason}"
+            ) from broken
 
 
 def at_side(source: Source | None, images: Images, side: int | None, student_side: int) -> Larger | None:
