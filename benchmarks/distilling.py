@@ -37,8 +37,6 @@ NEIGHBOURS = (1, 20)
 LABELLED = 0.25
 """Share of the labels that classifiers are distilled with."""
 QUICK_MINUTES = 0.02
-HALF_SIZE: Keywords = {"first_size": 0.5, "last_size": 0.5}
-"""Views of the students in the first part: four times as many in the same time."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,8 @@ class Arms:
 
     def run(self, place: Path, source: Source, seed: int, **asked: Any) -> RunDirectory:
         """One training of the usual minutes."""
-        usual = {"encoder": "resnet18", "width": 16, "image_size": self.data.side, "minutes": self.each, "batch_size": 64}
+        usual = {"encoder": "resnet18", "width": 16, "image_size": self.data.side, "batch_size": 64}
+        usual["minutes"] = self.each
         quiet = {"quiet": True, "report": False, "loggers": (), "online_probe": False, "device": "cpu"}
         given = {name: value for name, value in {**usual, **quiet, **asked}.items() if value is not None}
         return trained(place, source, seed=seed, **given)
@@ -105,9 +104,19 @@ class Arms:
         return str(path if path.exists() else lite(0, path).path)
 
     @property
+    def table(self) -> str:
+        """Its vectors of the training images."""
+        path = self.work.folder / "lite0.npz"
+        if not path.exists():
+            vectors = load_encoder(Path(self.lite)).embed(self.data.train)
+            np.savez(path, id=np.array(self.data.train.names), embedding=vectors.numpy())
+        return str(path)
+
+    @property
     def headed(self) -> str:
-        """The same with a projection head: SimCLR from there, near where it began."""
+        """The same encoder with a projection head, at twice the students' side: SimCLR, near where it began."""
         asked = {"method": "simclr", "start": self.lite, "anchor": 1.0, "encoder": None, "width": None}
+        asked["image_size"] = 2 * self.data.side
         place = self.work.folder / "headed"
         return str(self.run(place, self.data.train, 0, **asked).path)
 
@@ -129,11 +138,11 @@ class Arms:
 def student(arms: Arms) -> tuple[dict[str, list[Scores]], str]:
     """Students of a trained encoder beside the same encoder alone; deep head and linear, wide hidden layer and narrow.
 
-    Teachers that can be looked up are; the pass over the images is not counted. DisCo's has a projection head and is
-    shown each view.
+    The teacher's vectors of the images are a table, whose making is not counted. DisCo's teacher has a projection head
+    and is shown each view.
     """
     work = arms.work
-    taught: Keywords = {"teacher": arms.lite, "cached": True}
+    taught: Keywords = {"teacher": arms.table}
     found = {"teacher": [work.scores("student/teacher", lambda _: arms.data.near(load_encoder(Path(arms.lite))))]}
     made: dict[str, Keywords] = {
         "simclr alone": {"method": "simclr"},
@@ -146,7 +155,7 @@ def student(arms: Arms) -> tuple[dict[str, list[Scores]], str]:
         "disco": {"method": "disco", "teacher": arms.headed},
         "disco, narrow": {"method": "disco", "teacher": arms.headed, "hidden": 128},
     }
-    found |= arms.students("student", {name: {**HALF_SIZE, **asked} for name, asked in made.items()})
+    found |= arms.students("student", made)
     return found, f"{len(arms.data.train):,} images of imagenette at {arms.data.side} px, EfficientNet-Lite0 as teacher"
 
 
@@ -185,7 +194,7 @@ def labels(arms: Arms) -> tuple[dict[str, list[Scores]], str]:
         "alone": lambda: {"distil": "none"},
     }
     called = {name: lambda place, seed, one=one: arm(place, seed, one()) for name, one in given.items()}
-    return work.arms("labels", called), f"a quarter of the labels of the same images; a teacher of width 32 on them"
+    return work.arms("labels", called), "a quarter of the labels of the same images; a teacher of width 32 on them"
 
 
 def transfer(arms: Arms) -> tuple[dict[str, list[Scores]], str]:
@@ -269,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which claims")
     parser.add_argument("--work", type=Path, default=None, help="where runs and scores are kept, to go on there")
     parser.add_argument("--images", type=int, default=2000, help="training images")
-    parser.add_argument("--side", type=int, default=64, help="of the students' input in pixels")
+    parser.add_argument("--side", type=int, default=32, help="of the students' input in pixels")
     parser.add_argument("--each", type=float, default=0.75, help="minutes of each training")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each arm")
     return run("distilling", measure, parser, arguments)

@@ -108,9 +108,9 @@ def test_files_and_folders_are_known_by_what_they_hold(tmp_path: Path) -> None:
     known = origins.digests_of(named)
     origins.check(named, known, tmp_path)
     (tmp_path / "masks" / "1.png").write_bytes(b"123")
-    with pytest.raises(InputError, match="masks='given:.*' is not what"):
+    with pytest.raises(InputError, match=r"masks='given:.*' is not what"):
         origins.check(named, known, tmp_path)
     (tmp_path / "near.npy").unlink()
-    with pytest.raises(InputError, match="neighbours='.*near.npy' of .* is not there any more"):
+    with pytest.raises(InputError, match=r"neighbours='.*near.npy' of .* is not there any more"):
         origins.check(Named(neighbours=named.neighbours), known, tmp_path)
     assert origins.digests_of(Named(masks="mbd")) == {"masks": [None]}

@@ -118,7 +118,7 @@ def manage(names: Sequence[str] = (), *, older_than: float | None = None, clear:
 
     `names` are those of caches (or how one of them begins), or of data sets; all without. `older_than` leaves out what
     was used in the last so many days. A cache that any process reads or writes is never removed; what is removed is
-    decoded, or computed, again when it is wanted. Raises InputError for a name that no cache has, and for negative days.
+    decoded, or computed, again when it is wanted. Raises InputError for a name that no cache has, and for days below 0.
     """
     if older_than is not None and older_than < 0:
         raise InputError(f"older_than={older_than:g}: a number of days, 0 or more")
@@ -177,7 +177,7 @@ def _row_bytes(facts: Mapping[str, Any]) -> int:
     """Bytes of a row of an array, by what is written down of it; 0 where nothing is."""
     if "shape" not in facts:
         return 0
-    return math.prod(facts["shape"]) * np.dtype(facts["dtype"]).itemsize
+    return int(math.prod(facts["shape"]) * np.dtype(facts["dtype"]).itemsize)
 
 
 def _cache(folder: Path) -> Cache | None:

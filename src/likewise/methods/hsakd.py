@@ -118,7 +118,7 @@ class HSAKD(Method):
 
     - `teacher`: L_T = CE(p, y) + sum_l CE(q_l, 4 y + rotation), everything (the paper's joint form, marked *);
     - `frozen_teacher`: the same for the branches of a classifier that `likewise finetune` made, which stays as it is;
-    - `student`: L_S from the run of a teacher (`distil` leaves out the branches, or the teacher: what it is compared to);
+    - `student`: L_S from the run of a teacher (`distil` leaves out the branches, or the teacher, to compare with);
     - `online` (HSSAKD, the journal version): two networks learn L_T and each also what the other says.
 
         likewise train photos/ --method hsakd --role teacher --encoder wrn40_2 --out runs/big

@@ -1,4 +1,4 @@
-"""S2-BNN: a network with real weights and binary activations first, then the same with 1-bit weights (arXiv 2102.08946).
+"""S2-BNN: real weights with binary activations first, then the same network with 1-bit weights (arXiv 2102.08946).
 
 The second run takes all weights of the first, its head among them, and learns the whole schedule again (section 3).
 """
