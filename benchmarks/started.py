@@ -1,8 +1,8 @@
 """The same claims from one trained start: `python -m benchmarks.started [METHOD ...] [--minutes 20] [--epochs 4]`.
 
 From a random network the neighbours that many methods are about mean nothing for most of a short training. Here every
-arm of a claim begins with the encoder of one SimCLR run of so many minutes, on the same draw, the same for all arms of a
-seed; all else is as in `benchmarks.claims`, whose cells are of another folder.
+arm of a claim begins with the encoder of one SimCLR run of so many minutes, on the same draw, the same for all arms of
+a seed; all else is as in `benchmarks.claims`, whose cells are of another folder.
 """
 
 from __future__ import annotations

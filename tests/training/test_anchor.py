@@ -13,16 +13,19 @@ from safetensors.torch import load_file
 from torch import nn
 
 import likewise
+from likewise import methods
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, save_encoder
 from likewise.encoders.embedding import embed
 from likewise.errors import InputError, TrainingStopped
 from likewise.methods.method import Facts
 from likewise.methods.simclr import SimCLR
+from likewise.report.words import anchored_words
 from likewise.runs import RunDirectory
 from likewise.similarity import unit
 from likewise.teachers import of_encoder
-from likewise.training.anchor import Anchor
-from likewise.verbs.anchoring import KEPT, in_words
+from likewise.training.anchor import Anchor, anchored_part
+from likewise.verbs.anchoring import KEPT
+from tests.contract.gauntlet import make
 
 SPEC = EncoderSpec(name="resnet10t", width=8, stem="small", image_size=16)
 QUICK: dict[str, Any] = {"batch_size": 16, "quiet": True, "report": False, "loggers": (), "online_probe": False}
@@ -84,7 +87,7 @@ def test_a_heavy_anchor_leaves_the_embedding_where_it_was(
     assert cosine[1000.0] > 0.99
     assert cosine[0.01] < cosine[1000.0]
     assert "anchor" in run.metrics()[-1]
-    assert "of their 10 nearest found by new queries" in in_words(run.read()["anchored"])
+    assert "of their 10 nearest found by new queries" in anchored_words(run.read()["anchored"])
 
 
 def test_an_anchored_run_goes_on_as_if_uninterrupted_and_without_its_start(
@@ -112,3 +115,9 @@ def test_an_anchor_is_refused_in_one_line(pixels: NDArray[np.uint8], start: str,
         trained(pixels, tmp_path / "run", anchor=1.0)
     with pytest.raises(InputError, match=r"anchor=-1 is out of range"):
         trained(pixels, tmp_path / "run", anchor=-1.0, start=start)
+
+
+def test_every_method_has_an_encoder_that_can_be_held() -> None:
+    for name in methods.names():
+        encoder = anchored_part(make(name))
+        assert any(weight.requires_grad for weight in encoder.parameters()), name

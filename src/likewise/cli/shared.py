@@ -52,10 +52,10 @@ def training_words(stored: Mapping[str, Any]) -> list[str]:
 
     online = stored.get("online") or {}
     if anchored := stored.get("anchored"):
-        from likewise.verbs.anchoring import in_words
+        from likewise.report.words import anchored_words
 
         rest = training_words({name: value for name, value in stored.items() if name != "anchored"})
-        return [*rest, paragraph(in_words(anchored), first="anchor  ", indent="        ")]
+        return [*rest, paragraph(anchored_words(anchored), first="anchor  ", indent="        ")]
     if stored.get("classifier"):
         return [f"score   {100 * one['value']:.1f} % of {one['n']:,} {one['split']} images" for one in stored["scores"]]
     if online.get("change"):

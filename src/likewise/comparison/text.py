@@ -34,16 +34,21 @@ def _wrapped(words: str) -> str:
 
 
 def _tables(comparison: Comparison) -> list[str]:
-    """As many tables as the terminal is too narrow for one."""
-    label = max(len(word) for group in comparison.rows for word in group.label.split())
-    found: list[str] = []
+    """What training took, and all scores."""
     columns = [*_budget(comparison), *(_scored(comparison, column) for column in comparison.columns)]
+    return _side_by_side([group.label for group in comparison.rows], columns)
+
+
+def _side_by_side(labels: Sequence[str], columns: list[list[str]]) -> list[str]:
+    """Columns, each with its head, behind the labels: as many tables as the terminal is too narrow for one."""
+    label = max(len(word) for one in labels for word in one.split())
+    found: list[str] = []
     while columns or not found:
         room, taken = width() - max(label, 12), 0
         while taken < len(columns) and (room := room - 2 - max(len(word) for word in columns[taken])) >= 0:
             taken += 1
         part, columns = columns[: max(1, taken)], columns[max(1, taken) :]
-        rows = [[group.label, *(column[place + 1] for column in part)] for place, group in enumerate(comparison.rows)]
+        rows = [[one, *(column[place + 1] for column in part)] for place, one in enumerate(labels)]
         found.append(table(["", *(column[0] for column in part)], rows))
     return found
 
@@ -73,10 +78,10 @@ def _footprints(comparison: Comparison) -> str:
     """What each encoder takes to run."""
     if not comparison.footprints:
         return ""
-    found = [one for _, one in comparison.footprints]
-    rows = [[label, *row(one)] for label, one in comparison.footprints]
+    labels, found = [label for label, _ in comparison.footprints], [one for _, one in comparison.footprints]
+    columns = [list(column) for column in zip(head(found), *map(row, found), strict=True)]
     where = f"time for all images of a batch, on this machine ({found[0].device})"
-    return table(["", *head(found)], rows, left=(0, 1)) + "\n" + _wrapped(where)
+    return "\n\n".join(_side_by_side(labels, columns)) + "\n" + _wrapped(where)
 
 
 def _star(comparison: Comparison) -> str:

@@ -76,6 +76,7 @@ def write_report(
             said,
             pictures,
             sections.scores(facts),
+            sections.anchored(facts),
             _evaluated(Path(run) / "evaluated.html", evaluated),
             _mistakes(Path(run) / "mistakes.html", judged),
             sections.training(facts),

@@ -80,24 +80,3 @@ def _by_class(old_ND: torch.Tensor, new_ND: torch.Tensor, labels_N: torch.Tensor
     right = {name: found_of(asks[own_Q], among, own_Q, truth).numpy() for name, (asks, among) in ways.items()}
     intervals = {name: bootstrap(values)._asdict() for name, values in right.items()}
     return {**intervals, "gain": bootstrap(right["new"] - right["old"])._asdict()}
-
-
-def in_words(found: dict[str, Any]) -> str:
-    """The same in a sentence."""
-    recall = found["recall"]
-    told = (
-        f"vectors stored before: cosine {found['cosine']:.3f}, {_share(recall)} of their 10 nearest found by new "
-        f"queries ({found['images']:,} images)"
-    )
-    if "gain" not in found:
-        return told
-    gain = found["gain"]
-    return (
-        f"{told}; by class (recall@1) old among old {_share(found['old'])}, new among old {_share(found['across'])}, "
-        f"new among new {_share(found['new'])}: gain {100 * gain['mean']:+.1f} points ({100 * gain['low']:+.1f} to "
-        f"{100 * gain['high']:+.1f})"
-    )
-
-
-def _share(interval: dict[str, float]) -> str:
-    return f"{100 * interval['mean']:.1f} %"
