@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import likewise
 from likewise.comparison import check_free, compare, footprints, write
 from likewise.comparison.entries import flat_settings, protocol_of
 from likewise.comparison.tables import cell
+from likewise.encoders import build, save_encoder
 from likewise.errors import InputError
 from likewise.evaluation.linear import fit, settings_text
 from likewise.verbs.evaluate import evaluate
 from tests.comparison.conftest import PROTOCOL, MakeRun, said
+from tests.evaluation.conftest import SPEC
 from tests.report.test_page import page
 
 
@@ -241,7 +244,14 @@ def test_what_encoders_take_to_run_is_measured(trained: Path, data: Path, monkey
     monkeypatch.setattr(footprints, "SECONDS", 0.0)
     monkeypatch.setattr(footprints, "processors", lambda: 2)
     before, weights = torch.get_num_threads(), trained / "encoder.safetensors"
-    found = compare(trained, weights, data=str(data), probe=["knn"], footprint=True, quiet=True)
+    larger = trained / "other" / "larger.safetensors"
+    save_encoder(build(replace(SPEC, image_size=24), seed=1), larger)
+    asked: dict[str, Any] = {"data": str(data), "probe": ["knn"], "quiet": True}
+    assert len(compare(weights, larger, **asked).columns) == 6, "a column for each side"
+    found = compare(weights, larger, footprint=True, **asked)
+    assert len(found.columns) == 3, "each encoder at its own side"
+    assert [one.image_size for _, one in found.footprints] == [SPEC.image_size, 24]
+    found = compare(trained, weights, footprint=True, **asked)
     assert torch.get_num_threads() == before
     own, same = found.to_json()["footprints"]
     encoder = likewise.load(trained)

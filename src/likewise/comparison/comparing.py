@@ -14,7 +14,7 @@ import torch
 from likewise.comparison import efficiency as labels_needed
 from likewise.comparison import footprints
 from likewise.comparison.efficiency import DRAWS, Efficiency
-from likewise.comparison.entries import Entry, of_encoder, of_run
+from likewise.comparison.entries import Entry, at_own_sides, of_encoder, of_run
 from likewise.comparison.footprints import Footprint
 from likewise.comparison.groups import Group, grouped
 from likewise.comparison.tables import Column, Contrast, baselines, cell, columns_of, contrasts, notes, unified
@@ -154,7 +154,7 @@ def compare(
     encoders before training as well. What is not a run (a .safetensors or .onnx file, a timm name with `pretrained`)
     can only be compared on `data`. `labels_per_class` measures how accurate each is with so many labels of each class,
     `draws` times. `footprint` measures what each takes to run on this machine: parameters, bytes, and the time for 1
-    and 32 images with one thread and two.
+    and 32 images with one thread and two; scores of encoders of other input sides are then in one column.
 
     Raises InputError for what is not a run, and wherever `likewise.evaluate` does.
     """
@@ -182,6 +182,8 @@ def compare(
         for place, entry in zip(places, entries, strict=True):
             named = pretrained and not place.exists()
             curves[entry.name] = labels_needed.measure(str(place), data, counts, pretrained=named, **how)
+    if footprint:
+        entries = [at_own_sides(entry, same_images=data is not None) for entry in entries]
     found = _compared(entries, curves)
     return replace(found, footprints=_footprints(found.groups, which, pretrained, device)) if footprint else found
 

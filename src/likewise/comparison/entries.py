@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ _OWN = ("batch_size", "accumulate", "precision", "device", "sync_batch_norm", "a
 _DERIVED = {"optimisation.epochs", "optimisation.batch_size", "encoder.mean", "encoder.std"}
 """What a preset proposes and the run replaces, and what follows from the data."""
 _CHOSEN = re.compile(r"weight decay [^ ,]+ of ")
+_SIDE = re.compile(r"centre crop \([^)]*\) at \d+ px")
 
 
 class Curve(NamedTuple):
@@ -129,6 +130,21 @@ def flat_settings(run: Mapping[str, Any]) -> dict[str, Any]:
 def protocol_of(words: str) -> str:
     """A protocol without what was chosen by it: two runs with other decays were still judged by the same rule."""
     return _CHOSEN.sub("weight decay of ", words)
+
+
+def at_own_sides(entry: Entry, *, same_images: bool) -> Entry:
+    """The entry with scores that do not say at which side images were seen: each encoder as it would be used.
+
+    `same_images`: all entries were scored on the same ones just now, whatever they were decoded to.
+    """
+
+    def alike(score: Scored) -> Scored:
+        kind = score.kind
+        images = f"{kind.data} {kind.split} {kind.n}" if same_images and kind.pictures else ""
+        protocol = _SIDE.sub("centre crop at the encoder's own side", kind.protocol)
+        return replace(score, kind=kind._replace(protocol=protocol, pictures=images))
+
+    return replace(entry, scores=tuple(map(alike, entry.scores)))
 
 
 def _stored(path: Path, score: Mapping[str, Any]) -> Scored:
