@@ -20,16 +20,16 @@ from benchmarks.few_images import Keywords, Scale, archive, drawn, opened, with_
 from benchmarks.few_labels import Scores, Work, mean_of, own, shown, trained
 from benchmarks.harness import Outcome, parser_of, run
 from likewise.data import Images, cached_side, prepare
-from likewise.data.few_labels import only
 from likewise.data.source import Part, Source
-from likewise.data.subsets import share_of
+from likewise.data.splitting.few_labels import only
+from likewise.data.splitting.subsets import share_of
 from likewise.encoders import Encoder, load_encoder
-from likewise.evaluation import linear
 from likewise.evaluation.features import extract
+from likewise.evaluation.probes import linear
 from likewise.runs import RunDirectory
 from likewise.similarity import knn
 from likewise.similarity.nearest import neighbours
-from likewise.verbs.convert import lite
+from likewise.verbs.keeping.convert import lite
 
 MINUTES = 25
 PARTS = ("student", "binary", "labels", "transfer")

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from likewise.data.cache import processors, readable
+from likewise.data.caching.cache import processors, readable
 from likewise.encoders import Encoder
-from likewise.encoders.chosen import choose
-from likewise.evaluation.subject import Which, open_subject
+from likewise.encoders.files.chosen import choose
+from likewise.evaluation.encoder_source import Which, open_subject
 from likewise.runs import RunDirectory
 
 BATCHES = (1, 32)

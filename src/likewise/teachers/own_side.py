@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.data import Images, cached_side
-from likewise.data.cache import processors
-from likewise.data.decoded import BrokenImage, Pixels
-from likewise.data.pixels import fit
+from likewise.data.caching.cache import processors
+from likewise.data.decoding.decoded import BrokenImage, Pixels
+from likewise.data.decoding.pixels import fit
 from likewise.data.source import Source
 from likewise.errors import InputError
 

@@ -13,7 +13,7 @@ from likewise.errors import InputError
 
 NAMES = ("further_teachers", "old", "first_step", "previous", "neighbours", "masks")
 """Settings that name runs, files and folders, in all methods that have some; the frozen `teacher` may move and is
-looked at by itself (`likewise.training.resume`)."""
+looked at by itself (`likewise.training.planning.resume`)."""
 
 
 def digests_of(settings: Any) -> dict[str, list[str | None]]:

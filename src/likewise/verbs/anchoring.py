@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 
 from likewise.data import Images
 from likewise.encoders import Encoder, load_encoder, save_encoder
-from likewise.encoders.store import weights_digest
+from likewise.encoders.files.store import weights_digest
 from likewise.errors import InputError
 from likewise.evaluation import extract
 from likewise.methods.method import Method
