@@ -1,7 +1,8 @@
 """A few hundred steps of one method on real images: what the learning tests and `make learn` run.
 
 `python -m tests.learning.learn [METHOD ...]` trains the methods named, or all, one after the other, and writes what
-each reached into the ledger. LIKEWISE_DATA names the folder that holds cifar10.parquet.
+each reached into the ledger. LIKEWISE_DATA names the folder that holds cifar10.parquet. Methods that learn from videos,
+captions or narration are trained and scored on data that is drawn here, without that folder.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.words import composed
 from likewise import methods
 from likewise.data import open_source, prepare
 from likewise.data.source import Part
@@ -34,6 +37,43 @@ SMALL = {"width": 8, "image_size": 16, **FULL_SIZE, "batch_size": 128, "epochs":
 CONTINUED = ("usl_t",)
 """Methods that go on from another run and do not learn from random weights: they must keep what the run had learned."""
 ADAPTERS = Path(__file__).parents[1] / "golden"
+CAPTIONED = "captioned digits"
+"""Stands for the file of `composed`, which is written where it is needed."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a method that does not learn from images alone is trained and scored on."""
+
+    data: str
+    """Name of the data, or `CAPTIONED`."""
+    described: str
+    """The data in the ledger."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How it is trained, beside what all are."""
+    labels: str | None = None
+    """The labels that are scored, where the data has several."""
+
+
+VIDEOS = "synthetic:clips:32:400"
+DIGITS = "3,600 training and 1,000 test images of digits of scikit-learn with captions, at 32 px"
+CLIPS = {"encoder": "r3d_tiny", "width": None, "image_size": 32, "batch_size": 32, "epochs": 10.0}
+WORDS = {"image_size": 32, "batch_size": 64, "learning_rate": 2e-3}
+COURSES = {
+    "cvrl": Course(VIDEOS, f"{VIDEOS}, action of 100 other videos", CLIPS, "action"),
+    "modist": Course(VIDEOS, f"{VIDEOS}, action of 100 other videos", {**CLIPS, "flow": "exact"}, "action"),
+    "flowsim": Course(
+        "synthetic:clips:32:100", "synthetic:clips:32:100, appearance in frames of 25 other videos",
+        {"flow": "exact", "width": 16, "image_size": 32, "batch_size": 64, "epochs": 5.0}, "appearance",
+    ),
+    "clipdistill": Course(CAPTIONED, DIGITS, {**WORDS, "epochs": 8.0}),
+    "multimodal": Course(CAPTIONED, DIGITS, {**WORDS, "epochs": 6.0}),
+    "ultrasound": Course(
+        "synthetic:ultrasound:24:tones", "synthetic:ultrasound:24:tones, digit in frames of other scans",
+        {**WORDS, "epochs": 15.0},
+    ),
+}  # fmt: skip
+"""By method; all others learn from `images`."""
 
 
 def images(folder: Path, out: Path) -> Path:
@@ -50,7 +90,7 @@ def images(folder: Path, out: Path) -> Path:
     return path
 
 
-def trained(method: str, data: Path, out: Path, **more: Any) -> Any:
+def trained(method: str, data: str | Path, out: Path, **more: Any) -> Any:
     """A run of `method` in the folder `out`; in float32 and on the processor, whatever else there is."""
     fixed = {
         "device": "cpu",
@@ -79,7 +119,8 @@ ENCODERS = {"s2bnn": {"encoder": "reactnet_small", "width": None}}
 def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
     """Train `method` in the folder `out` with the first seed, and with the next where that shows no lift."""
     found = methods.find(method)
-    needed: dict[str, Any] = {**ENCODERS.get(method, {})}
+    course = COURSES.get(method, Course(str(data), DATA))
+    needed: dict[str, Any] = {**ENCODERS.get(method, {}), **course.settings}
     if hasattr(found.Settings, "small_crops"):
         needed["small_crops"] = 0  # of 16 px nothing smaller can be cut
     if "frozen teacher" in found.card.needs:
@@ -92,10 +133,15 @@ def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
         needed["beside"] = str(data)
     if hasattr(found.Settings, "query"):
         needed["query"] = 2  # views of an image cost the time
+    taught = course.data
+    if taught == CAPTIONED:
+        taught = str(out / "captioned.npz")
+        composed(Path(taught), noise=0.0)
     values = []
     for seed in SEEDS:
-        run = trained(method, data, out / f"{method}-{seed}", seed=seed, **needed)
-        scores = evaluate(run, data, probe=("knn",), which=found.card.deploy, untrained=True, quiet=True).scores
+        run = trained(method, taught, out / f"{method}-{seed}", seed=seed, **needed)
+        how = {"which": found.card.deploy, "labels": course.labels, "untrained": True, "quiet": True}
+        scores = evaluate(run, taught, probe=("knn",), **how).scores
         of_20 = {score.which: score.value for score in scores if score.k == 20}
         values.append((of_20[found.card.deploy], of_20["untrained"]))
         if values[0][0] - values[0][1] > LIFT:
@@ -104,7 +150,7 @@ def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
     return Entry(
         method=method,
         digest=digest(found),
-        data=DATA,
+        data=course.described,
         score=score,
         untrained=untrained,
         seeds=len(values),
@@ -128,7 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("method", nargs="*", help="names of methods; all of this package where none is named")
     asked = parser.parse_args(arguments).method
     folder = Path(os.environ.get("LIKEWISE_DATA", ""))
-    if not (folder / "cifar10.parquet").exists():
+    drawn = bool(asked) and set(asked) <= set(COURSES)
+    if not drawn and not (folder / "cifar10.parquet").exists():
         parser.error(f"no cifar10.parquet in {folder}: LIKEWISE_DATA has to name the folder that holds it")
     own = [name for name in methods.names() if methods.find(name).__module__.startswith("likewise.methods.")]
     try:
@@ -137,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LikewiseError as error:
         parser.error(str(error))
     with tempfile.TemporaryDirectory() as place:
-        data = images(folder, Path(place))
+        data = Path(place) if drawn else images(folder, Path(place))
         for name in asked or own:
             entry = learn(name, data, Path(place), Path(place))
             write([*({**entries(), name: entry}).values()])
