@@ -172,8 +172,8 @@ class Optimisation:
     warmup_from: float = 0.0
     """Share of the learning rate that a warm-up starts from."""
     cosine_over: Literal["rest", "budget", "start"] = "rest"
-    """For cosines and the line after a warm-up: over the rest of the budget; as long as the whole budget, so that the end is cut
-    off; or from the start, so that the warm-up hides its beginning."""
+    """For cosines and the line after a warm-up: over the rest of the budget; as long as the whole budget, so that the
+    end is cut off; or from the start, so that the warm-up hides its beginning."""
     final: float = 0.0
     """For cosines and the line: share of the learning rate that is left at the end."""
     batch_size: int = 256
