@@ -66,7 +66,7 @@ COURSES = {
         "synthetic:clips:32:100", "synthetic:clips:32:100, appearance in frames of 25 other videos",
         {"flow": "exact", "width": 16, "image_size": 32, "batch_size": 64, "epochs": 5.0}, "appearance",
     ),
-    "clipdistill": Course(CAPTIONED, DIGITS, {**WORDS, "epochs": 8.0}),
+    "clipdistill": Course(CAPTIONED, DIGITS, {**WORDS, "epochs": 5.0}),
     "multimodal": Course(CAPTIONED, DIGITS, {**WORDS, "epochs": 6.0}),
     "ultrasound": Course(
         "synthetic:ultrasound:24:tones", "synthetic:ultrasound:24:tones, digit in frames of other scans",
