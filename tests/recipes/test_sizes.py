@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from likewise import methods
-from likewise.data.streams import MAIN, Rows
+from likewise.data.batches.streams import MAIN, Rows
 from likewise.methods.method import Facts, Progress
-from likewise.methods.parts.cmsf_constraints import SameCluster
-from likewise.training import scheduled
+from likewise.methods.parts.cmsf.constraints import SameCluster
+from likewise.training.optimising import scheduled
 from tests.recipes.reader import (
     CIFAR10_R18,
     IMAGENET_R18,

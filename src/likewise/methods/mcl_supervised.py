@@ -9,7 +9,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from likewise.data.streams import MAIN, Stream, shuffled, together
+from likewise.data.batches.streams import MAIN, Stream, shuffled, together
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from likewise.data.decode import EXTENSIONS, decode, extremes_in, look_at, one_line
+from likewise.data.decoding.decode import EXTENSIONS, decode, extremes_in, look_at, one_line
+from likewise.data.decoding.ranges import Found, Spans, kept, merged
 from likewise.data.fingerprints import digest, digest_files, file_facts
 from likewise.data.labels import NONE, Labels, as_labels, find_column, from_text, lines
-from likewise.data.ranges import Found, Spans, kept, merged
 from likewise.data.source import BrokenImage, Look, Pixels, Source
 from likewise.data.sources.files import short_name
 from likewise.data.sources.sidecars import CAPTIONS
 from likewise.data.sources.walking import printable
-from likewise.data.split_finding import file_splits
-from likewise.data.splits import counts_of, in_order, pick_split, rows_of
+from likewise.data.splitting.split_finding import file_splits
+from likewise.data.splitting.splits import counts_of, in_order, pick_split, rows_of
 from likewise.errors import InputError
 
 ENDING = ".tar"

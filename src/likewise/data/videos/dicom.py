@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.decoded import BrokenImage
-from likewise.data.pixels import fit
+from likewise.data.decoding.decoded import BrokenImage
+from likewise.data.decoding.pixels import fit
 from likewise.data.source import Pixels
 from likewise.errors import missing
 
