@@ -63,7 +63,7 @@ def test_new_classes_are_called_by_captions(run: Path, capsys: pytest.CaptureFix
     data, out = run.parent / "data", run.parent / "found.csv"
     how = {"labels": "folders", "subset": "gcd:0.34", "classes": 3, "captions": "caption", "quiet": True}
     found = likewise.discover(run, data, out=out, **how)
-    assert [one.name for one in found.classes][0] == "blue"
+    assert found.classes[0].name == "blue"
     assert {colour for colour in TINTS for one in found.new if colour in one.name} == {"red", "green"}
     assert all(one.name in out.read_text(encoding="utf-8") for one in found.new)
     assert "new classes are called by one of 6 captions" in found.notes[-1]
