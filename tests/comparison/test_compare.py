@@ -19,8 +19,8 @@ from likewise.comparison.tables import cell
 from likewise.errors import InputError
 from likewise.evaluation.linear import fit, settings_text
 from likewise.verbs.evaluate import evaluate
-from tests.comparison.conftest import PROTOCOL, MakeRun, said
 from tests.browser import barriers, opened
+from tests.comparison.conftest import PROTOCOL, MakeRun, said
 from tests.report.test_page import page
 
 
