@@ -10,7 +10,7 @@ import torch
 
 from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.encoders.embedding import evaluating
-from likewise.evaluation.segmentation import maps
+from likewise.evaluation.probes.segmentation import maps
 from likewise.localisation.masks import Masks
 from likewise.report import Looked, look, write_report
 from likewise.report.places import looking

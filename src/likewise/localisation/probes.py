@@ -16,18 +16,18 @@ from likewise.encoders import Encoder
 from likewise.encoders.build import has_width
 from likewise.encoders.embedding import batch_for, batches, evaluating
 from likewise.errors import InputError
-from likewise.evaluation import linear
 from likewise.evaluation.backgrounds import KINDS, recomposed
 from likewise.evaluation.features import evaluation_view
-from likewise.evaluation.given import Features
 from likewise.evaluation.objects import Localisation, localisation
+from likewise.evaluation.probes import linear
+from likewise.evaluation.probes.protocol import Features
 from likewise.evaluation.scores import Score
 from likewise.localisation.boxes import boxes
 from likewise.localisation.masks import Masks
 from likewise.localisation.sources import ROUNDS
 from likewise.views import make_views
 from likewise.views.backgrounds import usable
-from likewise.views.pair import SMALL_PICTURE
+from likewise.views.policies.pair import SMALL_PICTURE
 
 LEAST, MOST = 0.02, 0.95
 """Shares of an image that its object covers at least and at most; other images are left out."""

@@ -11,8 +11,8 @@ from PIL import Image
 from likewise.report.markup import section, tag, text
 from likewise.report.neighbours import label
 from likewise.report.numbers import percent
-from likewise.report.pictures import data_uri
 from likewise.report.places.looking import Looked
+from likewise.report.thumbnails import data_uri
 
 SIDE = 176
 """Pixels of a thumbnail; it is shown at most 3 quarters as wide."""
