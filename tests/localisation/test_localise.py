@@ -188,7 +188,7 @@ def test_probes_hold_a_run_to_masks(run: Path) -> None:
         test_split="mixed_rand",
         subset="perclass:20",
         quiet=True,
-    ).scores[0]
+    ).scores[0]  # fmt: skip
     assert one.value == pytest.approx(plain.value, abs=0.02), "as they are, images are those of the linear probe"
     center = likewise.evaluate(
         run,

@@ -25,7 +25,8 @@ PATCHES = r"""
         context.fillRect(cell % columns * side, Math.floor(cell / columns) * side, side, side);
       }
       if (marked === null) return;
-      const x = marked % columns * side, y = Math.floor(marked / columns) * side, own = number * each + marked === chosen;
+      const x = marked % columns * side, y = Math.floor(marked / columns) * side;
+      const own = number * each + marked === chosen;
       for (const [colour, wide] of [['#000', own ? 9 : 5], [own ? '#fff' : '#ffd9b8', own ? 5 : 2.5]]) {
         context.strokeStyle = colour; context.lineWidth = wide; context.strokeRect(x + 4, y + 4, side - 8, side - 8);
       }
@@ -52,8 +53,9 @@ PATCHES = r"""
       }
       best.sort((a, b) => b[0] - a[0]);
       const cell = chosen % each, name = boxes[Math.floor(chosen / each)].dataset.name;
+      const others = best.slice(0, 4).map(([value, other]) => other + ' ' + value.toFixed(2)).join(', ');
       said.textContent = 'Row ' + (Math.floor(cell / columns) + 1) + ', column ' + (cell % columns + 1) + ' of ' + name
-        + '; most alike elsewhere: ' + best.slice(0, 4).map(([value, other]) => other + ' ' + value.toFixed(2)).join(', ')
+        + '; most alike elsewhere: ' + others
         + '; the median of all is ' + middle.toFixed(2) + '.';
     };
     const choose = at => {
@@ -62,9 +64,9 @@ PATCHES = r"""
     boxes.forEach((box, number) => {
       box.onclick = event => {
         const place = box.getBoundingClientRect();
-        const column = Math.min(columns - 1, Math.max(0, Math.floor((event.clientX - place.left) / place.width * columns)));
-        const row = Math.min(rows - 1, Math.max(0, Math.floor((event.clientY - place.top) / place.height * rows)));
-        choose(number * each + row * columns + column);
+        const at = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
+        const column = at((event.clientX - place.left) / place.width, columns);
+        choose(number * each + at((event.clientY - place.top) / place.height, rows) * columns + column);
       };
       box.onkeydown = event => {
         const steps = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Enter: [0, 0]};
