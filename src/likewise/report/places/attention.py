@@ -26,8 +26,9 @@ def class_attention(encoder: Encoder, image_N3SS: Tensor) -> Tensor | None:
         height, width = encoder.map(image_N3SS).shape[-2:]
     finally:
         handle.remove()
-    qkv_3NHTd = made[-1].float().unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    count, tokens, _ = made[-1].shape
+    qkv_3NHTd = made[-1].float().view(count, tokens, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
     query_NHTd, key_NHTd = attention.q_norm(qkv_3NHTd[0]), attention.k_norm(qkv_3NHTd[1])
     logits_NHT = (query_NHTd[:, :, :1] @ key_NHTd.transpose(2, 3)).squeeze(2) * key_NHTd.shape[-1] ** -0.5
-    patches_NT = logits_NHT.softmax(2).mean(1)[:, prefix:]
-    return patches_NT.unflatten(1, (height, width)).cpu()
+    patches_NT: Tensor = logits_NHT.softmax(2).mean(1)[:, prefix:]
+    return patches_NT.reshape(count, height, width).cpu()

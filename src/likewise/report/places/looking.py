@@ -73,7 +73,7 @@ def look(encoder: Encoder, images: Images, *, masks: Masks | None = None, source
         attention = class_attention(encoder, seen)
     if map_NChw.shape[-2:].numel() < 4 or not bool(torch.isfinite(map_NChw).all()):
         return None
-    size = tuple(min(MOST_CELLS, side) for side in map_NChw.shape[-2:])
+    size = (min(MOST_CELLS, map_NChw.shape[-2]), min(MOST_CELLS, map_NChw.shape[-1]))
     cells, scale, kept = packed(functional.adaptive_avg_pool2d(map_NChw, size))
     return Looked(
         shown,
