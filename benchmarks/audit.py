@@ -43,7 +43,7 @@ class Form(NamedTuple):
 
 
 FULL = Form(seeds=3, epochs=12, per_class=1000, images=1000, width=16)
-SHORT = Form(seeds=2, epochs=6, per_class=250, images=200, width=8)
+SHORT = Form(seeds=2, epochs=5, per_class=250, images=150, width=8)
 QUICK = Form(seeds=1, epochs=1, per_class=50, images=100, width=16)
 MAPPING = {"airplane": [0], "bird": [2], "boat": [8], "car": [1], "cat": [3], "dog": [5], "truck": [9]}
 """Those of the sixteen categories that CIFAR-10 has."""
