@@ -28,7 +28,7 @@ from likewise.serving.app import application
 from likewise.serving.limits import Limits
 from likewise.verbs.using.search import search
 from likewise.verbs.using.serve import serve
-from tests.browser import chromium, page  # noqa: F401  # fixtures
+from tests.browser import barriers, chromium, page  # noqa: F401  # fixtures
 from tests.index.conftest import write_images
 
 
@@ -178,6 +178,7 @@ def test_the_page_finds_what_is_chosen_and_asks_nobody_else(held: Index, address
     page.click("button.go")
     page.wait_for_selector("#found img[src^=blob]")
     assert page.inner_text("#found figcaption >> nth=0").endswith("005.png")
+    assert barriers(page) == []
     page.click("#found figure >> nth=1")
     page.wait_for_selector("#found figure:first-child figcaption:not(:has-text('005.png'))")
     page.fill("#where", "label = ")
