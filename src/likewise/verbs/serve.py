@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import sys
 
 from likewise.errors import InputError, missing
 from likewise.index import Index, open_index
@@ -62,5 +63,7 @@ def serve(
         limit_concurrency=256,
         server_header=False,
     )
+    # The thread that answers must not keep the one that listens waiting for its turn, 5 ms by default.
+    sys.setswitchinterval(0.001)
     with listening:
         uvicorn.Server(config).run(sockets=[listening])
