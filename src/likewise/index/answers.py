@@ -154,6 +154,14 @@ class WordSearch:
         self.index, self.run = index, run
         self._kept: _Worded | None = None
 
+    def possible(self) -> bool:
+        """Whether there is a run beside the index that reads texts."""
+        try:
+            with_words(_run_of(self.index, self.run))
+        except InputError:
+            return False
+        return True
+
     def answer(self, text: str, *, k: int = 10, where: str | None = None) -> Answer:
         """The `k` images nearest to a text.
 

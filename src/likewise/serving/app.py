@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from likewise.errors import InputError, LikewiseError, missing
@@ -45,9 +46,12 @@ _HEADERS = {
 _NO_ROW = "the index has no such row"
 
 
-def application(index: Index, *, token: str | None = None, limits: Limits | None = None) -> Starlette:
+def application(
+    index: Index, *, token: str | None = None, limits: Limits | None = None, run: str | Path | None = None
+) -> Starlette:
     """An ASGI application that serves `index`. Raises InputError without the extra `serve`.
 
+    `run` is the run that reads words, by default the one that the index was made with.
     Without a `token` it answers only requests to names of this machine (127.0.0.1, localhost), so that no page of
     another site can ask it through a browser.
     """
@@ -61,7 +65,7 @@ def application(index: Index, *, token: str | None = None, limits: Limits | None
     except ImportError as error:
         raise missing("starlette", "serve", "the server") from error
     limits = limits or Limits()
-    service = _Service(index, limits, token)
+    service = _Service(index, limits, token, WordSearch(index, run))
 
     async def page(_: Request) -> Response:
         return HTMLResponse(PAGE)
@@ -118,21 +122,25 @@ class _Kind(NamedTuple):
 class _Service:
     """The answers. Searches are found in one thread, those that wait together; all else in several of its own."""
 
-    def __init__(self, index: Index, limits: Limits, token: str | None) -> None:
-        self.index, self.limits, self.token = index, limits, token
+    def __init__(self, index: Index, limits: Limits, token: str | None, words: WordSearch) -> None:
+        self.index, self.limits, self.token, self._words = index, limits, token, words
         self._places: Any = None
-        self._words = WordSearch(index)
+        self._reads: tuple[int, bool] | None = None
+        """Version of the index, and whether its run reads words."""
         self._together: Together[_Kind, Any, Answer | None] = Together(self._answered, limits.together)
 
     async def health(self, request: Request) -> Response:
-        """Rows and space."""
+        """Rows and space, and whether it can be asked with words."""
         from starlette.responses import JSONResponse
 
         check_token(request, self.token)
 
         def look() -> dict[str, Any]:
             self.index.refresh()
-            return {"rows": len(self.index), "fingerprint": self.index.fingerprint}
+            version = self.index.store.version
+            if self._reads is None or self._reads[0] != version:
+                self._reads = version, self._words.possible()
+            return {"rows": len(self.index), "fingerprint": self.index.fingerprint, "words": self._reads[1]}
 
         return JSONResponse(await self._work(look))
 
@@ -143,7 +151,7 @@ class _Service:
         if bool(row) == bool(words):
             raise Refused(400, "name a row with id=, or words with text=")
         if words:
-            return await self._search(request, "text", words)
+            return await self._search(request, "text", text_of(words, self.limits))
         return await self._search(request, "row", f"id:{row}")
 
     async def sent(self, request: Request) -> Response:
@@ -151,7 +159,7 @@ class _Service:
         check_token(request, self.token)
         content = await body_of(request, self.limits)
         if is_text(request):
-            return await self._search(request, "text", text_of(content))
+            return await self._search(request, "text", text_of(content, self.limits))
         return await self._search(request, "image", await self._work(lambda: image_of(content, self.limits)))
 
     async def image(self, request: Request) -> Response:

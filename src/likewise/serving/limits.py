@@ -27,6 +27,8 @@ class Limits:
     """Of an uploaded image."""
     pixels: int = 50_000_000
     """Of an uploaded image, by its header, before it is decoded."""
+    characters: int = 4000
+    """Of words."""
     seconds: float = 30.0
     """To read a request, and to answer it."""
     most: int = 100
@@ -88,12 +90,15 @@ def is_text(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/plain"
 
 
-def text_of(content: bytes) -> str:
-    """The words in some bytes. Raises Refused for bytes that are not UTF-8."""
+def text_of(content: bytes | str, limits: Limits) -> str:
+    """The words in some bytes. Raises Refused for bytes that are not UTF-8, and for more characters than are taken."""
     try:
-        return content.decode()
+        words = content.decode() if isinstance(content, bytes) else content
     except UnicodeDecodeError as error:
         raise Refused(400, "the words of the request are not UTF-8") from error
+    if len(words) > limits.characters:
+        raise Refused(413, f"words of {len(words):,} characters are not taken: {limits.characters:,} are")
+    return words
 
 
 def check_token(request: Request, token: str | None) -> None:
