@@ -46,8 +46,8 @@ class Trial:
     old_epochs: float
     epochs: float
     embedding: int = 64
-    """Length of all vectors. In an open set no more than there are classes to learn from: an old classifier says nothing
-    of directions that none of its rows has a part in, and there old and new vectors of other classes differ freely."""
+    """Length of all vectors. In an open set no more than there are classes to learn from: an old classifier says
+    nothing of directions that none of its rows has a part in, and there the vectors of other classes differ freely."""
 
 
 TRIALS: Mapping[str, Trial] = {
