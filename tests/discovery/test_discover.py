@@ -16,7 +16,7 @@ from likewise.data import open_source
 from likewise.discovery.result import Discovery
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
-from likewise.verbs.discover import discover
+from likewise.verbs.labelling.discover import discover
 from tests.discovery.clouds import write_images
 
 CLASSES, EACH = 4, 12

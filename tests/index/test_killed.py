@@ -24,7 +24,7 @@ from likewise.index.checkup import check_index
 from likewise.index.embedding import work as working
 from likewise.index.embedding.embed import embed as embedded
 from likewise.upgrading import planning, refreshing
-from likewise.verbs.upgrade import upgrade
+from likewise.verbs.using.upgrade import upgrade
 
 torch.set_num_threads(1)
 old, new, images, folder, verb, moments = sys.argv[1:7]

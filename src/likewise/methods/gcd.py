@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from likewise.data.streams import MAIN, Stream, evenly
+from likewise.data.batches.streams import MAIN, Stream, evenly
 from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.discovery import (

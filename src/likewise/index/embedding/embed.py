@@ -15,7 +15,7 @@ from likewise.data.source import Broken
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import BATCH
 from likewise.errors import InputError
-from likewise.evaluation.subject import Run, open_subject
+from likewise.evaluation.encoder_source import Run, open_subject
 from likewise.index.embedding.columns import MetadataTable
 from likewise.index.embedding.on_ray import Cluster
 from likewise.index.embedding.shards import Shard

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from likewise.data import cached_side
-from likewise.data.pixels import Range
+from likewise.data.decoding.pixels import Range
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import rows, view_of
 from likewise.errors import InputError, missing

@@ -1,0 +1,94 @@
+"""`likewise select`: which images to have labelled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from likewise.cli.shared import print_next
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select:
+    """Arguments of `likewise select`."""
+
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN|ENCODER")]
+    """Run directory, weights file, or the name of a timm model with --pretrained."""
+    data: Annotated[Positional[str | None], tyro.conf.arg(metavar="DATA")] = None
+    """Images to choose from; by default what the run was trained on."""
+    labels: int
+    """How many images to pick."""
+    out: str
+    """List to write (CSV)."""
+    by: Literal["usl", "usl_t", "typical", "coverage", "random"] = "usl"
+    """usl: densest of each cluster, kept apart; usl_t: by a run of it; typical: TypiClust; coverage: k-centre; random.
+    """
+    given: str | None = None
+    """List with labels of earlier rounds: its images are covered and not picked again."""
+    variant: Literal["small", "cifar10", "cifar100", "imagenet", "imagenet_clip"] = "small"
+    """Published settings of usl."""
+    split: str | None = None
+    """Split to choose from; by default `train`."""
+    classes: int | None = None
+    """Classes to expect, for the expected accuracy; by default one for four labels."""
+    expected: bool = True
+    """Estimate what each strategy brings, from the features alone."""
+    evaluate: bool = False
+    """Afterwards, score all strategies by the labels that the data has."""
+    truth: str | None = None
+    """For --evaluate: label column, or `folders` where sub-folders are the classes."""
+    html: str | None = None
+    """Also write a contact sheet."""
+    label_studio: str | None = None
+    """Also write tasks for Label Studio (JSON)."""
+    cvat: str | None = None
+    """Also write a manifest for CVAT (JSONL)."""
+    which: Literal["student", "teacher"] | None = None
+    """Which encoder of the run; by default the one that its method deploys."""
+    pretrained: bool = False
+    """Take timm's published weights of the model named."""
+    image_size: int | None = None
+    """Side at which images are shown; by default the encoder's own."""
+    seed: int = 0
+    """What clusters and draws follow from."""
+    overwrite: bool = False
+    """Replace files that exist."""
+    json: bool = False
+    """Print one JSON object."""
+    quiet: bool = False
+    """Print the result and nothing else."""
+
+
+def run(words: list[str]) -> None:
+    """Do what the words after the verb ask for."""
+    from likewise.parsing import parse
+
+    parsed = parse(Select, words, "likewise select", "Pick the images whose labels will help most.")
+    from likewise.terminal import paragraph, table
+    from likewise.verbs.labelling.select import figures, select
+
+    how = {name: value for name, value in vars(parsed).items() if name not in {"run", "data", "json"}}
+    result = select(parsed.run, parsed.data, **how)
+    if parsed.json:
+        print(json.dumps(result.to_json(), indent=2))
+        return
+    print(f"picks   {result.out}")
+    if parsed.quiet:
+        return
+    already = f", {result.covered:,} of them labelled already" if result.covered else ""
+    print(f"        {len(result.picks):,} of {result.images:,} images{already}, by {result.by}")
+    head, rows = figures(result)
+    if rows:
+        print(f"\n{table(head, rows)}\n")
+    if result.expected:
+        print(paragraph(f"expected: 1-NN accuracy over {result.rests_on}", indent="  "))
+    if result.measured:
+        words_of = "1-NN and linear: accuracy on all other images by their true labels; random is the mean of 10 draws"
+        print(paragraph(words_of, indent="  "))
+    for note in result.notes:
+        print(paragraph(note, first="note    ", indent="        "))
+    print_next(result.following())
