@@ -66,15 +66,15 @@ class Cluster:
         if joined:
             _join(ray, self.address)
         try:
-            context = ray.data.DataContext.get_current()
-            context.enable_progress_bars = False
+            ray.data.DataContext.get_current().enable_progress_bars = False
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
             held = ray.cluster_resources()
             gpus = int(held.get("GPU", 0))
             workers = max(1, min(gpus or int(held.get("CPU", 1)), -(-len(positions) // batch_size)))
             parts = np.array_split(positions, min(len(positions), _BLOCKS * workers))
             looked = ray.data.from_arrow([pa.table({"position": part}) for part in parts]).map_batches(
                 Worker,
-                fn_constructor_args=(self, ray.put(encoder.cpu()), batch_size, bf16),
+                fn_constructor_args=(self, encoder.cpu(), batch_size, bf16),
                 batch_size=batch_size,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
@@ -91,8 +91,8 @@ class Cluster:
 class Worker:
     """An encoder and the data, on one of the machines."""
 
-    def __init__(self, cluster: Cluster, encoder: Any, batch_size: int, bf16: bool) -> None:
-        self.encoder: Encoder = _library().get(encoder)
+    def __init__(self, cluster: Cluster, encoder: Encoder, batch_size: int, bf16: bool) -> None:
+        self.encoder = encoder
         if torch.cuda.is_available():
             self.encoder.to("cuda")
         self.batch_size, self.bf16 = batch_size, bf16
