@@ -24,7 +24,7 @@ from likewise.runs import RunDirectory
 from likewise.similarity import unit
 from likewise.teachers import of_encoder
 from likewise.training.anchor import Anchor, anchored_part
-from likewise.verbs.anchoring import KEPT
+from likewise.verbs.learning.anchoring import KEPT
 from tests.contract.gauntlet import make
 
 SPEC = EncoderSpec(name="resnet10t", width=8, stem="small", image_size=16)
