@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -123,6 +123,22 @@ def open_rows(
         cache_dir=cache_dir,
         quiet=quiet,
     )
+    bank, query, split_name, protocol, notes = _divided(sources, opened, seed)
+    protocol += "" if watch is None else f", {watch}"
+    words = "" if classes is None else f", {len(np.unique(query.labels))} classes only"
+    if subset is not None:
+        bank, query, drawn_words = _drawn(bank, query, subset, subset_seed)
+        words += drawn_words
+    notes += _notes(bank.images, query.images, ranges, needs_labels=needs_labels)
+    return Rows(bank.images, query.images, split_name, protocol + words, tuple(notes), bank.cameras, query.cameras)
+
+
+def _divided(
+    sources: _Sources, opened: Callable[[Source], tuple[_Part, list[str]]], seed: int
+) -> tuple[_Part, _Part, str, str, list[str]]:
+    """Bank and queries, decoded: two splits, or one of which a part is held out; what the second is called, the
+    protocol, and notes.
+    """
     bank, notes = opened(sources.bank)
     if sources.query is None:
         split_name = "held out"
@@ -134,13 +150,7 @@ def open_rows(
     if sources.why:
         notes = [f"the pictures that are classified: {split_name}, {sources.why}; --test-split names others", *notes]
         protocol += f", {sources.why}"
-    protocol += "" if watch is None else f", {watch}"
-    words = "" if classes is None else f", {len(np.unique(query.labels))} classes only"
-    if subset is not None:
-        bank, query, drawn_words = _drawn(bank, query, subset, subset_seed)
-        words += drawn_words
-    notes += _notes(bank.images, query.images, ranges, needs_labels=needs_labels)
-    return Rows(bank.images, query.images, split_name, protocol + words, tuple(notes), bank.cameras, query.cameras)
+    return bank, query, split_name, protocol, notes
 
 
 def _found(data: Any, columns: Sequence[str], watch: Watch | None, **how: Any) -> _Sources:
