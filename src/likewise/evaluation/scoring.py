@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 Classes = Literal["all", "trained", "others"]
@@ -16,7 +15,8 @@ class Scoring:
 
     probe: Sequence[str] = ("knn", "linear")
     """What to score by: knn, linear, linear-sgd, centroid, fewshot, labels, clustering, retrieval, uniformity, rank,
-    purity, finetune, finetune-labels, own, segmentation, correspondence, zeroshot, captions."""
+    purity, finetune, finetune-labels, own, segmentation, correspondence, backgrounds, localisation, zeroshot,
+    captions."""
     labels: str | None = None
     """Label column, or `folders` where sub-folders are the classes."""
     train_split: str | None = None
@@ -34,8 +34,9 @@ class Scoring:
     clips: int | None = None
     """Clips of each video whose features are averaged; 0: each frame is an image of its own. By default 4 for encoders
     that were trained on clips."""
-    masks: str | Path | None = None
-    """Folder of masks for the probe segmentation."""
+    masks: str | None = None
+    """Folder of masks for the probes segmentation, backgrounds and localisation; the latter two take the sources of
+    `likewise localise`, too, such as given, mbd or given:TABLE:COLUMN."""
     seed: int = 0
     """What held-out pictures, episodes and draws of labels follow from."""
     quiet: bool = False
