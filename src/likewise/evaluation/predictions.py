@@ -46,7 +46,7 @@ def keep(run: Path, scores: Iterable[Score], data: str, truth_Q: NDArray[np.int6
             continue
         path = _path(run, {**score.to_json(), "data": data})
         path.parent.mkdir(exist_ok=True)
-        arrays = {
+        arrays: dict[str, Any] = {
             "predicted": _small(score.predicted),
             "truth": _small(truth_Q),
             "pictures": np.array(pictures),
