@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from likewise.similarity.nearest import neighbours
 
 SCENES, MOSAICS = "synthetic:scenes", "synthetic:mosaics"
 BUDGET: Mapping[str, Any] = {"encoder": "resnet18", "width": 16, "batch_size": 128, "epochs": 8.0}
+STORE = Path(__file__).parent / "results" / "where.json"
 GIVEN: Mapping[str, Any] = {"masks": "given"}
 SWIN: Mapping[str, Any] = {"method": "esvit", "variant": "small_swin", "encoder": "swin_micro", "width": None}
 NEIGHBOURS = 20
@@ -114,24 +115,19 @@ SCORES: Mapping[str, Callable[[Encoder, int], dict[str, float]]] = {
 }
 
 
-def measure(trend: str, epochs: float, folder: Path, seed: int) -> dict[str, dict[str, float]]:
-    """Train the arms of a trend and score each."""
+def measure(trend: str, budget: Mapping[str, Any], folder: Path, seed: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Train the arms of a trend one after the other, and score each."""
     data, arms = TRENDS[trend]
-    found = {}
     for name, how in arms.items():
-        asked = {**BUDGET, "epochs": epochs, **how}
+        asked = {**BUDGET, **budget, **how}
         place = folder / f"{trend}-{name.replace(' ', '-').replace(',', '')}-{seed}"
         given = {key: value for key, value in asked.items() if value is not None}
         run = likewise.train(
             data, **given, seed=seed, out=str(place), quiet=True, report=False, loggers=(), device="cpu"
         )
-        encoder = likewise.load(run)
-        found[name] = SCORES[trend](encoder, 32)
-        print(
-            f"{trend:<8} {name:<18} " + "  ".join(f"{key} {value:.3f}" for key, value in found[name].items()),
-            flush=True,
-        )
-    return found
+        found = SCORES[trend](likewise.load(run), 32)
+        print(f"{trend:<8} {name:<18} " + "  ".join(f"{key} {value:.3f}" for key, value in found.items()), flush=True)
+        yield name, found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,17 +135,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.where", description=__doc__.partition("\n")[0])
     parser.add_argument("trends", nargs="*", metavar="TREND", help=f"by default all: {', '.join(TRENDS)}")
     parser.add_argument("--epochs", type=float, default=BUDGET["epochs"], help="of every arm; 3,000 images each")
+    parser.add_argument("--width", type=int, default=BUDGET["width"], help="channels of the ResNet's first stage")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="JSON file to write the scores into")
+    parser.add_argument("--out", type=Path, default=STORE, help="JSON file that the scores are added to")
     options = parser.parse_args(arguments)
     for name in options.trends:
         if name not in TRENDS:
             parser.error(f"unknown trend {name!r}: allowed are {', '.join(TRENDS)}")
-    with tempfile.TemporaryDirectory() as folder:
-        chosen = options.trends or TRENDS
-        found = {name: measure(name, options.epochs, Path(folder), options.seed) for name in chosen}
-    if options.out is not None:
-        options.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    budget = {"epochs": options.epochs, "width": options.width}
+    found = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    for trend in options.trends or TRENDS:
+        rows = found.setdefault(trend, {}).setdefault(f"epochs {options.epochs:g}, width {options.width}", {})
+        with tempfile.TemporaryDirectory() as folder:
+            for arm, scores in measure(trend, budget, Path(folder), options.seed):
+                rows.setdefault(arm, {})[f"seed {options.seed}"] = scores
+                options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -19,6 +19,7 @@ from likewise.comparison.tables import cell
 from likewise.errors import InputError
 from likewise.evaluation.probes.linear import fit, settings_text
 from likewise.verbs.judging.evaluate import evaluate
+from tests.browser import barriers, opened
 from tests.comparison.conftest import PROTOCOL, MakeRun, said
 from tests.report.test_page import page
 
@@ -172,6 +173,8 @@ def test_the_page_is_whole_and_fetches_nothing(make_run: MakeRun) -> None:
     words = " ".join(found.words)
     for expected in ("Is it more than chance?", "Nearest neighbours, by pictures seen", "Loss of isd, by minutes"):
         assert expected in words
+    with opened(path.as_uri()) as seen:
+        assert barriers(seen.page) == []
 
 
 def test_files_are_not_overwritten_unless_asked(tmp_path: Path) -> None:

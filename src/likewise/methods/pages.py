@@ -1,4 +1,4 @@
-"""The documentation page of each method, written from its card, its docstring and its settings.
+"""The documentation page of each method, written from its card, its docstring, its settings and what its loss does.
 
 `python -m likewise.methods.pages docs/methods` (which is `make docs`) writes them; a test keeps them up to date.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.methods import find, names
+from likewise.methods.drawing import drawings, idea_of
 from likewise.methods.ledger import status
 from likewise.methods.listing import FILE as LISTING
 from likewise.methods.listing import write as write_listing
@@ -30,6 +31,9 @@ _MEMORIES = {
 }
 
 _DEPLOYED = {"student": "the encoder that gradients trained", "teacher": "its moving average"}
+
+FIGURES = "figures"
+"""Folder of the drawings, beside the pages."""
 
 _SETTINGS = (
     "Each setting is a flag (`--queue-size 1024`) and a keyword of `likewise.train` (`queue_size=1024`). The columns "
@@ -71,6 +75,7 @@ def method_page(name: str, method: type[Method]) -> str:
         _table(("", ""), _facts(method)),
         "## What it does",
         (inspect.getdoc(method) or "").removeprefix(f"{card.title}.").strip(),
+        *_idea(method),
         "## Settings",
         _SETTINGS,
         _settings_table(method.Settings, {key: preset.settings for key, preset in presets.items()}),
@@ -109,6 +114,14 @@ def pages() -> dict[str, str]:
     return {"index.md": index_page(own)} | {f"{name}.md": method_page(name, method) for name, method in own.items()}
 
 
+def _idea(method: type[Method]) -> list[str]:
+    """The figure of the method's loss with its caption, where there is one."""
+    idea = idea_of(method)
+    if idea is None:
+        return []
+    return [f"![{idea.caption}]({FIGURES}/{idea.name}.svg)", f"*{idea.caption} Computed by the loss of this package.*"]
+
+
 def write_pages(out: Path) -> list[Path]:
     """Write all pages into the folder `out` and remove those of methods that are no more; returns what was written."""
     out.mkdir(parents=True, exist_ok=True)
@@ -117,7 +130,12 @@ def write_pages(out: Path) -> list[Path]:
         path = out / file_name
         path.write_text(text, encoding="utf-8")
         written.append(path)
-    for path in set(out.glob("*.md")) - set(written):
+    (out / FIGURES).mkdir(exist_ok=True)
+    for file_name, drawing in drawings().items():
+        path = out / FIGURES / file_name
+        path.write_text(drawing, encoding="utf-8")
+        written.append(path)
+    for path in {*out.glob("*.md"), *(out / FIGURES).glob("*.svg")} - set(written):
         path.unlink()
     return written
 

@@ -104,6 +104,14 @@ SCRIPT = r"""
     };
   }
 
+  // What is wider than the page is moved by the arrow keys, too.
+  const wide = () => {
+    for (const box of all('.scroll, .map-frame, .others')) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; else box.removeAttribute('tabindex');
+    }
+  };
+  addEventListener('resize', wide); wide();
+
   // On paper: light, and everything unfolded.
   let before = null;
   addEventListener('beforeprint', () => {

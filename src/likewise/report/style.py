@@ -21,13 +21,13 @@ CLASS_COLOURS = (
 
 STYLE = """
 :root{color-scheme:light;--paper:#faf8f4;--surface:#fff;--ink:#1f1d1a;--soft:#6a655c;--faint:#a8a296;--line:#e7e2d8;
---accent:#0d6b62;--wash:#0d6b6214;--warm:#b2532b;--good:#2c8a5a;--bad:#c4443a;--part0:#c9873f;--part1:#7c9ca8;--part2:#0d6b62;
+--accent:#0d6b62;--depth:60%;--wash:#0d6b6214;--warm:#b2532b;--good:#2c8a5a;--bad:#c4443a;--part0:#c9873f;--part1:#7c9ca8;--part2:#0d6b62;
 --part3:#cfc8ba;--shadow:0 1px 2px #1f1d1a0d,0 6px 24px #1f1d1a0a}
 :root[data-theme=dark]{color-scheme:dark;--paper:#151412;--surface:#1d1c19;--ink:#ece8df;--soft:#a39d91;--faint:#6e695f;
---line:#302e29;--accent:#6ccabb;--wash:#6ccabb1a;--warm:#e8925f;--good:#55b985;--bad:#ea7568;--part0:#d59b58;--part1:#7fa3b1;
+--line:#302e29;--accent:#6ccabb;--depth:40%;--wash:#6ccabb1a;--warm:#e8925f;--good:#55b985;--bad:#ea7568;--part0:#d59b58;--part1:#7fa3b1;
 --part2:#57b3a5;--part3:#4a463e;--shadow:0 1px 2px #0006}
 @media(prefers-color-scheme:dark){:root:not([data-theme=light]){color-scheme:dark;--paper:#151412;--surface:#1d1c19;
---ink:#ece8df;--soft:#a39d91;--faint:#6e695f;--line:#302e29;--accent:#6ccabb;--wash:#6ccabb1a;--warm:#e8925f;--good:#55b985;
+--ink:#ece8df;--soft:#a39d91;--faint:#6e695f;--line:#302e29;--accent:#6ccabb;--depth:40%;--wash:#6ccabb1a;--warm:#e8925f;--good:#55b985;
 --bad:#ea7568;--part0:#d59b58;--part1:#7fa3b1;--part2:#57b3a5;--part3:#4a463e;--shadow:0 1px 2px #0006}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
@@ -42,7 +42,7 @@ nav{display:flex;justify-content:space-between;align-items:center;padding-top:22
 .mark{font-size:19px;font-style:italic;letter-spacing:.01em;color:var(--accent)}
 button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer}
 .theme{font-size:13px;color:var(--soft);padding:4px 10px;border:1px solid var(--line);border-radius:99px}
-button:focus-visible,summary:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
+button:focus-visible,summary:focus-visible,div:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 header{padding:46px 0 8px}
 .hero{display:flex;gap:56px;align-items:flex-end;justify-content:space-between}
 h1{font:500 14px/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:var(--soft);margin-bottom:14px;
@@ -66,7 +66,7 @@ h2{font-size:29px;line-height:1.2;letter-spacing:-.01em}
 .lead{color:var(--soft);max-width:68ch;margin-top:6px;text-wrap:pretty}
 h3{font-size:15px;font-weight:600;line-height:1.4}
 .lamp{display:inline-block;width:9px;height:9px;border-radius:50%;background:var(--faint);margin-right:8px}
-.healthy{background:var(--good)}.at-risk{background:#d79a28}.collapsed{background:var(--bad)}.unknown{background:var(--faint)}
+i.healthy{background:var(--good)}i.at-risk{background:#d79a28}i.collapsed{background:var(--bad)}i.unknown{background:var(--faint)}
 .note{background:var(--wash);border-radius:8px;padding:10px 14px;font-size:14.5px;margin-top:14px}
 .note+.scroll{margin-top:20px}
 /* neighbours */
@@ -206,8 +206,8 @@ transform-origin:0 100%;transform:rotate(-52deg) translate(2px,6px)}
 .confusion .row{align-self:center;text-align:right;padding-right:10px;color:var(--soft);white-space:nowrap;
 overflow:hidden;text-overflow:ellipsis;max-width:130px}
 .confusion i{aspect-ratio:1;display:grid;place-items:center;font-style:normal;border-radius:3px;color:var(--ink);
-min-width:0;overflow:hidden;background:color-mix(in srgb,var(--h) calc(100%*var(--d)),var(--line))}
-.confusion .right{--h:var(--accent)}.confusion .wrong{--h:var(--bad)}.confusion .strong{color:var(--surface)}
+min-width:0;overflow:hidden;background:color-mix(in srgb,var(--h) calc(var(--depth)*var(--d)),var(--line))}
+.confusion .right{--h:var(--accent)}.confusion .wrong{--h:var(--bad)}
 .pairs li{display:grid;grid-template-columns:minmax(0,1.7fr) minmax(50px,1fr) 40px;gap:10px;align-items:center;
 font-size:13.5px;padding:4px 0}
 .pairs .name{overflow-wrap:anywhere;line-height:1.3}.pairs em{color:var(--soft);font-style:normal}

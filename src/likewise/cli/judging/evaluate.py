@@ -27,7 +27,8 @@ class Evaluate:
     """Pictures with labels, or several data sets; by default what the run was trained on."""
     probe: tuple[str, ...] = ("knn", "linear")
     """What to score by: knn, linear, linear-sgd, centroid, fewshot, labels, clustering, retrieval, uniformity, rank,
-    purity, finetune, finetune-labels, own, segmentation, correspondence, zeroshot, captions."""
+    purity, finetune, finetune-labels, own, segmentation, correspondence, backgrounds, localisation, zeroshot,
+    captions."""
     which: Literal["student", "teacher"] | None = None
     """Which encoder of the run; by default the one that its method deploys."""
     labels: str | None = None
@@ -48,7 +49,8 @@ class Evaluate:
     """Clips of each video whose features are averaged; 0: each frame is an image of its own. By default 4 for encoders
     that were trained on clips."""
     masks: str | None = None
-    """Folder of masks for the probe segmentation."""
+    """Folder of masks for the probes segmentation, backgrounds and localisation; the latter two take the sources of
+    `likewise localise`, too, such as given, mbd or given:TABLE:COLUMN."""
     untrained: bool = False
     """Also score the same encoder before any training, as a baseline."""
     compare: Literal["random"] | None = None

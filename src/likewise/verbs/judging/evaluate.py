@@ -31,13 +31,18 @@ from likewise.evaluation.probes.protocol import Features, ProbeSettings, on
 from likewise.evaluation.probes.segmentation import segmentation_scores
 from likewise.evaluation.probes.texts import caption_column_of, caption_scores, zeroshot_scores
 from likewise.evaluation.scores import Evaluation, Score, kind
+from likewise.localisation.probes import background_scores, localisation_scores
 from likewise.training.watching.progress import decoding
 from likewise.verbs.judging.recording import record
 
-WITH_ENCODER = ("captions", "correspondence", "finetune", "finetune-labels", "own", "segmentation", "zeroshot")
+WITH_ENCODER = (
+    "backgrounds", "captions", "correspondence", "finetune", "finetune-labels", "localisation", "own", "segmentation",
+    "zeroshot",
+)  # fmt: skip
 """Probes that need the encoder itself or its run, not only its features."""
-OF_THE_RUN = {"captions", "own", "zeroshot"}
-WITHOUT_LABELS = {"captions", "correspondence", "segmentation"}
+OF_THE_RUN = {"captions", "localisation", "own", "zeroshot"}
+WITHOUT_LABELS = {"captions", "correspondence", "localisation", "segmentation"}
+WITH_MASKS = ("backgrounds", "localisation", "segmentation")
 Classes = Literal["all", "trained", "others"]
 CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
 """Data sets whose accuracy is the mean over classes (Kornblith et al., CVPR 2019), by what their names begin with."""
@@ -68,7 +73,8 @@ class How:
     clips: int | None = None
     """Clips of each video whose features are averaged; 0: frames are images of their own. None: as it was trained."""
     masks: str | Path | None = None
-    """Folder of masks, for segmentation."""
+    """Folder of masks: of classes for segmentation, of objects for backgrounds and localisation, which also take the
+    name of a source (`likewise.localisation.sources`)."""
     per_class: bool | None = None
     """Figures by class and by groups of classes; None: where the largest class is twice the smallest or more."""
     class_mean: bool | None = None
@@ -105,8 +111,9 @@ class How:
                 raise unknown("probe", name, known)
         if self.clips is not None and self.clips < 0:
             raise InputError(f"clips={self.clips} must be 0 or more: 0 evaluates single images")
-        if "segmentation" in self.probes and self.masks is None:
-            raise InputError("the probe segmentation needs masks: name their folder")
+        for name in WITH_MASKS:
+            if name in self.probes and self.masks is None:
+                raise InputError(f"the probe {name} needs masks: name their folder")
 
 
 def evaluate(
@@ -220,6 +227,8 @@ def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features:
     if name == "segmentation":
         assert how.masks is not None
         return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
+    if name == "backgrounds":
+        return background_scores(encoder, rows.query, features, str(how.masks))
     if name == "correspondence":
         return correspondence_scores(encoder, rows.query, features)
     if name in OF_THE_RUN:
@@ -234,6 +243,8 @@ def _scores_of_run(name: str, subject: Subject, rows: Rows, features: Features, 
     """Those of a probe that the run's method answers."""
     if name == "zeroshot":
         return zeroshot_scores(subject.run, features, how.settings)
+    if name == "localisation":
+        return localisation_scores(subject.path, subject.encoder, rows.query, features, str(how.masks))
     if name == "captions":
         return caption_scores(subject.run, rows.query, caption_column_of(subject.run), features, how.settings)
     return own_scores(subject.run, rows.query, features)
