@@ -66,7 +66,7 @@ def scored(masks: NDArray[np.uint8], true: NDArray[np.uint8]) -> dict[str, float
     return {"CorLoc": found.corloc, "box IoU": found.box_iou, "mask IoU": found.mask_iou}
 
 
-def measure(seed: int, epochs: float, width: int, folder: Path) -> dict[str, dict[str, float]]:
+def measure(seed: int, epochs: int, width: int, folder: Path) -> dict[str, dict[str, float]]:
     """All arms of one seed."""
     spec = EncoderSpec(name="resnet18", width=width, stem="small", image_size=SIDE)
     save_encoder(build(spec, seed=seed), folder / "start.safetensors")
@@ -88,7 +88,7 @@ def measure(seed: int, epochs: float, width: int, folder: Path) -> dict[str, dic
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and store. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.localising", description=__doc__.partition("\n")[0])
-    parser.add_argument("--epochs", type=float, default=8.0, help="of both encoders; 3,000 images each")
+    parser.add_argument("--epochs", type=int, default=8, help="of both encoders; 3,000 images each")
     parser.add_argument("--width", type=int, default=16, help="channels of the ResNet's first stage")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=STORE, help="JSON file that the scores are added to")
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         scores = measure(options.seed, options.epochs, options.width, Path(folder))
     found = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
-    found.setdefault(f"epochs {options.epochs:g}, width {options.width}", {})[f"seed {options.seed}"] = scores
+    found.setdefault(f"epochs {options.epochs}, width {options.width}", {})[f"seed {options.seed}"] = scores
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for name, one in scores.items():
         print(f"{name:<22} " + "  ".join(f"{key} {value:.3f}" for key, value in one.items()))
