@@ -86,5 +86,7 @@ def write(store: Path = STORE, page: Path = PAGE) -> Path:
         from benchmarks import claims  # not above: claims are told with the tables of this module
 
         parts.append(claims.section(store / "claims"))
+        if store == STORE:
+            claims.write_for_pages()
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return page

@@ -16,6 +16,7 @@ from benchmarks.trends import BALANCED, CLAIMS, ELSEWHERE, METRIC, SCORES, Claim
 from likewise import methods
 from likewise.data.splitting.subsets import draw
 from likewise.methods import disco, hsakd, s2bnn
+from likewise.methods.pages import CLAIMS_FILE
 from likewise.training.planning.asked import Asked
 from likewise.training.planning.resolve import Choice, DataFacts, Machine, resolve
 from likewise.verbs.learning.job import sort_asked
@@ -167,3 +168,8 @@ def test_list_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_late_means() -> None:
     lines = [{"fraction": 0.2, "loss": 9.0}, {"fraction": 0.8, "loss": 2.0}, {"fraction": 1.0, "loss": 1.0}]
     assert claims.late_means(lines)["metric loss"] == pytest.approx(1.5)
+
+
+def test_pages_of_methods_say_what_is_stored(tmp_path: Path) -> None:
+    written = claims.write_for_pages(file=tmp_path / "claims.json").read_text(encoding="utf-8")
+    assert written == CLAIMS_FILE.read_text(encoding="utf-8"), "run `python -m benchmarks --write` and `make docs`"
