@@ -22,6 +22,8 @@ ORDER = (
     "start",
     "accuracy_per_minute",
 )
+OTHERS = ("audit",)
+"""Those that are run by their own names, and told when they are stored."""
 HEAD = """\
 # Results
 
@@ -77,7 +79,7 @@ def write(store: Path = STORE, page: Path = PAGE) -> Path:
     """Write the page from everything that is stored: of each benchmark `NAME.json` and further forms, `NAME-*.json`."""
     paths = [
         path
-        for name in ORDER
+        for name in (*ORDER, *OTHERS)
         for path in (store / f"{name}.json", *sorted(store.glob(f"{name}-*.json")))
         if path.exists()
     ]
