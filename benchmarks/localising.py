@@ -8,7 +8,6 @@ kept at the same resolution. Scored is the split where backgrounds are those of 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import likewise
-from benchmarks.where import SCENES, split_of
+from benchmarks.where import SCENES, STORE, add, split_of
 from likewise.classifier import load_classifier
 from likewise.data import Images
 from likewise.encoders import EncoderSpec, build, save_encoder
@@ -29,7 +28,6 @@ from likewise.localisation.boxes import boxes
 from likewise.localisation.masks import Masks
 from likewise.localisation.networks import widen
 
-STORE = Path(__file__).parent / "results" / "localising.json"
 SIDE, EXPAND = 32, 2
 ROUNDS = (1, 3, 10)
 """Rounds of ContraCAM that are compared; 10 are published for boxes."""
@@ -95,10 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         scores = measure(options.seed, options.epochs, options.width, Path(folder))
-    found = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
-    found.setdefault(f"epochs {options.epochs}, width {options.width}", {})[f"seed {options.seed}"] = scores
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for name, one in scores.items():
+        add(options.out, "localising", f"epochs {options.epochs}, width {options.width}", name, options.seed, one)
         print(f"{name:<22} " + "  ".join(f"{key} {value:.3f}" for key, value in one.items()))
     return 0
 

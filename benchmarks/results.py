@@ -84,6 +84,10 @@ def write(store: Path = STORE, page: Path = PAGE) -> Path:
         if path.exists()
     ]
     parts = [HEAD.strip(), *(section(json.loads(path.read_text(encoding="utf-8")), path.stem) for path in paths)]
+    if (store / "where.json").exists():
+        from benchmarks import where  # not above, for the same reason as claims
+
+        parts.append(where.section(store / "where.json"))
     if (store / "claims").is_dir():
         from benchmarks import claims  # not above: claims are told with the tables of this module
 
