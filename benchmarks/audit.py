@@ -136,7 +136,7 @@ def measure(options: argparse.Namespace) -> Outcome:
     )
     if not options.quick and form != FULL:
         found.notes.append(
-            "The short form is not judged: its encoders are young, the supervised one most of all, and two seeds are few."
+            "The short form is not judged: its encoders are young, above all the supervised one, and two seeds few."
         )
     _judge(found, audits, judged=form == FULL)
     return found

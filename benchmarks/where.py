@@ -35,7 +35,7 @@ BUDGET: Mapping[str, Any] = {"encoder": "resnet18", "width": 16, "batch_size": 1
 STORE = RESULTS / "where.json"
 ABOUT = (
     "3,000 synthetic scenes of 32 px with known masks, whose background goes with the class in nine of ten, ResNet-18 "
-    "(`esvit`: a micro Swin); later arms should be ahead of the first. Few epochs of one seed show whether things work, "
+    "(`esvit`: a micro Swin). Later arms should be ahead. Few epochs of one seed show whether a thing works, "
     "not which is better."
 )
 GIVEN: Mapping[str, Any] = {"masks": "given"}
