@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import claims, results, started
+from benchmarks import claims, results, started, where
 from benchmarks.trends import BALANCED, CLAIMS, ELSEWHERE, METRIC, SCORES, Claim
 from likewise import methods
 from likewise.data.splitting.subsets import draw
+from likewise.methods.pages import CLAIMS_FILE
 from likewise.training.planning.asked import Asked
 from likewise.training.planning.resolve import Choice, DataFacts, Machine, resolve
 from likewise.verbs.learning.job import sort_asked
@@ -190,3 +191,20 @@ def test_what_is_stored_of_a_start_is_told_by_its_budget(tmp_path: Path) -> None
     words, table = started.sections(tmp_path / "claims")
     assert "SimCLR run of 6 minutes" in words
     assert "MoCHi 50.0 %" in table
+
+
+def test_pages_of_methods_say_what_is_stored(tmp_path: Path) -> None:
+    written = claims.write_for_pages(file=tmp_path / "claims.json").read_text(encoding="utf-8")
+    assert written == CLAIMS_FILE.read_text(encoding="utf-8"), "run `python -m benchmarks --write` and `make docs`"
+
+
+def test_scores_of_places_are_told_as_means_over_seeds(tmp_path: Path) -> None:
+    file = tmp_path / "where.json"
+    for seed, value in ((0, 0.25), (1, 0.35)):
+        where.add(file, "mixup", "epochs 4, width 8", "MoCo v2", seed, {"gap": value})
+    where.add(file, "mixup", "epochs 4, width 8", "mixup", 0, {"gap": 0.1})
+    told = where.section(file)
+    assert "| MoCo v2 | 30.0 | 2 |" in told
+    assert "| mixup | 10.0 | 1 |" in told
+    page = results.write(tmp_path, tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "## Places and objects" in page
