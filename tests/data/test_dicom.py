@@ -107,7 +107,7 @@ def test_files_without_frames_are_left_out_by_name(tmp_path: Path) -> None:
     assert len(source) == 2
     assert sorted(name.partition(" ")[0] for name in source.left_out) == ["report.dcm", "text.dcm"]
     assert any("no images in it" in name for name in source.left_out)
-    assert any("no DICOM file that can be read" in name for name in source.left_out)
+    assert any("no DICOM file: it does not begin like one" in name for name in source.left_out)
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone/text.dcm").write_text("no DICOM")
     with pytest.raises(InputError, match=r"no video in .*alone can be read: text\.dcm \(no DICOM file"):

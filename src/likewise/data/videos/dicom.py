@@ -44,8 +44,10 @@ def frames_of(path: Path) -> tuple[int, Fraction]:
         raise missing("pydicom", "dicom", "reading DICOM files") from error
     try:
         said = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-    except (pydicom.errors.InvalidDicomError, OSError, ValueError, EOFError) as error:
-        raise BrokenImage(f"no DICOM file that can be read: {_line(error)}") from error
+    except pydicom.errors.InvalidDicomError as error:
+        raise BrokenImage("no DICOM file: it does not begin like one") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise BrokenImage(f"cannot be read: {_line(error)}") from error
     if not said.get("Rows") or not said.get("Columns"):
         raise BrokenImage("no images in it")
     kind = said.file_meta.get("TransferSyntaxUID")
