@@ -31,7 +31,7 @@ from likewise.serving.limits import Limits
 from likewise.serving.together import Together
 from likewise.verbs.using.search import search
 from likewise.verbs.using.serve import serve
-from tests.browser import chromium, page  # noqa: F401  # fixtures
+from tests.browser import barriers, chromium, page  # noqa: F401  # fixtures
 from tests.index.conftest import write_images
 from tests.processes import PATIENCE, forks
 
@@ -246,6 +246,7 @@ def test_the_page_finds_what_is_chosen_and_asks_nobody_else(held: Index, address
     page.click("button.go")
     page.wait_for_selector("#found img[src^=blob]")
     assert page.inner_text("#found figcaption >> nth=0").endswith("005.png")
+    assert barriers(page) == []
     chosen = page.inner_text("#found figcaption >> nth=1").split()[-1]
     page.click("#found figure >> nth=1")
     page.wait_for_selector(f"#found:has(figcaption):not(:has(figcaption:has-text('{chosen}')))")

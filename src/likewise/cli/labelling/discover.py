@@ -38,6 +38,8 @@ class Discover:
     """First centres of new classes: drawn one by one as published, or each the best of several drawn."""
     sure: float = 0.7
     """Confidence below which an image is not sure: the share of labelled images as clear as it that are right."""
+    captions: str | None = None
+    """Column of captions that new classes are called by, or `caption` for the usual ones; the run has to read texts."""
     out: str | None = None
     """Table (CSV) to write, with a page of the classes beside it."""
     which: Literal["student", "teacher"] | None = None
@@ -73,7 +75,7 @@ def run(words: list[str]) -> None:
     if parsed.classes != "auto" and not parsed.classes.isdecimal():
         raise InputError(f"--classes is given {parsed.classes!r}: allowed is a whole number from 1, or auto")
     names = ("labelled", "subset", "subset_seed", "most", "seeding", "sure", "out", "which", "labels", "split")
-    more = ("pretrained", "image_size", "seed", "quiet", "overwrite")
+    more = ("captions", "pretrained", "image_size", "seed", "quiet", "overwrite")
     how = {name: getattr(parsed, name) for name in (*names, *more)}
     classes: int | Literal["auto"] = "auto" if parsed.classes == "auto" else int(parsed.classes)
     found = discover(parsed.run, parsed.data, classes=classes, **how)
@@ -92,6 +94,7 @@ def _after(parsed: Discover, found: Discovery) -> None:
 
     if parsed.out is None:
         same = {name: getattr(parsed, name) for name in ("labelled", "subset", "labels", "split", "seeding")}
+        same["captions"] = parsed.captions
         named = {"classes": len(found.classes), "subset_seed": parsed.subset_seed or None}
         print_next(
             command("discover", parsed.run, parsed.data or found.data, **same, **named, out=free_name("found", "csv"))
