@@ -30,6 +30,14 @@ class Scale:
     side: int = 32
     width: int = 16
     batch_size: int = 128
+    minutes: Mapping[str, float] | None = None
+    """Of an arm of each part, in place of epochs."""
+
+    def budget(self, part: str, *, epochs: float = 1.0, minutes: float = 1.0) -> Keywords:
+        """Of one training of a part: this share of the epochs, or of the minutes where these are given."""
+        if self.minutes is not None:
+            return {"minutes": minutes * self.minutes[part]}
+        return {"epochs": epochs * self.epochs}
 
     @property
     def run(self) -> Keywords:

@@ -1,7 +1,8 @@
 """Few labels: what methods make of them beside a probe, by trends that show at a small scale.
 
 Each part is one claim: `--parts labels40 hiermatch nncsl uml dyndistill`. Every training is kept under `--work`, and so
-is its score, so a call that is repeated goes on with what is missing.
+is its score, so a call that is repeated goes on with what is missing. `--short` is what `RESULTS.md` shows: minutes of
+training in place of epochs, one seed, and of the arms those that a claim is about.
 """
 
 from __future__ import annotations
@@ -32,6 +33,15 @@ from likewise.recipes import Stage, carry_out, dyndistill, nncsl
 from likewise.runs import RunDirectory
 
 MINUTES = 240
+SHORT: Mapping[str, float] = {"labels40": 4.0, "hiermatch": 2.5, "nncsl": 3.5, "uml": 1.2, "dyndistill": 1.0}
+"""Minutes of an arm of each part in the short form."""
+SHORT_ARMS: Mapping[str, Sequence[str]] = {
+    "labels40": ("msf", "paws", "cmsf_semi"),
+    "hiermatch": ("10 fine", "10 fine, 10 coarse"),
+    "nncsl": ("nncsl", "every support"),
+    "uml": ("1 task", "64 tasks", "64 tasks, cosine"),
+    "dyndistill": ("base alone", "fixed teacher", "moving teacher"),
+}
 HALF = ", half of its 95 % interval"
 """After the name of a score of episodes."""
 PARTS = ("labels40", "hiermatch", "nncsl", "uml", "dyndistill")
@@ -55,12 +65,13 @@ class Work:
 
     def arms(self, part: str, arms: Mapping[str, Callable[[Path, int], Scores]]) -> dict[str, list[Scores]]:
         """The scores of each arm, one for each seed."""
+        wanted = arms if self.scale.minutes is None else SHORT_ARMS[part]
         return {
             name: [
-                self.scores(f"{part}/{name}-{seed}", lambda place, arm=arm, seed=seed: arm(place, seed))
+                self.scores(f"{part}/{name}-{seed}", lambda place, arm=arms[name], seed=seed: arm(place, seed))
                 for seed in range(self.scale.seeds)
             ]
-            for name, arm in arms.items()
+            for name in wanted
         }
 
 
@@ -113,7 +124,7 @@ def labels40(work: Work) -> tuple[dict[str, list[Scores]], str]:
     """40 labels of CIFAR-10: PAWS, its memory of supports, CMSF; beside them a linear probe of MSF on these labels."""
     scale = work.scale
     whole, test = opened("cifar10", "train", "label"), tests(opened("cifar10", "test", "label"), scale)
-    budget = {"epochs": scale.epochs, "batch_size": scale.batch_size, **scale.run}
+    budget = {**scale.budget("labels40"), "batch_size": scale.batch_size, **scale.run}
 
     def arm(place: Path, seed: int, method: str, more: Keywords) -> Scores:
         images = drawn(whole, scale.images, seed)
@@ -147,7 +158,7 @@ def hiermatch(work: Work) -> tuple[dict[str, list[Scores]], str]:
     test = tests(opened("cifar100", "test", "fine_label"), scale)
     budget = {
         "encoder": "wrn16_2_leaky", **{k: v for k, v in scale.run.items() if k != "width"},
-        "epochs": scale.epochs, "batch_size": min(64, scale.batch_size),
+        **scale.budget("hiermatch"), "batch_size": min(64, scale.batch_size),
     }  # fmt: skip
 
     def arm(place: Path, seed: int, fine: int, coarse: bool) -> Scores:
@@ -177,11 +188,10 @@ def continual(work: Work) -> tuple[dict[str, list[Scores]], str]:
         data = archive(
             work.folder / f"nncsl/images-{seed}.npz", prepare(drawn(whole, scale.images, seed), short_side=None)
         )
-        recipe = nncsl.Recipe(
-            data=data, out=str(place), tasks=count, share=0.1, seed=seed, epochs=scale.epochs / 3, **more
-        )
+        recipe = nncsl.Recipe(data=data, out=str(place), tasks=count, share=0.1, seed=seed, **more)
+        budget = {**scale.budget("nncsl", epochs=1 / 3, minutes=1 / count), "batch_size": scale.batch_size // 2}
         small = {"small_crops": 0} if scale is QUICK else {}
-        runs = carry_out(recipe.out, nncsl.stages(recipe, **scale.run, **small, batch_size=scale.batch_size // 2))
+        runs = carry_out(recipe.out, nncsl.stages(recipe, **scale.run, **small, **budget))
         assert test.labels is not None
         labels_Q = torch.from_numpy(test.labels)
         right = torch.zeros(len(runs), len(runs))
@@ -217,7 +227,7 @@ def meta(work: Work) -> tuple[dict[str, list[Scores]], str]:
         images = drawn(base, scale.images // 2, seed)
         data = with_labels(images, np.full(len(images), -1), {})
         batch = min(32, scale.batch_size)
-        budget = {**scale.run, "epochs": scale.epochs / 3, "batch_size": batch}
+        budget = {**scale.run, **scale.budget("uml", epochs=1 / 3), "batch_size": batch}
         found = trained(place, data, method="uml", seed=seed, **budget, **more)
         return episodes(found, test, scale, (1, 5))
 
@@ -245,19 +255,17 @@ def across(work: Work) -> tuple[dict[str, list[Scores]], str]:
     first, second = of["sketch"][::2], of["sketch"][1::2]
     sketches = archive(work.folder / "dyndistill/sketch.npz", prepare(Part.of(whole, first), short_side=side))
     test = prepare(Part.of(whole, second), short_side=side)
-    epochs = scale.epochs if scale is QUICK else 2 * scale.epochs
+    budget = scale.budget("dyndistill", epochs=1 if scale is QUICK else 2)
 
     def arm(place: Path, seed: int, momentum: float | None) -> Scores:
         recipe = dyndistill.Recipe(
             data=sketches,
             base=photos,
             out=str(place.parent / f"chain-{seed}"),
-            base_epochs=epochs,
-            epochs=epochs,
             momentum=1.0 if momentum is None else momentum,
             seed=seed,
         )
-        more = {**scale.run, "image_size": side, "batch_size": min(32, scale.batch_size)}
+        more = {**scale.run, **budget, "image_size": side, "batch_size": min(32, scale.batch_size)}
         base, target = dyndistill.stages(recipe, **more)
         target = target._replace(name=f"target-{momentum}")
         return episodes(carry_out(recipe.out, [base] if momentum is None else [base, target])[-1], test, scale, (1, 5))
@@ -305,16 +313,20 @@ def shown(scores: Sequence[Scores], name: str) -> str:
 def measure(options: argparse.Namespace) -> Outcome:
     """The parts that are asked for."""
     scale = QUICK if options.quick else Scale(options.images, options.epochs, options.seeds)
+    if options.short:
+        scale = Scale(options.images, seeds=1, minutes=SHORT)
     folder = Path(mkdtemp(prefix="likewise-few-labels-")) if options.work is None else options.work
     work = Work(folder, scale)
     found = Outcome(
         "Few labels",
         f"ResNet-18 of width {scale.width} at {scale.side} px unless said otherwise; accuracy in %, mean and deviation "
         f"over {scale.seeds} seeds, which draw other images and labels as well. `own` is the classifier that the "
-        "method trains, `linear` a probe on the same labels; episodes are 5-way, on features as they are.",
+        "method trains, `linear` a probe on the same labels; episodes are 5-way, on features as they are."
+        + (" The short form: every arm has the same time." if options.short else ""),
     )
     for part in options.parts:
         arms, words = MEASURED[part](work)
+        words += f"; {scale.minutes[part]:g} minutes an arm" if scale.minutes is not None else ""
         names = list(dict.fromkeys(name for scores in arms.values() for name in scores[0] if HALF not in name))
         rows = [[arm, *(shown(scores, name) for name in names)] for arm, scores in arms.items()]
         found.table(f"{part}: {words}", ["", *names], rows)
@@ -332,6 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = parser_of("few_labels", MINUTES)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which claims")
     parser.add_argument("--work", type=Path, default=None, help="where runs and scores are kept, to go on there")
+    parser.add_argument("--short", action="store_true", help="minutes of training and one seed, for RESULTS.md")
     parser.add_argument("--images", type=int, default=Scale.images, help="training images")
     parser.add_argument("--epochs", type=float, default=Scale.epochs, help="of most trainings; some take a third")
     parser.add_argument("--seeds", type=int, default=Scale.seeds, help="draws of images and labels")
