@@ -33,8 +33,10 @@ from likewise.recipes import Stage, carry_out, dyndistill, nncsl
 from likewise.runs import RunDirectory
 
 MINUTES = 240
-SHORT: Mapping[str, float] = {"labels40": 4.0, "hiermatch": 2.5, "nncsl": 3.5, "uml": 1.2, "dyndistill": 1.0}
+SHORT: Mapping[str, float] = {"labels40": 2.5, "hiermatch": 1.5, "nncsl": 1.5, "uml": 0.8, "dyndistill": 0.6}
 """Minutes of an arm of each part in the short form."""
+SHORT_SIDE = 16
+"""Pixels of its images; of those of PACS twice as many."""
 SHORT_ARMS: Mapping[str, Sequence[str]] = {
     "labels40": ("msf", "paws", "cmsf_semi"),
     "hiermatch": ("10 fine", "10 fine, 10 coarse"),
@@ -250,7 +252,7 @@ def across(work: Work) -> tuple[dict[str, list[Scores]], str]:
     whole = opened("pacs_small", None, "label", ("domain",))
     domain = whole.columns["domain"]
     of = {name: np.flatnonzero(domain.values == number) for number, name in enumerate(domain.names or ())}
-    side = scale.side if scale is QUICK else 48
+    side = 2 * SHORT_SIDE if scale.minutes is not None else scale.side if scale is QUICK else 48
     photos = archive(work.folder / "dyndistill/photo.npz", prepare(Part.of(whole, of["photo"]), short_side=side))
     first, second = of["sketch"][::2], of["sketch"][1::2]
     sketches = archive(work.folder / "dyndistill/sketch.npz", prepare(Part.of(whole, first), short_side=side))
@@ -314,7 +316,7 @@ def measure(options: argparse.Namespace) -> Outcome:
     """The parts that are asked for."""
     scale = QUICK if options.quick else Scale(options.images, options.epochs, options.seeds)
     if options.short:
-        scale = Scale(options.images, seeds=1, minutes=SHORT)
+        scale = Scale(options.images, seeds=1, side=SHORT_SIDE, minutes=SHORT)
     folder = Path(mkdtemp(prefix="likewise-few-labels-")) if options.work is None else options.work
     work = Work(folder, scale)
     found = Outcome(

@@ -8,22 +8,21 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from likewise.data import Images, Source, cached_side, open_source, prepare, split_names, training_split
+from likewise.data import Images, Source
 from likewise.data.source import Part
-from likewise.data.splits import pick_split
 from likewise.discovery import finding, scoring
 from likewise.discovery.counting import Counted, count_classes
 from likewise.discovery.known import Known, by_draw, by_list, by_source
 from likewise.discovery.result import Discovery
 from likewise.errors import InputError
-from likewise.evaluation.features import cached_features
-from likewise.evaluation.subject import Run, Subject, Which, open_subject
+from likewise.evaluation.subject import Run, Subject, Which
 from likewise.files import write_aside
+from likewise.index.embedding.held import is_held, subject_of
 from likewise.report.sheets.discovered import discovered_sheet
 from likewise.similarity import unit
 from likewise.similarity.nearest import check_features
-from likewise.training.machine import best_device
 from likewise.training.progress import decoding
+from likewise.verbs.embedded import Embedded, embed, opened
 
 SURE = 0.7
 """Least confidence of an image that is sure."""
@@ -61,30 +60,27 @@ def discover(
     centres of new classes are drawn. An image is sure from the confidence `sure` on.
 
     `out` is a table (CSV) with path, label, guess, confidence and kind of each image, and beside it a page with the
-    same name shows the classes. `run`, `which`, `pretrained` and `image_size` are as for `evaluate`.
+    same name shows the classes. `run`, `which`, `pretrained` and `image_size` are as for `evaluate`; an index may stand
+    in place of `run`, for its encoder, and of `data`, for its images and their vectors.
 
     Raises InputError for runs, data, lists and draws that do not exist, no label, nothing but labelled images, a number
     of classes that cannot be, features that are not finite, and a file at `out` unless `overwrite`.
     """
     _check(labelled, subset, classes, sure)
     targets = _targets(out, overwrite=overwrite)
-    subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
-    data = subject.default_data() if data is None else data
+    subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
+    data = (run if is_held(run) else subject.default_data()) if data is None else data
     own = labels if labels is not None else subject.labels_for(data)
-    known = _known(subject, _opened(data, split, own), labelled, subset, subset_seed, is_own=_is_own(subject, data))
-    images, known = _decoded(subject, known, cache_dir, quiet=quiet)
-    with decoding(images.name, enabled=not quiet, verb="embed") as progress:
-        features_NF = cached_features(
-            subject.encoder, images, cache_dir=cache_dir, device=best_device(), progress=progress
-        )
-    check_features("clustered", features_NF)
+    known = _known(subject, opened(data, split, own), labelled, subset, subset_seed, is_own=_is_own(subject, data))
+    found = embed(subject, known.source, cache_dir=cache_dir, quiet=quiet)
+    check_features("clustered", found.features_NF)
     asked = _Asked(classes, most, seeding, sure, seed, quiet)
-    name = str(data) if isinstance(data, str | Path) else images.name
-    result = _discovered(subject, name, images, known, unit(features_NF), asked)
+    name = str(data) if isinstance(data, str | Path) else found.images.name
+    result = _discovered(subject, name, found.images, _readable(known, found), unit(found.features_NF), asked)
     if targets is not None:
         table, page = targets
         _write(table, result.to_csv(table.parent))
-        _write(page, discovered_sheet(images, result))
+        _write(page, discovered_sheet(found.images, result))
     return result
 
 
@@ -139,13 +135,6 @@ def _check(labelled: str | Path | None, subset: str | None, classes: int | str, 
         raise InputError(f"sure={sure} is out of range: allowed is 0 (every image is sure) to 1")
 
 
-def _opened(data: Any, split: str | None, labels: str | None) -> Source:
-    """The training split of the data, or the one that is asked for."""
-    splits = split_names(data)
-    what = str(data) if isinstance(data, str | Path) else "the data"
-    return open_source(data, split=pick_split(split, splits, what) or training_split(splits), labels=labels)
-
-
 def _is_own(subject: Subject, data: Any) -> bool:
     """Whether this is the data that the run was trained on."""
     stored = subject.run.read().get("data", {}) if subject.run else {}
@@ -156,7 +145,6 @@ def _known(
     subject: Subject, source: Source, labelled: str | Path | None, subset: str | None, subset_seed: int, *, is_own: bool
 ) -> Known:
     """Which labels may be known, by the first way that was asked for or is at hand."""
-    source = source.shown_by(subject.ranges() or {})
     if labelled is not None:
         return by_list(source, Path(labelled).expanduser())
     drawn = subject.drawn() if is_own else None
@@ -166,18 +154,13 @@ def _known(
     return by_source(source) if subset is None else by_draw(source, subset, subset_seed)
 
 
-def _decoded(subject: Subject, known: Known, cache_dir: Path | None, *, quiet: bool) -> tuple[Images, Known]:
-    """The images that can be read, and what is known of them."""
-    source = known.source
-    with decoding(source.name, enabled=not quiet) as progress:
-        side = cached_side(subject.encoder.spec.image_size)
-        images = prepare(source, short_side=side, cache_dir=cache_dir, progress=progress)
-    if not images.broken:
-        return images, known
-    broken = {one.name for one in images.broken}
-    rows = np.array([row for row, name in enumerate(source.names) if name not in broken], np.int64)
+def _readable(known: Known, found: Embedded) -> Known:
+    """What is known of the images that could be read."""
+    if len(found.rows) == len(known.labels):
+        return known
+    rows = found.rows
     truth = None if known.truth is None else known.truth[rows]
-    return images, known._replace(source=Part.of(source, rows), labels=known.labels[rows], truth=truth)
+    return known._replace(source=Part.of(known.source, rows), labels=known.labels[rows], truth=truth)
 
 
 # What is said ------------------------------------------------------------------------------------------------------
