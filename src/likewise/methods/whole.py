@@ -88,8 +88,6 @@ def _tuple(value: Any) -> Any:
 def kept(method: Method, memories: Sequence[str] = ()) -> dict[str, Tensor]:
     """State of a method by name, without that of teachers from elsewhere, and of its memories all but these."""
     without = tuple(
-        f"{name}."
-        for name, part in method.named_modules()
-        if isinstance(part, LEFT_OUT) and name not in memories
+        f"{name}." for name, part in method.named_modules() if isinstance(part, LEFT_OUT) and name not in memories
     )
     return {name: value for name, value in method.state_dict().items() if not name.startswith(without)}

@@ -27,6 +27,7 @@ from likewise.verbs.embedded import Embedded, embed, opened
 SURE = 0.7
 """Least confidence of an image that is sure."""
 _FEWEST_BACK = 0.5
+_SEEDED = {"greedy": "greedy k-means++, centres of unit length", "published": "published k-means++"}
 
 
 def discover(
@@ -169,7 +170,7 @@ def _readable(known: Known, found: Embedded) -> Known:
 def _protocol(number: int, subject: Subject, *, seeding: str, seed: int) -> str:
     return (
         f"semi-supervised k-means into {number} clusters on unit features ({subject.which}, "
-        f"{subject.encoder.spec.image_size} px), {seeding} k-means++, tightest of {finding.RUNS} runs (seed {seed}); "
+        f"{subject.encoder.spec.image_size} px), {_SEEDED[seeding]}, tightest of {finding.RUNS} runs (seed {seed}); "
         "confidence: share of labelled images with as large a margin that came back into their class while their "
         "label was hidden, a fifth at a time"
     )
