@@ -1,8 +1,8 @@
 """Few labels: what methods make of them beside a probe, by trends that show at a small scale.
 
-Each part is one claim: `--parts labels40 hiermatch nncsl uml dyndistill`. Every training is kept under `--work`, and so
-is its score, so a call that is repeated goes on with what is missing. `--short` is what `RESULTS.md` shows: minutes of
-training in place of epochs, one seed, and of the arms those that a claim is about.
+Each part is one claim: `--parts labels40 hiermatch nncsl uml dyndistill promptcal`. Every training is kept under
+`--work`, and so is its score, so a call that is repeated goes on with what is missing. `--short` is what `RESULTS.md`
+shows: minutes of training in place of epochs, one seed, and of the arms those that a claim is about.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from benchmarks.harness import Outcome, parser_of, run
 from likewise.data import Images, prepare
 from likewise.data.few_labels import only
 from likewise.data.source import Part, Source
-from likewise.data.subsets import per_class
+from likewise.data.subsets import part_of, per_class
+from likewise.discovery import scoring
+from likewise.discovery.finding import find
 from likewise.encoders import load_encoder
 from likewise.evaluation import fewshot, linear
 from likewise.evaluation.classwise import of_mean
@@ -31,9 +33,17 @@ from likewise.evaluation.features import extract
 from likewise.evaluation.own import logits_of
 from likewise.recipes import Stage, carry_out, dyndistill, nncsl
 from likewise.runs import RunDirectory
+from likewise.similarity import unit
 
 MINUTES = 240
-SHORT: Mapping[str, float] = {"uml": 0.6, "dyndistill": 0.5, "labels40": 1.5, "nncsl": 1.0, "hiermatch": 1.0}
+SHORT: Mapping[str, float] = {
+    "uml": 0.6,
+    "dyndistill": 0.5,
+    "labels40": 1.5,
+    "nncsl": 1.0,
+    "hiermatch": 1.0,
+    "promptcal": 0.6,
+}
 """Minutes of an arm of each part in the short form."""
 SHORT_SIDE, SHORT_WIDTH, SHORT_BATCH = 16, 8, 64
 """Pixels of its images (of those of PACS twice as many), channels of the first stage, images a step."""
@@ -43,10 +53,11 @@ SHORT_ARMS: Mapping[str, Sequence[str]] = {
     "nncsl": ("nncsl", "every support"),
     "uml": ("1 task", "64 tasks", "64 tasks, cosine"),
     "dyndistill": ("base alone", "fixed teacher", "moving teacher"),
+    "promptcal": ("stage 1 twice", "stage 1, then 2"),
 }
 HALF = ", half of its 95 % interval"
 """After the name of a score of episodes."""
-PARTS = ("labels40", "hiermatch", "nncsl", "uml", "dyndistill")
+PARTS = ("labels40", "hiermatch", "nncsl", "uml", "dyndistill", "promptcal")
 Scores = dict[str, float]
 
 
@@ -282,7 +293,37 @@ def across(work: Work) -> tuple[dict[str, list[Scores]], str]:
     return work.arms("dyndistill", arms), f"{len(of['photo'])} photographs, {len(first)} sketches of PACS"
 
 
-MEASURED = dict(zip(PARTS, (labels40, hiermatch, continual, meta, across), strict=True))
+def unnamed(work: Work) -> tuple[dict[str, list[Scores]], str]:
+    """Half of the classes of CIFAR-10 named: the second stage of PromptCAL, and the first one as long again."""
+    scale = work.scale
+    whole = opened("cifar10", "train", "label")
+
+    def arm(place: Path, seed: int, stage: int) -> Scores:
+        images = drawn(whole, scale.images // 2, seed)
+        assert images.labels is not None
+        data = with_labels(images, images.labels, {})
+        folder = place.parent / f"chain-{seed}"
+        common = {**scale.run, **scale.budget("promptcal", epochs=1 / 3), "batch_size": scale.batch_size, "seed": seed}
+        common |= {"method": "promptcal", "subset": "gcd:0.5", "subset_seed": seed}
+        stages = [
+            Stage("first", data, {**common, "stage": 1}),
+            Stage(f"second-{stage}", data, {**common, "stage": stage, "start": str(folder / "first")}),
+        ]
+        found = carry_out(folder, stages)[-1]
+        part, told = part_of(data, "gcd:0.5", seed)
+        x_NF = unit(extract(load_encoder(found.weights("student")), prepare(part, short_side=None)))
+        clusters = find(x_NF, told.labels, len(np.unique(told.truth)), runs=3, seed=seed).clusters
+        scores = scoring.score(told.truth, told.labels, clusters, np.zeros(len(clusters), bool))
+        return {one.name: one.value for one in scores if one.name in {"All", "Old", "New"}}
+
+    arms = {
+        "stage 1 twice": lambda place, seed: arm(place, seed, 1),
+        "stage 1, then 2": lambda place, seed: arm(place, seed, 2),
+    }
+    return work.arms("promptcal", arms), f"{scale.images // 2:,} images of CIFAR-10, gcd:0.5; v2 accuracy"
+
+
+MEASURED = dict(zip(PARTS, (labels40, hiermatch, continual, meta, across, unnamed), strict=True))
 CLAIMS: Mapping[str, Sequence[tuple[str, str, str, str]]] = {
     "labels40": (("paws", "own", "msf", "linear"), ("cmsf_semi", "own", "msf", "linear")),
     "hiermatch": (("10 fine, 10 coarse", "own", "10 fine", "own"),),
@@ -292,6 +333,7 @@ CLAIMS: Mapping[str, Sequence[tuple[str, str, str, str]]] = {
         for shot in (1, 5)
         for other in ("1 task", "64 tasks, cosine")
     ),
+    "promptcal": (("stage 1, then 2", "New", "stage 1 twice", "New"),),
     "dyndistill": tuple(
         (better, f"logistic {shot}-shot", worse, f"logistic {shot}-shot")
         for shot in (1, 5)
