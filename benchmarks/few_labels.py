@@ -18,7 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.few_images import QUICK, Keywords, Scale, archive, drawn, opened, tests, with_labels
+from benchmarks.few_images import (
+    QUICK,
+    SHORT_ARMS,
+    Keywords,
+    Scale,
+    archive,
+    drawn,
+    opened,
+    short,
+    tests,
+    with_labels,
+)
 from benchmarks.harness import Outcome, parser_of, run
 from likewise.data import Images, prepare
 from likewise.data.few_labels import only
@@ -36,25 +47,6 @@ from likewise.runs import RunDirectory
 from likewise.similarity import unit
 
 MINUTES = 240
-SHORT: Mapping[str, float] = {
-    "uml": 0.6,
-    "dyndistill": 0.5,
-    "labels40": 1.5,
-    "nncsl": 1.0,
-    "hiermatch": 1.0,
-    "promptcal": 0.6,
-}
-"""Minutes of an arm of each part in the short form."""
-SHORT_SIDE, SHORT_WIDTH, SHORT_BATCH = 16, 8, 64
-"""Pixels of its images (of those of PACS twice as many), channels of the first stage, images a step."""
-SHORT_ARMS: Mapping[str, Sequence[str]] = {
-    "labels40": ("msf", "paws", "cmsf_semi"),
-    "hiermatch": ("10 fine", "10 fine, 10 coarse"),
-    "nncsl": ("nncsl", "every support"),
-    "uml": ("1 task", "64 tasks", "64 tasks, cosine"),
-    "dyndistill": ("base alone", "fixed teacher", "moving teacher"),
-    "promptcal": ("stage 1 twice", "stage 1, then 2"),
-}
 HALF = ", half of its 95 % interval"
 """After the name of a score of episodes."""
 PARTS = ("labels40", "hiermatch", "nncsl", "uml", "dyndistill", "promptcal")
@@ -265,7 +257,7 @@ def across(work: Work) -> tuple[dict[str, list[Scores]], str]:
     whole = opened("pacs_small", None, "label", ("domain",))
     domain = whole.columns["domain"]
     of = {name: np.flatnonzero(domain.values == number) for number, name in enumerate(domain.names or ())}
-    side = 2 * SHORT_SIDE if scale.minutes is not None else scale.side if scale is QUICK else 48
+    side = 2 * scale.side if scale.minutes is not None else scale.side if scale is QUICK else 48
     photos = archive(work.folder / "dyndistill/photo.npz", prepare(Part.of(whole, of["photo"]), short_side=side))
     first, second = of["sketch"][::2], of["sketch"][1::2]
     sketches = archive(work.folder / "dyndistill/sketch.npz", prepare(Part.of(whole, first), short_side=side))
@@ -360,9 +352,7 @@ def measure(options: argparse.Namespace) -> Outcome:
     """The parts that are asked for."""
     scale = QUICK if options.quick else Scale(options.images, options.epochs, options.seeds)
     if options.short:
-        scale = Scale(
-            options.images, seeds=1, side=SHORT_SIDE, width=SHORT_WIDTH, batch_size=SHORT_BATCH, minutes=SHORT
-        )
+        scale = short(options.images)
     folder = Path(mkdtemp(prefix="likewise-few-labels-")) if options.work is None else options.work
     work = Work(folder, scale)
     found = Outcome(
