@@ -25,7 +25,7 @@ from benchmarks.harness import Outcome, machine, parser_of, rounded, run, versio
 from benchmarks.peers import peer
 from benchmarks.pictures import cifar10, cifar10_file, small_pictures
 from likewise.encoders import Encoder, EncoderSpec, build
-from likewise.verbs.evaluate import evaluate
+from likewise.verbs.judging.evaluate import evaluate
 
 MINUTES = 330
 DEFAULT_MINUTES = (2.0, 5.0, 10.0, 20.0)

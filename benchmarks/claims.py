@@ -155,7 +155,7 @@ def late_means(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def scored(run: Path, data: Path, job: Job) -> dict[str, float]:
     """Scores of a run on the test pictures, with the whole balanced training set as the bank."""
     from likewise import evaluate
-    from likewise.data.places import cache_root
+    from likewise.data.caching.places import cache_root
 
     cache = run.parent / "cache" if job.quick else cache_root() / "claims"
     labels = "labels" if job.quick else "label"

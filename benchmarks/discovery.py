@@ -21,16 +21,16 @@ from torch import Tensor
 from benchmarks.harness import Outcome, parser_of, run
 from benchmarks.pictures import data_file
 from likewise.data import cached_side, open_source, prepare
-from likewise.data.subsets import draw, part_of
+from likewise.data.splitting.subsets import draw, part_of
 from likewise.discovery.counting import count_classes
 from likewise.discovery.finding import Seeding, find
 from likewise.discovery.scoring import score
 from likewise.encoders import load_encoder
 from likewise.errors import InputError
-from likewise.evaluation.clustering import cluster
 from likewise.evaluation.features import cached_features
+from likewise.evaluation.probes.clustering import cluster
 from likewise.similarity import unit
-from likewise.verbs.convert import lite0
+from likewise.verbs.keeping.convert import lite0
 
 MINUTES = 12
 SEEDS = 2

@@ -14,7 +14,7 @@ from benchmarks.pictures import cifar10_file
 from likewise.data import Images, open_source, prepare
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.source import Column, Part, Source
-from likewise.data.subsets import per_class
+from likewise.data.splitting.subsets import per_class
 
 Keywords = Mapping[str, Any]
 

@@ -32,16 +32,16 @@ from benchmarks.few_images import (
 )
 from benchmarks.harness import Outcome, parser_of, run
 from likewise.data import Images, prepare
-from likewise.data.few_labels import only
 from likewise.data.source import Part, Source
-from likewise.data.subsets import part_of, per_class
+from likewise.data.splitting.few_labels import only
+from likewise.data.splitting.subsets import part_of, per_class
 from likewise.discovery import scoring
 from likewise.discovery.finding import find
 from likewise.encoders import load_encoder
-from likewise.evaluation import fewshot, linear
-from likewise.evaluation.classwise import of_mean
 from likewise.evaluation.features import extract
-from likewise.evaluation.own import logits_of
+from likewise.evaluation.intervals import of_mean
+from likewise.evaluation.probes import fewshot, linear
+from likewise.evaluation.probes.own import logits_of
 from likewise.recipes import Stage, carry_out, dyndistill, nncsl
 from likewise.runs import RunDirectory
 from likewise.similarity import unit

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.features import Features, features
 from benchmarks.harness import Outcome, in_turn, parser_of, ratio, rounded, run
-from likewise.evaluation.linear import fit
+from likewise.evaluation.probes.linear import fit
 from likewise.similarity import unit
 from likewise.similarity.knn import accuracy
 

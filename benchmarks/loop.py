@@ -24,12 +24,12 @@ from likewise.data import Images, open_source, prepare
 from likewise.encoders import EncoderSpec, build
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Progress
-from likewise.training import optimisers
 from likewise.training.assembling import build_method, data_facts, facts_of
-from likewise.training.machine import detect, fabric, keep_freed_memory
-from likewise.training.resolve import image_size, resolve
-from likewise.verbs.job import sort_asked
-from likewise.verbs.train import train
+from likewise.training.optimising import optimisers
+from likewise.training.planning.machine import detect, fabric, keep_freed_memory
+from likewise.training.planning.resolve import image_size, resolve
+from likewise.verbs.learning.job import sort_asked
+from likewise.verbs.learning.train import train
 from likewise.views import make_views
 
 MINUTES = 28

@@ -15,8 +15,8 @@ from torch import Tensor
 from benchmarks.features import made_up
 from benchmarks.harness import Outcome, parser_of, run
 from benchmarks.pictures import cifar10
+from likewise.evaluation.encoder_source import open_subject
 from likewise.evaluation.features import cached_features
-from likewise.evaluation.subject import open_subject
 from likewise.selection.picking import STRATEGIES, pick
 from likewise.selection.pool import Pool
 from likewise.selection.proof import WORLDS, Measured, expect, measure
@@ -55,7 +55,7 @@ def narrowed(x_ND: Tensor) -> Tensor:
 
 def _lite0(folder: Path) -> Path:
     """The weights inside the package of the extra lite0."""
-    from likewise.verbs.convert import lite0
+    from likewise.verbs.keeping.convert import lite0
 
     lite0(folder / "lite0.safetensors")
     return folder / "lite0.safetensors"

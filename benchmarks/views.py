@@ -19,8 +19,8 @@ from torch import Tensor
 from benchmarks.harness import Outcome, Timing, in_turn, parser_of, ratio, rounded, run
 from benchmarks.peers import peer
 from benchmarks.pictures import jpeg_files, small_pictures
-from likewise.data.decode import decode
-from likewise.training.machine import keep_freed_memory
+from likewise.data.decoding.decode import decode
+from likewise.training.planning.machine import keep_freed_memory
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD, make_views, strong
 
 MINUTES = 2

@@ -21,8 +21,9 @@ import likewise
 from likewise.data import Images, open_source, prepare
 from likewise.data.sources.scenes import mask_of
 from likewise.encoders import Encoder
-from likewise.evaluation import extract, linear, segmentation
-from likewise.evaluation.correspondence import correspondence
+from likewise.evaluation import extract
+from likewise.evaluation.probes import linear, segmentation
+from likewise.evaluation.probes.correspondence import correspondence
 from likewise.similarity import knn
 from likewise.similarity.nearest import neighbours
 

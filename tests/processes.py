@@ -19,7 +19,7 @@ PATIENCE = 120
 def forks() -> ForkServerContext:
     """Where processes come from: one server a test session, which only imports and never computes."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["likewise.verbs.train", "torch.distributed", "pytest"])
+    context.set_forkserver_preload(["likewise.verbs.learning.train", "torch.distributed", "pytest"])
     return context
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from likewise.cli import HELP, main
-from likewise.cli import methods as verb
+from likewise.cli.learning import methods as verb
 
 TINY = ["--encoder", "resnet18", "--width", "8", "--batch-size", "8", "--epochs", "1", "--quiet"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from likewise.cli import main
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder
 from likewise.errors import InputError
-from likewise.verbs.convert import convert
+from likewise.verbs.keeping.convert import convert
 
 State = dict[str, Tensor]
 LAYERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}

@@ -13,7 +13,7 @@ import likewise.methods
 from likewise.errors import InputError
 from likewise.methods.byol import BYOL
 from likewise.training.update import Update
-from likewise.verbs.doctor import SAMPLE, doctor
+from likewise.verbs.learning.doctor import SAMPLE, doctor
 from tests.contract import gauntlet
 
 DRAW = np.random.default_rng(0)
@@ -90,12 +90,12 @@ def test_what_takes_long_is_timed_by_a_part_of_a_batch(monkeypatch: pytest.Monke
         whole(self, loaded, *given)
 
     monkeypatch.setattr(Update, "step", step)
-    monkeypatch.setattr("likewise.verbs.doctor.STEP_SECONDS", 1e-9)
+    monkeypatch.setattr("likewise.verbs.learning.doctor.STEP_SECONDS", 1e-9)
     slow = doctor(pixels(200), method="byol", **{**SMALL, "batch_size": 128, "accumulate": 4})
     assert set(shown) == {16}
     assert slow.seconds["model"] > 0
     shown.clear()
-    monkeypatch.setattr("likewise.verbs.doctor.STEP_SECONDS", 1e9)
+    monkeypatch.setattr("likewise.verbs.learning.doctor.STEP_SECONDS", 1e9)
     doctor(pixels(200), method="byol", **{**SMALL, "batch_size": 128})
     assert shown[:2] == [16, 16]
     assert set(shown[2:]) == {128}

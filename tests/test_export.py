@@ -20,8 +20,8 @@ import timm
 
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, save_encoder
 from likewise.errors import InputError, LikewiseError
-from likewise.verbs import export as exporting
-from likewise.verbs.export import export
+from likewise.verbs.keeping import export as exporting
+from likewise.verbs.keeping.export import export
 
 SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=16, mean=(0.1, 0.2, 0.3))
 

@@ -20,9 +20,9 @@ from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.encoders.embedding import embed
 from likewise.errors import InputError
 from likewise.teachers import Teacher, check_pretrained, named, pretrained
-from likewise.verbs.doctor import doctor
-from likewise.verbs.export import export
-from likewise.verbs.train import train
+from likewise.verbs.keeping.export import export
+from likewise.verbs.learning.doctor import doctor
+from likewise.verbs.learning.train import train
 from tests.contract.gauntlet import teacher as trained
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)

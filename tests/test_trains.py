@@ -9,8 +9,8 @@ import pytest
 
 import likewise
 from likewise.cli import main
-from likewise.training.machine import detect
-from likewise.verbs import train as module
+from likewise.training.planning.machine import detect
+from likewise.verbs.learning import train as module
 from tests.trains import leads_to_train
 
 
@@ -32,7 +32,7 @@ def by_class() -> None:
 
 
 def by_name() -> None:
-    from likewise.verbs.train import train
+    from likewise.verbs.learning.train import train
 
     train("pictures")
 

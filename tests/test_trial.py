@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from likewise.errors import InputError
-from likewise.verbs.trial import trial
-from likewise.verbs.trying.measures import Measured
-from likewise.verbs.trying.verdict import Arm, conclude
+from likewise.verbs.learning.trial import trial
+from likewise.verbs.learning.trying.measures import Measured
+from likewise.verbs.learning.trying.verdict import Arm, conclude
 from tests.contract.gauntlet import pictures, teacher
 
 

@@ -41,7 +41,7 @@ def leads_to_train(*functions: Callable[..., Any]) -> bool:
                 todo.append(value)
             elif isinstance(value, FunctionType):
                 names.add(f"{value.__module__}.{value.__qualname__}")
-    return "likewise.verbs.train.train" in names or ("likewise.cli.main" in names and "train" in verbs)
+    return "likewise.verbs.learning.train.train" in names or ("likewise.cli.main" in names and "train" in verbs)
 
 
 def mentioned(function: FunctionType) -> Iterator[Any]:

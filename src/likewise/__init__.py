@@ -19,52 +19,52 @@ if TYPE_CHECKING:
     from likewise.comparison.comparing import compare
     from likewise.index.embedding.embed import embed
     from likewise.index.index import open_index
-    from likewise.verbs.audit import audit
-    from likewise.verbs.convert import convert
-    from likewise.verbs.discover import discover
-    from likewise.verbs.doctor import doctor
-    from likewise.verbs.drift import drift
-    from likewise.verbs.duplicates import find_duplicates
-    from likewise.verbs.evaluate import evaluate
-    from likewise.verbs.explore import explore
-    from likewise.verbs.export import export
-    from likewise.verbs.finetune import finetune
-    from likewise.verbs.label import label
-    from likewise.verbs.load import load
-    from likewise.verbs.localise import localise
-    from likewise.verbs.predict import predict
-    from likewise.verbs.search import search
-    from likewise.verbs.select import select
-    from likewise.verbs.serve import serve
-    from likewise.verbs.train import train
-    from likewise.verbs.trial import trial
-    from likewise.verbs.upgrade import upgrade
+    from likewise.verbs.judging.audit import audit
+    from likewise.verbs.judging.drift import drift
+    from likewise.verbs.judging.evaluate import evaluate
+    from likewise.verbs.keeping.convert import convert
+    from likewise.verbs.keeping.export import export
+    from likewise.verbs.labelling.discover import discover
+    from likewise.verbs.labelling.label import label
+    from likewise.verbs.labelling.predict import predict
+    from likewise.verbs.labelling.select import select
+    from likewise.verbs.learning.doctor import doctor
+    from likewise.verbs.learning.finetune import finetune
+    from likewise.verbs.learning.train import train
+    from likewise.verbs.learning.trial import trial
+    from likewise.verbs.looking.explore import explore
+    from likewise.verbs.looking.localise import localise
+    from likewise.verbs.using.duplicates import find_duplicates
+    from likewise.verbs.using.load import load
+    from likewise.verbs.using.search import search
+    from likewise.verbs.using.serve import serve
+    from likewise.verbs.using.upgrade import upgrade
 
 _HOMES = {
-    "audit": "likewise.verbs.audit",
+    "audit": "likewise.verbs.judging.audit",
     "compare": "likewise.comparison.comparing",
-    "convert": "likewise.verbs.convert",
-    "discover": "likewise.verbs.discover",
-    "doctor": "likewise.verbs.doctor",
-    "drift": "likewise.verbs.drift",
+    "convert": "likewise.verbs.keeping.convert",
+    "discover": "likewise.verbs.labelling.discover",
+    "doctor": "likewise.verbs.learning.doctor",
+    "drift": "likewise.verbs.judging.drift",
     "embed": "likewise.index.embedding.embed",
-    "evaluate": "likewise.verbs.evaluate",
-    "explore": "likewise.verbs.explore",
-    "export": "likewise.verbs.export",
-    "find_duplicates": "likewise.verbs.duplicates",
-    "finetune": "likewise.verbs.finetune",
-    "load": "likewise.verbs.load",
+    "evaluate": "likewise.verbs.judging.evaluate",
+    "explore": "likewise.verbs.looking.explore",
+    "export": "likewise.verbs.keeping.export",
+    "find_duplicates": "likewise.verbs.using.duplicates",
+    "finetune": "likewise.verbs.learning.finetune",
+    "load": "likewise.verbs.using.load",
     "load_classifier": "likewise.classifier",
-    "label": "likewise.verbs.label",
-    "localise": "likewise.verbs.localise",
-    "predict": "likewise.verbs.predict",
-    "select": "likewise.verbs.select",
+    "label": "likewise.verbs.labelling.label",
+    "localise": "likewise.verbs.looking.localise",
+    "predict": "likewise.verbs.labelling.predict",
+    "select": "likewise.verbs.labelling.select",
     "open_index": "likewise.index.index",
-    "search": "likewise.verbs.search",
-    "serve": "likewise.verbs.serve",
-    "train": "likewise.verbs.train",
-    "trial": "likewise.verbs.trial",
-    "upgrade": "likewise.verbs.upgrade",
+    "search": "likewise.verbs.using.search",
+    "serve": "likewise.verbs.using.serve",
+    "train": "likewise.verbs.learning.train",
+    "trial": "likewise.verbs.learning.trial",
+    "upgrade": "likewise.verbs.using.upgrade",
 }
 """Public name -> module that defines it. No module bears the name of a function here: it would hide the function."""
 

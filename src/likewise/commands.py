@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from likewise.data.splits import TRAIN
+from likewise.data.splitting.splits import TRAIN
 
 
 class Proposal(NamedTuple):

@@ -15,9 +15,9 @@ DIGITS = "digits"
 
 def demo(data: str, minutes: float, out: str | None) -> int:
     """Train, score before and after where labels exist, and say where to look. Returns the exit status."""
-    from likewise.verbs.evaluate import evaluate
-    from likewise.verbs.score_text import as_text
-    from likewise.verbs.train import train
+    from likewise.verbs.judging.evaluate import evaluate
+    from likewise.verbs.judging.score_text import as_text
+    from likewise.verbs.learning.train import train
 
     flip = data != DIGITS  # a mirrored 2 is no 2
     again = command("train", data, minutes=f"{minutes:g}", no_flip=not flip)

@@ -164,7 +164,7 @@ class RunDirectory:
 
     def claimed(self) -> AbstractContextManager[bool]:
         """Hold the run against other processes: two that train one would mix their checkpoints. Raises InputError."""
-        from likewise.data.locking import exclusive
+        from likewise.data.caching.locking import exclusive
 
         return exclusive(self.path / ".lock", f"{self.path}: wait for it, or end it", wait=False)
 

@@ -14,11 +14,11 @@ import pytest
 from benchmarks import claims, results
 from benchmarks.trends import BALANCED, CLAIMS, ELSEWHERE, METRIC, SCORES, Claim
 from likewise import methods
-from likewise.data.subsets import draw
+from likewise.data.splitting.subsets import draw
 from likewise.methods import disco, hsakd, s2bnn
-from likewise.training.asked import Asked
-from likewise.training.resolve import Choice, DataFacts, Machine, resolve
-from likewise.verbs.job import sort_asked
+from likewise.training.planning.asked import Asked
+from likewise.training.planning.resolve import Choice, DataFacts, Machine, resolve
+from likewise.verbs.learning.job import sort_asked
 
 CIFAR = DataFacts(images=12_000, side=32, classes=10, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 TWO = Claim(method="isd", text="", arms={"a": {"method": "isd"}, "b": {"method": "msf"}}, better="a")

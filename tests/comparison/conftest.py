@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from likewise.encoders import build, save_encoder
-from likewise.evaluation import answers
+from likewise.evaluation import predictions
 from likewise.evaluation.scores import Score
 from tests.evaluation.conftest import SPEC, drawn
 
@@ -72,7 +72,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         ]
         (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in written))
         if kept:
-            answers.keep(path, scores, data, TRUTH, pictures)
+            predictions.keep(path, scores, data, TRUTH, pictures)
         return path
 
     return make

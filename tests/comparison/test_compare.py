@@ -17,8 +17,8 @@ from likewise.comparison import check_free, compare, write
 from likewise.comparison.entries import flat_settings, protocol_of
 from likewise.comparison.tables import cell
 from likewise.errors import InputError
-from likewise.evaluation.linear import fit, settings_text
-from likewise.verbs.evaluate import evaluate
+from likewise.evaluation.probes.linear import fit, settings_text
+from likewise.verbs.judging.evaluate import evaluate
 from tests.comparison.conftest import PROTOCOL, MakeRun, said
 from tests.report.test_page import page
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn import Module
 
 from likewise import methods
-from likewise.data.loading import LoadedBatch
+from likewise.data.batches.loading import LoadedBatch
+from likewise.data.batches.streams import MAIN, Stream, evenly, order_of, shuffled
 from likewise.data.source import Column
-from likewise.data.streams import MAIN, Stream, evenly, order_of, shuffled
 from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views
 from likewise.methods.whole import save_method

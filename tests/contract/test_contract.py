@@ -15,9 +15,9 @@ from likewise.errors import InputError
 from likewise.methods.method import Method, Progress, Terms
 from likewise.runs import RunDirectory
 from likewise.teachers import Frozen, Momentum
-from likewise.training.health import Health
 from likewise.training.seeding import seed_step
-from likewise.verbs.train import train
+from likewise.training.watching.health import Health
+from likewise.verbs.learning.train import train
 from tests.contract.gauntlet import ALL, BATCH, batch_at, make, one_step, optimizer_of, student_of
 
 each_method = pytest.mark.parametrize("name", ALL)
@@ -202,7 +202,7 @@ def test_a_setting_of_the_wrong_kind_is_one_line_before_anything_is_read(name: s
 
 @each_method
 def test_settings_do_not_hide_general_ones(name: str) -> None:
-    from likewise.training.asked import Asked, Session
+    from likewise.training.planning.asked import Asked, Session
 
     own = {field.name for field in dataclasses.fields(methods.find(name).Settings)}
     general = {field.name for shape in (Asked, Session) for field in dataclasses.fields(shape)}

@@ -21,16 +21,16 @@ import torch
 from torch import Tensor, nn
 
 from likewise import methods
-from likewise.data.streams import MAIN, evenly, order_of, shuffled
+from likewise.data.batches.streams import MAIN, evenly, order_of, shuffled
 from likewise.encoders import Encoder
-from likewise.encoders.chosen import Chosen
+from likewise.encoders.files.chosen import Chosen
 from likewise.encoders.own.branches import Branches
 from likewise.errors import InputError
 from likewise.methods import disco, hsakd, mcl, modist, s2bnn, seed_kd
 from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views, idle
 from likewise.methods.parts import taught
 from likewise.teachers import finding
-from likewise.training import optimisers
+from likewise.training.optimising import optimisers
 from likewise.training.update import stream_roles
 from likewise.views import ViewPolicy
 from likewise.views.view import View

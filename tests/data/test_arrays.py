@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from likewise.data import open_source, split_names
-from likewise.data.pixels import Range
+from likewise.data.decoding.pixels import Range
 from likewise.data.source import Joined
 from likewise.errors import InputError
 

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from likewise.data import Broken, Source, cached_side, estimate, open_source, prepare, store, write_broken
-from likewise.data import cache as cache_module
+from likewise.data import Broken, Source, cached_side, estimate, open_source, prepare, write_broken
+from likewise.data.caching import cache as cache_module
+from likewise.data.caching import store
 from likewise.data.source import BrokenImage, Pixels
 from likewise.errors import InputError
 from tests.data.pictures import encoded, flat, noise, save
@@ -277,7 +278,7 @@ def test_without_locks_the_last_rename_decides(cache: Path, monkeypatch: pytest.
     def no_locks(_: object) -> bool:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("likewise.data.locking._take", no_locks)
+    monkeypatch.setattr("likewise.data.caching.locking._take", no_locks)
     whole = store.Writer.commit
 
     def overtaken(self: store.Writer, facts: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from likewise.cli import main
 from likewise.data import Images, open_source, prepare
-from likewise.data.caches import manage
-from likewise.data.locking import exclusive
+from likewise.data.caching.caches import manage
+from likewise.data.caching.locking import exclusive
 from likewise.errors import InputError
 from tests.data.pictures import noise, save
 

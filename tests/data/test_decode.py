@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from likewise.data.decode import decode, from_pil, look_at
+from likewise.data.decoding.decode import decode, from_pil, look_at
 from likewise.data.source import BrokenImage
 from tests.data.pictures import encoded, flat, noise
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from likewise.data import open_source
-from likewise.data.decode import decode, from_pil, look_at
-from likewise.data.deep import depth_of
+from likewise.data.decoding.decode import decode, from_pil, look_at
+from likewise.data.decoding.deep import depth_of
 from likewise.data.source import BrokenImage
 from tests.data.pictures import encoded, noise, png, tiff
 

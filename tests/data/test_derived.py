@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from likewise.data import Images, open_source, prepare
-from likewise.data.derived import derive, is_derived
+from likewise.data.caching.derived import derive, is_derived
 from likewise.errors import InputError
 
 COUNT = 10
@@ -76,7 +76,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_derived import Means, some_images
-from likewise.data.derived import derive
+from likewise.data.caching.derived import derive
 place = Path({place!r})
 images = some_images(place)
 means = Means(images)

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from likewise import cli
-from likewise.cli import doctor
-from likewise.data import describe, formats, open_source, prepare, split_names
-from likewise.data.decode import EXTENSIONS, decode
+from likewise.cli.learning import doctor
+from likewise.data import describe, open_source, prepare, split_names
+from likewise.data.decoding import formats
+from likewise.data.decoding.decode import EXTENSIONS, decode
+from likewise.data.decoding.formats import HEAD, starts_like_image
 from likewise.data.describing import remarks
-from likewise.data.formats import HEAD, starts_like_image
 from likewise.data.source import BrokenImage
 from likewise.data.sources import walking
 from likewise.errors import InputError

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from likewise.data import describe, open_source
-from likewise.data.headers import check_headers
+from likewise.data.decoding.headers import check_headers
 from likewise.data.source import Joined
 from tests.data.pictures import noise
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from likewise.data import open_source
 from likewise.data.labels import Stated, as_labels, find_column, from_text, is_unknown, united
-from likewise.data.splits import (
+from likewise.data.splitting.splits import (
     are_splits,
     check_split,
     counts_of,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from likewise.data import Sampler
-from likewise.data.orders import Among, Clips, Following, Grouped, Order, Stratified, anywhere, falling_gap
+from likewise.data.batches.orders import Among, Clips, Following, Grouped, Order, Stratified, anywhere, falling_gap
 from likewise.errors import InputError
 
 LABELS = np.array([0] * 9 + [2] * 5 + [-1] * 6 + [5] * 3)

@@ -11,7 +11,7 @@ import pytest
 
 from likewise.data import open_source, prepare, split_names
 from likewise.data.source import BrokenImage
-from likewise.data.sources.parquet import ParquetSource
+from likewise.data.sources.tables.parquet import ParquetSource
 from likewise.errors import InputError
 from tests.data.pictures import encoded, flat, parquet, save, structs
 
@@ -131,7 +131,7 @@ def test_pictures_beside_a_parquet_file_make_a_folder(tmp_path: Path, table: Pat
 
 
 def test_few_row_groups_are_kept(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("likewise.data.sources.shards._KEPT_BYTES", 0)
+    monkeypatch.setattr("likewise.data.sources.tables.shards._KEPT_BYTES", 0)
     reads = []
     whole = pq.ParquetFile.read_row_group
     monkeypatch.setattr(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-from likewise.data.pixels import LONGEST, Range, channels_last, fit, from_array, to_uint8, value_range
+from likewise.data.decoding.pixels import LONGEST, Range, channels_last, fit, from_array, to_uint8, value_range
 from likewise.data.source import BrokenImage
 from tests.data.pictures import noise
 

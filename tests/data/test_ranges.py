@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from torch.utils.data import TensorDataset
 
-from likewise.data import describe, open_source, prepare, ranges
-from likewise.data.pixels import Range
-from likewise.data.ranges import Extremes, Spans, extremes_of, fits
+from likewise.data import describe, open_source, prepare
+from likewise.data.decoding import ranges
+from likewise.data.decoding.pixels import Range
+from likewise.data.decoding.ranges import Extremes, Spans, extremes_of, fits
 from likewise.data.source import BrokenImage, Source
-from likewise.evaluation.rows import open_rows
+from likewise.evaluation.bank_and_query import open_rows
 from tests.data.pictures import encoded, parquet, png, save, structs
 
 DARK = np.full((8, 8), 3000, np.uint16)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from likewise.data import open_source, prepare, subsets
+from likewise.data import open_source, prepare
 from likewise.data.source import Source
+from likewise.data.splitting import subsets
 from likewise.errors import InputError
 
 CIFAR = np.repeat(np.arange(10), 5000)

@@ -254,7 +254,7 @@ def test_files_that_do_not_give_their_frames_are_left_out_by_name(tmp_path: Path
 def test_early_ends_and_uneven_frames_are_seen(times: list[int], stated: int, seconds: float, message: str) -> None:
     from fractions import Fraction
 
-    from likewise.data.decoded import BrokenImage
+    from likewise.data.decoding.decoded import BrokenImage
 
     def look() -> None:
         files._check_times(np.array(times), 0.1, Fraction(10), stated, seconds)

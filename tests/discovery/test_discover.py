@@ -18,8 +18,8 @@ from likewise.discovery.result import Discovery
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
 from likewise.index.embedding.embed import embed
-from likewise.verbs.discover import discover
-from likewise.verbs.label import session
+from likewise.verbs.labelling.discover import discover
+from likewise.verbs.labelling.label import session
 from tests.discovery.clouds import write_images
 
 CLASSES, EACH = 4, 12

@@ -29,4 +29,4 @@ def test_the_site_is_whole_and_offline(tmp_path: Path) -> None:
         text = page.read_text(encoding="utf-8")
         assert not FETCHED.search(text), page
     api = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
-    assert "likewise.verbs.explore.explore" in api
+    assert "likewise.verbs.looking.explore.explore" in api

@@ -13,12 +13,12 @@ from torch import Tensor
 
 import likewise
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, save_encoder
-from likewise.encoders.chosen import choose, deployed
+from likewise.encoders.files.chosen import choose, deployed
 from likewise.errors import InputError
-from likewise.evaluation.subject import open_subject
+from likewise.evaluation.encoder_source import open_subject
 from likewise.runs import RunDirectory
 from likewise.teachers import pretrained, taken_from
-from likewise.verbs.export import export
+from likewise.verbs.keeping.export import export
 
 SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=16)
 

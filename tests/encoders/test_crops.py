@@ -8,7 +8,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from likewise.encoders import Encoder, EncoderSpec, build
-from likewise.encoders.crops import MultiCrop, drop_paths, small_side
+from likewise.encoders.passes.crops import MultiCrop, drop_paths, small_side
 from likewise.errors import InputError
 
 SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=16)

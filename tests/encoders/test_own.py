@@ -17,7 +17,7 @@ import timm
 from likewise.encoders import Encoder, EncoderSpec, build, has_small_stem, has_width, load_encoder, save_encoder
 from likewise.encoders.own.resnet12 import RISE, DropBlock
 from likewise.errors import InputError
-from likewise.verbs.export import export
+from likewise.verbs.keeping.export import export
 
 OWN = ("wrn16_2", "wrn28_2_leaky", "resnet10", "resnet12", "convnet4")
 

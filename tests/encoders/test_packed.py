@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from likewise.encoders import EncoderSpec, build, load_encoder, save_encoder
-from likewise.encoders.binary import BinaryConv2d
 from likewise.encoders.encoder import Encoder
+from likewise.encoders.own.binary import BinaryConv2d
 from likewise.errors import InputError
-from likewise.verbs.export import export
+from likewise.verbs.keeping.export import export
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.encoders import Encoder, EncoderSpec
-from likewise.encoders.parts import in_parts
+from likewise.encoders.passes.parts import in_parts
 from likewise.methods.barlow_twins import BarlowTwins
 from likewise.methods.method import Batch, Facts, Method
 from likewise.methods.simclr import SimCLR

@@ -14,7 +14,8 @@ import likewise._torchvision  # noqa: F401  (has to be imported before timm)
 # isort: split
 import timm
 
-from likewise.encoders import EncoderSpec, build, published
+from likewise.encoders import EncoderSpec, build
+from likewise.encoders.files import published
 from likewise.errors import InputError
 from likewise.teachers import pretrained
 

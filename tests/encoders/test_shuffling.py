@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.encoders import SplitBatchNorm1d, SyncBatchNorm
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 
 ROWS, SPLITS = 16, 4
 

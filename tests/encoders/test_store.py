@@ -139,7 +139,7 @@ def test_saving_replaces_the_files_at_once(encoder: Encoder, path: Path, monkeyp
     def fail(*_: object, **__: object) -> bytes:
         raise OSError("no space left")
 
-    monkeypatch.setattr("likewise.encoders.store.save", fail)
+    monkeypatch.setattr("likewise.encoders.files.store.save", fail)
     with pytest.raises(OSError, match="no space"):
         save_encoder(encoder, path)
     assert path.read_bytes() == before

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders import Encoder, EncoderSpec, build, trial
+from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.encoders.build import check
-from likewise.encoders.crops import small_side
+from likewise.encoders.passes import trial
+from likewise.encoders.passes.crops import small_side
 from likewise.errors import InputError
 
 

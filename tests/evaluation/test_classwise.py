@@ -7,30 +7,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from likewise.evaluation import classwise
+from likewise.evaluation import intervals
 from likewise.evaluation.scores import Evaluation, Score, merged
-from likewise.verbs.evaluate import evaluate
+from likewise.verbs.judging.evaluate import evaluate
 
 
 def test_wilson_is_the_published_interval() -> None:
-    low, high, how = classwise.wilson(81, 263)  # Newcombe 1998, table I
+    low, high, how = intervals.wilson(81, 263)  # Newcombe 1998, table I
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
     assert "Wilson" in how
-    assert classwise.wilson(0, 20)[0] == 0
-    assert round(classwise.wilson(0, 20)[1], 4) == 0.1611
-    assert classwise.wilson(29, 29)[1] == 1
+    assert intervals.wilson(0, 20)[0] == 0
+    assert round(intervals.wilson(0, 20)[1], 4) == 0.1611
+    assert intervals.wilson(29, 29)[1] == 1
 
 
 @given(st.integers(1, 500), st.data())
 def test_wilson_holds_the_share(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))
-    low, high, _ = classwise.wilson(right, n)
+    low, high, _ = intervals.wilson(right, n)
     assert 0 <= low <= right / n <= high <= 1
 
 
 def test_interval_of_a_mean() -> None:
     values = np.random.default_rng(0).normal(0.5, 0.1, 600)
-    low, high, how = classwise.of_mean(values)
+    low, high, how = intervals.of_mean(values)
     assert high - low == pytest.approx(2 * 1.96 * values.std(ddof=1) / 600**0.5, rel=1e-4)
     assert "600 values" in how
 
@@ -38,20 +38,20 @@ def test_interval_of_a_mean() -> None:
 def test_figures_by_class_and_group() -> None:
     truth = np.array([0, 0, 0, 0, 1, 1, 2, 4])
     predicted = np.array([0, 0, 0, 1, 1, 1, 0, 4])
-    found, counts = classwise.by_class(predicted, truth, np.array([150, 50, 5]), ("cat", "dog", "eel"))
+    found, counts = intervals.by_class(predicted, truth, np.array([150, 50, 5]), ("cat", "dog", "eel"))
     assert [(entry.name, entry.value, entry.n, entry.frequency) for entry in found] == [
         ("cat", 0.75, 4, 150),
         ("dog", 1.0, 2, 50),
         ("eel", 0.0, 1, 5),
         ("4", 1.0, 1, 0),
     ]
-    groups = classwise.by_group(*counts, classwise.usual_groups(np.array([150, 50, 5])))
+    groups = intervals.by_group(*counts, intervals.usual_groups(np.array([150, 50, 5])))
     assert {name: told.value for name, told in groups.items()} == {"many": 0.75, "medium": 1.0, "few": 0.0}
 
 
 def test_skew_is_seen() -> None:
-    assert classwise.is_skewed(np.array([100, 20, 0]))
-    assert not classwise.is_skewed(np.array([100, 90, 0]))
+    assert intervals.is_skewed(np.array([100, 20, 0]))
+    assert not intervals.is_skewed(np.array([100, 90, 0]))
 
 
 def test_scores_keep_their_keys(data: object, encoder: object) -> None:

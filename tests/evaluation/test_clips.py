@@ -14,7 +14,7 @@ from likewise.data.videos.watching import Videos, Watch
 from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.errors import InputError
 from likewise.evaluation.features import extract
-from likewise.verbs.evaluate import evaluate
+from likewise.verbs.judging.evaluate import evaluate
 
 NAME = "synthetic:clips:16:16"
 SPEC = EncoderSpec(name="r3d_tiny", stem="small", image_size=16, frames=3, stride=2)

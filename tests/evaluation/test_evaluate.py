@@ -12,8 +12,8 @@ from likewise.data import open_source, prepare
 from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.errors import InputError
 from likewise.evaluation import cached_features, extract
-from likewise.evaluation.rows import stratified
-from likewise.verbs.evaluate import evaluate
+from likewise.evaluation.bank_and_query import stratified
+from likewise.verbs.judging.evaluate import evaluate
 
 SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=16)
 

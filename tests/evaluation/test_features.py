@@ -12,7 +12,7 @@ from torch import nn
 
 from likewise.encoders import Encoder, build, embedding, load_encoder, save_encoder
 from likewise.errors import InputError
-from likewise.evaluation import cached_features, extract, keeping
+from likewise.evaluation import cached_features, extract, feature_file
 from tests.evaluation.conftest import SPEC, MakeImages
 
 
@@ -106,9 +106,9 @@ def test_what_was_not_used_for_longest_is_forgotten(tmp_path: Path) -> None:
     for age, name in enumerate(("new", "older", "oldest")):
         (tmp_path / f"{name}.npy").write_bytes(bytes(100))
         os.utime(tmp_path / f"{name}.npy", (1000 - age, 1000 - age))
-    keeping.forget(tmp_path, 200)
+    feature_file.forget(tmp_path, 200)
     assert sorted(path.stem for path in tmp_path.glob("*.npy")) == ["new", "older"]
-    keeping.forget(tmp_path, 10)
+    feature_file.forget(tmp_path, 10)
     assert [path.stem for path in tmp_path.glob("*.npy")] == ["new"]
 
 
@@ -124,7 +124,7 @@ def test_an_interrupted_extraction_goes_on(
     tmp_path: Path, encoder: Encoder, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = make_images()
-    monkeypatch.setattr(keeping, "SECONDS", 0.0)
+    monkeypatch.setattr(feature_file, "SECONDS", 0.0)
 
     def stop(done: int, of: int) -> None:
         if done >= 15:
@@ -158,5 +158,5 @@ def test_old_beginnings_are_forgotten(tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / f"{name}.part").write_bytes(b"x")
     os.utime(tmp_path / "old.part", (1000, 1000))
-    keeping.forget(tmp_path, 10)
+    feature_file.forget(tmp_path, 10)
     assert [path.name for path in tmp_path.glob("*.part")] == ["new.part"]

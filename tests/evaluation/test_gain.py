@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from likewise.encoders import Encoder
-from likewise.evaluation.answers import Answers
 from likewise.evaluation.gain import changes, verdict
 from likewise.evaluation.online import OnlineProbe
+from likewise.evaluation.predictions import Answers
 from likewise.evaluation.scores import Evaluation, Score
 from likewise.evaluation.significance import mcnemar, over_classes
-from likewise.verbs.evaluate import evaluate
-from likewise.verbs.score_text import as_text
+from likewise.verbs.judging.evaluate import evaluate
+from likewise.verbs.judging.score_text import as_text
 from tests.evaluation.conftest import MakeImages
 
 

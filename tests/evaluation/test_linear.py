@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 
 from likewise.errors import InputError
-from likewise.evaluation.linear import fit
+from likewise.evaluation.probes.linear import fit
 from tests.evaluation.test_knn import points
 
 

@@ -19,7 +19,7 @@ from likewise.errors import InputError
 from likewise.evaluation import extract, leave_one_out, online
 from likewise.evaluation.online import OnlineProbe, sample_rows
 from likewise.training.loop import Loop
-from likewise.verbs.train import Interrupted, train
+from likewise.verbs.learning.train import Interrupted, train
 from tests.evaluation.conftest import MakeImages, drawn
 
 

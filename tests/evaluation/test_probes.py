@@ -13,19 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from likewise.errors import InputError
-from likewise.evaluation import (
-    Features,
-    ProbeSettings,
-    clustering,
-    fewshot,
-    geometry,
-    linear,
-    probes,
-    retrieval,
-    sgd,
-)
-from likewise.evaluation.centroid import class_means
-from likewise.evaluation.probes import PROBES
+from likewise.evaluation import Features, ProbeSettings
+from likewise.evaluation.probes import by_name, clustering, fewshot, geometry, linear, retrieval, sgd
+from likewise.evaluation.probes.by_name import PROBES
+from likewise.evaluation.probes.centroid import class_means
 from likewise.evaluation.scores import Score
 
 SETTINGS = ProbeSettings()
@@ -286,13 +277,13 @@ def test_another_package_adds_a_probe(monkeypatch: pytest.MonkeyPatch, features:
         return [given.measured("mine", settings.k[0], 0.5, "half")]
 
     points = [Point("mine", mine), Point("broken", 3)]
-    monkeypatch.setattr(probes, "entry_points", lambda group: points if group == "likewise.probes" else [])
-    assert {"mine", "knn"} <= set(probes.probe_names())
-    assert probes.find_probe("mine")(features, replace(SETTINGS, k=(3,)))[0].value == 0.5
+    monkeypatch.setattr(by_name, "entry_points", lambda group: points if group == "likewise.probes" else [])
+    assert {"mine", "knn"} <= set(by_name.probe_names())
+    assert by_name.find_probe("mine")(features, replace(SETTINGS, k=(3,)))[0].value == 0.5
     with pytest.raises(InputError, match="a probe is a function"):
-        probes.find_probe("broken")
+        by_name.find_probe("broken")
     with pytest.raises(InputError, match="unknown probe 'knm': did you mean 'knn'"):
-        probes.find_probe("knm")
+        by_name.find_probe("knm")
 
 
 class Point(NamedTuple):

@@ -14,7 +14,7 @@ from likewise.encoders import load_encoder
 from likewise.evaluation import ProbeSettings, extract
 from likewise.similarity import knn
 from likewise.similarity.nearest import neighbours
-from likewise.verbs.convert import lite0
+from likewise.verbs.keeping.convert import lite0
 
 IMAGENETTE = Path(os.environ.get("LIKEWISE_DATA", "nowhere")) / "imagenette112.parquet"
 

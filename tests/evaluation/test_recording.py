@@ -11,8 +11,8 @@ import torch
 
 from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.evaluation import answers
-from likewise.verbs.evaluate import evaluate
+from likewise.evaluation import predictions
+from likewise.verbs.judging.evaluate import evaluate
 
 
 def test_scores_are_added_to_the_run_and_replaced(run: Path) -> None:
@@ -36,13 +36,13 @@ def test_what_each_picture_was_taken_for_is_kept(run: Path, data: Path) -> None:
     stored = json.loads((run / "run.json").read_text())["scores"]
     right = np.load(data)["test_labels"]
     for score, told in zip(result, stored, strict=True):
-        kept = answers.read(run, told)
+        kept = predictions.read(run, told)
         assert kept is not None
         assert kept.predicted_Q.tolist() == score.predicted.tolist()
         assert kept.truth_Q.tolist() == right.tolist()
         assert kept.right.mean() == pytest.approx(score.value)
-        assert answers.read(run, {**told, "protocol": "another"}) is None
-    assert answers.read(run, {**stored[0], "data": "another"}) is None
+        assert predictions.read(run, {**told, "protocol": "another"}) is None
+    assert predictions.read(run, {**stored[0], "data": "another"}) is None
     assert sum(path.stat().st_size for path in (run / "answers").iterdir()) < 20_000
     assert 'id="mistakes"' in (run / "report.html").read_text()
 
@@ -52,7 +52,7 @@ def test_damaged_answers_are_no_answers(run: Path) -> None:
     stored = json.loads((run / "run.json").read_text())["scores"]
     for path in (run / "answers").iterdir():
         path.write_bytes(path.read_bytes()[:40])
-    assert all(answers.read(run, score) is None for score in stored)
+    assert all(predictions.read(run, score) is None for score in stored)
 
 
 def test_the_teacher_has_weights_of_its_own(run: Path) -> None:

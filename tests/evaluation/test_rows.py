@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from likewise.data import Source, open_source, prepare
 from likewise.data.describing import remarks
 from likewise.errors import InputError
-from likewise.evaluation.rows import open_rows, stratified
-from likewise.verbs.evaluate import _classes, _renumbered
+from likewise.evaluation.bank_and_query import open_rows, stratified
+from likewise.verbs.judging.evaluate import _classes, _renumbered
 from tests.evaluation.conftest import drawn
 
 
@@ -142,8 +142,8 @@ def test_classes_of_bank_and_queries_compare_by_name(monkeypatch: pytest.MonkeyP
         source.class_names, source.split = named[split], split
         return source
 
-    monkeypatch.setattr("likewise.evaluation.rows.split_names", lambda data: tuple(named))
-    monkeypatch.setattr("likewise.evaluation.rows.open_source", opened)
+    monkeypatch.setattr("likewise.evaluation.bank_and_query.split_names", lambda data: tuple(named))
+    monkeypatch.setattr("likewise.evaluation.bank_and_query.open_source", opened)
     rows = open_rows("any", image_size=16)
     names = rows.bank.class_names
     assert names is not None

@@ -14,13 +14,14 @@ from likewise.cli import main
 from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
 from likewise.encoders.files.onnx import load_onnx
 from likewise.errors import InputError
-from likewise.evaluation import ProbeSettings, extract, segmentation
-from likewise.evaluation import finetune as finetuning
-from likewise.evaluation.finetune import finetune
-from likewise.evaluation.subject import open_subject
-from likewise.verbs.evaluate import evaluate
-from likewise.verbs.export import export
-from likewise.verbs.transfer import transfer
+from likewise.evaluation import ProbeSettings, extract
+from likewise.evaluation.encoder_source import open_subject
+from likewise.evaluation.probes import finetune as finetuning
+from likewise.evaluation.probes import segmentation
+from likewise.evaluation.probes.finetune import finetune
+from likewise.verbs.judging.evaluate import evaluate
+from likewise.verbs.judging.transfer import transfer
+from likewise.verbs.keeping.export import export
 from tests.evaluation.conftest import MakeImages, drawn
 
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from likewise.data import Images, open_source, prepare
 from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.errors import InputError
-from likewise.evaluation import correspondence as module
 from likewise.evaluation.backgrounds import KINDS, recomposed
-from likewise.evaluation.correspondence import correspondence
+from likewise.evaluation.probes import correspondence as module
+from likewise.evaluation.probes.correspondence import correspondence
 from likewise.views import strong
 
 

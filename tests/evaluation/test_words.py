@@ -12,7 +12,7 @@ from PIL import Image
 import likewise
 from likewise.discovery.naming import cluster_names
 from likewise.errors import InputError
-from likewise.evaluation.words import class_vectors
+from likewise.evaluation.probes.texts import class_vectors
 from likewise.methods.words import images_of, nearest_texts, texts_of
 from likewise.runs import RunDirectory
 

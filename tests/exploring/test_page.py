@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from likewise.data.listed import listed
+from likewise.data.splitting.listed import listed
 from likewise.errors import InputError
 from likewise.exploring.layout import slots
 from likewise.exploring.page import write_folder, write_page

@@ -13,7 +13,7 @@ import likewise
 from likewise.cli import main
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
-from likewise.verbs.explore import explore
+from likewise.verbs.looking.explore import explore
 
 SPEC = EncoderSpec(name="resnet18", width=8, stem="small", image_size=16)
 

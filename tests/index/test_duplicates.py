@@ -14,7 +14,7 @@ from likewise.index import Space, create, open_index
 from likewise.index.duplicates import duplicates
 from likewise.index.near import complete_groups
 from likewise.index.stores.protocol import Rows
-from likewise.verbs.duplicates import find_duplicates
+from likewise.verbs.using.duplicates import find_duplicates
 from tests.index.conftest import write_images
 
 

@@ -21,7 +21,7 @@ from likewise.index import Space, create, open_index, probes
 from likewise.index.checkup import check_index
 from likewise.index.embedding import embed as embedding
 from likewise.index.embedding.embed import embed
-from likewise.verbs.search import search
+from likewise.verbs.using.search import search
 from tests.index.conftest import SPEC, write_images
 
 

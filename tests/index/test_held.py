@@ -13,10 +13,10 @@ from likewise.encoders import build, save_encoder
 from likewise.errors import InputError
 from likewise.index import Space, create, open_index
 from likewise.index.embedding.embed import embed
-from likewise.verbs.drift import drift
-from likewise.verbs.explore import explore
-from likewise.verbs.predict import predict
-from likewise.verbs.select import select
+from likewise.verbs.judging.drift import drift
+from likewise.verbs.labelling.predict import predict
+from likewise.verbs.labelling.select import select
+from likewise.verbs.looking.explore import explore
 from tests.index.conftest import SPEC, write_images
 
 

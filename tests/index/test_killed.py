@@ -19,7 +19,7 @@ from likewise.index import open_index
 from likewise.index.checkup import check_index
 from likewise.index.embedding import embed as embedding
 from likewise.upgrading import refreshing
-from likewise.verbs.upgrade import upgrade
+from likewise.verbs.using.upgrade import upgrade
 
 torch.set_num_threads(1)
 old, new, images, folder, verb, moments = sys.argv[1:7]

@@ -26,8 +26,8 @@ from likewise.index import Index, open_index
 from likewise.index.embedding.embed import embed
 from likewise.serving.app import application
 from likewise.serving.limits import Limits
-from likewise.verbs.search import search
-from likewise.verbs.serve import serve
+from likewise.verbs.using.search import search
+from likewise.verbs.using.serve import serve
 from tests.browser import chromium, page  # noqa: F401  # fixtures
 from tests.index.conftest import write_images
 

@@ -22,7 +22,7 @@ from likewise.cli import main
 from likewise.data import open_source
 from likewise.errors import InputError
 from likewise.labelling.server import Server
-from likewise.verbs.label import serving, session
+from likewise.verbs.labelling.label import serving, session
 from tests.browser import opened
 
 

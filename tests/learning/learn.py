@@ -21,8 +21,8 @@ from likewise.data import open_source, prepare
 from likewise.data.source import Part
 from likewise.errors import LikewiseError
 from likewise.methods.ledger import LIFT, Entry, digest, entries, status, write
-from likewise.verbs.evaluate import evaluate
-from likewise.verbs.train import train
+from likewise.verbs.judging.evaluate import evaluate
+from likewise.verbs.learning.train import train
 
 SEEDS = (0, 1)
 """Where the first misses, the mean of both decides: processors round differently, and a run of minutes is a draw."""

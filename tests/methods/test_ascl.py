@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from likewise.methods.ascl import ASCL
 from likewise.similarity import contrast, cross_entropy, own_columns, similarities, unit
-from likewise.similarity.adaptive import Target, adaptive_contrast, batch_targets, soft_labels
+from likewise.similarity.positives.adaptive import Target, adaptive_contrast, batch_targets, soft_labels
 from tests.contract.gauntlet import batch_at, make, one_step, optimizer_of
 
 

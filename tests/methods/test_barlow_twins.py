@@ -8,7 +8,7 @@ import torch
 from likewise.errors import InputError
 from likewise.methods.barlow_twins import BarlowTwins, cross_correlation, reduce_redundancy
 from likewise.methods.method import Optimisation
-from likewise.training import optimisers
+from likewise.training.optimising import optimisers
 from tests.contract.gauntlet import make
 
 

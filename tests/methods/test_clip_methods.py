@@ -14,7 +14,7 @@ from likewise.methods.flowsim import FlowSim, drawn_points, sigma_of
 from likewise.methods.method import Progress
 from likewise.methods.modist import MoDist
 from likewise.similarity import contrast, nt_xent, unit
-from likewise.similarity.motion import (
+from likewise.similarity.dense.motion import (
     embedding_kernel,
     flow_kernel,
     hypercolumns,

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from likewise.data.streams import MAIN, order_of
+from likewise.data.batches.streams import MAIN, order_of
 from likewise.errors import InputError
 from likewise.methods.clipdistill import CLIPDistill
 from likewise.methods.method import Progress
-from likewise.methods.parts.captions import Captions, draws, without_words
-from likewise.similarity.image_text import pair_contrast, soft_targets, told
+from likewise.methods.parts.texts.captions import Captions, draws, without_words
+from likewise.similarity.texts.image_text import pair_contrast, soft_targets, told
 from tests.contract.gauntlet import Data, batch_at, column_called, facts_of, make, one_step, optimizer_of
 
 

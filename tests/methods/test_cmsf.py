@@ -15,8 +15,8 @@ from likewise.methods.cmsf import CMSF
 from likewise.methods.cmsf_semi import CMSFSemi
 from likewise.methods.method import Facts, Progress
 from likewise.methods.msf import MSF
-from likewise.methods.parts.cmsf_labeller import Labeller
-from likewise.verbs.train import train
+from likewise.methods.parts.cmsf.labeller import Labeller
+from likewise.verbs.learning.train import train
 from tests.contract.gauntlet import BATCH, CLASSES, PICTURES, SPEC, batch_at, make, one_step, optimizer_of
 
 EPOCH = PICTURES // BATCH

@@ -22,7 +22,7 @@ from likewise.methods.nccl import NCCL
 from likewise.methods.parts.old import OldClassifier, classifier_of, placed
 from likewise.similarity import unit
 from likewise.similarity.compatible import affinity, class_means, consensus, influence
-from likewise.verbs.train import train
+from likewise.verbs.learning.train import train
 from tests.contract.gauntlet import (
     CLASSES,
     PICTURES,

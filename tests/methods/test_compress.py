@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from likewise.methods.compress import CompRess
 from likewise.methods.method import Progress
-from likewise.verbs.train import Interrupted, train
+from likewise.verbs.learning.train import Interrupted, train
 from tests.contract.gauntlet import PICTURES, batch_at, make, needs, one_step, optimizer_of
 
 

@@ -13,7 +13,7 @@ from likewise.encoders import EncoderSpec, build
 from likewise.errors import InputError
 from likewise.methods.dino import DINO, teacher_temperature
 from likewise.methods.method import Facts, Progress
-from likewise.similarity.centring import Centre, centred
+from likewise.similarity.prototypes.centring import Centre, centred
 from tests.contract.gauntlet import BATCH, PICTURES, batch_at, make, one_step, optimizer_of
 
 

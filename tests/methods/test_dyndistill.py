@@ -19,7 +19,7 @@ from likewise.recipes import carry_out
 from likewise.recipes.dyndistill import Recipe, stages
 from likewise.schedules import clipped_ramp
 from likewise.teachers import Momentum
-from likewise.verbs.train import train
+from likewise.verbs.learning.train import train
 from tests.contract.gauntlet import BATCH, batch_at, make, one_step, optimizer_of
 
 FAST: dict[str, Any] = {

@@ -14,7 +14,7 @@ from likewise.errors import InputError
 from likewise.methods.dino import DINO
 from likewise.methods.esvit import ESViT
 from likewise.methods.method import Facts, Progress
-from likewise.similarity.regions import best_tokens
+from likewise.similarity.dense.regions import best_tokens
 from tests.contract.gauntlet import BATCH, PICTURES, SIDE, batch_at, make, one_step, optimizer_of
 
 

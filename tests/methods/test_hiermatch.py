@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from likewise.data.streams import order_of
+from likewise.data.batches.streams import order_of
 from likewise.errors import InputError
 from likewise.methods import find
 from likewise.methods.hiermatch import HierMatch, drawn_mixture
 from likewise.methods.method import Batch, Facts, Progress
 from likewise.methods.whole import restore
-from likewise.similarity.mixmatch import guessed, interleaved, mixed
-from likewise.verbs.train import train
+from likewise.similarity.labelled.mixmatch import guessed, interleaved, mixed
+from likewise.verbs.learning.train import train
 from tests.contract.gauntlet import BATCH, CLASSES, Data, batch_at, facts_of, make, one_step, optimizer_of
 from tests.recipes.reader import Published, plan_of
 

@@ -12,7 +12,7 @@ from likewise.encoders import EncoderSpec, build
 from likewise.encoders.own.branches import branches, maps
 from likewise.errors import InputError
 from likewise.methods.hsakd import HSAKD, Told
-from likewise.similarity.rotations import joint_labels, rotated
+from likewise.similarity.labelled.rotations import joint_labels, rotated
 from tests.contract.gauntlet import BATCH, CLASSES, batch_at, make, teacher
 
 

@@ -8,8 +8,8 @@ import torch
 from likewise.methods.ifnd import IFND
 from likewise.methods.method import Facts, Progress
 from likewise.similarity import contrast, unit
-from likewise.similarity.false_negatives import Strategy, contrast_without, false_negatives
 from likewise.similarity.kmeans import NONE
+from likewise.similarity.positives.false_negatives import Strategy, contrast_without, false_negatives
 from tests.contract.gauntlet import SPEC, batch_at, make, one_step, optimizer_of
 
 

@@ -10,7 +10,7 @@ import torch
 from likewise.errors import InputError
 from likewise.methods.interclr import InterCLR
 from likewise.similarity import unit
-from likewise.similarity.by_label import contrast_across, with_margin
+from likewise.similarity.labelled.by_label import contrast_across, with_margin
 from tests.contract.gauntlet import batch_at, make, one_step, optimizer_of
 
 

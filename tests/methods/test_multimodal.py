@@ -13,7 +13,7 @@ from likewise.memory import Queue
 from likewise.methods.method import Progress
 from likewise.methods.multimodal import Multimodal
 from likewise.similarity import contrast
-from likewise.similarity.tags import contrast_matches, shared_tags
+from likewise.similarity.texts.tags import contrast_matches, shared_tags
 from tests.contract.gauntlet import batch_at, make, one_step, optimizer_of
 
 ALONE = {"caption_weight": 0.0, "to_caption_weight": 0.0, "to_image_weight": 0.0}

@@ -9,7 +9,7 @@ from likewise.encoders import build
 from likewise.methods.method import Facts, Progress
 from likewise.methods.ncc import NCC
 from likewise.similarity import unit
-from likewise.similarity.scattering import prototypes, scatter
+from likewise.similarity.prototypes.scattering import prototypes, scatter
 from tests.contract.gauntlet import SPEC, batch_at, make, one_step, optimizer_of
 
 

@@ -9,7 +9,7 @@ import torch
 
 from likewise.errors import InputError
 from likewise.methods.paws import PAWS
-from likewise.similarity.support import consistency, mean_entropy, smoothed, soft_neighbours, swapped_targets
+from likewise.similarity.labelled.support import consistency, mean_entropy, smoothed, soft_neighbours, swapped_targets
 from tests.contract.gauntlet import BATCH, CLASSES, batch_at, make
 
 

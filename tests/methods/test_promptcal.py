@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from likewise.data.streams import MAIN, Rows, evenly
+from likewise.data.batches.streams import MAIN, Rows, evenly
 from likewise.encoders import EncoderSpec, build, load_encoder, save_encoder
 from likewise.encoders.own.prompted_vit import PROMPTS, PromptedViT
 from likewise.encoders.two_vectors import TwoVectors

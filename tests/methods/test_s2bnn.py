@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from likewise.encoders import EncoderSpec, build
-from likewise.encoders.binary import BinaryConv2d
+from likewise.encoders.own.binary import BinaryConv2d
 from likewise.errors import InputError
 from likewise.methods.method import Facts, Progress
 from likewise.methods.s2bnn import S2BNN

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from likewise.data.streams import MAIN, order_of
+from likewise.data.batches.streams import MAIN, order_of
 from likewise.errors import InputError
 from likewise.methods.method import Progress
-from likewise.methods.parts.narration import Curriculum, Speech, negatives
+from likewise.methods.parts.texts.narration import Curriculum, Speech, negatives
 from likewise.methods.ultrasound import Ultrasound
-from likewise.similarity.narration import affinity_levels, contrast_by_level
+from likewise.similarity.texts.narration import affinity_levels, contrast_by_level
 from tests.contract.gauntlet import Data, batch_at, column_called, facts_of, make, small_settings
 
 NAMES = ("scan", "time", "speech")

@@ -10,7 +10,7 @@ import torch
 from likewise.errors import InputError
 from likewise.methods.method import Facts
 from likewise.methods.uml import UML
-from likewise.similarity.episodes import draw_tasks
+from likewise.similarity.labelled.episodes import draw_tasks
 from tests.contract.gauntlet import BATCH, batch_at, make
 
 VIEWS = 6

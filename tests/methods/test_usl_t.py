@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from likewise.data import open_source, prepare
-from likewise.data.streams import order_of
+from likewise.data.batches.streams import order_of
 from likewise.errors import InputError
 from likewise.methods.usl_t import USLT
 from likewise.recipes import carry_out
 from likewise.recipes.usl_t import Recipe, stages
 from likewise.selection.usl_t import neighbour_table, picks, surest_first
-from likewise.similarity.self_label import agree, confident
-from likewise.verbs.select import select
-from likewise.verbs.train import train
+from likewise.similarity.prototypes.self_label import agree, confident
+from likewise.verbs.labelling.select import select
+from likewise.verbs.learning.train import train
 from tests.contract.gauntlet import PICTURES, Data, batch_at, facts_of, make, one_step, optimizer_of
 
 FAST: dict[str, Any] = {

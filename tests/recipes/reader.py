@@ -22,14 +22,14 @@ from likewise.memory import Bank, Clusters, Queue
 from likewise.methods import compress, disco, hsakd, mcl, mcl_supervised, s2bnn, seed_kd, simreg
 from likewise.methods.method import Beside, Facts, Method, Optimisation, Progress
 from likewise.methods.parts import taught as parts_taught
-from likewise.methods.parts.cmsf_constraints import SameCluster
-from likewise.methods.parts.cmsf_labeller import Labeller
+from likewise.methods.parts.cmsf.constraints import SameCluster
+from likewise.methods.parts.cmsf.labeller import Labeller
 from likewise.teachers import Momentum
-from likewise.training import optimisers, scheduled
-from likewise.training.asked import Asked
-from likewise.training.resolve import STATISTICS, Choice, DataFacts, Machine, Plan, resolve
+from likewise.training.optimising import optimisers, scheduled
+from likewise.training.planning.asked import Asked
+from likewise.training.planning.resolve import STATISTICS, Choice, DataFacts, Machine, Plan, resolve
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD
-from likewise.views.policy import Centre, ViewPolicy
+from likewise.views.policies.policy import Centre, ViewPolicy
 
 
 @dataclass(frozen=True)

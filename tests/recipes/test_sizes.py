@@ -10,8 +10,8 @@ import pytest
 
 from likewise import methods
 from likewise.methods.method import Progress
-from likewise.methods.parts.cmsf_constraints import SameCluster
-from likewise.training import scheduled
+from likewise.methods.parts.cmsf.constraints import SameCluster
+from likewise.training.optimising import scheduled
 from tests.recipes.reader import CIFAR10_R18, IMAGENET_R18, IMAGENET_R50, Published, built, plan_of, sheet
 
 

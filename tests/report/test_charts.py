@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from likewise.report import charts
 from likewise.report.numbers import minutes, percent, plain, short, ticks
+from likewise.report.plots import charts
 
 values = st.floats(-1e6, 1e6, allow_nan=False)
 

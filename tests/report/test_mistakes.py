@@ -11,8 +11,8 @@ from sklearn.metrics import confusion_matrix
 
 from likewise.data import Images, open_source, prepare
 from likewise.report import Judged, write_report
-from likewise.report.confusion import most_confused
 from likewise.report.mistakes import clearest_of_pairs, hardest_of, mistakes
+from likewise.report.plots.confusion import most_confused
 from tests.report.conftest import MakeRun
 from tests.report.test_page import page
 

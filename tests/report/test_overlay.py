@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from likewise.report.overlay import Series, overlay, svg
+from likewise.report.plots.overlay import Series, overlay, svg
 
 values = st.floats(-1e4, 1e4, allow_nan=False)
 

@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch.nn.functional import normalize
 
 from likewise.report import map2d, neighbours
-from likewise.report.pictures import sheet, thumbnail
+from likewise.report.thumbnails import sheet, thumbnail
 from tests.report.conftest import grouped, pictures
 
 

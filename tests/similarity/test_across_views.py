@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from likewise.similarity.across_views import across_views, entropies
+from likewise.similarity.prototypes.across_views import across_views, entropies
 
 
 def inputs(views: int, coding: int, batch: int = 5, prototypes: int = 7) -> tuple[Tensor, Tensor]:

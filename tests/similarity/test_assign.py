@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.similarity.assign import mira, sinkhorn
+from likewise.similarity.prototypes.assign import mira, sinkhorn
 
 VECTORS = Path(__file__).parents[1] / "golden" / "vectors"
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from likewise.similarity import unit
-from likewise.similarity.by_label import STRATEGIES, Negatives, Strategy, draw_negatives, draw_positives
+from likewise.similarity.labelled.by_label import STRATEGIES, Negatives, Strategy, draw_negatives, draw_positives
 
 
 def draw(labels: torch.Tensor, anchors: int, count: int, strategy: Strategy, pool: int, seed: int = 0) -> Negatives:

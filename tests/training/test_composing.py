@@ -12,7 +12,7 @@ from torch import Tensor
 
 from likewise.methods.byol import BYOL
 from likewise.methods.method import Batch, Method, Terms, Views, composer
-from likewise.verbs.train import train
+from likewise.verbs.learning.train import train
 
 
 def test_crops_pass_through_the_method_before_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

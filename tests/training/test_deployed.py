@@ -14,7 +14,7 @@ import likewise
 from likewise.encoders import Encoder, load_encoder
 from likewise.errors import InputError
 from likewise.evaluation import online
-from likewise.verbs.train import train
+from likewise.verbs.learning.train import train
 from tests.contract import gauntlet
 
 

@@ -16,8 +16,8 @@ from likewise.methods.byol import BYOL
 from likewise.methods.method import Progress
 from likewise.training import checkpoints
 from likewise.training.loop import Loop
-from likewise.verbs import job
-from likewise.verbs.train import train
+from likewise.verbs.learning import job
+from likewise.verbs.learning.train import train
 
 GROWTH = 2
 """Steps without overflow after which the scale doubles."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from likewise.methods.method import Progress, Terms
-from likewise.training.health import Health, Report, effective_rank, gram, spread
+from likewise.training.watching.health import Health, Report, effective_rank, gram, spread
 
 SETTINGS = {"temperature_student": 0.1, "momentum": 0.99, "learning_rate": 0.06, "batch_size": 256, "queue_size": 4096}
 

@@ -13,7 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from likewise.errors import InputError
-from likewise.training.loggers import LOGGERS, numbers, open_loggers
+from likewise.training.watching.loggers import LOGGERS, numbers, open_loggers
 
 METRICS: dict[str, Any] = {"step": 7, "loss": 0.5, "health": "healthy", "bad": math.nan, "none": None, "images": 1792}
 SERVICES = ["wandb", "mlflow", "trackio"]

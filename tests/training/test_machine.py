@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from likewise.errors import InputError
-from likewise.training.machine import detect
+from likewise.training.planning.machine import detect
 
 
 @pytest.mark.parametrize("hardware", [False, True])

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from likewise.methods.method import Optimisation
-from likewise.training.muon import QUINTIC, STEPS, Muon, orthogonal
-from likewise.training.optimisers import build, set_rate
+from likewise.training.optimising.muon import QUINTIC, STEPS, Muon, orthogonal
+from likewise.training.optimising.optimisers import build, set_rate
 
 
 def published(matrix: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from likewise.errors import InputError
 from likewise.gradients import clip_each
 from likewise.methods.method import Optimisation
-from likewise.training.optimisers import LARS, LarsForm, build, set_decay, set_rate
+from likewise.training.optimising.optimisers import LARS, LarsForm, build, set_decay, set_rate
 
 FORMS: list[LarsForm] = ["byol", "simclr", "swav", "paws"]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from likewise.training.progress import ProgressDisplay, Stopwatch, describe, duration
+from likewise.training.watching.progress import ProgressDisplay, Stopwatch, describe, duration
 
 
 class Clock:

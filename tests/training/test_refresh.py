@@ -24,7 +24,7 @@ from likewise.runs import RunDirectory
 from likewise.training import checkpoints
 from likewise.training.loop import Loop
 from likewise.training.refresh import embed_all, refresh
-from likewise.verbs.train import Interrupted, train
+from likewise.verbs.learning.train import Interrupted, train
 from likewise.views import centre
 from tests.contract import gauntlet
 from tests.processes import in_two

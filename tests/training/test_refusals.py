@@ -18,7 +18,7 @@ from torch import nn
 from likewise.errors import InputError
 from likewise.training.assembling import check_rows
 from likewise.training.loop import Loop
-from likewise.verbs.train import train
+from likewise.verbs.learning.train import train
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +198,7 @@ def test_processes_that_see_different_things_do_not_train(
         asked.append(value)
         return [value, "other" if len(asked) == different + 1 else value]
 
-    monkeypatch.setattr("likewise.verbs.train.everywhere", everywhere)
+    monkeypatch.setattr("likewise.verbs.learning.train.everywhere", everywhere)
     with pytest.raises(InputError, match=f"the processes of this run see different {what}"):
         train(PIXELS, **options(tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from likewise.verbs.evaluate import evaluate
-from likewise.verbs.train import train
+from likewise.verbs.judging.evaluate import evaluate
+from likewise.verbs.learning.train import train
 
 
 def cameras(root: Path, count: int, most: int) -> Path:

@@ -16,8 +16,8 @@ from likewise.methods.isd import ISD
 from likewise.methods.method import Method
 from likewise.methods.nnclr import NNCLR
 from likewise.methods.simclr import SimCLR
-from likewise.training.asked import Asked
-from likewise.training.resolve import Choice, DataFacts, Machine, Plan, image_size, passes, resolve
+from likewise.training.planning.asked import Asked
+from likewise.training.planning.resolve import Choice, DataFacts, Machine, Plan, image_size, passes, resolve
 
 CIFAR = DataFacts(images=50_000, side=32, classes=10, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 LAPTOP, SERVER = Machine("cpu", bf16=True), Machine("cuda", bf16=True, processes=4)

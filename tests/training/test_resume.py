@@ -14,9 +14,9 @@ from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
 from likewise.methods.whole import tuples
 from likewise.runs import RunDirectory, plain
-from likewise.training.asked import Asked
-from likewise.training.resolve import Choice, DataFacts, Machine, Plan, resolve
-from likewise.training.resume import check_same, plan_of, record
+from likewise.training.planning.asked import Asked
+from likewise.training.planning.resolve import Choice, DataFacts, Machine, Plan, resolve
+from likewise.training.planning.resume import check_same, plan_of, record
 
 DATA = DataFacts(images=400, side=32, classes=0, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
 

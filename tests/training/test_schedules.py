@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from likewise import schedules
 from likewise.errors import InputError
 from likewise.methods.method import Optimisation, Progress
-from likewise.training import scheduled
+from likewise.training.optimising import scheduled
 from likewise.training.seeding import derived_seed, generator, seed_step
 
 FRACTION = st.floats(0.0, 1.0)

@@ -24,8 +24,8 @@ from likewise.methods.isd import ISD
 from likewise.methods.method import Progress, Terms
 from likewise.training import checkpoints
 from likewise.training.loop import Loop
-from likewise.verbs import job
-from likewise.verbs.train import Interrupted, train
+from likewise.verbs.learning import job
+from likewise.verbs.learning.train import Interrupted, train
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (48, 16, 16, 3), dtype=np.uint8)
 STEPS_PER_EPOCH = 6
@@ -223,7 +223,7 @@ def test_two_processes_stop_and_go_on_together(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["likewise.verbs.train", __name__])
+    processes.set_forkserver_preload(["likewise.verbs.learning.train", __name__])
     both = [processes.Process(target=one_of_two, args=(rank, port, str(tmp_path))) for rank in range(2)]
     for each in both:
         each.start()

@@ -17,15 +17,15 @@ from torch.nn import functional
 from likewise import methods
 from likewise.cli import main
 from likewise.data import open_source, prepare
-from likewise.data.orders import Endless, falling_gap
-from likewise.data.streams import MAIN, Stream, clips, endless, order_of, shuffled, stratified
+from likewise.data.batches.orders import Endless, falling_gap
+from likewise.data.batches.streams import MAIN, Stream, clips, endless, order_of, shuffled, stratified
 from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.evaluation.own import logits_of, renumbered
+from likewise.evaluation.probes.own import logits_of, renumbered
 from likewise.methods.method import Batch, Card, Facts, Method, Preset, Terms, Views
 from likewise.methods.whole import restore
-from likewise.verbs.evaluate import evaluate
-from likewise.verbs.train import train
+from likewise.verbs.judging.evaluate import evaluate
+from likewise.verbs.learning.train import train
 from likewise.views import make_clip_views, weak
 
 FAST = {"encoder": "resnet10t", "width": 8, "image_size": 16, "batch_size": 8, "device": "cpu", "precision": "float32"}

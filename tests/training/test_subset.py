@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from likewise.errors import InputError
-from likewise.verbs.evaluate import evaluate
-from likewise.verbs.train import train
+from likewise.verbs.judging.evaluate import evaluate
+from likewise.verbs.learning.train import train
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from likewise.methods.isd import ISD
 from likewise.methods.method import Terms
 from likewise.runs import RunDirectory
 from likewise.training.loop import Loop
-from likewise.verbs.train import Interrupted, train
+from likewise.verbs.learning.train import Interrupted, train
 from tests.contract import gauntlet
 from tests.processes import forks
 

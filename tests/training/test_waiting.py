@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from likewise.methods.method import Batch, Method, Optimisation, Progress, UpdateRule
-from likewise.training import optimisers
 from likewise.training.finite import FiniteGuard
-from likewise.training.health import Health
 from likewise.training.loop import Averages
-from likewise.training.machine import keep_freed_memory
+from likewise.training.optimising import optimisers
+from likewise.training.planning.machine import keep_freed_memory
+from likewise.training.watching.health import Health
 from likewise.views import make_views
 from tests.contract.gauntlet import BATCH, make, pictures
 

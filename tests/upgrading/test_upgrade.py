@@ -23,8 +23,8 @@ from likewise.upgrading import journal as journals
 from likewise.upgrading import planning
 from likewise.upgrading.refreshing import Budget
 from likewise.upgrading.sheet import plan_sheet
-from likewise.verbs import upgrade as verb
-from likewise.verbs.upgrade import upgrade
+from likewise.verbs.using import upgrade as verb
+from likewise.verbs.using.upgrade import upgrade
 from tests.docs.runner import make_photos
 from tests.processes import PATIENCE, forks
 

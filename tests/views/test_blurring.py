@@ -9,8 +9,8 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 from torch import Tensor
 
-from likewise.views import blurring
-from likewise.views.blurring import blur, blur_matrices, kernels
+from likewise.views.colours import blurring
+from likewise.views.colours.blurring import blur, blur_matrices, kernels
 
 
 @pytest.fixture(params=["matrices", "shifts"])

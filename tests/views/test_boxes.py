@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import CenterCrop, RandomResizedCrop
 
 from likewise.views import Centre, Crop
-from likewise.views.boxes import ATTEMPTS, centre_boxes, random_boxes
+from likewise.views.geometry.boxes import ATTEMPTS, centre_boxes, random_boxes
 
 DRAWS = 3000
 

@@ -9,7 +9,7 @@ import torch
 
 from likewise.errors import InputError
 from likewise.views import make_clip_views, make_views, strong
-from likewise.views.flows import flow_map, read_flow
+from likewise.views.geometry.flows import flow_map, read_flow
 
 POLICY = strong(12, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), scale=(0.3, 0.8))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from likewise.views.colour import GREY, adjust_colour, colour_matrices, hue_matrices
+from likewise.views.colours.colour import GREY, adjust_colour, colour_matrices, hue_matrices
 from likewise.views.drawing import Look
 
 

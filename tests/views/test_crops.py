@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD, Crop, ViewPolicy
-from likewise.views.crops import unequal_crops
+from likewise.views.policies.crops import unequal_crops
 
 
 def crops(size: int, small: int, count: int) -> dict[str, ViewPolicy]:

@@ -24,7 +24,7 @@ from likewise.views import (
     random_magnitudes,
     weak,
 )
-from likewise.views.operating import operate_
+from likewise.views.colours.operating import operate_
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)
 PLAIN = weak(32, mean=MEAN, std=STD)

@@ -11,9 +11,9 @@ from PIL import Image
 from torch.nn import functional
 
 from likewise.views import Crop, ViewPolicy, crop_and_flip, crop_and_flip_flow, crop_and_flip_mask, draw
-from likewise.views import spatial as spatial_module
 from likewise.views.drawing import Geometry
-from likewise.views.resampling import axis_weights, by_matrices, by_pictures
+from likewise.views.geometry import spatial as spatial_module
+from likewise.views.geometry.resampling import axis_weights, by_matrices, by_pictures
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 

@@ -23,7 +23,7 @@ from likewise.views import (
     weak,
 )
 from likewise.views.drawing import Geometry
-from likewise.views.regions import chosen_boxes
+from likewise.views.geometry.regions import chosen_boxes
 
 NEUTRAL = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 SIZES = torch.full((260, 2), 32)

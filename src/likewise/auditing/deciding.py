@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from likewise.auditing.categories import category_of, category_scores, ranked
-from likewise.evaluation import linear
+from likewise.evaluation.probes import linear
 from likewise.similarity import knn
 from likewise.similarity.nearest import check_features, neighbours
 
@@ -49,7 +49,7 @@ def by_probability(logits: Callable[[Tensor], Tensor], mapping: Mapping[str, Seq
 def by_linear(
     bank_NF: Tensor, labels_N: Tensor, mapping: Mapping[str, Sequence[int]], *, mapped: bool, seed: int
 ) -> Decision:
-    """The linear probe of training features. Raises InputError as `likewise.evaluation.linear.fit` does."""
+    """The linear probe of training features. Raises InputError as `likewise.evaluation.probes.linear.fit` does."""
     probe = linear.fit(bank_NF, labels_N, seed=seed)
     mean = ", mean probability of each category's classes" if mapped else ""
     words = f"linear probe of undistorted images, {linear.settings_text(probe, seed)}{mean}"

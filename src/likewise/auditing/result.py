@@ -17,7 +17,7 @@ from likewise.auditing.experiments import EXPERIMENTS
 from likewise.auditing.reference import bias_by_category, reference
 from likewise.auditing.trials import Trials
 from likewise.evaluation import significance
-from likewise.evaluation.classwise import wilson
+from likewise.evaluation.intervals import wilson
 
 UNDISTORTED = "undistorted"
 """What the images as they are stand under, beside the experiments."""

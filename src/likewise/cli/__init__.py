@@ -1,7 +1,8 @@
-"""The command line: one verb per step of an encoder's life, each in the module of its name.
+"""The command line: one verb per step of an encoder's life, in the package of its heading in `HELP`.
 
-Nothing heavy is imported until a verb needs it, so that `likewise --help` answers at once. A verb's module has a
-function `run(words)` and the dataclass of its flags; a new verb is such a module and its line in `HELP`.
+Nothing heavy is imported until a verb needs it, so that `likewise --help` answers at once. A verb's module,
+`cli/HEADING/VERB.py`, has a function `run(words)` and the dataclass of its flags; a new verb is such a module and its
+line in `HELP`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ usage: likewise VERB ...
 
 Learn what images have in common, without labels or with few.
 
-learn
+learning
   train DATA       an encoder from a folder, list, Parquet or NumPy file of images
   finetune RUN     encoder and classifier on labelled images
   methods          what can be learned by, with papers
@@ -31,30 +32,30 @@ learn
   trial DATA       whether training helps: untrained, pretrained, distilled, self-supervised
   doctor DATA      what is in this data, what would be chosen, how fast it will be; or what is wrong with an index
 
-judge
+judging
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
   audit RUN        distorted images: where an encoder breaks, and whether it errs as others do
   drift RUN NEW    new data against old: has it drifted, which images are new
   compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
 
-label
+labelling
   select RUN       which images to have labelled, before any label exists
   label LIST       a local page to label them with the keyboard
   predict RUN DATA classes of images from few labels, calibrated, with "none of these"
   discover RUN     classes among unlabelled images: named ones, and new ones that nobody named
 
-look
+looking
   explore RUN      all images on one page: a map, neighbours, near-duplicates, outliers, lists to go on with
   localise RUN     where objects are, without labels: masks, boxes, a sheet of images
 
-use
+using
   embed RUN DATA   vectors of images, in an index or a file; a second call takes in what changed
   search INDEX     the images most like one
   serve INDEX      the same over HTTP, with a page
   duplicates DATA  same bytes, same pixels, near duplicates
   upgrade INDEX    another encoder for an index in use: what it would bring, and the change
 
-keep
+keeping
   export RUN       the encoder as safetensors in timm keys, as ONNX, or packed
   convert FILE     a checkpoint of lightly, solo-learn, MoCo, SwAV, DINO or ISD as a weights file
   cache            decoded images on this machine: how large, when used; --clear removes them
@@ -62,8 +63,12 @@ keep
 likewise VERB --help explains a verb; likewise train --method isd --help shows that method's own settings.
 A first run:  likewise train photos/ --minutes 10
 """
-VERBS = tuple(re.findall(r"^  ([a-z]+) ", HELP, re.MULTILINE))
-"""As they stand in `HELP`."""
+VERBS = {
+    verb: stage
+    for stage, verbs in re.findall(r"^([a-z]+)\n((?:  .+\n)+)", HELP, re.MULTILINE)
+    for verb in re.findall(r"^  ([a-z]+) ", verbs, re.MULTILINE)
+}
+"""Verb -> the heading above it in `HELP`, which is the package of its module."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,5 +106,5 @@ def _dispatch(words: list[str]) -> int:
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS)
     share_processors()
-    importlib.import_module(f"likewise.cli.{verb}").run(rest)
+    importlib.import_module(f"likewise.cli.{VERBS[verb]}.{verb}").run(rest)
     return 0

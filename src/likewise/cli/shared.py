@@ -55,8 +55,8 @@ def tell_notes(notes: Sequence[str]) -> None:
 def method_shapes(method: str, variant: str | None) -> tuple[Any, Any, Any]:
     """Training options, session options and the method's settings, as they are by default for `variant`."""
     from likewise.methods import find
-    from likewise.training.asked import Asked, Session
-    from likewise.training.resolve import preset_of
+    from likewise.training.planning.asked import Asked, Session
+    from likewise.training.planning.resolve import preset_of
 
     name, preset = preset_of(find(method), variant)
     return Asked(method=method, variant=name), Session(), preset.settings

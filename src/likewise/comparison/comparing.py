@@ -17,11 +17,11 @@ from likewise.comparison.entries import Entry, of_encoder, of_run
 from likewise.comparison.groups import Group, grouped
 from likewise.comparison.tables import Column, Contrast, baselines, cell, columns_of, contrasts, notes, unified
 from likewise.errors import InputError
-from likewise.evaluation.subject import Which
+from likewise.evaluation.encoder_source import Which
 from likewise.files import write_aside
 from likewise.runs import RunDirectory
-from likewise.training.machine import best_device
-from likewise.verbs.evaluate import evaluate
+from likewise.training.planning.machine import best_device
+from likewise.verbs.judging.evaluate import evaluate
 
 Run = str | Path | RunDirectory
 

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from likewise.data.subsets import per_class
+from likewise.data.splitting.subsets import per_class
 from likewise.encoders import Encoder
 from likewise.encoders.encoder import in_channels_last
 from likewise.errors import InputError
-from likewise.evaluation import linear
+from likewise.evaluation.bank_and_query import Rows, open_rows
+from likewise.evaluation.encoder_source import Run, Which, open_subject
 from likewise.evaluation.features import cached_features
-from likewise.evaluation.rows import Rows, open_rows
-from likewise.evaluation.subject import Run, Which, open_subject
+from likewise.evaluation.probes import linear
 from likewise.similarity import knn
-from likewise.training.progress import decoding
+from likewise.training.watching.progress import decoding
 
 DRAWS = 5
 PROTOCOL = (

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.evaluation import answers
+from likewise.evaluation import predictions
 from likewise.evaluation.scores import Evaluation
 from likewise.report.facts import Facts
 
@@ -132,7 +132,7 @@ def protocol_of(words: str) -> str:
 
 
 def _stored(path: Path, score: Mapping[str, Any]) -> Scored:
-    kept = answers.read(path, score)
+    kept = predictions.read(path, score)
     return _scored(score, None if kept is None else kept.right, "" if kept is None else kept.pictures)
 
 

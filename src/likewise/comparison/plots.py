@@ -10,7 +10,7 @@ from likewise.comparison.groups import Group
 from likewise.errors import InputError
 from likewise.report.markup import tag
 from likewise.report.numbers import percent
-from likewise.report.overlay import Series, overlay, svg
+from likewise.report.plots.overlay import Series, overlay, svg
 from likewise.report.style import CLASS_COLOURS
 
 if TYPE_CHECKING:

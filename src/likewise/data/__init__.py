@@ -8,14 +8,14 @@ for batch in Loader(images, sampler, device="cuda").batches(first_step=0): ...
 
 from __future__ import annotations
 
-from likewise.data.cache import Size, cached_side, estimate, prepare
+from likewise.data.batches.loading import LoadedBatch, Loader
+from likewise.data.batches.sampling import Sampler
+from likewise.data.caching.cache import Size, cached_side, estimate, prepare
 from likewise.data.describing import Description, describe
 from likewise.data.images import Images
-from likewise.data.loading import LoadedBatch, Loader
-from likewise.data.sampling import Sampler
 from likewise.data.source import Broken, BrokenImage, Source, write_broken
 from likewise.data.sources.opening import open_source, split_names
-from likewise.data.splits import held_out_split, training_split
+from likewise.data.splitting.splits import held_out_split, training_split
 
 __all__ = [
     "Broken",

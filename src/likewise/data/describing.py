@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from likewise.data.decoding.pixels import Range
 from likewise.data.images import Images
-from likewise.data.pixels import Range
 from likewise.data.source import Broken, BrokenImage, Look, Source, files_in_words, spread
-from likewise.data.splits import in_words
+from likewise.data.splitting.splits import in_words
 from likewise.errors import InputError
 
 _SHOWN = 3

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from likewise.data.decoded import Pixels
+from likewise.data.caching.locking import share
+from likewise.data.decoding.decoded import Pixels
+from likewise.data.decoding.pixels import Range
 from likewise.data.fingerprints import digest, digest_array
-from likewise.data.locking import share
-from likewise.data.pixels import Range
 from likewise.data.source import Broken, Column
 
 

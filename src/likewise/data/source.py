@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.decoded import BrokenImage, Pixels
+from likewise.data.decoding.decoded import BrokenImage, Pixels
+from likewise.data.decoding.pixels import Range
+from likewise.data.decoding.ranges import Spans
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.labels import Stated, united
-from likewise.data.pixels import Range
-from likewise.data.ranges import Spans
 
 __all__ = [
     "Broken",

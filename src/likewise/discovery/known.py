@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from likewise.data.labels import as_labels, find_column, from_text
 from likewise.data.source import Source
 from likewise.data.sources.lists import SEPARATED, path_column, read_list
-from likewise.data.subsets import part_of
+from likewise.data.splitting.subsets import part_of
 from likewise.errors import InputError
 
 
@@ -40,7 +40,7 @@ class Known(NamedTuple):
 
 
 def by_draw(source: Source, draw: str, seed: int) -> Known:
-    """The images and labels that a draw leaves (`likewise.data.subsets`). Raises InputError as that does."""
+    """The images and labels that a draw leaves (`likewise.data.splitting.subsets`). Raises InputError as that does."""
     part, drawn = part_of(source, draw, seed)
     names = _names(source, int(drawn.truth.max(initial=-1)) + 1)
     return _checked(Known(part, drawn.labels, names, drawn.truth, drawn.protocol))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.discovery.accuracy import matched
-from likewise.evaluation.classwise import wilson
+from likewise.evaluation.intervals import wilson
 
 Ids = NDArray[np.int64]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from likewise.encoders import heads, norms
 from likewise.encoders.build import build, check, has_small_stem, has_width, normalisation
 from likewise.encoders.encoder import Encoder
+from likewise.encoders.files.store import load_encoder, load_weights, save_encoder
 from likewise.encoders.norms import SplitBatchNorm1d, SplitBatchNorm2d, SyncBatchNorm, convert
 from likewise.encoders.spec import EncoderSpec
-from likewise.encoders.store import load_encoder, load_weights, save_encoder
 
 __all__ = [
     "Encoder",

@@ -23,10 +23,10 @@ from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.resnet import ResNet
 
-from likewise.encoders import trial
 from likewise.encoders.encoder import Encoder, patch_sides
+from likewise.encoders.files.published import at_hand
 from likewise.encoders.own import ConvNet, SmallSwin, Staged
-from likewise.encoders.published import at_hand
+from likewise.encoders.passes import trial
 from likewise.encoders.resnet import USUAL_WIDTH, narrow, small_stem
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError, unknown
@@ -64,8 +64,8 @@ def rebuild(spec: EncoderSpec) -> Encoder:
 def check(spec: EncoderSpec, side: int | None = None) -> None:
     """Raise `InputError` unless the encoder can be trained on images of `side` px, by default those of the spec.
 
-    Takes a pass without data the first time (`likewise.encoders.trial`), and nothing for the same spec again. The error
-    names the model, what it stumbled over, and the nearest side that it does take.
+    Takes a pass without data the first time (`likewise.encoders.passes.trial`), and nothing for the same spec again.
+    The error names the model, what it stumbled over, and the nearest side that it does take.
     """
     side = spec.image_size if side is None else side
     bare = EncoderSpec(name=spec.name, width=spec.width, stem=spec.stem, image_size=spec.image_size)

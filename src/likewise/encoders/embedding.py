@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from likewise.data import Images, cached_side, open_source, prepare
-from likewise.data.decode import from_pil
-from likewise.data.pixels import fit
+from likewise.data.decoding.decode import from_pil
+from likewise.data.decoding.pixels import fit
 from likewise.data.videos.watching import Videos, frames_each
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.parts import in_parts
+from likewise.encoders.passes.parts import in_parts
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError
 from likewise.similarity.compatible import fitted
@@ -43,7 +43,8 @@ class Encoder(nn.Module):
         self.map_features = int(cast("int", backbone.num_features))
         """C, the channels of the map. Equal to F except where the model widens after pooling (MobileNetV3)."""
         self.parts = 1
-        """Parts that `forward` cuts a batch into while it trains, to save memory: see `likewise.encoders.parts`."""
+        """Parts that `forward` cuts a batch into while it trains, to save memory: see
+        `likewise.encoders.passes.parts`."""
 
     def forward(self, x_B3HW: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, F) pooled features, behind the neck where there is one.

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from likewise.evaluation import linear
 from likewise.evaluation.features import cached_features, extract
-from likewise.evaluation.given import Features, ProbeSettings
 from likewise.evaluation.online import leave_one_out
+from likewise.evaluation.probes import linear
+from likewise.evaluation.probes.protocol import Features, ProbeSettings
 from likewise.evaluation.scores import Evaluation, Score
 from likewise.similarity import knn
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.evaluation.retrieval import rank
+from likewise.evaluation.probes.retrieval import rank
 
 
 def update_gain(new_old: float, old_old: float, paragon: float) -> float:

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from likewise.data import Images
+from likewise.data.caching.locking import exclusive
+from likewise.data.caching.places import cache_root
 from likewise.data.fingerprints import digest, digest_array
-from likewise.data.locking import exclusive
-from likewise.data.places import cache_root
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import rows, view_of
 from likewise.errors import InputError, unknown
-from likewise.evaluation.keeping import Partial, forget
+from likewise.evaluation.feature_file import Partial, forget
 from likewise.views import ViewPolicy
 
 Precision = Literal["float32", "bf16"]

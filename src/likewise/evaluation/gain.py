@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from likewise.evaluation.answers import Answers
+from likewise.evaluation.predictions import Answers
 from likewise.evaluation.scores import kind, label_of
 from likewise.evaluation.significance import Test, mcnemar, over_classes
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from likewise.data import Images
 from likewise.encoders import Encoder
 from likewise.errors import InputError
+from likewise.evaluation.bank_and_query import stratified
 from likewise.evaluation.features import Precision, extract
 from likewise.evaluation.gain import Change, verdict
-from likewise.evaluation.rows import stratified
 from likewise.evaluation.significance import mcnemar
 from likewise.similarity import Neighbours, knn
 from likewise.similarity.nearest import neighbours

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from likewise.data import Images
 from likewise.errors import InputError
-from likewise.report.pictures import thumbnail
+from likewise.report.thumbnails import thumbnail
 
 UNKNOWN = -1
 """The code of an image of which a column says nothing."""

@@ -17,11 +17,11 @@ from likewise.data.labels import Stated, united
 from likewise.data.source import Joined, Part
 from likewise.data.sources.files import FileSource
 from likewise.errors import InputError
-from likewise.evaluation.subject import Subject
+from likewise.evaluation.encoder_source import Subject
 from likewise.exploring.collection import Collection, Column, categorised
 from likewise.exploring.metadata import read_columns
 from likewise.index.embedding.held import features_of, is_held, open_held
-from likewise.training.progress import decoding
+from likewise.training.watching.progress import decoding
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from likewise.data.decode import decode
-from likewise.data.decoded import BrokenImage
+from likewise.data.decoding.decode import decode
+from likewise.data.decoding.decoded import BrokenImage
 from likewise.data.sources.files import read_bytes
 
 Grey = NDArray[np.float32]

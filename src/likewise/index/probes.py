@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.data import cached_side
-from likewise.data.decoded import Pixels
-from likewise.data.pixels import fit
+from likewise.data.decoding.decoded import Pixels
+from likewise.data.decoding.pixels import fit
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import rows, view_of
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.data import Images
-from likewise.data.derived import derive
+from likewise.data.caching.derived import derive
 from likewise.data.fingerprints import digest
 from likewise.localisation.boxes import boxes
 from likewise.localisation.sources import MaskSource, Shown, open_masks

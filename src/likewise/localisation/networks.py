@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from likewise.data.fingerprints import digest, digest_array
 from likewise.encoders import Encoder, load_encoder
-from likewise.encoders.chosen import choose
+from likewise.encoders.files.chosen import choose
 from likewise.errors import InputError
 from likewise.localisation.contracam import Network
 from likewise.methods.method import Method

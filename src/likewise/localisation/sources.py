@@ -32,12 +32,12 @@ from likewise.data import Images, saliency
 from likewise.data.fingerprints import digest, digest_files, file_facts
 from likewise.data.sources.scenes import mask_of
 from likewise.errors import InputError, missing
-from likewise.evaluation.segmentation import mask_path
+from likewise.evaluation.probes.segmentation import mask_path
 from likewise.localisation.contracam import localise
 from likewise.localisation.networks import open_network
 from likewise.views.drawing import Geometry
-from likewise.views.policy import IMAGENET_MEAN, IMAGENET_STD
-from likewise.views.spatial import crop_and_flip
+from likewise.views.geometry.spatial import crop_and_flip
+from likewise.views.policies.policy import IMAGENET_MEAN, IMAGENET_STD
 
 NAMES = ("mbd", "contracam", "given", "grabcut", "center", "onnx")
 MBD_SIDE = 64

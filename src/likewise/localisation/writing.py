@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from likewise.data.decoded import Pixels
+from likewise.data.decoding.decoded import Pixels
 from likewise.files import write_aside
 
 SHOWN = 24

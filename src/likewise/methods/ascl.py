@@ -15,9 +15,9 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.moco import key
 from likewise.similarity import own_columns, pull, purity, similarities
-from likewise.similarity.adaptive import Target, adaptive_contrast, batch_targets
+from likewise.similarity.positives.adaptive import Target, adaptive_contrast, batch_targets
 from likewise.teachers import Momentum
-from likewise.views.pair import PairPolicy, teacher_student
+from likewise.views.policies.pair import PairPolicy, teacher_student
 
 
 class ASCL(Method):

@@ -15,7 +15,7 @@ from likewise.encoders import Encoder, heads
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views, usual
 from likewise.methods.parts.checks import at_least, positive
 from likewise.similarity import similarities
-from likewise.views.pair import two_views
+from likewise.views.policies.pair import two_views
 
 
 class Redundancy(NamedTuple):

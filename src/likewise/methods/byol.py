@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from torch import nn
 
 from likewise.encoders import Encoder, heads, norms
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 from likewise.methods.method import (
     WHOLE_BATCH,
     Batch,
@@ -26,7 +26,7 @@ from likewise.methods.parts.checks import at_least, between
 from likewise.schedules import momentum_at
 from likewise.similarity import pull, unit
 from likewise.teachers import Momentum
-from likewise.views.pair import two_views
+from likewise.views.policies.pair import two_views
 
 
 class BYOL(Method):

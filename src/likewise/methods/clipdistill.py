@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from likewise.data.streams import MAIN, Stream, shuffled
+from likewise.data.batches.streams import MAIN, Stream, shuffled
 from likewise.data.texts import with_text
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.methods.parts.captions import (
+from likewise.methods.parts.checks import at_least, between, positive
+from likewise.methods.parts.texts.captions import (
     Captions,
     CaptionSettings,
     Reader,
@@ -24,10 +25,9 @@ from likewise.methods.parts.captions import (
     check_captioned,
     draws,
 )
-from likewise.methods.parts.checks import at_least, between, positive
 from likewise.schedules import young_momentum
 from likewise.similarity import unit
-from likewise.similarity.image_text import Targets, pair_contrast, scale_of, soft_targets, told
+from likewise.similarity.texts.image_text import Targets, pair_contrast, scale_of, soft_targets, told
 from likewise.teachers import Momentum, pretrained
 from likewise.views import Crop, ViewPolicy
 

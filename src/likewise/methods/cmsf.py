@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 from likewise.errors import InputError
 from likewise.memory import Queue
 from likewise.methods.method import (
@@ -28,7 +28,7 @@ from likewise.methods.method import (
     usual,
 )
 from likewise.methods.parts.checks import at_least
-from likewise.methods.parts.cmsf_constraints import (
+from likewise.methods.parts.cmsf.constraints import (
     Constraint,
     EarlierView,
     FirstVisit,
@@ -108,7 +108,7 @@ class CMSF(Method):
 
     C holds, with `2q`, the rows of the pictures that were nearest an epoch ago, under another augmentation; with
     `clusters`, the rows of the same k-means cluster of all teacher vectors of the last epoch; with `labels`, the rows
-    of the same label, which may be noisy (`likewise.methods.parts.cmsf_constraints`). With few labels see `cmsf_semi`.
+    of the same label, which may be noisy (`likewise.methods.parts.cmsf.constraints`). With few labels see `cmsf_semi`.
 
     Order inside a step: teacher moves, both look, the teacher's vectors enter memory and pool FIRST, then neighbours
     and loss. A picture's own vector is a candidate in every form.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 from likewise.errors import InputError
 from likewise.methods.cmsf import constrained_shift, watched
 from likewise.methods.method import (
@@ -27,7 +27,7 @@ from likewise.methods.method import (
     usual,
 )
 from likewise.methods.parts.checks import at_least, between
-from likewise.methods.parts.cmsf_labeller import HeadKind, Labeller
+from likewise.methods.parts.cmsf.labeller import HeadKind, Labeller
 from likewise.methods.parts.shift import ShiftSettings, shift_parts
 from likewise.similarity import Few, neighbours, outside, unit
 from likewise.teachers import evaluated
@@ -44,7 +44,7 @@ class CMSFSemi(Method):
 
     For a picture without a label that counts C is the whole memory, which is plain mean shift; its row in the memory is
     a candidate of such pictures alone. The classifier is taught apart, once or twice an epoch, on a memory of labelled
-    teacher vectors (`likewise.methods.parts.cmsf_labeller`).
+    teacher vectors (`likewise.methods.parts.cmsf.labeller`).
 
     Order inside a step: teacher moves, both look, labels are guessed, the teacher's vectors enter both memories, then
     neighbours and loss.

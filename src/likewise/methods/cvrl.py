@@ -9,14 +9,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from likewise.data.streams import Stream
+from likewise.data.batches.streams import Stream
 from likewise.encoders import Encoder, heads
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.clips import ClipSettings, clip_columns, clip_streams, judged_by_clips
 from likewise.similarity import nt_xent
-from likewise.views.pair import two_views
-from likewise.views.policy import Crop, ViewPolicy
+from likewise.views.policies.pair import two_views
+from likewise.views.policies.policy import Crop, ViewPolicy
 
 
 class CVRL(Method):

@@ -10,15 +10,15 @@ from torch import nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
-from likewise.encoders.crops import MultiCrop, drop_paths
+from likewise.encoders.passes.crops import MultiCrop, drop_paths
 from likewise.gradients import clip_each
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.crops import LARGE, CropSettings, crop_views
 from likewise.schedules import linear, rising_momentum
 from likewise.similarity import similarities, unit
-from likewise.similarity.across_views import across_views, entropies
-from likewise.similarity.centring import Centre, centred
+from likewise.similarity.prototypes.across_views import across_views, entropies
+from likewise.similarity.prototypes.centring import Centre, centred
 from likewise.teachers import Momentum
 
 

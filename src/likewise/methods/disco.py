@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads, norms
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 from likewise.memory import LABEL, Queue
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.taught import check_headed, check_length, headed
 from likewise.similarity import contrast, pull, unit
 from likewise.teachers import Momentum
-from likewise.views.pair import strong_views
+from likewise.views.policies.pair import strong_views
 
 Mode = Literal["eval", "train"]
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.data.streams import MAIN, Stream, shuffled
+from likewise.data.batches.streams import MAIN, Stream, shuffled
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.errors import InputError
@@ -18,10 +18,10 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.schedules import clipped_ramp
 from likewise.similarity import cross_entropy
-from likewise.similarity.centring import recentred
+from likewise.similarity.prototypes.centring import recentred
 from likewise.teachers import Momentum
 from likewise.views import ViewPolicy, strong, weak
-from likewise.views.pair import blurred
+from likewise.views.policies.pair import blurred
 
 BASE = "base"
 """The stream of labelled images, and the role of their view."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
-from likewise.encoders.crops import TokenCrops, drop_paths, without_drop_paths
+from likewise.encoders.passes.crops import TokenCrops, drop_paths, without_drop_paths
 from likewise.gradients import clip_each
 from likewise.methods.dino import DINO, scaled, teacher_temperature
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
@@ -18,9 +18,9 @@ from likewise.methods.parts.checks import between
 from likewise.methods.parts.crops import LARGE, crop_views
 from likewise.schedules import rising_momentum
 from likewise.similarity import similarities, unit
-from likewise.similarity.across_views import across_views, entropies
-from likewise.similarity.centring import Centre, centred
-from likewise.similarity.regions import across_regions
+from likewise.similarity.dense.regions import across_regions
+from likewise.similarity.prototypes.across_views import across_views, entropies
+from likewise.similarity.prototypes.centring import Centre, centred
 from likewise.teachers import Momentum
 
 

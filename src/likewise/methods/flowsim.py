@@ -14,7 +14,7 @@ from likewise.encoders import Encoder, heads
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.motion import FlowSettings, flow_rows, share_of_all
-from likewise.similarity.motion import (
+from likewise.similarity.dense.motion import (
     embedding_kernel,
     flow_kernel,
     hypercolumns,
@@ -22,9 +22,9 @@ from likewise.similarity.motion import (
     kernel_contrast,
     kernel_cross_entropy,
 )
-from likewise.views.flows import all_points, read_flow
-from likewise.views.policy import Colour, ViewPolicy
-from likewise.views.presets import weak
+from likewise.views.geometry.flows import all_points, read_flow
+from likewise.views.policies.policy import Colour, ViewPolicy
+from likewise.views.policies.presets import weak
 
 LEAST_SIGMA = 0.25
 """Pixels."""

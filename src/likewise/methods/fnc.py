@@ -17,8 +17,8 @@ from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import own_columns, similarities, unit
 from likewise.teachers import Momentum
 from likewise.views import strong
-from likewise.views.pair import blurred
-from likewise.views.policy import Filter
+from likewise.views.policies.pair import blurred
+from likewise.views.policies.policy import Filter
 
 Strategy = Literal["attraction", "elimination"]
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from likewise.data.streams import Stream
+from likewise.data.batches.streams import Stream
 from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Card, Facts, Method, Preset, Terms, Views
 from likewise.methods.parts.discovery import (

@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from likewise.data.orders import Endless, Order
-from likewise.data.streams import MAIN, Drawing, Rows, Stream, shuffled
+from likewise.data.batches.orders import Endless, Order
+from likewise.data.batches.streams import MAIN, Drawing, Rows, Stream, shuffled
 from likewise.distributed import common, gather, gather_with_gradient, positions
 from likewise.encoders import Encoder
 from likewise.encoders.tree_head import TreeHead
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
-from likewise.similarity.mixmatch import guessed, interleaved, labelled_loss, mixed, ramp, unlabelled_loss
-from likewise.similarity.self_label import confident
+from likewise.similarity.labelled.mixmatch import guessed, interleaved, labelled_loss, mixed, ramp, unlabelled_loss
+from likewise.similarity.prototypes.self_label import confident
 from likewise.teachers import Momentum
 from likewise.views import CutOut, ViewPolicy, padded, random_magnitudes
 

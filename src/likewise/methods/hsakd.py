@@ -19,8 +19,8 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.methods.parts.checks import positive
 from likewise.methods.whole import restore
 from likewise.runs import RunDirectory
+from likewise.similarity.labelled.rotations import joint_labels, rotated
 from likewise.similarity.mutual import classification, imitation
-from likewise.similarity.rotations import joint_labels, rotated
 from likewise.teachers import Frozen, Refit
 from likewise.views import padded
 

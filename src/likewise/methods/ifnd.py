@@ -15,7 +15,7 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.moco import MocoSettings, key, moco_parts
 from likewise.similarity import unit
-from likewise.similarity.false_negatives import Strategy, accept, assign, contrast_without, false_negatives
+from likewise.similarity.positives.false_negatives import Strategy, accept, assign, contrast_without, false_negatives
 from likewise.teachers import evaluated
 
 PICTURES_PER_CLUSTER = (50, 25)

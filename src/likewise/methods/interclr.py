@@ -18,7 +18,7 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.moco import MocoSettings, key, moco_parts
 from likewise.similarity import contrast, similarities, unit
-from likewise.similarity.by_label import Strategy, contrast_across, draw_negatives, draw_positives
+from likewise.similarity.labelled.by_label import Strategy, contrast_across, draw_negatives, draw_positives
 from likewise.teachers import evaluated
 
 

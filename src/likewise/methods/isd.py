@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads, norms
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 from likewise.memory import LABEL, Queue
 from likewise.methods.method import (
     WHOLE_BATCH,
@@ -26,7 +26,7 @@ from likewise.methods.method import (
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
-from likewise.views.pair import PairPolicy, teacher_student
+from likewise.views.policies.pair import PairPolicy, teacher_student
 
 WATCHED = 5
 """Nearest rows whose labels are compared with the picture's, for a curve."""

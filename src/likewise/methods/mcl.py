@@ -17,7 +17,7 @@ from likewise.methods.parts.moco import MocoSettings, key, moco_parts
 from likewise.similarity.mutual import mutual_contrast
 from likewise.teachers import Momentum, with_statistics_of
 from likewise.views import strong
-from likewise.views.pair import blurred
+from likewise.views.policies.pair import blurred
 
 
 def encoders(first: Encoder, networks: int) -> list[Encoder]:

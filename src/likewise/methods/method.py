@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from likewise.data.batches.streams import MAIN, Stream, shuffled
 from likewise.data.flow.fields import FlowPlan
 from likewise.data.source import Column
-from likewise.data.streams import MAIN, Stream, shuffled
 from likewise.errors import InputError
 from likewise.views.making import Compose
-from likewise.views.policy import ViewPolicy
+from likewise.views.policies.policy import ViewPolicy
 from likewise.views.view import View
 
 Views = Mapping[str, View]
@@ -29,7 +29,8 @@ Need = Literal[
     "labels", "some labels", "labelled data beside", "masks", "frozen teacher", "old encoder", "pairs", "videos"
 ]
 UpdateRule = Literal["sgd", "adamw", "lars", "muon"]
-"""Optimisers; see `likewise.training.optimisers` and, for the last one, `likewise.training.muon`."""
+"""Optimisers; see `likewise.training.optimising.optimisers` and, for the last one,
+`likewise.training.optimising.muon`."""
 Normalisation = Literal["imagenet", "cifar10", "cifar100", "data"]
 """Channel means and deviations: of published data sets, or of the images that are trained on."""
 
@@ -158,7 +159,7 @@ class Optimisation:
     decay_norms_and_biases: bool = True
     """Whether one-dimensional parameters are decayed (and, for lars, scaled) as well."""
     lars_form: Literal["byol", "simclr", "swav", "paws"] = "byol"
-    """Which published form of lars; see `likewise.training.optimisers.LARS`."""
+    """Which published form of lars; see `likewise.training.optimising.optimisers.LARS`."""
     trust: float = 1e-3
     """Trust coefficient of lars."""
     schedule: Literal["cosine", "cosine_epoch", "step", "constant"] = "cosine"

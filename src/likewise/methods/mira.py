@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
-from likewise.encoders.crops import MultiCrop
+from likewise.encoders.passes.crops import MultiCrop
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.crops import LARGE, CropSettings, crop_views
 from likewise.schedules import cosine, rising_momentum
 from likewise.similarity import similarities, unit
-from likewise.similarity.across_views import across_views, entropies
-from likewise.similarity.assign import mira
+from likewise.similarity.prototypes.across_views import across_views, entropies
+from likewise.similarity.prototypes.assign import mira
 from likewise.teachers import Momentum
 
 
@@ -30,7 +30,8 @@ class MIRA(Method):
 
         W = argmin (1/n) sum_i KL(w_i || p_i) - beta I(W),   I(W) = H(mean_i w_i) - (1/n) sum_i H(w_i)
 
-    which a fixed point finds (`likewise.similarity.assign.mira`). With student scores s against C unit prototypes,
+    which a fixed point finds (`likewise.similarity.prototypes.assign.mira`). With student scores s against C unit
+    prototypes,
 
         L = mean over large views i and views v != i of the cross-entropy of softmax(s_v / Ts) with W_i.
 

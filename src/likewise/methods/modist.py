@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likewise.data.batches.streams import Stream
 from likewise.data.flow.fields import FlowPlan
-from likewise.data.streams import Stream
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.encoders.own import R3D
@@ -20,12 +20,12 @@ from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.clips import ClipSettings, clip_columns, clip_streams, judged_by_clips
 from likewise.methods.parts.motion import FlowSettings, flow_rows, share_of_all
 from likewise.similarity import contrast, unit
-from likewise.similarity.motion import flow_edges
+from likewise.similarity.dense.motion import flow_edges
 from likewise.teachers import Momentum, evaluated
-from likewise.views.flows import flow_map
-from likewise.views.pair import strong_views
-from likewise.views.policy import Crop
-from likewise.views.presets import weak
+from likewise.views.geometry.flows import flow_map
+from likewise.views.policies.pair import strong_views
+from likewise.views.policies.policy import Crop
+from likewise.views.policies.presets import weak
 from likewise.views.view import View
 
 ROLES = ("first", "second")

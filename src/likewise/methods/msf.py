@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 from likewise.methods.method import (
     WHOLE_BATCH,
     Batch,

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, norms
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 from likewise.errors import InputError
 from likewise.memory import LABEL, Queue
 from likewise.memory import Column as Beside
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
-from likewise.methods.parts.captions import (
+from likewise.methods.parts.texts.captions import (
     Captions,
     Reader,
     caption_column,
@@ -25,11 +25,11 @@ from likewise.methods.parts.captions import (
     part_of_mean,
     without_words,
 )
-from likewise.methods.parts.five_terms import FiveTerms, Networks, tag_sets, taught
+from likewise.methods.parts.texts.five_terms import FiveTerms, Networks, tag_sets, taught
 from likewise.similarity import contrast, unit
-from likewise.similarity.tags import contrast_matches, rank_by_margin, shared_tags
+from likewise.similarity.texts.tags import contrast_matches, rank_by_margin, shared_tags
 from likewise.teachers import Momentum
-from likewise.views.pair import strong_views
+from likewise.views.policies.pair import strong_views
 
 
 class Said(NamedTuple):

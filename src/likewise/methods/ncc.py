@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from likewise.distributed import common, gather, gather_with_gradient, positions
 from likewise.encoders import Encoder, heads, norms
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 from likewise.memory import LABEL, Clusters, Queue
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.schedules import momentum_at
 from likewise.similarity import unit
-from likewise.similarity.scattering import alignment, prototypes, sampled, scatter
+from likewise.similarity.prototypes.scattering import alignment, prototypes, sampled, scatter
 from likewise.teachers import Momentum
-from likewise.views.pair import strong_views, two_views
+from likewise.views.policies.pair import strong_views, two_views
 
 
 class NCC(Method):

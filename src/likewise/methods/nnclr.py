@@ -14,7 +14,7 @@ from likewise.memory import LABEL, Queue
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.checks import at_least, positive
 from likewise.similarity import contrast_in_batch, neighbours, nt_xent, purity, unit
-from likewise.views.pair import two_views
+from likewise.views.policies.pair import two_views
 
 Denominator = Literal["predictions", "both"]
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from likewise.data.streams import MAIN, Rows, Stream
+from likewise.data.batches.streams import MAIN, Rows, Stream
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
@@ -27,7 +27,7 @@ from likewise.methods.parts.supports import (
     support_views,
     supports_of,
 )
-from likewise.similarity.support import distilled_neighbours, smoothed, soft_neighbours
+from likewise.similarity.labelled.support import distilled_neighbours, smoothed, soft_neighbours
 from likewise.teachers import Frozen
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from likewise.data.streams import Stream
+from likewise.data.batches.streams import Stream
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
 from likewise.memory import LABEL, Queue
@@ -26,7 +26,7 @@ from likewise.methods.parts.supports import (
     supports_of,
 )
 from likewise.similarity import unit
-from likewise.similarity.support import soft_neighbours
+from likewise.similarity.labelled.support import soft_neighbours
 
 _RECENT = "recent labelled embeddings are kept for the probe `own`; none take part in the loss. Published: no memory"
 

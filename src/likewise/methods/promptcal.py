@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.data.streams import Stream
+from likewise.data.batches.streams import Stream
 from likewise.distributed import common, gather
 from likewise.encoders import Encoder
 from likewise.encoders.two_vectors import TwoVectors
@@ -34,7 +34,7 @@ from likewise.methods.parts.discovery import (
     supervised,
 )
 from likewise.similarity import unit
-from likewise.similarity.affinity import (
+from likewise.similarity.positives.affinity import (
     Pairs,
     affinity_contrast,
     consensus,

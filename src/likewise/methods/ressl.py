@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads, norms
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 from likewise.errors import InputError
 from likewise.memory import LABEL, Queue
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
@@ -18,8 +18,8 @@ from likewise.methods.parts.checks import at_least, between, positive
 from likewise.schedules import momentum_at
 from likewise.similarity import Temperature, distill, purity, unit
 from likewise.teachers import Momentum, evaluated
-from likewise.views.crops import five_crops
-from likewise.views.pair import PairPolicy, teacher_student
+from likewise.views.policies.crops import five_crops
+from likewise.views.policies.pair import PairPolicy, teacher_student
 
 
 class Relations(NamedTuple):

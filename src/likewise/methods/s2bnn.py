@@ -17,7 +17,7 @@ from likewise.methods.parts.taught import check_headed, check_length, headed, st
 from likewise.similarity import contrast, cross_entropy, unit
 from likewise.teachers import Momentum
 from likewise.views import strong
-from likewise.views.pair import blurred
+from likewise.views.policies.pair import blurred
 
 Regime = Literal["distil", "contrast", "both"]
 EMBEDDING = 128

@@ -16,7 +16,7 @@ from likewise.methods.parts.checks import at_least, positive
 from likewise.methods.parts.taught import Taught, TaughtSettings, check_headed, headed, teacher_of
 from likewise.similarity import Distillation, distill, purity, unit
 from likewise.views import multi_crop, strong
-from likewise.views.pair import blurred
+from likewise.views.policies.pair import blurred
 
 CROP_SHARE = 96 / 224
 """Side of a small crop as a share of the large one's."""

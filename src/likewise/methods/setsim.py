@@ -15,7 +15,7 @@ from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Pr
 from likewise.methods.parts.checks import between, positive
 from likewise.methods.parts.moco import MocoSettings, shuffled_pass
 from likewise.similarity import contrast, unit
-from likewise.similarity.sets import (
+from likewise.similarity.dense.sets import (
     attentional,
     cosines,
     geometric,
@@ -26,7 +26,7 @@ from likewise.similarity.sets import (
 )
 from likewise.teachers import Momentum, with_statistics_of
 from likewise.views import View
-from likewise.views.pair import strong_views
+from likewise.views.policies.pair import strong_views
 
 Sets = Literal["attention", "geometry", "attention_geometry", "nearest"]
 

@@ -12,8 +12,8 @@ from likewise.encoders import Encoder, heads
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import nt_xent
-from likewise.views.pair import two_views
-from likewise.views.policy import Filter
+from likewise.views.policies.pair import two_views
+from likewise.views.policies.policy import Filter
 
 
 class SimCLR(Method):

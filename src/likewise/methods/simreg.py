@@ -14,7 +14,7 @@ from likewise.methods.parts.taught import Taught, TaughtSettings, teacher_of
 from likewise.similarity import pull, unit
 from likewise.teachers import Teacher, check_pretrained, is_table
 from likewise.views import strong, weak
-from likewise.views.pair import blurred
+from likewise.views.policies.pair import blurred
 
 Head = Literal["mlp4", "mlp2", "linear"]
 Strength = Literal["weak", "strong"]

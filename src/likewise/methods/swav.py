@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather, rank, world
 from likewise.encoders import Encoder, heads
-from likewise.encoders.crops import MultiCrop
+from likewise.encoders.passes.crops import MultiCrop
 from likewise.memory import Queue
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views, usual
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.crops import LARGE, CropSettings, sides
 from likewise.similarity import similarities, unit
-from likewise.similarity.across_views import across_views, entropies
-from likewise.similarity.assign import Gather, sinkhorn
+from likewise.similarity.prototypes.across_views import across_views, entropies
+from likewise.similarity.prototypes.assign import Gather, sinkhorn
 from likewise.views import multi_crop, strong
-from likewise.views.pair import blurred
+from likewise.views.policies.pair import blurred
 
 
 def codes(

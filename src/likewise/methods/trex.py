@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
-from likewise.encoders.crops import MultiCrop, small_side
+from likewise.encoders.passes.crops import MultiCrop, small_side
 from likewise.errors import InputError
 from likewise.memory import LABEL, Queue
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import similarities, unit
-from likewise.similarity.by_label import class_prototypes
+from likewise.similarity.labelled.by_label import class_prototypes
 from likewise.similarity.mutual import classification
 from likewise.teachers import Momentum
 from likewise.views import ViewPolicy, multi_crop, strong
-from likewise.views.pair import blurred
+from likewise.views.policies.pair import blurred
 
 
 class TReX(Method):

@@ -17,7 +17,7 @@ from likewise.methods.parts.checks import at_least, between, positive
 from likewise.schedules import rising_momentum
 from likewise.similarity import own_columns, similarities, unit
 from likewise.teachers import Momentum
-from likewise.views.pair import two_views
+from likewise.views.policies.pair import two_views
 
 Negatives = Literal["band", "median", "all"]
 

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from likewise.data.streams import MAIN, Rows, Stream
+from likewise.data.batches.streams import MAIN, Rows, Stream
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
-from likewise.methods.parts.narration import (
+from likewise.methods.parts.texts.narration import (
     STAGES,
     Curriculum,
     Listener,
@@ -27,7 +27,7 @@ from likewise.methods.parts.narration import (
     negatives,
     scans_together,
 )
-from likewise.similarity.narration import affinity_levels, contrast_by_level
+from likewise.similarity.texts.narration import affinity_levels, contrast_by_level
 from likewise.views import Crop, ViewPolicy
 
 

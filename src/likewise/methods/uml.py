@@ -15,7 +15,7 @@ from likewise.encoders.task_head import TaskProjection
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
-from likewise.similarity.episodes import (
+from likewise.similarity.labelled.episodes import (
     Similarity,
     Tasks,
     draw_tasks,

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from likewise.data.orders import Following, Order
-from likewise.data.streams import MAIN, Drawing, Rows, Stream, shuffled
+from likewise.data.batches.orders import Following, Order
+from likewise.data.batches.streams import MAIN, Drawing, Rows, Stream, shuffled
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
-from likewise.similarity.self_label import agree, confident
+from likewise.similarity.prototypes.self_label import agree, confident
 from likewise.views import CutOut, centre, random_magnitudes
 
 ROLES = ("plain", "strong", "neighbour")

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from likewise.evaluation.linear import fit
+from likewise.evaluation.probes.linear import fit
 from likewise.similarity import unit
 from likewise.similarity.knn import weighted_scores
 

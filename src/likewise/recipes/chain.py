@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from likewise.errors import InputError
 from likewise.runs import RunDirectory
-from likewise.verbs.train import train
+from likewise.verbs.learning.train import train
 
 
 class Stage(NamedTuple):

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from tyro.conf import Positional
 
 from likewise.data import open_source, split_names, training_split
-from likewise.data.few_labels import only
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.source import Part, Source
-from likewise.data.subsets import share_of, tasks
+from likewise.data.splitting.few_labels import only
+from likewise.data.splitting.subsets import share_of, tasks
 from likewise.errors import InputError
 from likewise.recipes.chain import Stage
 

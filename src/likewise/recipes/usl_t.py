@@ -16,7 +16,7 @@ from tyro.conf import Positional
 
 from likewise.data import open_source, split_names, training_split
 from likewise.encoders import load_encoder
-from likewise.encoders.chosen import choose
+from likewise.encoders.files.chosen import choose
 from likewise.errors import InputError
 from likewise.files import write_aside
 from likewise.recipes.chain import Stage

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from likewise.encoders.chosen import deployed
+from likewise.encoders.files.chosen import deployed
 from likewise.runs import RunDirectory
 
 PARTS = ("data", "views", "model")

@@ -20,7 +20,7 @@ from torch import Tensor
 from likewise.data import Images
 from likewise.report.markup import tag, text
 from likewise.report.neighbours import label
-from likewise.report.pictures import data_uri, sheet
+from likewise.report.thumbnails import data_uri, sheet
 from likewise.similarity import unit
 
 COLUMNS, ROWS = 52, 31

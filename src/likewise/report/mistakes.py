@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.data import Images
-from likewise.report import bars_by_class, confusion
 from likewise.report.markup import section, tag, text
 from likewise.report.neighbours import SIDE
 from likewise.report.numbers import count
-from likewise.report.pictures import image
+from likewise.report.plots import bars_by_class, confusion
+from likewise.report.thumbnails import image
 from likewise.similarity import neighbours, unit
 
 HARDEST, FAILURES, NEIGHBOURS = 24, 8, 6

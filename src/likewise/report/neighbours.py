@@ -13,7 +13,7 @@ from likewise.data import Images
 from likewise.data.source import spread
 from likewise.report.markup import tag, text
 from likewise.report.numbers import percent
-from likewise.report.pictures import image
+from likewise.report.thumbnails import image
 from likewise.similarity import neighbours, unit
 
 QUERIES, NEIGHBOURS = 12, 6

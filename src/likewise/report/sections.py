@@ -12,10 +12,10 @@ import numpy as np
 from likewise.commands import following, repeated
 from likewise.data import Images
 from likewise.data.source import files_in_words
-from likewise.report import charts
 from likewise.report.facts import Facts, interval_words
 from likewise.report.markup import command, details, section, table, tag, text
 from likewise.report.numbers import count, minutes, percent, plain, short
+from likewise.report.plots import charts
 from likewise.report.words import headline, status_words, time_words, verdict
 
 BARS = 24

@@ -9,7 +9,7 @@ from typing import Any
 
 from likewise.report.facts import Facts
 from likewise.report.numbers import count, minutes, percent, plain
-from likewise.training.health import LOW_RANK, LOW_SPREAD, ONE_HOT_ENTROPY, UNIFORM_ENTROPY
+from likewise.training.watching.health import LOW_RANK, LOW_SPREAD, ONE_HOT_ENTROPY, UNIFORM_ENTROPY
 
 _ADVICE = {
     "spread": ("learning_rate", "momentum", "temperature", "batch_size"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.evaluation.linear import fit
+from likewise.evaluation.probes.linear import fit
 from likewise.similarity import unit
 from likewise.similarity.kmeans import kmeans
 from likewise.similarity.knn import accuracy

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from likewise.data.decode import decode
-from likewise.data.decoded import BrokenImage
+from likewise.data.decoding.decode import decode
+from likewise.data.decoding.decoded import BrokenImage
 from likewise.data.sources.files import read_bytes
 from likewise.index.answers import Answer
 from likewise.index.duplicates import Duplicates
 from likewise.report.document import document
 from likewise.report.markup import section, tag, text
-from likewise.report.pictures import LARGE, data_uri
+from likewise.report.thumbnails import LARGE, data_uri
 
 SIDE = 132
 """Points that an image is shown wide."""

@@ -17,10 +17,10 @@ from likewise.data.fingerprints import digest
 from likewise.data.vectors import Table, is_table, places, read_table
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, normalisation
 from likewise.encoders.build import check_name
-from likewise.encoders.chosen import choose
+from likewise.encoders.files.chosen import choose
 from likewise.encoders.files.onnx import load_onnx
-from likewise.encoders.published import at_hand
-from likewise.encoders.store import read_description, weights_digest
+from likewise.encoders.files.published import at_hand
+from likewise.encoders.files.store import read_description, weights_digest
 from likewise.errors import InputError, missing
 from likewise.teachers.callables import called, find_callable, is_callable
 from likewise.teachers.networks import Channels

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from likewise.data import Images
-from likewise.data.cache import Progress
-from likewise.data.derived import BLOCK, derive, is_derived
+from likewise.data.caching.cache import Progress
+from likewise.data.caching.derived import BLOCK, derive, is_derived
 from likewise.data.fingerprints import digest
 from likewise.data.vectors import Table, places
 from likewise.encoders import Encoder

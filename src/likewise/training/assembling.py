@@ -12,16 +12,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from likewise.data import Images
+from likewise.data.batches.loading import Drawn
+from likewise.data.batches.orders import Order
+from likewise.data.batches.streams import MAIN, Stream, order_of
 from likewise.data.flow.fields import flow_fields
-from likewise.data.loading import Drawn
-from likewise.data.orders import Order
-from likewise.data.streams import MAIN, Stream, order_of
 from likewise.encoders import Encoder, build, norms
 from likewise.encoders.encoder import in_channels_last
 from likewise.errors import InputError
 from likewise.methods.method import Beside, Facts, Method
-from likewise.training import optimisers
-from likewise.training.resolve import DataFacts, Plan, passes
+from likewise.training.optimising import optimisers
+from likewise.training.planning.resolve import DataFacts, Plan, passes
 from likewise.training.seeding import derived_seed
 from likewise.training.start import Start, begin
 from likewise.training.statistics import channel_statistics

@@ -22,7 +22,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from likewise.data.cache import readable
+from likewise.data.caching.cache import readable
 from likewise.errors import DiskFull, InputError, LikewiseError
 from likewise.files import ASIDE, write_aside
 

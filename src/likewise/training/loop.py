@@ -22,11 +22,11 @@ from likewise.errors import TrainingStopped
 from likewise.methods.method import Progress, Terms
 from likewise.runs import RunDirectory
 from likewise.training import checkpoints
-from likewise.training.health import Health, Report
-from likewise.training.loggers import Logger
-from likewise.training.progress import ProgressDisplay, Stopwatch
 from likewise.training.update import Update
 from likewise.training.votes import Clock, Interruption, Votes
+from likewise.training.watching.health import Health, Report
+from likewise.training.watching.loggers import Logger
+from likewise.training.watching.progress import ProgressDisplay, Stopwatch
 
 
 class Monitor(Protocol):

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from likewise.encoders import Encoder, load_encoder
-from likewise.encoders.chosen import choose
+from likewise.encoders.files.chosen import choose
 from likewise.errors import InputError
 from likewise.methods.method import Method
 from likewise.methods.whole import FILE, kept
-from likewise.training.asked import Asked
-from likewise.training.resolve import Plan
+from likewise.training.planning.asked import Asked
+from likewise.training.planning.resolve import Plan
 
 
 class Start(NamedTuple):

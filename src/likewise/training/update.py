@@ -9,16 +9,16 @@ import torch
 from lightning_fabric import Fabric
 
 from likewise.data import LoadedBatch, Loader
-from likewise.data.streams import MAIN
+from likewise.data.batches.streams import MAIN
 from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Method, Progress, Terms, Views, composer
-from likewise.training import scheduled
 from likewise.training.finite import OVERFLOWS, FiniteGuard
-from likewise.training.optimisers import set_decay, set_rate
-from likewise.training.progress import Part
+from likewise.training.optimising import scheduled
+from likewise.training.optimising.optimisers import set_decay, set_rate
+from likewise.training.planning.resolve import Plan, passes
 from likewise.training.refresh import refresh
-from likewise.training.resolve import Plan, passes
 from likewise.training.seeding import seed_step
+from likewise.training.watching.progress import Part
 from likewise.views import View, ViewPolicy, make_clip_views, make_views
 
 Observe = Callable[[Progress, Terms], None]

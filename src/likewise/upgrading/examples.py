@@ -10,7 +10,7 @@ from torch import Tensor
 
 from likewise.data.source import BrokenImage
 from likewise.index import Index
-from likewise.report.pictures import data_uri
+from likewise.report.thumbnails import data_uri
 from likewise.upgrading.images import RowImages
 from likewise.upgrading.measures import nearest
 from likewise.upgrading.order import Point

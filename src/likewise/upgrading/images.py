@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.data import Source, cached_side, open_source
-from likewise.data.pixels import Range
+from likewise.data.decoding.pixels import Range
 from likewise.data.source import BrokenImage
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import rows, view_of
@@ -102,7 +102,7 @@ class _Decoded:
     """Images of a source, decoded now; those that cannot be read are left out."""
 
     def __init__(self, source: Source, positions: Sequence[int], side: int) -> None:
-        from likewise.data.pixels import fit
+        from likewise.data.decoding.pixels import fit
 
         self.kept: list[int] = []
         """Which of the positions could be read."""

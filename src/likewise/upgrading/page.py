@@ -8,7 +8,7 @@ from typing import NamedTuple
 from likewise.report.document import document
 from likewise.report.markup import section, table, tag, text
 from likewise.report.numbers import count, percent, plain
-from likewise.report.overlay import Series, overlay
+from likewise.report.plots.overlay import Series, overlay
 from likewise.upgrading.order import Point
 from likewise.upgrading.sheet import KEEP, Arm, Sheet
 

@@ -8,11 +8,12 @@ can be taken alone: `draw`, `crop_and_flip`, `photometric`.
 from __future__ import annotations
 
 from likewise.views.clips import make_clip_views
+from likewise.views.colours.photometry import photometric
 from likewise.views.drawing import Draw, Geometry, Look, draw
+from likewise.views.geometry.spatial import crop_and_flip, crop_and_flip_flow, crop_and_flip_mask
 from likewise.views.making import Compose, make_views
-from likewise.views.operations import Operation, Operations, rand_augment, random_magnitudes
-from likewise.views.photometry import photometric
-from likewise.views.policy import (
+from likewise.views.policies.operations import Operation, Operations, rand_augment, random_magnitudes
+from likewise.views.policies.policy import (
     CIFAR10_MEAN,
     CIFAR10_STD,
     CIFAR100_MEAN,
@@ -28,8 +29,7 @@ from likewise.views.policy import (
     Solarise,
     ViewPolicy,
 )
-from likewise.views.presets import centre, from_callable, multi_crop, padded, strong, weak
-from likewise.views.spatial import crop_and_flip, crop_and_flip_flow, crop_and_flip_mask
+from likewise.views.policies.presets import centre, from_callable, multi_crop, padded, strong, weak
 from likewise.views.view import View
 
 __all__ = [

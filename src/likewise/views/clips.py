@@ -15,7 +15,7 @@ from likewise.errors import InputError
 from likewise.views.devices import onto
 from likewise.views.drawing import Draw, Look, draw
 from likewise.views.making import rendered
-from likewise.views.policy import ViewPolicy
+from likewise.views.policies.policy import ViewPolicy
 from likewise.views.view import View
 
 

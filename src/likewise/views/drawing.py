@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.views.boxes import ATTEMPTS, centre_boxes, random_boxes
-from likewise.views.limits import Span
-from likewise.views.operations import FACTORS, Operations
-from likewise.views.policy import Centre, CutOut, Fill, ViewPolicy
-from likewise.views.regions import chosen_boxes
+from likewise.views.geometry.boxes import ATTEMPTS, centre_boxes, random_boxes
+from likewise.views.geometry.regions import chosen_boxes
+from likewise.views.policies.limits import Span
+from likewise.views.policies.operations import FACTORS, Operations
+from likewise.views.policies.policy import Centre, CutOut, Fill, ViewPolicy
 
 
 class Geometry(NamedTuple):

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError, unknown
+from likewise.views.colours.photometry import Finisher, photometric
 from likewise.views.devices import onto
 from likewise.views.drawing import Draw, draw, stream_seed
+from likewise.views.geometry.regions import checked_regions
+from likewise.views.geometry.spatial import Cropper, crop_and_flip, crop_and_flip_mask, row_chunks, working_pixels
 from likewise.views.per_sample import per_sample_views
-from likewise.views.photometry import Finisher, photometric
-from likewise.views.policy import ViewPolicy
-from likewise.views.regions import checked_regions
-from likewise.views.spatial import Cropper, crop_and_flip, crop_and_flip_mask, row_chunks, working_pixels
+from likewise.views.policies.policy import ViewPolicy
 from likewise.views.view import View
 
 Compose = Callable[[Mapping[str, View], torch.Generator], Mapping[str, Tensor]]

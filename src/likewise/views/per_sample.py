@@ -13,7 +13,7 @@ from torch import Tensor
 
 from likewise.errors import InputError
 from likewise.views.drawing import stream_seed
-from likewise.views.policy import PerSample
+from likewise.views.policies.policy import PerSample
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import torch
 from adapters import Vectors, same
 from likewise.memory import Queue
 from likewise.similarity import own_columns, pull, similarities, unit
-from likewise.similarity.adaptive import Target, adaptive_contrast, batch_targets, soft_labels
+from likewise.similarity.positives.adaptive import Target, adaptive_contrast, batch_targets, soft_labels
 
 CASES: dict[str, Target] = {
     "ascl_ksmall": "ascl",

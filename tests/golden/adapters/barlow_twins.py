@@ -10,7 +10,7 @@ from adapters import Vectors, same
 from likewise.encoders import EncoderSpec, build
 from likewise.methods.barlow_twins import BarlowTwins, cross_correlation, reduce_redundancy
 from likewise.methods.method import Facts, Progress
-from likewise.training import optimisers, scheduled
+from likewise.training.optimising import optimisers, scheduled
 
 
 def check_loss(v: Vectors) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adapters import Vectors, same
 from likewise.evaluation.compatibility import flips, refresh_curve, update_gain
-from likewise.evaluation.retrieval import Ranked, rank
+from likewise.evaluation.probes.retrieval import Ranked, rank
 from likewise.similarity import unit
 from likewise.similarity.compatible import class_means, influence, influence_distilled
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from adapters import Vectors, same
 from likewise.schedules import young_momentum
-from likewise.similarity.image_text import pair_contrast, soft_targets, told, transported
+from likewise.similarity.texts.image_text import pair_contrast, soft_targets, told, transported
 from likewise.teachers import Momentum
 
 

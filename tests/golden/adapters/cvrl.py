@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from adapters import Vectors, same
-from likewise.data.clips import frame_numbers, gap, pair_starts, span
+from likewise.data.batches.clips import frame_numbers, gap, pair_starts, span
 from likewise.similarity import nt_xent
 
 COVERS = ("simclr",)

@@ -12,8 +12,8 @@ from likewise.gradients import clip_each
 from likewise.methods.dino import DINO, teacher_temperature
 from likewise.methods.method import Progress
 from likewise.similarity import similarities, unit
-from likewise.similarity.across_views import across_views
-from likewise.similarity.centring import Centre, centred
+from likewise.similarity.prototypes.across_views import across_views
+from likewise.similarity.prototypes.centring import Centre, centred
 
 TOLERANCE = 1e-8
 

@@ -9,7 +9,7 @@ from torch import nn
 from adapters import Vectors, same
 from likewise.schedules import clipped_ramp
 from likewise.similarity import cross_entropy
-from likewise.similarity.centring import recentred
+from likewise.similarity.prototypes.centring import recentred
 from likewise.teachers import Momentum
 
 

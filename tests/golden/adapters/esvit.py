@@ -9,9 +9,9 @@ from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
 from adapters import Vectors, same
-from likewise.similarity.across_views import across_views
-from likewise.similarity.centring import Centre, centred
-from likewise.similarity.regions import across_regions, best_tokens
+from likewise.similarity.dense.regions import across_regions, best_tokens
+from likewise.similarity.prototypes.across_views import across_views
+from likewise.similarity.prototypes.centring import Centre, centred
 
 TOLERANCE = 1e-7
 GLOBAL = 2

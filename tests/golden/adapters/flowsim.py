@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from adapters import Vectors, same
-from likewise.similarity.motion import (
+from likewise.similarity.dense.motion import (
     embedding_kernel,
     flow_kernel,
     hypercolumns,

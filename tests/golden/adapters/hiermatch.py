@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from adapters import Vectors, same
 from likewise.encoders.tree_head import TreeHead
-from likewise.similarity.mixmatch import guessed, interleaved, labelled_loss, mixed, ramp, unlabelled_loss
+from likewise.similarity.labelled.mixmatch import guessed, interleaved, labelled_loss, mixed, ramp, unlabelled_loss
 
 LEVELS = {"L3": ("fine", "mid", "coarse"), "L2": ("fine", "coarse")}
 

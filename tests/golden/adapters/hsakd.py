@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from adapters import Vectors, same
+from likewise.similarity.labelled.rotations import class_scores, joint_labels, rotated
 from likewise.similarity.mutual import imitation
-from likewise.similarity.rotations import class_scores, joint_labels, rotated
 
 
 def check_rotations(v: Vectors) -> None:

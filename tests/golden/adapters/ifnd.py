@@ -11,7 +11,7 @@ from adapters import Vectors, same
 from adapters.fnc import check_false_negatives as check_fnc_pairs
 from adapters.fnc import check_objective as check_fnc_objective
 from likewise.similarity import contrast, unit
-from likewise.similarity.false_negatives import Strategy, accept, assign, contrast_without, false_negatives
+from likewise.similarity.positives.false_negatives import Strategy, accept, assign, contrast_without, false_negatives
 
 __all__ = ["check_fnc_objective", "check_fnc_pairs"]
 

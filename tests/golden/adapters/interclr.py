@@ -10,7 +10,7 @@ from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.methods.interclr import InterCLR
 from likewise.methods.method import Facts
 from likewise.similarity import contrast, unit
-from likewise.similarity.by_label import STRATEGIES, Strategy, contrast_across, draw_negatives, draw_positives
+from likewise.similarity.labelled.by_label import STRATEGIES, Strategy, contrast_across, draw_negatives, draw_positives
 
 
 def check_intra(v: Vectors) -> None:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from adapters import Vectors, same
-from likewise.similarity.across_views import across_views
-from likewise.similarity.assign import mira
+from likewise.similarity.prototypes.across_views import across_views
+from likewise.similarity.prototypes.assign import mira
 
 
 def cases(v: Vectors) -> list[int]:

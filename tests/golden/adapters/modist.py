@@ -6,7 +6,7 @@ import torch
 
 from adapters import Vectors, same
 from likewise.similarity import contrast
-from likewise.similarity.motion import flow_edges
+from likewise.similarity.dense.motion import flow_edges
 
 TOLERANCE = 1e-7
 QUERIES = ("v1", "v2", "m1", "m2")

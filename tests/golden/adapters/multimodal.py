@@ -6,7 +6,7 @@ import torch
 
 from adapters import Vectors, same
 from likewise.similarity import contrast
-from likewise.similarity.tags import contrast_matches, rank_by_margin, shared_tags
+from likewise.similarity.texts.tags import contrast_matches, rank_by_margin, shared_tags
 
 QUERIES = (
     "image_query_intra",

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from adapters import Vectors, same
 from likewise.similarity import unit
-from likewise.similarity.scattering import alignment, prototypes, sampled, scatter
+from likewise.similarity.prototypes.scattering import alignment, prototypes, sampled, scatter
 
 
 def aligned(v: Vectors, prefix: str) -> None:

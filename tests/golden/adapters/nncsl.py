@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from adapters import Vectors, same
-from likewise.similarity.support import (
+from likewise.similarity.labelled.support import (
     consistency,
     distilled_neighbours,
     mean_entropy,

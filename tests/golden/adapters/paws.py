@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from adapters import Vectors, same
-from likewise.similarity.support import (
+from likewise.similarity.labelled.support import (
     consistency,
     mean_entropy,
     smoothed,

@@ -12,7 +12,8 @@ from adapters import Vectors, same
 from likewise.discovery.accuracy import discovery_accuracy
 from likewise.discovery.semi_kmeans import semi_kmeans
 from likewise.similarity import nt_xent, similarities
-from likewise.similarity.affinity import (
+from likewise.similarity.mutual import supervised_contrast
+from likewise.similarity.positives.affinity import (
     Pairs,
     affinity_contrast,
     consensus,
@@ -21,7 +22,6 @@ from likewise.similarity.affinity import (
     diffused,
     strong,
 )
-from likewise.similarity.mutual import supervised_contrast
 
 COVERS = ("gcd",)
 TOLERANCE = 1e-8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from adapters import Vectors, same
-from likewise.encoders.binary import BinaryBlock, BinaryConv2d, ShiftedSign
+from likewise.encoders.own.binary import BinaryBlock, BinaryConv2d, ShiftedSign
 from likewise.similarity import cross_entropy, unit
 
 FLOAT32 = 1e-4

@@ -7,7 +7,15 @@ from torch import Tensor
 
 from adapters import Vectors, same
 from likewise.similarity import contrast, unit
-from likewise.similarity.sets import attention, attentional, cosines, geometric, placed, set_contrast, with_nearest
+from likewise.similarity.dense.sets import (
+    attention,
+    attentional,
+    cosines,
+    geometric,
+    placed,
+    set_contrast,
+    with_nearest,
+)
 
 MODES = ("att", "geo", "attgeo", "attnn", "attgeonn")
 RELATIVE = 1e-6

@@ -11,8 +11,8 @@ from likewise.memory import Queue
 from likewise.methods.method import Batch, Facts, Progress
 from likewise.methods.swav import SwAV, codes
 from likewise.similarity import similarities, unit
-from likewise.similarity.across_views import across_views
-from likewise.similarity.assign import sinkhorn
+from likewise.similarity.prototypes.across_views import across_views
+from likewise.similarity.prototypes.assign import sinkhorn
 from likewise.views.view import View
 
 

@@ -10,7 +10,7 @@ from adapters import Vectors, same
 from likewise.encoders import heads
 from likewise.memory import LABEL, Queue
 from likewise.similarity import similarities, unit
-from likewise.similarity.by_label import class_prototypes
+from likewise.similarity.labelled.by_label import class_prototypes
 from likewise.teachers import Momentum
 
 TOLERANCE = 1e-10

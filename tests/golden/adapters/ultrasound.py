@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from adapters import Vectors, same
-from likewise.similarity.narration import affinity_levels, contrast_by_level
+from likewise.similarity.texts.narration import affinity_levels, contrast_by_level
 
 STAGES = range(4)
 

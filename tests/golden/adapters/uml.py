@@ -6,7 +6,7 @@ import torch
 
 from adapters import Vectors, same
 from likewise.encoders.task_head import TaskProjection
-from likewise.similarity.episodes import (
+from likewise.similarity.labelled.episodes import (
     Similarity,
     Tasks,
     draw_tasks,

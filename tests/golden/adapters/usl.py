@@ -10,7 +10,7 @@ import torch
 from adapters import Vectors, same
 from likewise.selection.usl import Apart, densest_apart, density, lloyd, mean_squared_distance
 from likewise.similarity import neighbours
-from likewise.similarity.self_label import agree, confident
+from likewise.similarity.prototypes.self_label import agree, confident
 
 COVERS = ("usl_t",)
 

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from likewise.data.cache import Progress
-from likewise.data.derived import derive
+from likewise.data.caching.cache import Progress
+from likewise.data.caching.derived import derive
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.flow.estimating import Estimate, estimator, reliable, without_camera
 from likewise.data.images import Images

@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.data.caching.places import cache_root
 from likewise.data.fingerprints import digest
 from likewise.data.labels import NONE
-from likewise.data.places import cache_root
 from likewise.data.sound.spectrograms import RATE
 from likewise.data.sound.voices import PROGRAM, VOICES, speak, speaks, tones
 from likewise.data.source import Column, Joined, Source
 from likewise.data.sources.arrays import open_arrays
-from likewise.data.splits import check_split
+from likewise.data.splitting.splits import check_split
 from likewise.errors import InputError
 from likewise.files import write_aside
 

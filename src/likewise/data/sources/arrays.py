@@ -14,15 +14,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.decode import one_line
+from likewise.data.decoding.decode import one_line
+from likewise.data.decoding.pixels import from_array
+from likewise.data.decoding.ranges import Found, Spans, extremes_of, kept, merged
 from likewise.data.fingerprints import digest, digest_array, digest_files, file_facts
 from likewise.data.labels import NONE, Labels, Stated, united
-from likewise.data.pixels import from_array
-from likewise.data.ranges import Found, Spans, extremes_of, kept, merged
 from likewise.data.source import Joined, Pixels, Source
 from likewise.data.sources.files import short_name, with_ranges
-from likewise.data.split_finding import column_splits, speaks_of_splits
-from likewise.data.splits import KNOWN, are_splits, in_order, pick_split
+from likewise.data.splitting.split_finding import column_splits, speaks_of_splits
+from likewise.data.splitting.splits import KNOWN, are_splits, in_order, pick_split
 from likewise.errors import InputError, unknown
 
 IMAGE_KEYS = ("images", "image", "x", "data", "imgs", "pixels")

@@ -12,17 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from likewise.data.decode import decode, extremes_in, look_at
-from likewise.data.deep import ENDINGS, depth_of
+from likewise.data.decoding.decode import decode, extremes_in, look_at
+from likewise.data.decoding.deep import ENDINGS, depth_of
+from likewise.data.decoding.formats import HEIC, reads_heic
+from likewise.data.decoding.ranges import Found, Spans, is_wide, kept, merged
 from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
-from likewise.data.formats import HEIC, reads_heic
 from likewise.data.labels import NONE
-from likewise.data.ranges import Found, Spans, is_wide, kept, merged
 from likewise.data.source import BrokenImage, Look, Pixels, Source, files_in_words
 from likewise.data.sources.levels import FOLDERS, folder_labels, is_folders
 from likewise.data.sources.walking import PARQUET, Tree, count_images, printable
-from likewise.data.split_finding import folder_split
-from likewise.data.splits import are_splits, check_split, counts_of, in_order, pick_split
+from likewise.data.splitting.split_finding import folder_split
+from likewise.data.splitting.splits import are_splits, check_split, counts_of, in_order, pick_split
 from likewise.errors import InputError
 
 _READERS = 4

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from likewise.data.decode import decode, extremes_in, look_at, one_line
+from likewise.data.decoding.decode import decode, extremes_in, look_at, one_line
+from likewise.data.decoding.ranges import Found, Spans, kept, merged
 from likewise.data.fingerprints import digest
 from likewise.data.labels import LABEL_COLUMNS, NONE, Labels, as_labels, find_column
-from likewise.data.ranges import Found, Spans, kept, merged
 from likewise.data.source import BrokenImage, Joined, Look, Pixels, Source
 from likewise.data.sources.files import read_bytes, short_name
 from likewise.data.sources.sequences import IMAGE_KEYS, open_sequence
-from likewise.data.splits import in_order, pick_split
+from likewise.data.splitting.splits import in_order, pick_split
 from likewise.errors import InputError
 
 PREFIX = "hf:"

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from likewise.data.decode import EXTENSIONS
+from likewise.data.decoding.decode import EXTENSIONS
 from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
 from likewise.data.labels import FractionError, Labels, as_labels, find_column, from_text
 from likewise.data.sources.files import FileSource, short_name, spans_of, with_ranges
 from likewise.data.sources.walking import printable
-from likewise.data.split_finding import SPLIT_COLUMN, column_splits
-from likewise.data.splits import counts_of, in_order, pick_split, rows_of
+from likewise.data.splitting.split_finding import SPLIT_COLUMN, column_splits
+from likewise.data.splitting.splits import counts_of, in_order, pick_split, rows_of
 from likewise.errors import InputError
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img")

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.decode import one_line
+from likewise.data.caching.places import cache_root
+from likewise.data.decoding.decode import one_line
 from likewise.data.fingerprints import digest
 from likewise.data.labels import NONE, as_labels
-from likewise.data.places import cache_root
 from likewise.data.source import Joined, Source
 from likewise.data.sources.arrays import ArraySource, layout_of, open_arrays
 from likewise.data.sources.sequences import SequenceSource, class_names
-from likewise.data.splits import check_split
+from likewise.data.splitting.splits import check_split
 from likewise.errors import InputError, missing
 
 PREFIX = "torchvision:"

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from likewise.data.labels import NONE, FractionError, as_labels, find_column
 from likewise.data.source import Part, Source
 from likewise.data.sources import arrays, hub, lists, sequences
-from likewise.data.split_finding import column_splits
-from likewise.data.splits import check_split, counts_of, in_order, pick_split, rows_of
+from likewise.data.splitting.split_finding import column_splits
+from likewise.data.splitting.splits import check_split, counts_of, in_order, pick_split, rows_of
 from likewise.errors import InputError
 
 _FRAME = "the table"

@@ -9,25 +9,14 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from likewise.data.decode import EXTENSIONS
-from likewise.data.formats import HEIC
+from likewise.data.decoding.decode import EXTENSIONS
+from likewise.data.decoding.formats import HEIC
 from likewise.data.labels import NONE, FractionError
 from likewise.data.sound import synthetic as narrated
 from likewise.data.source import Column, Source
-from likewise.data.sources import (
-    arrays,
-    files,
-    hub,
-    levels,
-    lists,
-    named,
-    objects,
-    parquet,
-    scenes,
-    sidecars,
-    walking,
-)
-from likewise.data.splits import check_split
+from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, scenes, sidecars, walking
+from likewise.data.sources.tables import parquet
+from likewise.data.splitting.splits import check_split
 from likewise.data.videos import files as videos
 from likewise.data.videos import places, synthetic
 from likewise.errors import InputError

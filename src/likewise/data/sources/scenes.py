@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from likewise.data.fingerprints import digest
 from likewise.data.labels import NONE
 from likewise.data.source import Joined, Pixels, Source
-from likewise.data.splits import check_split
+from likewise.data.splitting.splits import check_split
 from likewise.errors import InputError
 
 PREFIX = "synthetic:"

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from likewise.data.decode import decode, extremes_in, extremes_in_pil, from_pil, look_at, one_line
+from likewise.data.decoding.decode import decode, extremes_in, extremes_in_pil, from_pil, look_at, one_line
+from likewise.data.decoding.pixels import checked, from_array
+from likewise.data.decoding.ranges import Found, Spans, extremes_of, merged
 from likewise.data.fingerprints import FileFacts, digest, digest_array, file_facts
 from likewise.data.labels import NONE, Labels, as_labels, is_unknown
-from likewise.data.pixels import checked, from_array
-from likewise.data.ranges import Found, Spans, extremes_of, merged
 from likewise.data.source import BrokenImage, Look, Pixels, Source, is_grey
 from likewise.data.sources.files import extremes_of_files, read_bytes
 from likewise.data.sources.walking import printable

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from likewise.data.decode import EXTENSIONS
+from likewise.data.decoding.decode import EXTENSIONS
+from likewise.data.decoding.formats import HEAD, starts_like_image
 from likewise.data.fingerprints import FileFacts
-from likewise.data.formats import HEAD, starts_like_image
 from likewise.errors import InputError
 
 PARQUET = ".parquet"

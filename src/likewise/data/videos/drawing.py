@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.decoded import Pixels
-from likewise.data.numbers import uniform
+from likewise.data.batches.numbers import uniform
+from likewise.data.decoding.decoded import Pixels
 
 ACTIONS = ("still", "horizontal", "vertical", "diagonal", "circle", "oscillate", "grow", "shrink")
 """How the shapes move. Mirrored left to right each stays what it is, since views are mirrored."""

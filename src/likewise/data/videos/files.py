@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.decoded import BrokenImage
+from likewise.data.decoding.decoded import BrokenImage
+from likewise.data.decoding.pixels import fit
 from likewise.data.fingerprints import digest, digest_files, file_facts
 from likewise.data.labels import NONE
-from likewise.data.pixels import fit
 from likewise.data.source import Column, Pixels, Source
 from likewise.data.sources.files import short_name
 from likewise.data.sources.levels import FOLDERS, folder_labels, is_folders
 from likewise.data.sources.walking import Tree, printable
-from likewise.data.splits import are_splits, counts_of, in_order, pick_split
+from likewise.data.splitting.splits import are_splits, counts_of, in_order, pick_split
 from likewise.errors import InputError, missing
 
 ENDINGS = frozenset(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from likewise.data.fingerprints import digest
 from likewise.data.labels import NONE
 from likewise.data.source import Column, Joined, Pixels, Source
-from likewise.data.splits import check_split
+from likewise.data.splitting.splits import check_split
 from likewise.data.videos.drawing import ACTIONS, APPEARANCES, LENGTH, USUAL_SIDE, Clip, clip
 from likewise.errors import InputError, unknown
 

@@ -18,11 +18,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from likewise.encoders.binary import BinaryConv2d, scaled_signs
 from likewise.encoders.build import rebuild
 from likewise.encoders.encoder import Encoder
+from likewise.encoders.files.store import PACKED
+from likewise.encoders.own.binary import BinaryConv2d, scaled_signs
 from likewise.encoders.spec import EncoderSpec
-from likewise.encoders.store import PACKED
 from likewise.errors import InputError
 
 _BITS, _SCALE = ".bits", ".scale"

@@ -17,7 +17,7 @@ import likewise._torchvision  # noqa: F401  (has to be imported before timm)
 from timm.models import register_model
 from torch import Tensor, nn
 
-from likewise.encoders.binary import BinaryBlock
+from likewise.encoders.own.binary import BinaryBlock
 from likewise.encoders.own.staged import Staged, average
 
 PUBLISHED = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)

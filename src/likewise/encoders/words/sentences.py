@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from likewise.data.caching.places import cache_root
 from likewise.data.fingerprints import digest
-from likewise.data.places import cache_root
 from likewise.encoders.words.bert import Bert, read_bert
 from likewise.errors import InputError, missing
 from likewise.files import write_aside

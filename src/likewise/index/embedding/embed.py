@@ -18,7 +18,7 @@ from likewise.data.source import Broken
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import BATCH, rows, view_of
 from likewise.errors import InputError
-from likewise.evaluation.subject import Run, open_subject
+from likewise.evaluation.encoder_source import Run, open_subject
 from likewise.index.embedding.columns import MetadataTable
 from likewise.index.embedding.shards import Shard
 from likewise.index.embedding.streaming import ImageFacts, Place, Stream, open_whole, place_of

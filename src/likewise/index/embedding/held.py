@@ -20,8 +20,8 @@ from likewise.data.source import Part
 from likewise.data.sources.files import FileSource
 from likewise.encoders import Encoder
 from likewise.errors import InputError, unknown
+from likewise.evaluation.encoder_source import Run, Subject, Which, open_subject
 from likewise.evaluation.features import cached_features
-from likewise.evaluation.subject import Run, Subject, Which, open_subject
 from likewise.index.index import Index, is_index, open_index
 from likewise.index.weights import weights_of
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.data import open_source
-from likewise.data.cache import processors
-from likewise.data.decode import decode
-from likewise.data.decoded import Pixels
+from likewise.data.caching.cache import processors
+from likewise.data.caching.store import digest_of
+from likewise.data.decoding.decode import decode
+from likewise.data.decoding.decoded import Pixels
+from likewise.data.decoding.pixels import fit
 from likewise.data.fingerprints import file_facts
-from likewise.data.pixels import fit
 from likewise.data.source import Broken, BrokenImage, Joined, Part, Source
 from likewise.data.sources.files import FileSource, read_bytes
-from likewise.data.store import digest_of
 
 _BLACK = np.zeros((1, 1, 3), np.uint8)
 """What stands for an image that cannot be read; its row is left out."""

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from likewise.data.locking import exclusive
+from likewise.data.caching.locking import exclusive
 from likewise.errors import InputError, unknown
 from likewise.files import write_aside
 from likewise.index.space import Space

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from likewise.encoders import heads
 from likewise.similarity import unit
-from likewise.similarity.by_label import with_margin
+from likewise.similarity.labelled.by_label import with_margin
 
 
 class CosineClassifier(nn.Module):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from likewise.data.clips import Law
-from likewise.data.orders import apart
-from likewise.data.streams import MAIN, Stream, clips
+from likewise.data.batches.clips import Law
+from likewise.data.batches.orders import apart
+from likewise.data.batches.streams import MAIN, Stream, clips
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.methods.parts.checks import at_least, positive

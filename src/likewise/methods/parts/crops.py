@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from likewise.encoders import Encoder
-from likewise.encoders.crops import small_side
+from likewise.encoders.passes.crops import small_side
 from likewise.methods.method import Facts
 from likewise.methods.parts.checks import at_least, between
 from likewise.views import ViewPolicy
-from likewise.views.crops import unequal_crops
+from likewise.views.policies.crops import unequal_crops
 
 LARGE = 2
 """Large views of each picture. Targets are made of these, by the teacher where there is one."""

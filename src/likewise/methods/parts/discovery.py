@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from likewise.data.streams import MAIN, Stream, evenly
+from likewise.data.batches.streams import MAIN, Stream, evenly
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
@@ -22,9 +22,9 @@ from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import nt_xent, similarities, unit
 from likewise.similarity.mutual import supervised_contrast
 from likewise.views import ViewPolicy
-from likewise.views.pair import strong_views
-from likewise.views.policy import Crop
-from likewise.views.presets import weak
+from likewise.views.policies.pair import strong_views
+from likewise.views.policies.policy import Crop
+from likewise.views.policies.presets import weak
 
 Tuned = Literal["all", "last"]
 FIXED = (0.875**2, 0.875**2)

@@ -8,14 +8,14 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from likewise.encoders import Encoder, heads, norms
-from likewise.encoders.shuffling import shuffled
+from likewise.encoders.passes.shuffling import shuffled
 from likewise.memory import LABEL, Queue
 from likewise.methods.method import Facts, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import unit
 from likewise.teachers import Momentum
 from likewise.views import ViewPolicy
-from likewise.views.pair import strong_views
+from likewise.views.policies.pair import strong_views
 
 
 @dataclass(frozen=True, kw_only=True)

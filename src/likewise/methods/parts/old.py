@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from likewise.classifier import layer_of
 from likewise.data.vectors import Table, is_table, read_table
-from likewise.encoders.chosen import choose
+from likewise.encoders.files.chosen import choose
 from likewise.errors import InputError
 from likewise.methods.method import Facts
 from likewise.runs import RunDirectory

@@ -13,7 +13,7 @@ from likewise.methods.method import Facts
 from likewise.methods.parts.checks import at_least, between
 from likewise.teachers import Momentum
 from likewise.views import ViewPolicy
-from likewise.views.pair import PairPolicy, teacher_student
+from likewise.views.policies.pair import PairPolicy, teacher_student
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,16 +12,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.data.streams import MAIN, Stream, shuffled, stratified
+from likewise.data.batches.streams import MAIN, Stream, shuffled, stratified
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
-from likewise.encoders.crops import small_side
+from likewise.encoders.passes.crops import small_side
 from likewise.errors import InputError
 from likewise.methods.method import Batch, Facts, Views
 from likewise.methods.parts.checks import at_least, between, positive
-from likewise.similarity.support import consistency, mean_entropy, smoothed, soft_neighbours, swapped_targets
+from likewise.similarity.labelled.support import consistency, mean_entropy, smoothed, soft_neighbours, swapped_targets
 from likewise.views import Crop, Operation, Operations, Solarise, ViewPolicy, multi_crop, strong
-from likewise.views.pair import blurred
+from likewise.views.policies.pair import blurred
 
 LARGE = 2
 SUPPORT = "support"

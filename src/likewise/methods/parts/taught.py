@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from likewise.encoders import Encoder, heads
-from likewise.encoders.chosen import choose
-from likewise.encoders.crops import MultiCrop
-from likewise.encoders.store import weights_digest
+from likewise.encoders.files.chosen import choose
+from likewise.encoders.files.store import weights_digest
+from likewise.encoders.passes.crops import MultiCrop
 from likewise.errors import InputError
 from likewise.methods.method import Facts, Method, Progress
 from likewise.methods.whole import FILE, restore

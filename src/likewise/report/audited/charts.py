@@ -14,8 +14,8 @@ from likewise.auditing.reference import reference
 from likewise.auditing.result import Audit, Example
 from likewise.report.markup import tag, text
 from likewise.report.numbers import percent
-from likewise.report.overlay import COLOURS, Series, overlay
-from likewise.report.pictures import data_uri
+from likewise.report.plots.overlay import COLOURS, Series, overlay
+from likewise.report.thumbnails import data_uri
 
 SHOWN = 112
 """Height of an example in pixels, of which small images are enlarged to."""

@@ -10,11 +10,11 @@ from likewise.auditing.experiments import EXPERIMENTS
 from likewise.auditing.reference import CREDIT, reference
 from likewise.auditing.result import UNDISTORTED, Audit
 from likewise.auditing.text import headline, how_tested, sentence, unclear, worst_experiments
-from likewise.report import confusion
 from likewise.report.audited import charts
 from likewise.report.document import document
 from likewise.report.markup import details, section, table, tag, text
 from likewise.report.numbers import count, percent
+from likewise.report.plots import confusion
 
 WORST = 4
 """Distortions that examples are shown of."""

@@ -9,7 +9,7 @@ from likewise.discovery.scoring import PROTOCOL
 from likewise.report.document import document
 from likewise.report.markup import section, table, tag, text
 from likewise.report.numbers import count, percent
-from likewise.report.pictures import image
+from likewise.report.thumbnails import image
 
 SIDE = 96
 """Points of a thumbnail."""

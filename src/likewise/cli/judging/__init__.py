@@ -1,0 +1,1 @@
+"""The command line of verbs that score, test and compare encoders."""

@@ -1,0 +1,122 @@
+"""`likewise evaluate`: score an encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from likewise.cli.shared import print_next
+
+if TYPE_CHECKING:
+    from likewise.evaluation import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Arguments of `likewise evaluate`, but those of the probes."""
+
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN|ENCODER")]
+    """Run directory, .safetensors or .onnx file, or the name of a timm model with --pretrained."""
+    data: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="DATA")] = ()
+    """Pictures with labels, or several data sets; by default what the run was trained on."""
+    probe: tuple[str, ...] = ("knn", "linear")
+    """What to score by: knn, linear, linear-sgd, centroid, fewshot, labels, clustering, retrieval, uniformity, rank,
+    purity, finetune, finetune-labels, own, segmentation, correspondence, zeroshot, captions."""
+    which: Literal["student", "teacher"] | None = None
+    """Which encoder of the run; by default the one that its method deploys."""
+    labels: str | None = None
+    """Label column, or `folders` where sub-folders are the classes."""
+    train_split: str | None = None
+    """Split whose labels the probe learns from; by default `train`."""
+    test_split: str | None = None
+    """Split that is classified; by default `test`, or else the validation split, the first that has labels."""
+    subset: str | None = None
+    """Draw from the training split, such as longtail:100, share:0.01, perclass:10 or novel:0.5."""
+    subset_seed: int = 0
+    """What the draw follows from."""
+    classes: Literal["all", "trained", "others"] = "all"
+    """For a run trained on some of the classes: which are evaluated."""
+    cameras: str | None = None
+    """Column with the camera of each picture: retrieval leaves the query's class by its own camera out."""
+    clips: int | None = None
+    """Clips of each video whose features are averaged; 0: each frame is an image of its own. By default 4 for encoders
+    that were trained on clips."""
+    masks: str | None = None
+    """Folder of masks for the probe segmentation."""
+    untrained: bool = False
+    """Also score the same encoder before any training, as a baseline."""
+    compare: Literal["random"] | None = None
+    """Also score the same encoder with random weights."""
+    pretrained: bool = False
+    """Take timm's published weights of the model named."""
+    image_size: int | None = None
+    """Side at which pictures are shown; by default the encoder's own."""
+    per_class: bool = False
+    """Figures by class and by many-, medium- and few-shot classes, also where classes are not skewed."""
+    class_mean: bool = False
+    """Accuracy as the mean over classes, also for data sets where the field does not do so."""
+    seed: int = 0
+    """What held-out pictures, episodes and draws of labels follow from."""
+    json: bool = False
+    """Print one JSON object."""
+    quiet: bool = False
+    """Print the result and nothing else."""
+
+
+def evaluate_arguments() -> type[Any]:
+    """Arguments of `likewise evaluate` with those of the probes."""
+    from likewise.evaluation.probes.protocol import ProbeSettings
+
+    probes = dataclasses.field(default=ProbeSettings())
+    fields: list[tuple[str, Any, Any]] = [("probes", OmitArgPrefixes[ProbeSettings], probes)]
+    return dataclasses.make_dataclass("EvaluateAll", fields, bases=(Evaluate,), frozen=True, kw_only=True)
+
+
+def run(words: list[str]) -> None:
+    """Do what the words after the verb ask for."""
+    from likewise.parsing import parse
+
+    parsed = parse(evaluate_arguments(), words, "likewise evaluate", "Score an encoder on pictures with labels.")
+    from likewise.verbs.judging.evaluate import evaluate
+    from likewise.verbs.judging.score_text import as_text, means_text
+    from likewise.verbs.judging.transfer import transfer
+
+    same = ("probe", "which", "labels", "train_split", "test_split", "subset", "subset_seed", "classes", "cameras")
+    more = ("clips", "masks", "untrained", "compare", "pretrained", "image_size", "seed", "quiet")
+    how = {name: getattr(parsed, name) for name in (*same, *more)}
+    how |= {"settings": parsed.probes, "per_class": parsed.per_class or None, "class_mean": parsed.class_mean or None}
+    if len(parsed.data) > 1:
+        several = transfer(parsed.run, parsed.data, **how)
+        if parsed.json:
+            print(json.dumps(several.to_json(), indent=2))
+            return
+        for evaluation in several.evaluations:
+            print(as_text(evaluation, brief=parsed.quiet), end="\n\n")
+        print(means_text(several))
+        return
+    result = evaluate(parsed.run, parsed.data[0] if parsed.data else None, **how)
+    if parsed.json:
+        print(json.dumps(result.to_json(), indent=2))
+        return
+    print(as_text(result, brief=parsed.quiet))
+    if not parsed.quiet:
+        print()
+        _after_scores(parsed, result)
+
+
+def _after_scores(parsed: Any, result: Evaluation) -> None:
+    """What to do with an encoder that was scored: a run is taken elsewhere, another one is trained against."""
+    from likewise.commands import command, following
+
+    file, path = Path(parsed.run) / "run.json", Path(parsed.run)
+    if file.is_file():
+        print_next(following(path, json.loads(file.read_text(encoding="utf-8")))[0].command)
+    elif parsed.data:
+        draw = {"subset": parsed.subset, "subset_seed": parsed.subset_seed if parsed.subset else None}
+        print_next(command("train", result.data, labels=parsed.labels, split=parsed.train_split, **draw))

@@ -1,0 +1,1 @@
+"""The command line of verbs that write encoders for other programs, read those of others, and clean up."""

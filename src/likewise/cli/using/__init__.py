@@ -1,0 +1,1 @@
+"""The command line of verbs that embed, search, serve and upgrade."""

@@ -1,0 +1,1 @@
+"""Which images make up which batch, and how batches come to the device."""

@@ -1,0 +1,1 @@
+"""Images that Parquet files hold or name."""

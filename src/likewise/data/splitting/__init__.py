@@ -1,0 +1,1 @@
+"""Parts of a data set: splits, subsets, lists, few labels."""

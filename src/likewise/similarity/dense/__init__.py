@@ -1,0 +1,1 @@
+"""Losses on maps: cells, tokens and pixels instead of whole images."""

@@ -1,0 +1,1 @@
+"""Which other images are positives, found without labels: neighbours, graphs, clusters."""

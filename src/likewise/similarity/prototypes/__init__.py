@@ -1,0 +1,1 @@
+"""Assignments of images to prototypes, and the losses on them."""

@@ -1,0 +1,107 @@
+"""What this machine can do, and how many processes share the work."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import logging
+import os
+import sys
+import warnings
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.strategy import Strategy
+
+from likewise.distributed import leave
+from likewise.errors import InputError
+from likewise.training.planning.asked import Precision
+from likewise.training.planning.resolve import Machine
+
+Device = Literal["cpu", "cuda", "mps"]
+FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "float32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
+
+BF16_VARIABLE = "LIKEWISE_BF16"
+"""Environment variable that says whether bfloat16 counts as fast (1) or not (0), whatever the processor says."""
+
+
+def best_device() -> Device:
+    """The fastest kind of device that is present."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def has_bf16(device: Device) -> bool:
+    """Whether products of bfloat16 run in hardware, which makes them worth having; `LIKEWISE_BF16` overrules it.
+
+    Machines of different kinds then train alike: a cluster's, or those that run the tests. Raises InputError where the
+    variable is neither 0 nor 1.
+    """
+    told = os.environ.get(BF16_VARIABLE)
+    if told:
+        if told not in ("0", "1"):
+            raise InputError(f"{BF16_VARIABLE}={told!r} is not known: allowed are 0 (never) and 1 (always)")
+        return told == "1"
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep the memory that tensors give back; whether that was possible.
+
+    By default glibc returns large blocks to the system, which clears and maps new pages for the same tensors at every
+    step: some 10,000 page faults a step with a narrow ResNet. Only glibc knows these two numbers (malloc.h), and a user
+    who has chosen an allocator or its settings knows better.
+    """
+    chosen = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES", "LD_PRELOAD")
+    if not sys.platform.startswith("linux") or any(os.environ.get(name) for name in chosen):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    trim_threshold, mmap_threshold = -1, -3
+    # Older versions refuse more than 32 MiB for the second.
+    kept = mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25)
+    return bool(kept and mallopt(trim_threshold, 2**31 - 1))
+
+
+def detect(device: Device | None = None) -> Machine:
+    """This machine, for training on `device` or on the best one. Raises InputError where it is not there."""
+    chosen = device or best_device()
+    if chosen == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device 'cuda' is not there: the nearest that is, is {best_device()!r}")
+    if chosen == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device 'mps' is not there: the nearest that is, is {best_device()!r}")
+    return Machine(device=chosen, bf16=has_bf16(chosen), processes=int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def fabric(machine: Machine, precision: Precision) -> Fabric:
+    """The engine for this machine: one process, or this one's share of those that torchrun or SLURM started."""
+    if machine.device == "cpu":
+        keep_freed_memory()
+    strategy: str | Strategy = "auto"
+    if machine.processes > 1:
+        # Running statistics and memories are equal on all processes by construction, so buffers need no broadcast.
+        warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")  # its successor is too new
+        strategy = DDPStrategy(broadcast_buffers=False)
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE", "1")))
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it says, the resolved choices say too
+    made = Fabric(
+        accelerator=machine.device,
+        devices=local if machine.processes > 1 else 1,
+        num_nodes=max(1, machine.processes // local) if machine.processes > 1 else 1,
+        strategy=strategy,
+        precision=FABRIC_PRECISION[precision],
+    )
+    made.launch()
+    if machine.processes > 1:
+        atexit.register(leave)
+    return made

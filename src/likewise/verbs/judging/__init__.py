@@ -1,0 +1,1 @@
+"""Verbs that score, test and compare encoders."""

@@ -1,0 +1,1 @@
+"""Verbs that write encoders for other programs, read those of others, and clean up."""

@@ -1,0 +1,1 @@
+"""Verbs that choose images to label, take labels, and give classes."""

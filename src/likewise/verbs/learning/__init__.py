@@ -1,0 +1,1 @@
+"""Verbs that train encoders, or say whether it is worth it."""

@@ -1,0 +1,1 @@
+"""Verbs that show a collection or where its objects are."""

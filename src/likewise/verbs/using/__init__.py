@@ -1,0 +1,1 @@
+"""Verbs that embed, search, serve and upgrade."""

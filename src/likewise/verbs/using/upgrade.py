@@ -1,0 +1,252 @@
+"""`likewise.upgrade`: what a new encoder would bring to an index, and giving it the new vectors while it is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from likewise.encoders import Encoder
+from likewise.errors import InputError
+from likewise.evaluation.encoder_source import Run, open_subject
+from likewise.files import write_aside
+from likewise.index import Index, Space, open_index
+from likewise.upgrading import journal as journals
+from likewise.upgrading.examples import page_of
+from likewise.upgrading.images import Looker, RowImages
+from likewise.upgrading.journal import Journal
+from likewise.upgrading.order import Order, Point
+from likewise.upgrading.planning import Planned, plan_of, sheet_lines
+from likewise.upgrading.refreshing import Budget, Done, Progress, refresh, roll_back
+from likewise.upgrading.sheet import ALL, AS_IT_IS, Sheet
+
+SAMPLE = 10_000
+"""Images that a plan looks at by the new encoder; a smaller index is planned whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """What `upgrade` did or would do."""
+
+    path: str
+    """The index."""
+    fingerprint: str
+    """Of the space that the index is in now, or that it would go to."""
+    sheet: Sheet | None
+    """The plan; None where an upgrade goes on, and after a rollback."""
+    order: Order | str | None
+    """In which order vectors are replaced."""
+    curve: tuple[Point, ...]
+    """What is found with a share of the vectors replaced in that order, on the images of the plan."""
+    random: tuple[Point, ...]
+    """The same in random order."""
+    done: Done | None
+    """What was refreshed; None for a plan and a rollback."""
+    rolled_back: int | None = None
+    """Vectors that were taken back."""
+    compatible: bool = False
+    """Whether new queries are compared with old vectors while both are in the index."""
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object."""
+        told: dict[str, Any] = {"path": self.path, "fingerprint": self.fingerprint}
+        if self.sheet is not None:
+            told |= self.sheet.record()
+        if self.curve:
+            told |= {
+                "order": self.order,
+                "curve": [list(p) for p in self.curve],
+                "random": [list(p) for p in self.random],
+            }
+        if self.done is not None:
+            told |= {**self.done._asdict(), "compatible": self.compatible}
+        if self.rolled_back is not None:
+            told["rolled_back"] = self.rolled_back
+        return told
+
+    def __str__(self) -> str:
+        """Lines for people."""
+        lines = [] if self.sheet is None else sheet_lines(self.sheet)
+        if self.curve:
+            names = " ".join(f"{100 * point.fraction:>6.0f}%" for point in self.curve)
+            lines += ["", f"{'refreshed':<20}{names}"]
+            for name, points in ((f"{self.order} order", self.curve), ("random order", self.random)):
+                lines.append(f"{name:<20}" + " ".join(f"{100 * point.found:>6.1f}%" for point in points))
+        if self.done is not None:
+            done = self.done
+            lines.append(f"{done.refreshed:,} refreshed, {done.new:,} of {done.rows:,} rows are new")
+            if done.lost:
+                lines.append(f"note    {done.lost:,} images could not be had; their rows keep their old vectors")
+            if done.paused and not self.compatible:
+                lines.append(
+                    "note    old and new vectors are not compatible: meanwhile images are searched by both encoders"
+                )
+        if self.rolled_back is not None:
+            lines.append(f"{self.rolled_back:,} rows have their old vectors back")
+        return "\n".join(lines)
+
+
+def upgrade(
+    index: str | Path | Index,
+    *,
+    to: Run | None = None,
+    plan: bool = False,
+    rollback: bool = False,
+    data: Any = None,
+    labels: str | None = "label",
+    gate: float = 0.0,
+    budget: str | None = None,
+    order: Order | Literal["best"] = "best",
+    sample: int = SAMPLE,
+    which: Literal["student", "teacher"] | None = None,
+    pretrained: bool = False,
+    html: str | Path | None = None,
+    seed: int = 0,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress | None = None,
+) -> Upgrade:
+    """Change the encoder of an index: measure every way to it (`plan`), or replace the vectors while it is in use.
+
+    `to` is the new encoder: a run, a weights file, or a timm name with `pretrained`. Images are found by the paths of
+    the rows, or by their ids in `data`. `labels` is the column that says what a query should find; without one the
+    neighbours by the new encoder are that. The plan is made first, and where re-embedding does not pass the `gate` (the
+    least change, at the lower end of its interval) nothing is changed. Vectors are replaced in the order that raised
+    what is found fastest on `sample` images, until all are, or the `budget` is used up (`1000` rows, `25%`, `90s`,
+    `10m`), or `stop` says so after a batch. The same call goes on, after an end at any moment. `rollback` gives all
+    rows their old vectors back, in one change.
+
+    Raises InputError for an index or encoder that is not there, where the gate is not passed, where another upgrade is
+    under way, and where another process writes; DiskFull, with the index whole.
+    """
+    opened = index if isinstance(index, Index) else open_index(index)
+    begun = journals.read(opened)
+    if rollback:
+        return _rolled_back(opened, begun)
+    if to is None:
+        raise InputError("name the new encoder with --to, or take the old vectors back with --rollback")
+    subject = open_subject(to, which, pretrained=pretrained)
+    encoder = subject.encoder.eval()
+    space = Space.of_encoder(encoder)
+    budgeted = Budget.parse(budget, len(opened))
+    under_way = begun if begun is not None and begun.status == "running" else None
+    _check_goal(opened, under_way, space)
+    if under_way is not None and plan:
+        raise InputError(f"{opened.path} is between two encoders: finish the upgrade, or take it back, to plan another")
+    where = data if data is not None or under_way is None else under_way.data
+    looker = Looker(encoder, RowImages(opened, where, subject.ranges()))
+    if under_way is not None:
+        return _refreshed(opened, under_way, space, encoder, looker, budgeted, stop=stop, progress=progress)
+    made = plan_of(opened, looker, labels, gate=gate, sample=sample, order=order, seed=seed)
+    if html is not None:
+        with write_aside(Path(html)) as file:
+            file.write(page_of(opened, looker.images, made.shown).encode())
+    told = _told(opened, space, made)
+    if plan:
+        return told
+    _check_gate(made.sheet)
+    journal = _begun(opened, space, made, str(to), str(data) if isinstance(data, str | Path) else None)
+    done = _refreshed(opened, journal, space, encoder, looker, budgeted, stop=stop, progress=progress)
+    return replace(told, done=done.done, compatible=journal.compatible)
+
+
+def _told(index: Index, space: Space, made: Planned) -> Upgrade:
+    """A plan as a result."""
+    return Upgrade(
+        path=index.path,
+        fingerprint=space.fingerprint,
+        sheet=made.sheet,
+        order=made.order if made.curve else None,
+        curve=made.curve,
+        random=made.random,
+        done=None,
+    )
+
+
+def _begun(index: Index, space: Space, made: Planned, encoder: str, data: str | None) -> Journal:
+    """Write down that an upgrade begins."""
+    fitting = made.sheet.arm(AS_IT_IS)
+    return journals.begin(
+        index,
+        made.order_N.numpy(),
+        to=space.fingerprint,
+        before=index.current,
+        space=len(index.spaces),
+        encoder=encoder,
+        data=data,
+        order=made.order,
+        curve=made.curve,
+        random=made.random,
+        measure=made.sheet.measure,
+        compatible=fitting is not None and fitting.difference.mean >= 0,  # whatever the gate lets through
+        sheet=made.sheet.record(),
+    )
+
+
+def _check_goal(index: Index, under_way: Journal | None, space: Space) -> None:
+    """Refuse an empty index, a second upgrade beside one, and one to where the index is."""
+    if not len(index):
+        raise InputError(f"{index.path} is empty: embed into it by the new encoder at once")
+    if under_way is not None and under_way.to != space.fingerprint:
+        raise InputError(
+            f"an upgrade of {index.path} to {under_way.encoder} is under way: go on with --to {under_way.encoder}, or "
+            "take it back with --rollback"
+        )
+    held = index.held_spaces()
+    if under_way is None and len(held) == 1 and not index.spaces[held[0]].differences(space):
+        raise InputError(f"the vectors of {index.path} are of this encoder already ({space.fingerprint})")
+    if under_way is None and len(held) > 1:
+        raise InputError(f"{index.path} holds vectors of {len(held)} spaces and no upgrade is under way: embed it anew")
+
+
+def _check_gate(sheet: Sheet) -> None:
+    whole = sheet.arm(ALL)
+    assert whole is not None
+    if not whole.passes:
+        low, mean = 100 * whole.difference.low, 100 * whole.difference.mean
+        raise InputError(
+            f"refused: re-embedding changes what is found by {mean:+.1f} points, at worst {low:+.1f}, and the gate is "
+            f"{100 * sheet.gate:+.1f}; nothing was changed (--gate sets another, -1 lets all through)"
+        )
+
+
+def _rolled_back(index: Index, begun: Journal | None) -> Upgrade:
+    if begun is None or begun.status == "rolled back":
+        raise InputError(f"{index.path} has no upgrade that could be taken back")
+    count = roll_back(index, begun)
+    return Upgrade(
+        path=index.path,
+        fingerprint=index.fingerprint,
+        sheet=None,
+        order=None,
+        curve=(),
+        random=(),
+        done=None,
+        rolled_back=count,
+    )
+
+
+def _refreshed(
+    index: Index,
+    journal: Journal,
+    space: Space,
+    encoder: Encoder,
+    looker: Looker,
+    budget: Budget,
+    *,
+    stop: Callable[[], bool],
+    progress: Progress | None,
+) -> Upgrade:
+    if journal.compatible:
+        space = space.following(index.spaces[journal.before])
+    done = refresh(index, journal, space, encoder, looker, budget, stop=stop, progress=progress)
+    return Upgrade(
+        path=index.path,
+        fingerprint=space.fingerprint,
+        sheet=None,
+        order=journal.order,
+        curve=tuple(Point(*pair) for pair in journal.curve),
+        random=tuple(Point(*pair) for pair in journal.random),
+        done=done,
+        compatible=journal.compatible,
+    )

@@ -1,0 +1,1 @@
+"""The half of a view that changes values: colours, blur, operations, normalisation."""

@@ -1,0 +1,1 @@
+"""What views look like, as settings, and the usual policies."""
