@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import tyro
 from tyro.conf import Positional
@@ -42,6 +43,22 @@ class Looking:
     def keywords(self, *positional: str) -> dict[str, Any]:
         """Everything by its name, but for the run, the form of printing, and what is given by its position."""
         return {name: value for name, value in vars(self).items() if name not in {"run", "json", *positional}}
+
+
+class Result(Protocol):
+    """What a verb found."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As an object."""
+
+
+def tell(parsed: Looking, result: Result, line: str) -> bool:
+    """Print the result as it was asked for, as one object or its first line; whether there is more to say."""
+    if parsed.json:
+        print(json.dumps(result.to_json(), indent=2))
+        return False
+    print(line)
+    return not parsed.quiet
 
 
 def tell_notes(notes: Sequence[str]) -> None:

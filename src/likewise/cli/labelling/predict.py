@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Literal
 
 from tyro.conf import Positional
 
-from likewise.cli.shared import Data, Looking, tell_notes
+from likewise.cli.shared import Data, Looking, tell, tell_notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +43,7 @@ def run(words: list[str]) -> None:
     from likewise.verbs.labelling.predict import predict
 
     result = predict(parsed.run, parsed.data, **parsed.keywords("data"))
-    if parsed.json:
-        print(json.dumps(result.to_json(), indent=2))
-        return
-    print(f"table   {result.out}")
-    if parsed.quiet:
+    if not tell(parsed, result, f"table   {result.out}"):
         return
     said = ", ".join(f"{count:,} {name}" for name, count in list(result.counts.items())[:12])
     more = f" and {len(result.counts) - 12} more" if len(result.counts) > 12 else ""

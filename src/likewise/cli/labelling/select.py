@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
 
-from likewise.cli.shared import Looking, print_next, tell_notes
+from likewise.cli.shared import Looking, print_next, tell, tell_notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +55,7 @@ def run(words: list[str]) -> None:
     from likewise.verbs.labelling.select import figures, select
 
     result = select(parsed.run, parsed.data, **parsed.keywords("data"))
-    if parsed.json:
-        print(json.dumps(result.to_json(), indent=2))
-        return
-    print(f"picks   {result.out}")
-    if parsed.quiet:
+    if not tell(parsed, result, f"picks   {result.out}"):
         return
     already = f", {result.covered:,} of them labelled already" if result.covered else ""
     print(f"        {len(result.picks):,} of {result.images:,} images{already}, by {result.by}")
