@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,21 +27,38 @@ from likewise.auditing.result import Audit, left_out
 from likewise.encoders import EncoderSpec, build, save_encoder
 
 MINUTES = 30
-SEEDS = 3
+
+
+class Form(NamedTuple):
+    """How much is trained and judged."""
+
+    seeds: int
+    epochs: int
+    per_class: int
+    """Images of each class that are trained on."""
+    images: int
+    """Images that are judged, of each distortion."""
+    width: int
+    """Channels of the first stage; 64 is a whole ResNet-18."""
+
+
+FULL = Form(seeds=3, epochs=12, per_class=1000, images=1000, width=16)
+SHORT = Form(seeds=2, epochs=5, per_class=250, images=150, width=8)
+QUICK = Form(seeds=1, epochs=1, per_class=50, images=100, width=16)
 MAPPING = {"airplane": [0], "bird": [2], "boat": [8], "car": [1], "cat": [3], "dog": [5], "truck": [9]}
 """Those of the sixteen categories that CIFAR-10 has."""
 SIMCLR, CROPS, SUPERVISED, UNTRAINED = ARMS = ("SimCLR", "SimCLR-crops", "supervised", "untrained")
 EXPERIMENTS = ("colour", "contrast", "high-pass", "low-pass", "phase-scrambling", "rotation", "uniform-noise")
 
 
-def trained(data: Path, folder: Path, seed: int, *, quick: bool) -> list[Path]:
+def trained(data: Path, folder: Path, seed: int, form: Form) -> list[Path]:
     """A run or weights file of each of `ARMS`, all of the same draw and of one architecture."""
-    epochs, draw = (1, "perclass:50") if quick else (12, "perclass:1000")
-    common: dict[str, Any] = {"subset": draw, "subset_seed": seed, "seed": seed, "epochs": epochs, "quiet": True}
-    shape: dict[str, Any] = {"encoder": "resnet18", "width": 16, "image_size": 32, "batch_size": 128}
+    draw = {"subset": f"perclass:{form.per_class}", "subset_seed": seed}
+    common: dict[str, Any] = {**draw, "seed": seed, "epochs": form.epochs, "quiet": True}
+    shape: dict[str, Any] = {"encoder": "resnet18", "width": form.width, "image_size": 32, "batch_size": 128}
     start = folder / f"{UNTRAINED}.safetensors"
     folder.mkdir()
-    save_encoder(build(EncoderSpec(name="resnet18", width=16, stem="small", image_size=32), seed=seed), start)
+    save_encoder(build(EncoderSpec(name="resnet18", width=form.width, stem="small", image_size=32), seed=seed), start)
     likewise.train(data, method="simclr", out=folder / SIMCLR, **common, **shape)
     likewise.train(data, method="simclr", out=folder / CROPS, jitter_strength=0.0, **common, **shape)
     # Five times the rate of fine-tuning, since nothing was learned before.
@@ -49,9 +66,9 @@ def trained(data: Path, folder: Path, seed: int, *, quick: bool) -> list[Path]:
     return [folder / SIMCLR, folder / CROPS, folder / SUPERVISED, start]
 
 
-def audited(data: Path, folder: Path, seed: int, *, quick: bool) -> Audit:
+def audited(data: Path, folder: Path, seed: int, form: Form) -> Audit:
     """All arms of one seed as observers of the same stimuli."""
-    first, *others = trained(data, folder, seed, quick=quick)
+    first, *others = trained(data, folder, seed, form)
     mapping = folder / "seven.json"
     mapping.write_text(json.dumps(MAPPING), encoding="utf-8")
     conflicts = data.with_name("cue_conflict.parquet")
@@ -62,8 +79,8 @@ def audited(data: Path, folder: Path, seed: int, *, quick: bool) -> Audit:
         mapping=mapping,
         stimuli=[f"cue-conflict={conflicts}"] if conflicts.exists() else [],
         experiments=EXPERIMENTS,
-        images=100 if quick else 1000,
-        subset="perclass:50" if quick else "perclass:1000",  # the same draw as was learned from
+        images=form.images,
+        subset=f"perclass:{form.per_class}",  # the same draw as was learned from
         seed=seed,
         quiet=True,
     )
@@ -91,12 +108,13 @@ def shuffled(found: Audit, first: str, seed: int) -> float:
 
 def measure(options: argparse.Namespace) -> Outcome:
     """Train, audit, and say what became of the paper's findings."""
-    seeds, data = (1 if options.quick else SEEDS), cifar10_file()
+    form, data = QUICK if options.quick else SHORT if options.short else FULL, cifar10_file()
     with tempfile.TemporaryDirectory() as place:
-        audits = [audited(data, Path(place) / str(seed), seed, quick=options.quick) for seed in range(seeds)]
+        audits = [audited(data, Path(place) / str(seed), seed, form) for seed in range(form.seeds)]
     found = Outcome(
         "Self-supervised beside supervised encoders",
-        f"CIFAR-10, ResNet-18 at a quarter of its width, {seeds} seeds; {audits[0].protocol}.",
+        f"CIFAR-10, {10 * form.per_class:,} images, {form.epochs} epochs, ResNet-18 of width {form.width}, "
+        f"{form.seeds} seeds; {audits[0].protocol}.",
     )
 
     def told(of: Callable[[Audit], float]) -> str:
@@ -116,17 +134,21 @@ def measure(options: argparse.Namespace) -> Outcome:
         ["pair", "kappa"],
         [[f"{a} and {b}", told(lambda one, a=a, b=b: kappas(one, a, b))] for a, b in pairs],
     )
-    _judge(found, audits, quick=options.quick)
+    if not options.quick and form != FULL:
+        found.notes.append(
+            "The short form is not judged: its encoders are young, above all the supervised one, and two seeds few."
+        )
+    _judge(found, audits, judged=form == FULL)
     return found
 
 
-def _judge(found: Outcome, audits: Sequence[Audit], *, quick: bool) -> None:
+def _judge(found: Outcome, audits: Sequence[Audit], *, judged: bool) -> None:
     """The trends of the paper, as targets."""
 
     def target(what: str, wanted: str, values: Sequence[float]) -> None:
         mean = fmean(values)
         found.figures[what] = list(values)
-        found.target(what, wanted, mean, met=None if quick else mean > 0)
+        found.target(what, wanted, mean, met=mean > 0 if judged else None)
 
     alike = [kappas(one, SIMCLR, SUPERVISED) for one in audits]
     target("kappa of SimCLR and supervised", "> 0", alike)
@@ -143,7 +165,9 @@ def _judge(found: Outcome, audits: Sequence[Audit], *, quick: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure and print."""
-    return run("audit", measure, parser_of("audit", MINUTES), arguments)
+    parser = parser_of("audit", MINUTES)
+    parser.add_argument("--short", action="store_true", help="a form of few minutes: fewer images, a narrower encoder")
+    return run("audit", measure, parser, arguments)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -198,6 +199,7 @@ def run(
     outcome = measure(options)
     found = {
         "benchmark": name,
+        "call": _call(name, sys.argv[1:] if arguments is None else arguments),
         "quick": options.quick,
         "threads": torch.get_num_threads(),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -213,3 +215,12 @@ def run(
         options.out.write_text(text + "\n", encoding="utf-8")
     sys.stdout.write(text + "\n")
     return found
+
+
+def _call(name: str, words: Sequence[str]) -> str:
+    """The command, without where its result goes."""
+    kept = list(words)
+    if "--out" in kept:
+        at = kept.index("--out")
+        del kept[at : at + 2]
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *kept])

@@ -22,6 +22,8 @@ ORDER = (
     "start",
     "accuracy_per_minute",
 )
+OTHERS = ("audit",)
+"""Those that are run by their own names, and told when they are stored."""
 HEAD = """\
 # Results
 
@@ -50,12 +52,12 @@ def verdict(met: bool | None) -> str:
     return "not judged" if met is None else "met" if met else "**missed**"
 
 
-def section(found: dict[str, Any]) -> str:
-    """One benchmark."""
+def section(found: dict[str, Any], name: str) -> str:
+    """One benchmark, with the remarks of that name."""
     where, load = found["machine"], found.get("load_before")
     minutes = found["took_seconds"] / 60
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    call = f"python -m benchmarks.{found['benchmark']}{' --quick' if found['quick'] else ''}"
+    call = found.get("call") or f"python -m benchmarks.{found['benchmark']}{' --quick' if found['quick'] else ''}"
     threads = f"{found['threads']} thread{'s' * (found['threads'] != 1)}"
     measured = f"`{call}`, {found['measured']}, {minutes:.1f} minutes, {threads} on {where['processor']} "
     measured += f"({where['processors']} processors, {where['capability']})"
@@ -68,19 +70,29 @@ def section(found: dict[str, Any]) -> str:
         rows = [[goal["what"], goal["wanted"], goal["found"], verdict(goal["met"])] for goal in found["targets"]]
         parts.append(table(["target", "wanted", "found", ""], rows))
     parts += [f"Note: {note}" for note in found["notes"]]
-    if (remarks := STORE / f"{found['benchmark']}.md").exists():
+    if (remarks := STORE / f"{name}.md").exists():
         parts.append(remarks.read_text(encoding="utf-8").strip())
     return "\n\n".join([*parts, f"<sub>{versions}; Python {where['python']}; {where['system']}</sub>"])
 
 
 def write(store: Path = STORE, page: Path = PAGE) -> Path:
-    """Write the page from everything that is stored."""
-    paths = [path for name in ORDER if (path := store / f"{name}.json").exists()]
-    stored = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    parts = [HEAD.strip(), *map(section, stored)]
+    """Write the page from everything that is stored: of each benchmark `NAME.json` and further forms, `NAME-*.json`."""
+    paths = [
+        path
+        for name in (*ORDER, *OTHERS)
+        for path in (store / f"{name}.json", *sorted(store.glob(f"{name}-*.json")))
+        if path.exists()
+    ]
+    parts = [HEAD.strip(), *(section(json.loads(path.read_text(encoding="utf-8")), path.stem) for path in paths)]
+    if (store / "where.json").exists():
+        from benchmarks import where  # not above, for the same reason as claims
+
+        parts.append(where.section(store / "where.json"))
     if (store / "claims").is_dir():
         from benchmarks import claims  # not above: claims are told with the tables of this module
 
         parts.append(claims.section(store / "claims"))
+        if store == STORE:
+            claims.write_for_pages()
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return page

@@ -69,6 +69,7 @@ class Claim:
 
 MOCO: Keywords = {"method": "moco_v2"}
 """MoCo v2 with the settings that those which are built upon it share."""
+SPLIT: Keywords = {"method": "moco_v2", "split_batch_norm": 8, "width": 8, "epochs": 3}
 LARGER: Keywords = {"method": "moco_v2", "width": 32, "epochs": 6}
 """Twice as wide and half as long again as its students: the frozen teacher of those that need one."""
 SAME_CROPS: Keywords = {"large_scale": (0.2, 1.0), "small_crops": 0}
@@ -271,6 +272,14 @@ CLAIMS: tuple[Claim, ...] = (
             "m = 0": {"method": "moco_v2", "momentum": 0.0},
         },
         better="m = 0.99",
+    ),
+    Claim(
+        method="moco_v2",
+        text="With a batch norm of eight groups keys whose images are permuted are better than keys that share the "
+        "statistics of their queries' group.",
+        arms={"permuted": {**SPLIT, "shuffle": True}, "not permuted": {**SPLIT, "shuffle": False}},
+        better="permuted",
+        seeds=2,
     ),
     Claim(
         method="msf",

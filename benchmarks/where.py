@@ -10,14 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 
 import likewise
+from benchmarks.results import STORE as RESULTS
+from benchmarks.results import table
 from likewise.data import Images, open_source, prepare
 from likewise.data.sources.scenes import mask_of
 from likewise.encoders import Encoder
@@ -29,6 +32,12 @@ from likewise.similarity.nearest import neighbours
 
 SCENES, MOSAICS = "synthetic:scenes", "synthetic:mosaics"
 BUDGET: Mapping[str, Any] = {"encoder": "resnet18", "width": 16, "batch_size": 128, "epochs": 8.0}
+STORE = RESULTS / "where.json"
+ABOUT = (
+    "3,000 synthetic scenes of 32 px with known masks, whose background goes with the class in nine of ten, ResNet-18 "
+    "(`esvit`: a micro Swin). Later arms should be ahead. Few epochs of one seed show whether a thing works, "
+    "not which is better."
+)
 GIVEN: Mapping[str, Any] = {"masks": "given"}
 SWIN: Mapping[str, Any] = {"method": "esvit", "variant": "small_swin", "encoder": "swin_micro", "width": None}
 NEIGHBOURS = 20
@@ -114,24 +123,43 @@ SCORES: Mapping[str, Callable[[Encoder, int], dict[str, float]]] = {
 }
 
 
-def measure(trend: str, epochs: float, folder: Path, seed: int) -> dict[str, dict[str, float]]:
-    """Train the arms of a trend and score each."""
+def measure(trend: str, budget: Mapping[str, Any], folder: Path, seed: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Train the arms of a trend one after the other, and score each."""
     data, arms = TRENDS[trend]
-    found = {}
     for name, how in arms.items():
-        asked = {**BUDGET, "epochs": epochs, **how}
+        asked = {**BUDGET, **budget, **how}
         place = folder / f"{trend}-{name.replace(' ', '-').replace(',', '')}-{seed}"
         given = {key: value for key, value in asked.items() if value is not None}
         run = likewise.train(
             data, **given, seed=seed, out=str(place), quiet=True, report=False, loggers=(), device="cpu"
         )
-        encoder = likewise.load(run)
-        found[name] = SCORES[trend](encoder, 32)
-        print(
-            f"{trend:<8} {name:<18} " + "  ".join(f"{key} {value:.3f}" for key, value in found[name].items()),
-            flush=True,
-        )
-    return found
+        found = SCORES[trend](likewise.load(run), 32)
+        print(f"{trend:<8} {name:<18} " + "  ".join(f"{key} {value:.3f}" for key, value in found.items()), flush=True)
+        yield name, found
+
+
+def add(file: Path, trend: str, budget: str, arm: str, seed: int, scores: Mapping[str, float]) -> None:
+    """Put the scores of one arm and seed into the file."""
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    found.setdefault(trend, {}).setdefault(budget, {}).setdefault(arm, {})[f"seed {seed}"] = dict(scores)
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def section(file: Path) -> str:
+    """The part of `RESULTS.md` about places and objects: means over the seeds that are stored."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    parts = ["## Places and objects", f"`python -m benchmarks.where`, `python -m benchmarks.localising`. {ABOUT}"]
+    for trend, budgets in found.items():
+        for budget, arms in budgets.items():
+            scores = list(next(iter(next(iter(arms.values())).values())))
+            rows = [
+                [arm, *(f"{100 * fmean(one[name] for one in seeds.values()):.1f}" for name in scores), str(len(seeds))]
+                for arm, seeds in arms.items()
+            ]
+            parts += [f"**{trend}**, {budget}, in %", table(["arm", *scores, "seeds"], rows)]
+    if (remarks := file.with_suffix(".md")).exists():
+        parts.append(remarks.read_text(encoding="utf-8").strip())
+    return "\n\n".join(parts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,17 +167,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.where", description=__doc__.partition("\n")[0])
     parser.add_argument("trends", nargs="*", metavar="TREND", help=f"by default all: {', '.join(TRENDS)}")
     parser.add_argument("--epochs", type=float, default=BUDGET["epochs"], help="of every arm; 3,000 images each")
+    parser.add_argument("--width", type=int, default=BUDGET["width"], help="channels of the ResNet's first stage")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="JSON file to write the scores into")
+    parser.add_argument("--out", type=Path, default=STORE, help="JSON file that the scores are added to")
     options = parser.parse_args(arguments)
     for name in options.trends:
         if name not in TRENDS:
             parser.error(f"unknown trend {name!r}: allowed are {', '.join(TRENDS)}")
-    with tempfile.TemporaryDirectory() as folder:
-        chosen = options.trends or TRENDS
-        found = {name: measure(name, options.epochs, Path(folder), options.seed) for name in chosen}
-    if options.out is not None:
-        options.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    budget = {"epochs": options.epochs, "width": options.width}
+    for trend in options.trends or TRENDS:
+        with tempfile.TemporaryDirectory() as folder:
+            for arm, scores in measure(trend, budget, Path(folder), options.seed):
+                words = f"epochs {options.epochs:g}, width {options.width}"
+                add(options.out, trend, words, arm, options.seed, scores)
     return 0
 
 

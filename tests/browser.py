@@ -1,4 +1,7 @@
-"""A page in headless Chromium, and everything that it asks of the network. Skipped where there is none."""
+"""A page in headless Chromium, what it asks of the network, and what axe-core finds on it.
+
+Skipped where there is no Chromium.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -52,6 +56,22 @@ def opened(address: str, *, width: int = 1280, height: int = 900, theme: str = "
             yield found
         finally:
             browser.close()
+
+
+def barriers(page: Any) -> list[str]:
+    """What axe-core finds serious or critical on a page as it is now: names, roles, contrast, keyboard.
+
+    The script is that of axe-playwright-python, which this skips without; axe-core itself is MPL-2.0, and only run.
+    """
+    pytest.importorskip("axe_playwright_python")
+    script = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    page.evaluate(script + "; undefined")
+    found = page.evaluate("axe.run().then(told => told.violations)")
+    return [
+        f"{one['id']}: {one['help']}: " + "; ".join(node["html"][:120] for node in one["nodes"][:4])
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
 
 
 @pytest.fixture

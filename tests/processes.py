@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-PATIENCE = 120
-"""Seconds after which processes that hang are ended."""
+PATIENCE = 600
+"""Seconds after which processes that hang are ended: every method in two processes takes minutes on a busy machine."""
 
 
 def forks() -> ForkServerContext:

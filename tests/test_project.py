@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,15 @@ def test_sources_are_small_and_say_what_they_are(path: Path) -> None:
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     lengths = {node.name: (node.end_lineno or node.lineno) - node.lineno + 1 for node in functions}
     assert {name: lines for name, lines in lengths.items() if lines >= LONGEST_FUNCTION} == {}
+
+
+MOST_MODULES = 15
+
+
+def test_packages_are_small() -> None:
+    counts = Counter(path.parent.relative_to(ROOT) for path in SOURCES if not path.name.startswith("__"))
+    large = {str(folder) for folder, count in counts.items() if count > MOST_MODULES}
+    assert large <= {"src/likewise/methods"}, "a method is a file; other packages are divided by subject"
 
 
 KINDS = {".cff", ".json", ".md", ".py", ".toml", ".txt", ".yml"}

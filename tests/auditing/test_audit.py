@@ -22,6 +22,7 @@ from likewise.encoders import Encoder, save_encoder
 from likewise.errors import InputError
 from likewise.evaluation.significance import mcnemar
 from likewise.report.audited import as_page
+from tests.browser import barriers, opened
 from tests.evaluation.conftest import drawn
 
 FEW = {"experiments": ["false-colour", "low-pass", "uniform-noise"], "quiet": True}
@@ -203,6 +204,9 @@ def test_from_the_shell(
     for title in ("Where it breaks", "The worst distortions", "Do they err on the same images", "people"):
         assert title in written
     assert not re.search(r'(src|href)="(?!data:|#)', written)  # nothing is fetched
+    with opened(page.as_uri(), width=390, theme="dark") as seen:
+        assert barriers(seen.page) == []
+        assert (seen.requests, seen.errors) == ([], [])
 
 
 def test_cue_conflicts_are_compared_with_people_who_saw_them(encoder: Encoder, tmp_path: Path):

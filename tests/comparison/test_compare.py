@@ -19,6 +19,7 @@ from likewise.comparison.tables import cell
 from likewise.errors import InputError
 from likewise.evaluation.probes.linear import fit, settings_text
 from likewise.verbs.judging.evaluate import evaluate
+from tests.browser import barriers, opened
 from tests.comparison.conftest import PROTOCOL, MakeRun, said
 from tests.report.test_page import page
 
@@ -100,6 +101,11 @@ def test_other_pictures_and_other_data_are_not_one_column(make_run: MakeRun) -> 
         assert not found.contrasts
 
 
+def test_another_word_for_images_is_no_other_protocol() -> None:
+    before = "knn, k=20 (cut to the 9 pictures of the bank)"  # older runs say so
+    assert protocol_of(before) == protocol_of("knn, k=20 (cut to the 9 images of the bank)")
+
+
 def test_a_decay_that_the_probe_chose_is_no_other_protocol(make_run: MakeRun) -> None:
     draw = torch.Generator().manual_seed(0)
     x_NF, y_N = torch.randn(60, 5, generator=draw), torch.arange(60) % 3
@@ -172,6 +178,8 @@ def test_the_page_is_whole_and_fetches_nothing(make_run: MakeRun) -> None:
     words = " ".join(found.words)
     for expected in ("Is it more than chance?", "Nearest neighbours, by pictures seen", "Loss of isd, by minutes"):
         assert expected in words
+    with opened(path.as_uri()) as seen:
+        assert barriers(seen.page) == []
 
 
 def test_files_are_not_overwritten_unless_asked(tmp_path: Path) -> None:

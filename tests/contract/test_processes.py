@@ -11,9 +11,9 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from likewise import methods
-from likewise.encoders import SyncBatchNorm, norms
+from likewise.encoders import Encoder, SyncBatchNorm, norms
 from tests.contract.doubles import Mixed
-from tests.contract.gauntlet import ALL, SIDE, batch_at, make, one_step, optimizer_of
+from tests.contract.gauntlet import ALL, SIDE, batch_at, make, one_step, optimizer_of, student_of
 from tests.processes import in_two
 
 STEPS = 3
@@ -32,6 +32,21 @@ CASES |= {
     "hiermatch, levels": ("hiermatch", {"levels": ("coarse",), "partial": True}),
     "uml, hard supports": ("uml", {"hard_supports": 3}),
 }
+IN_PARTS = {
+    f"{name}, in parts": (name, {})
+    for name in ("simclr", "barlow_twins", "nnclr", "fnc", "clipdistill")
+    if methods.find(name).card.within_batch
+}
+"""Losses that compare the images of a batch, with an encoder that sees two parts of it (`--accumulate 2`)."""
+CASES |= IN_PARTS
+
+
+def in_parts(encoder: Encoder, parts: int) -> None:
+    """Let an encoder see so many parts of a batch, with the running statistics: those of a part are not the batch's."""
+    encoder.parts = parts
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def run(case: str, rank: int, world: int) -> dict[str, Any]:
@@ -40,6 +55,8 @@ def run(case: str, rank: int, world: int) -> dict[str, Any]:
     method = make(name, dtype=torch.float64, **changes)
     if world > 1:
         norms.convert(method, sync=True)
+    if case in IN_PARTS:  # one process sees the batch whole
+        in_parts(student_of(method), parts=world)
     optimizer = optimizer_of(method)
     wrapped = DistributedDataParallel(method, broadcast_buffers=False) if world > 1 else method
     # Statistics of two images each blow rounding up a thousandfold a step.

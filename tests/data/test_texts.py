@@ -113,3 +113,23 @@ def test_the_transformer_reads_each_text_by_itself_and_an_empty_one_as_nothing()
     together.sum().backward()
     assert network.words.weight.grad is not None
     assert network.words.weight.grad.isfinite().all()
+
+
+def test_lists_of_captions_given_in_python(tmp_path: Path) -> None:
+    images = [np.full((12, 12, 3), 9 * number, np.uint8) for number in range(4)]
+    captions: list[object] = [["a car", "cars"], [{"raw": "a dog"}], [], None]
+    entries = [{"image": image, "captions": each} for image, each in zip(images, captions, strict=True)]
+    source = open_source(entries, columns=("caption",))
+    found = texts_of(source.columns["caption"])
+    assert [found.of(int(code)) for code in source.columns["caption"].values] == [("a car", "cars"), ("a dog",), (), ()]
+    assert source.labels is None
+    with pytest.raises(InputError, match=r"holds sentid: its text must be called raw or caption or text or sentence"):
+        open_source([{"image": images[0], "captions": [{"sentid": 3}]}], labels="captions")
+
+
+def test_lists_of_mappings_in_a_parquet_file(tmp_path: Path) -> None:
+    names = pictures(tmp_path / "a", 2)
+    said = [[{"raw": "a car", "sentid": 1}, {"raw": "cars", "sentid": 2}], [{"raw": "a dog", "sentid": 3}]]
+    pq.write_table(pa.table({"path": [f"a/{name}" for name in names], "sentences": said}), tmp_path / "list.parquet")
+    column = open_source(tmp_path / "list.parquet", columns=("caption",)).columns["caption"]
+    assert column.names == ("a car\ncars", "a dog")

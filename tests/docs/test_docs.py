@@ -13,7 +13,8 @@ import pytest
 import likewise
 from likewise import methods
 from likewise.methods import listing
-from likewise.methods.pages import field_docs
+from likewise.methods.drawing import drawings, idea_of
+from likewise.methods.pages import FIGURES, field_docs
 from likewise.methods.pages import pages as method_pages
 from tests.docs.blocks import Block, blocks, budget, commands, pages
 from tests.docs.runner import SHELLS, Page, make_photos, shrinking, shrunk
@@ -122,6 +123,11 @@ def test_method_pages_are_up_to_date() -> None:
     folder = ROOT / "docs" / "methods"
     committed = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
     assert committed == method_pages(), "the methods have changed: run `make docs`"
+    drawn = {path.name: path.read_text(encoding="utf-8") for path in (folder / FIGURES).glob("*.svg")}
+    assert drawn == drawings(), "a loss has changed: run `make docs`"
+    ideas = {name: idea_of(methods.find(name)) for name in methods.own_names()}
+    assert [name for name, idea in ideas.items() if idea is None] == []
+    assert {idea.name for idea in ideas.values() if idea is not None} == {Path(name).stem for name in drawn}
 
 
 def test_the_list_of_methods_is_up_to_date() -> None:

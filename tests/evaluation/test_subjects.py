@@ -151,14 +151,23 @@ def test_masks_judge_the_map(tmp_path: Path) -> None:
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / f"{number}.png")
         Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
     found = evaluate(encoder, tmp_path / "photos", probe="segmentation", masks=tmp_path / "masks", quiet=True)
-    iou, pixels_right = found.scores
-    assert (iou.measure, pixels_right.measure) == ("mIoU", "pixel accuracy")
-    assert 0.6 < iou.value < pixels_right.value <= 1
+    assert [(one.k, one.variant, one.measure) for one in found.scores] == [
+        (None, "", "mIoU"), (None, "", "pixel accuracy"), (20, "knn", "mIoU"), (20, "knn", "pixel accuracy"),
+    ]  # fmt: skip
+    for iou, pixels_right in (found.scores[:2], found.scores[2:]):
+        assert 0.6 < iou.value < pixels_right.value <= 1
     with pytest.raises(InputError, match="needs masks"):
         evaluate(encoder, tmp_path / "photos", probe="segmentation", quiet=True)
     (tmp_path / "masks" / "7.png").unlink()
     with pytest.raises(InputError, match=r"7.png has no mask"):
         evaluate(encoder, tmp_path / "photos", probe="segmentation", masks=tmp_path / "masks", quiet=True)
+
+
+def test_neighbours_vote_on_cells() -> None:
+    bank_MC, labels_M = torch.eye(3).repeat(4, 1), torch.tensor([0, 1, 2]).repeat(4)
+    maps_NChw = torch.eye(3)[torch.tensor([[0, 1], [2, 1]])].permute(2, 0, 1).unsqueeze(0)
+    found = segmentation.predict_by_neighbours(bank_MC, labels_M, maps_NChw, 4, k=3)
+    assert found[0, ::3, ::3].tolist() == [[0, 1], [2, 1]]
 
 
 def test_intersection_over_union_by_hand() -> None:

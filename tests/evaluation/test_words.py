@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 
 import likewise
-from likewise.discovery.naming import cluster_names
+from likewise.cli import main
+from likewise.discovery.finding import Class
+from likewise.discovery.naming import Named, called, cluster_names
 from likewise.errors import InputError
 from likewise.evaluation.probes.texts import class_vectors
 from likewise.methods.words import images_of, nearest_texts, texts_of
@@ -55,6 +57,41 @@ def test_captions_find_their_images_and_images_their_captions(run: Path) -> None
     assert set(scores) == {(way, k) for way in ("image to text", "text to image") for k in (1, 5, 10)}
     assert scores["image to text", 10].value == 1.0, "there are six captions"
     assert scores["text to image", 1].value > 0.5
+
+
+def test_new_classes_are_called_by_captions(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = run.parent / "data", run.parent / "found.csv"
+    how = {"labels": "folders", "subset": "gcd:0.34", "classes": 3, "captions": "caption", "quiet": True}
+    found = likewise.discover(run, data, out=out, **how)
+    assert found.classes[0].name == "blue"
+    assert {colour for colour in TINTS for one in found.new if colour in one.name} == {"red", "green"}
+    assert all(one.name in out.read_text(encoding="utf-8") for one in found.new)
+    assert "new classes are called by one of 6 captions" in found.notes[-1]
+    with pytest.raises(InputError, match="has no column 'title'"):
+        likewise.discover(run, data, **{**how, "captions": "title"})
+    with pytest.raises(InputError, match="name its directory"):
+        likewise.discover(run / "encoder.safetensors", data, **how)
+    words = ["--labels", "folders", "--subset", "gcd:0.34", "--classes", "3", "--captions", "caption"]
+    assert main(["discover", str(run), str(data), *words]) == 0
+    assert "--captions caption" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_caption_names_one_class_and_long_ones_are_cut() -> None:
+    def one(name: str, cluster: int, *, new: bool) -> Class:
+        none = np.zeros(0, np.int64)
+        return Class(cluster, name, new, 1, 0, 0, 1.0, None, 0.0, none, none)
+
+    classes = [
+        one("car", 0, new=False),
+        one("new 1", 2, new=True),
+        one("new 2", 1, new=True),
+        one("new 3", 3, new=True),
+    ]
+    names = [Named(text, 0.5, 0.1, 1) for text in ("x", "car", "car", "a long " * 20)] + [Named("", 0.0, 0.0, 0)]
+    found = called([*classes, one("new 4", 4, new=True)], names)
+    assert [each.name for each in found[:3]] == ["car", "car (2)", "car (3)"]
+    assert (len(found[3].name), found[3].name[-3:]) == (60, "...")
+    assert found[4].name == "new 4"
 
 
 def test_search_by_text_finds_the_images_of_that_colour(run: Path) -> None:

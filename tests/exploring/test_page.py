@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +17,11 @@ from likewise.exploring.payload import pack
 from likewise.exploring.relations import Relations, relate
 from likewise.exploring.serving import address, server
 from likewise.exploring.sprites import Plan, plan, sheets
-from tests.browser import Opened, opened, until
+from tests.browser import Opened, barriers, opened, until
 from tests.exploring.conftest import MakeCollection
 
 ABOUT = {"about": "squares", "command": "likewise train squares --subset list:selection.csv"}
 READY = "html[data-ready]"
-AXE = os.environ.get("AXE_CORE", "")
-"""Path of axe.min.js (npm pack axe-core), for the check of names and contrast."""
 
 
 @pytest.fixture
@@ -55,17 +52,14 @@ def test_the_page_needs_nothing_else(small: Path, width: int, theme: str) -> Non
         page.evaluate("likewise.panel.choose(5)")
         assert page.locator("#near .thumb").count() == 12
         page.locator("#pairs summary").click()
+        until(page, "document.getElementById('pairs').dataset.made === 'yes'")
         assert page.locator("#pairs li").first.inner_text().startswith("copies")
         page.locator("#outliers summary").click()
+        until(page, "document.getElementById('outliers').dataset.made === 'yes'")
         assert page.locator("#outliers .thumb").count() == 24
         drawn = "(c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size)"
         until(page, drawn + "(document.querySelector('#near canvas')) > 4")
-        if AXE:
-            page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-            told = page.evaluate(
-                "axe.run().then(all => all.violations.map(one => [one.id, one.impact, one.nodes.length]))"
-            )
-            assert not [one for one in told if one[1] in {"serious", "critical"}], told
+        assert barriers(page) == []
         assert found.requests == []
         assert found.errors == []
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +15,6 @@ from likewise.encoders import Encoder, build, save_encoder
 from likewise.errors import InputError
 from likewise.index import Space, create, open_index, probes
 from likewise.index.checkup import check_index
-from likewise.index.embedding import embed as embedding
 from likewise.index.embedding.embed import embed
 from likewise.verbs.using.search import search
 from tests.index.conftest import SPEC, write_images
@@ -87,38 +82,32 @@ def test_shards_are_put_together_by_the_last(images: Path, weights: Path, tmp_pa
         embed(weights, images, to=to, shard="4/3")
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from likewise.index.embedding import embed
-embed.COMMIT_ROWS = 1
-real = embed._Work._write
-def slow(self, pending):
-    found = real(self, pending)
-    print("written", flush=True)
-    return found
-embed._Work._write = slow
-print(embed.embed(sys.argv[1], sys.argv[2], to=sys.argv[3], batch_size=1), flush=True)
-"""
+def test_a_ray_cluster_gives_the_same_rows_and_the_next_call_goes_on(
+    images: Path, weights: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    (images / "broken.png").write_bytes(b"nothing")
+    here, there = tmp_path / "here.index", tmp_path / "there.index"
+    embed(weights, images, to=here)
+    done = embed(weights, images, to=there, ray="local", batch_size=7)
+    assert (done.embedded, done.skipped) == (20, 0)
+    assert [one.name for one in done.broken] == ["broken.png"]
+    one, other = open_index(here), open_index(there)
+    order = [other.ids.index(row) for row in one.ids]
+    np.testing.assert_allclose(other.vectors()[order], one.vectors(), atol=1e-5)
+    assert other.store.table().take(order).select(["id", "bytes", "pixels", "stamp"]) == one.store.table().select(
+        ["id", "bytes", "pixels", "stamp"]
+    )
+    again = embed(weights, images, to=there, ray="local")
+    assert (again.embedded, again.skipped) == (0, 20)
+    assert not check_index(there).wrong
 
 
-def test_killed_at_any_moment_it_goes_on_with_every_image_once(weights: Path, images: Path, tmp_path: Path) -> None:
-    to = tmp_path / "x.index"
-    for moment in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, weights, images, to], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        for _ in range(2 + moment):
-            assert process.stdout.readline().startswith("written")
-        time.sleep(0.0007 * moment)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert len(set(open_index(to).ids)) == len(open_index(to).ids) >= 2 + moment
-    done = embed(weights, images, to=to)
-    assert done.skipped > 0
-    assert sorted(open_index(to).ids) == [f"{row:03}.png" for row in range(20)]
-    assert not check_index(to).wrong
+def test_what_a_cluster_cannot_do_is_refused(images: Path, weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="leave --shard and --device out"):
+        embed(weights, images, to=tmp_path / "x.index", ray="auto", shard="1/2")
+    with pytest.raises(InputError, match="data that every machine can open"):
+        embed(weights, [images / "000.png"], to=tmp_path / "x.index", ray="auto")
 
 
 def test_columns_and_labels_can_be_asked_for(images: Path, weights: Path, tmp_path: Path) -> None:
@@ -220,4 +209,3 @@ def test_embedding_into_nothing_that_is_known_is_refused(images: Path, weights: 
             embed(weights, images, to=to)
     with pytest.raises(InputError, match="no image"):
         search(create(tmp_path / "e.index", Space.named("a", 3)), tmp_path / "nothing.jpg")
-    assert embedding.COMMIT_ROWS > 1

@@ -23,7 +23,7 @@ from likewise.data import open_source
 from likewise.errors import InputError
 from likewise.labelling.server import Server
 from likewise.verbs.labelling.label import serving, session
-from tests.browser import opened
+from tests.browser import barriers, opened
 
 
 @pytest.fixture
@@ -69,6 +69,7 @@ def test_keys_label_skip_undo_and_zoom(picks: Path, tmp_path: Path) -> None:
         page = seen.page
         page.wait_for_selector("figure.focus")
         assert page.locator("figure.chosen").count() == 6  # all six look alike enough for one group of nine
+        assert barriers(page) == []
         names = page.locator("figure").evaluate_all("all => all.map(one => one.title)")
         for place, name in enumerate(names):  # leave the blue ones
             if "blue" in name:

@@ -1,7 +1,8 @@
 """A few hundred steps of one method on real images: what the learning tests and `make learn` run.
 
 `python -m tests.learning.learn [METHOD ...]` trains the methods named, or all, one after the other, and writes what
-each reached into the ledger. LIKEWISE_DATA names the folder that holds cifar10.parquet.
+each reached into the ledger. LIKEWISE_DATA names the folder that holds cifar10.parquet. Methods that learn from videos
+or narration are trained and scored on data that is drawn, without that folder.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,41 @@ SMALL = {"width": 8, "image_size": 16, **FULL_SIZE, "batch_size": 128, "epochs":
 CONTINUED = ("usl_t",)
 """Methods that go on from another run and do not learn from random weights: they must keep what the run had learned."""
 ADAPTERS = Path(__file__).parents[1] / "golden"
+PHRASES = ("{}", "a photo of a {}", "the {}\nsome {}", "one {} in the middle")
+"""Captions of the images, one kind after the other; the third is two."""
+VIDEOS = "synthetic:clips:32:300"
+SCANS = "synthetic:ultrasound:16:tones"
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a method learns from that needs more than images, and how."""
+
+    data: str | None = None
+    """The data; None: the images, with captions."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How it is trained, beside what all are."""
+    labels: str | None = None
+    """The labels that are scored, where the data has several."""
+
+    @property
+    def described(self) -> str:
+        """The data as the ledger says it."""
+        if self.data is None:
+            return f"{DATA}, with captions that name the class"
+        return f"{self.data}{'' if self.labels is None else f', {self.labels}'}: its test split"
+
+
+CLIPS = {"encoder": "r3d_tiny", "width": None, "image_size": 32, "batch_size": 32, "epochs": 12.0}
+COURSES = {
+    "cvrl": Course(VIDEOS, CLIPS, "action"),
+    "modist": Course(VIDEOS, {**CLIPS, "flow": "exact"}, "action"),
+    "flowsim": Course("synthetic:clips:32:60", {"flow": "exact", "image_size": 32, "batch_size": 64}, "appearance"),
+    "clipdistill": Course(settings={"words": 8, "text_width": 64, "text_layers": 1}),
+    "multimodal": Course(settings={"words": 8, "text_width": 64, "text_layers": 1}),
+    "ultrasound": Course(SCANS, {"image_size": 32, "batch_size": 64, "epochs": 15.0}),
+}
+"""By method; all others learn from the images alone."""
 
 
 def images(folder: Path, out: Path) -> Path:
@@ -44,13 +81,19 @@ def images(folder: Path, out: Path) -> Path:
         decoded = prepare(Part.of(source, np.arange(count)), short_side=None)
         pixels, _ = decoded.gather(np.arange(count))
         assert decoded.labels is not None
-        arrays |= {f"{split}_images": pixels.numpy(), f"{split}_labels": decoded.labels}
+        names = decoded.class_names or tuple(map(str, range(10)))
+        said = [PHRASES[at % len(PHRASES)].replace("{}", names[label]) for at, label in enumerate(decoded.labels)]
+        arrays |= {
+            f"{split}_images": pixels.numpy(),
+            f"{split}_labels": decoded.labels,
+            f"{split}_caption": np.array(said),
+        }
     path = out / "images.npz"
     np.savez(path, **arrays)
     return path
 
 
-def trained(method: str, data: Path, out: Path, **more: Any) -> Any:
+def trained(method: str, data: str | Path, out: Path, **more: Any) -> Any:
     """A run of `method` in the folder `out`; in float32 and on the processor, whatever else there is."""
     fixed = {
         "device": "cpu",
@@ -79,7 +122,8 @@ ENCODERS = {"s2bnn": {"encoder": "reactnet_small", "width": None}}
 def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
     """Train `method` in the folder `out` with the first seed, and with the next where that shows no lift."""
     found = methods.find(method)
-    needed: dict[str, Any] = {**ENCODERS.get(method, {})}
+    course = COURSES.get(method)
+    needed: dict[str, Any] = {**ENCODERS.get(method, {}), **(course.settings if course else {})}
     if hasattr(found.Settings, "small_crops"):
         needed["small_crops"] = 0  # of 16 px nothing smaller can be cut
     if "frozen teacher" in found.card.needs:
@@ -92,10 +136,17 @@ def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
         needed["beside"] = str(data)
     if hasattr(found.Settings, "query"):
         needed["query"] = 2  # views of an image cost the time
+    taught = course.data if course and course.data else str(data)
     values = []
     for seed in SEEDS:
-        run = trained(method, data, out / f"{method}-{seed}", seed=seed, **needed)
-        scores = evaluate(run, data, probe=("knn",), which=found.card.deploy, untrained=True, quiet=True).scores
+        run = trained(method, taught, out / f"{method}-{seed}", seed=seed, **needed)
+        how = {
+            "which": found.card.deploy,
+            "labels": course.labels if course else None,
+            "untrained": True,
+            "quiet": True,
+        }
+        scores = evaluate(run, taught, probe=("knn",), **how).scores
         of_20 = {score.which: score.value for score in scores if score.k == 20}
         values.append((of_20[found.card.deploy], of_20["untrained"]))
         if values[0][0] - values[0][1] > LIFT:
@@ -104,7 +155,7 @@ def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
     return Entry(
         method=method,
         digest=digest(found),
-        data=DATA,
+        data=course.described if course else DATA,
         score=score,
         untrained=untrained,
         seeds=len(values),
@@ -128,7 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("method", nargs="*", help="names of methods; all of this package where none is named")
     asked = parser.parse_args(arguments).method
     folder = Path(os.environ.get("LIKEWISE_DATA", ""))
-    if not (folder / "cifar10.parquet").exists():
+    drawn = bool(asked) and all(name in COURSES and COURSES[name].data for name in asked)
+    if not drawn and not (folder / "cifar10.parquet").exists():
         parser.error(f"no cifar10.parquet in {folder}: LIKEWISE_DATA has to name the folder that holds it")
     own = [name for name in methods.names() if methods.find(name).__module__.startswith("likewise.methods.")]
     try:
@@ -137,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LikewiseError as error:
         parser.error(str(error))
     with tempfile.TemporaryDirectory() as place:
-        data = images(folder, Path(place))
+        data = Path(place) if drawn else images(folder, Path(place))
         for name in asked or own:
             entry = learn(name, data, Path(place), Path(place))
             write([*({**entries(), name: entry}).values()])

@@ -18,7 +18,7 @@ import pytest
 from likewise import methods
 from likewise.methods.ledger import LIFT, entries
 from likewise.methods.ledger import digest as digest_now
-from tests.learning.learn import images, learn
+from tests.learning.learn import COURSES, images, learn
 
 SHARE = 6
 """One method of so many is trained at each commit, and at most as many again of those that have changed."""
@@ -63,6 +63,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_few_hundred_steps_lift_knn(method: str, data: Path, tmp_path: Path) -> None:
     entry = learn(method, data, tmp_path, data.parent)
     assert entry.score - entry.untrained > LIFT, entry
+
+
+def test_methods_that_need_more_than_images_have_a_course() -> None:
+    needing = {name for name in methods.names() if {"videos", "pairs"} & set(methods.find(name).card.needs)}
+    assert set(COURSES) == needing
 
 
 def test_every_method_has_its_turn_and_never_all_at_once() -> None:

@@ -164,3 +164,43 @@ def test_weights_alone_are_enough_and_other_encoders_are_not_expanded(tmp_path: 
 def test_names_that_clash_or_lead_away_get_numbers() -> None:
     found = mask_places(["a/b.jpg", "a/b.png", "/c/d.jpg", "../e.jpg", "f"])
     assert [str(path) for path in found] == ["a/b.png", "a/b-1.png", "2.png", "3.png", "f.png"]
+
+
+def test_probes_hold_a_run_to_masks(run: Path) -> None:
+    found = likewise.evaluate(
+        run, "synthetic:scenes:32", probe=["backgrounds", "localisation"], masks="given", test_split="mixed_rand",
+        subset="perclass:20", quiet=True,
+    )  # fmt: skip
+    by = {(score.name, score.variant or score.measure): score.value for score in found}
+    assert set(by) == {
+        ("backgrounds", "original"), ("backgrounds", "mixed_same"), ("backgrounds", "mixed_rand"),
+        ("backgrounds", "only_fg"), ("backgrounds", "only_bg"), ("backgrounds", "gap"),
+        ("localisation", "CorLoc"), ("localisation", "box IoU"), ("localisation", "mask IoU"),
+    }  # fmt: skip
+    gap = by["backgrounds", "mixed_same"] - by["backgrounds", "mixed_rand"]
+    assert by["backgrounds", "gap"] == pytest.approx(gap)
+    one = next(score for score in found if score.variant == "original")
+    plain = likewise.evaluate(
+        run,
+        "synthetic:scenes:32",
+        probe="linear",
+        train_split="mixed_same",
+        test_split="mixed_rand",
+        subset="perclass:20",
+        quiet=True,
+    ).scores[0]  # fmt: skip
+    assert one.value == pytest.approx(plain.value, abs=0.02), "as they are, images are those of the linear probe"
+    center = likewise.evaluate(
+        run,
+        "synthetic:scenes:32",
+        probe="localisation",
+        masks="center",
+        train_split="mixed_same",
+        test_split="mixed_rand",
+        quiet=True,
+    )
+    assert center.scores[0].value != by["localisation", "CorLoc"]
+    with pytest.raises(InputError, match="neither"):
+        likewise.evaluate(likewise.load(run), "synthetic:scenes:32", probe="localisation", masks="given", quiet=True)
+    with pytest.raises(InputError, match="backgrounds needs masks"):
+        likewise.evaluate(run, "synthetic:scenes:32", probe="backgrounds", quiet=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -101,6 +103,33 @@ def test_images_of_several_sizes_have_masks_of_their_size(tmp_path: Path) -> Non
         assert float(away.mean()) < (0.5 if side is None else 12.0), side
 
 
+@pytest.mark.parametrize("form", ["struct", "paths"])
+def test_masks_stand_in_a_column_too(tmp_path: Path, form: str) -> None:
+    draw = np.random.default_rng(0)
+    marks = [(draw.random((12, 12)) > 0.5).astype(np.uint8) * 255 for _ in range(4)]
+    rows = []
+    for number, mark in enumerate(marks):
+        (tmp_path / "marks").mkdir(exist_ok=True)
+        Image.fromarray(np.full((12, 12, 3), 40 * number, np.uint8)).save(tmp_path / f"{number}.png")
+        Image.fromarray(mark).save(tmp_path / "marks" / f"m{number}.png")
+        cells = [tmp_path / f"{number}.png", tmp_path / "marks" / f"m{number}.png"]
+        rows.append([{"bytes": cell.read_bytes(), "path": cell.name} for cell in cells])
+    if form == "struct":
+        table, column = tmp_path / "all.parquet", "mask"
+        pq.write_table(pa.table({"image": [row[0] for row in rows], "mask": [row[1] for row in rows]}), table)
+    else:
+        table, column = tmp_path / "all.csv", "seg"
+        table.write_text("path,seg\n" + "".join(f"{n}.png,marks/m{n}.png\n" for n in range(4)))
+    images = prepare(open_source(table), short_side=None).subset(np.array([2, 0, 3]))
+    found = all_of(Masks(images, f"given:{table}:{column}"), images)
+    assert all(np.array_equal(one, marks[at]) for one, at in zip(found, [2, 0, 3], strict=True))
+    with pytest.raises(InputError, match=f"did you mean '{column}'"):
+        open_masks(f"given:{table}:{column}s", images)
+    images.names = ["other.png", *list(images.names)[1:]]
+    with pytest.raises(InputError, match="has no mask for other"):
+        open_masks(f"given:{table}:{column}", images)
+
+
 def test_palettes_and_ones_are_masks_too(tmp_path: Path) -> None:
     values = np.array([[0, 1, 2], [255, 0, 1]], np.uint8)
     palette = Image.fromarray(values, mode="P")
@@ -142,6 +171,7 @@ def test_an_onnx_model_is_a_source(tmp_path: Path, scenes: Images) -> None:
         ("contracam:/no/run", "does not exist"),
         ("onnx:/no/file", "no such file"),
         ("given:/no/folder", "no such folder"),
+        ("given:/no/file.parquet:mask", "no such table"),
         ("mbd:3", "takes nothing after it"),
     ],
 )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from likewise.errors import InputError
 from likewise.methods.method import Batch
 from likewise.methods.objaware import Drawn, ObjectAware
+from likewise.recipes import carry_out
+from likewise.recipes.objaware import Recipe, stages
 from likewise.views import make_views
 from likewise.views.backgrounds import background_only, composite
 from likewise.views.view import View
@@ -117,3 +121,24 @@ def test_both_bases_learn() -> None:
 def test_settings_that_cannot_be_are_one_line(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         ObjectAware.Settings(**changes)
+
+
+@pytest.mark.parametrize("augment", ["mixup", "crop"])
+def test_the_second_stage_takes_the_masks_of_the_first(
+    augment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3)).astype(np.uint8)
+    np.savez(tmp_path / "images.npz", images=pixels)
+    recipe = Recipe(
+        data=str(tmp_path / "images.npz"), out=str(tmp_path / "runs"), augment=augment, epochs=1, width=8, image_size=16
+    )  # type: ignore[arg-type]  # one of the two
+    small = {"batch_size": 8, "device": "cpu", "quiet": True, "report": False, "loggers": ()}
+    runs = carry_out(recipe.out, stages(recipe, **small))
+    assert [run.read()["method"] for run in runs] == ["moco_v2", "objaware"]
+    stored = runs[1].read()["settings"]
+    assert stored["masks"] == f"contracam:{tmp_path / 'runs' / 'first'}:{'1:1' if augment == 'mixup' else '10:2'}"
+    assert stored["augment"] == augment
+    assert runs[1].read()["status"] == "finished"
+    swin = Recipe(data=recipe.data, out=recipe.out, augment="crop", rounds=3, encoder="swin_micro")
+    assert list(stages(swin))[1].asked["masks"].endswith("first:3:1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -85,6 +86,22 @@ def test_frames_come_by_scan_and_those_without_speech_do_not() -> None:
     drawn = {int(at) for step in range(40) for at in order.batch(step)}
     assert not drawn & {0, 4}, "the softest tone is a quarter as loud as the loudest, and they begin with it"
     assert len(drawn) == 94
+
+
+@pytest.mark.parametrize("curriculum", [True, False])
+def test_a_batch_has_two_scans_and_one_scan_alone_is_refused(curriculum: bool) -> None:
+    data, facts = Data(NAMES), facts_of(NAMES)
+    settings = small_settings(Ultrasound, per_scan=8, curriculum=curriculum)
+    stream = Ultrasound.streams(settings, facts)[MAIN]
+    order = order_of(MAIN, stream, data, 8, 0)  # type: ignore[arg-type]
+    largest = [int(torch.tensor(order.batch(step) % 8).bincount().max()) for step in range(20)]
+    assert min(largest) == 4, "two scans but where two parts of one meet"
+    data.columns["scan"] = column_called("scan")._replace(values=np.zeros(len(data), np.int64))
+    if curriculum:
+        with pytest.raises(InputError, match=r"of one scan by the column 'scan'.* two scans or more, or --no-curr"):
+            order_of(MAIN, stream, data, 8, 0)  # type: ignore[arg-type]
+    else:
+        assert len(order_of(MAIN, stream, data, 8, 0).batch(0)) == 8  # type: ignore[arg-type]
 
 
 def test_the_speech_is_that_around_the_moment_and_held_inside_the_recording() -> None:

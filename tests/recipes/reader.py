@@ -19,7 +19,7 @@ from likewise.encoders import Encoder, EncoderSpec, heads, norms
 from likewise.encoders.norms import GroupedBatchNorm
 from likewise.encoders.own import Staged
 from likewise.memory import Bank, Clusters, Queue
-from likewise.methods import compress, disco, hsakd, mcl, mcl_supervised, s2bnn, seed_kd, simreg
+from likewise.methods import compress, disco, hsakd, mcl, mcl_supervised, nccl, s2bnn, seed_kd, simreg
 from likewise.methods.method import Beside, Facts, Method, Optimisation, Progress
 from likewise.methods.parts import taught as parts_taught
 from likewise.methods.parts.cmsf.constraints import SameCluster
@@ -45,11 +45,14 @@ class Published:
     """Classes of columns beside the label."""
     beside: Beside | None = None
     """The second data set."""
+    old: int = 0
+    """Dimensions of the vectors that new ones stay comparable with, where there is an old encoder."""
 
 
 IMAGENET_R50 = Published(images=1_281_167, side=224, classes=1000, encoder="resnet50", features=2048)
 IMAGENET_R18 = replace(IMAGENET_R50, encoder="resnet18", features=512)
 IMAGENET_VIT_S = replace(IMAGENET_R50, encoder="vit_small_patch16_224", features=384)
+IMAGENET_SWIN_T = replace(IMAGENET_R50, encoder="swin_tiny_patch4_window7_224", features=768)
 CIFAR10_R18 = Published(images=50_000, side=32, classes=10, encoder="resnet18", features=512)
 
 
@@ -69,6 +72,7 @@ def plan_of(name: str, method: type[Method], variant: str, on: Published, batch:
     asked = Asked(method=name, variant=variant, encoder=on.encoder, batch_size=batch)
     data = DataFacts(on.images, on.side, on.classes, IMAGENET_MEAN, IMAGENET_STD)
     given = {"teacher": "published"} if "frozen teacher" in method.card.needs else {}
+    given |= {"old": "published"} if on.old else {}
     size = Choice("image_size", on.side, "published")
     with frozen_teachers():
         return resolve(asked, given, method, data, Machine("cuda", bf16=True), size)
@@ -110,12 +114,13 @@ def built(method_class: type[Method], plan: Plan, on: Published) -> Method:
         widths=on.widths,
         beside=on.beside,
     )
-    with torch.device("meta"), frozen_teachers():
+    with torch.device("meta"), frozen_teachers(), mock.patch.object(nccl, "Old", return_value=_Old(on.old)):
         return method_class(_encoder(plan.encoder, on.features), plan.settings, facts)  # type: ignore[call-arg]
 
 
 def _encoder(spec: EncoderSpec, features: int) -> Encoder:
-    return Encoder(spec, _Backbone(features, blocks=12 if spec.name.startswith("vit") else 0))
+    blocks = 12 if spec.name.startswith(("vit_small", "swin_tiny")) else 0
+    return Encoder(spec, _Backbone(features, blocks))
 
 
 @contextlib.contextmanager
@@ -126,6 +131,7 @@ def frozen_teachers() -> Iterator[None]:
             held.enter_context(mock.patch.object(module, "teacher_of", return_value=_Features()))
         held.enter_context(mock.patch.object(parts_taught, "check_pretrained"))
         held.enter_context(mock.patch.object(simreg, "check_pretrained"))
+        held.enter_context(mock.patch.object(nccl, "check_old"))
         for module in (mcl, mcl_supervised):
             held.enter_context(mock.patch.object(module, "encoders", side_effect=_alike))
         for module in (disco, s2bnn, seed_kd):
@@ -148,6 +154,14 @@ class _Features(nn.Module):
     """A frozen teacher whose pooled features are looked at: a ResNet-50."""
 
     name, features = "published", 2048
+
+
+class _Old(nn.Module):
+    """The vectors of an old encoder."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
 
 
 def _alike(first: Encoder, networks: int) -> list[Encoder]:
@@ -189,6 +203,8 @@ def _optimiser(optimisation: Optimisation) -> str:
         words.append("nesterov")
     if optimisation.optimiser == "lars":
         words += [f"{optimisation.lars_form} form", f"trust {optimisation.trust:g}"]
+    if optimisation.clip_norm is not None:
+        words.append(f"gradients no longer than {optimisation.clip_norm:g}")
     return ", ".join(words)
 
 

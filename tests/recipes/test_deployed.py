@@ -10,17 +10,26 @@ from tests.contract.gauntlet import make
 
 TEACHER = {
     "dino": "the released weights and all scores are the teacher's, which is better throughout training (section 3)",
+    "esvit": "as DINO",
+    "hiermatch": "the average of the weights, by which MixMatch is evaluated (section 3)",
     "ncc": "clusters are found in the teacher's embeddings, and scored there (sections 3 and 4)",
 }
 STUDENT = {
     "ascl": "MoCo's query encoder",
     "barlow_twins": "the one network",
+    "bct": "the new encoder",
+    "bgaug": "that of the method it is built around",
     "byol": "the online network; the target is thrown away (section 3)",
+    "clipdistill": "the image encoder that is trained; the average only makes soft targets (section 3)",
     "cmsf": "as MSF",
     "cmsf_semi": "as MSF",
     "compress": "the small network; the slow copy only writes its bank (section 3)",
+    "cvrl": "the one network before its head (section 3)",
     "disco": "the student's encoder (section 3)",
+    "dyndistill": "the student without its classifier (section 3)",
+    "flowsim": "the one network",
     "fnc": "SimCLR's network; the momentum copy only writes the memory (section 3)",
+    "gcd": "the one network",
     "hsakd": "the student without its branches (section 3)",
     "ifnd": "MoCo's query encoder",
     "interclr": "MoCo's query encoder",
@@ -30,10 +39,15 @@ STUDENT = {
     "mira": "the encoder that is trained; the average only makes targets (section 3)",
     "mochi": "MoCo's query encoder",
     "moco_v2": "the query encoder",
+    "modist": "the query network of the frames; that of the flow only teaches (section 3)",
     "msf": "the student, which the paper evaluates (section 4)",
+    "multimodal": "the image encoder that is trained; texts are not needed afterwards (section 4)",
+    "nccl": "the new encoder",
     "nnclr": "the one network",
     "nncsl": "the one network; the frozen one is of the task before",
+    "objaware": "that of the method it is built around",
     "paws": "the one network",
+    "promptcal": "the student with its prompts",
     "ressl": "the student (section 4)",
     "s2bnn": "the binary network that is trained",
     "seed_kd": "the small network without its head (section 3)",
@@ -43,9 +57,17 @@ STUDENT = {
     "swav": "the one network",
     "trex": "the encoder before the projector; the average only writes the memory (section 3)",
     "triplet": "the online network, as BYOL",
+    "ultrasound": "the encoder of frames",
+    "uml": "the one network",
+    "usl_t": "the one network",
     "xmoco": "MoCo's query encoder",
 }
 STATED = {**dict.fromkeys(STUDENT, "student"), **dict.fromkeys(TEACHER, "teacher")}
+
+
+def test_it_is_stated_for_every_method() -> None:
+    own = {name for name in methods.names() if methods.find(name).__module__.startswith("likewise.")}
+    assert set(STATED) == own
 
 
 @pytest.mark.parametrize("name", STATED)

@@ -6,13 +6,24 @@ from dataclasses import replace
 from math import cos, pi
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from likewise import methods
-from likewise.methods.method import Progress
+from likewise.data.batches.streams import MAIN, Rows
+from likewise.methods.method import Facts, Progress
 from likewise.methods.parts.cmsf.constraints import SameCluster
 from likewise.training.optimising import scheduled
-from tests.recipes.reader import CIFAR10_R18, IMAGENET_R18, IMAGENET_R50, Published, built, plan_of, sheet
+from tests.recipes.reader import (
+    CIFAR10_R18,
+    IMAGENET_R18,
+    IMAGENET_R50,
+    IMAGENET_SWIN_T,
+    Published,
+    built,
+    plan_of,
+    sheet,
+)
 
 
 def test_the_heads_of_the_small_batch_byol_follow_the_encoder() -> None:
@@ -30,6 +41,22 @@ def test_cmsf_has_a_cluster_for_every_25_images(on: Published, clusters: int) ->
 def test_cmsf_with_few_labels_uses_a_tenth_of_them() -> None:
     plan = plan_of("cmsf_semi", methods.find("cmsf_semi"), "imagenet", IMAGENET_R50)
     assert plan.settings.label_share == 0.1
+
+
+def test_mcl_with_labels_has_two_images_of_each_of_64_classes_in_a_batch() -> None:
+    method = methods.find("mcl_supervised")
+    plan = plan_of("mcl_supervised", method, "cifar", CIFAR10_R18)
+    labels = np.arange(50_000) % 100
+    facts = Facts(images=50_000, batch_size=plan.batch_size, image_size=32, classes=100)
+    order = method.streams(plan.settings, facts)[MAIN].draw(Rows(labels, {}), plan.batch_size, 0)
+    assert np.unique(labels[order.batch(3)], return_counts=True)[1].tolist() == [2] * 64
+    assert order.steps_per_epoch == 390
+
+
+def test_esvit_begins_the_region_task_at_once_or_in_the_last_third() -> None:
+    method = methods.find("esvit")
+    begins = [plan_of("esvit", method, name, IMAGENET_SWIN_T).settings.region_from for name in method.presets]
+    assert begins == [0.0, 0.0, 0.0, 200 / 300]
 
 
 @pytest.mark.parametrize("name", ["dino", "esvit"])

@@ -12,8 +12,8 @@ import torch
 
 from likewise.errors import InputError
 from likewise.report import Evaluated, write_report
-from likewise.report.script import SCRIPT
-from likewise.report.style import STYLE
+from likewise.report.style import SCRIPT, STYLE
+from tests.browser import barriers, opened
 from tests.report.conftest import MakeRun, grouped, pictures, score
 
 VOID = {"meta", "img", "link", "br", "circle", "path", "line", "rect"}
@@ -86,6 +86,16 @@ def test_everything_is_there_and_nothing_is_fetched(make_run: MakeRun) -> None:
         "ln K = 8.32",
     ):
         assert expected in words
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_a_browser_shows_it_and_nobody_is_kept_out(make_run: MakeRun, width: int, theme: str) -> None:
+    images = pictures(40)
+    path = write_report(make_run(), images=images, features=grouped(images))
+    with opened(path.as_uri(), width=width, theme=theme) as seen:
+        assert barriers(seen.page) == []
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert (seen.requests, seen.errors) == ([], [])
 
 
 def test_an_evaluation_has_a_section_of_its_own_and_leaves_the_map(make_run: MakeRun) -> None:

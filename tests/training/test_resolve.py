@@ -11,11 +11,13 @@ from likewise.errors import InputError
 from likewise.methods.ascl import ASCL
 from likewise.methods.barlow_twins import BarlowTwins
 from likewise.methods.byol import BYOL
+from likewise.methods.dino import DINO
 from likewise.methods.fnc import FNC
 from likewise.methods.isd import ISD
 from likewise.methods.method import Method
 from likewise.methods.nnclr import NNCLR
 from likewise.methods.simclr import SimCLR
+from likewise.methods.ultrasound import Ultrasound
 from likewise.training.planning.asked import Asked
 from likewise.training.planning.resolve import Choice, DataFacts, Machine, Plan, image_size, passes, resolve
 
@@ -221,6 +223,16 @@ def test_a_rate_may_follow_the_root_of_the_batch() -> None:
     plan = settled(FNC, large, variant="imagenet", batch_size=1024)
     assert plan.optimisation.learning_rate == pytest.approx(3.2)
     assert reason_of(plan, "learning_rate").endswith("scaled by the root of the batch")
+
+
+def test_a_small_recipe_of_adamw_follows_the_root_of_the_batch_and_a_published_one_its_own_rule() -> None:
+    small = settled(Ultrasound, batch_size=16)
+    assert small.optimisation.learning_rate == pytest.approx(5e-4)  # 1e-3 for 64 images
+    assert reason_of(small, "learning_rate") == "0.001 at batch 64, scaled by the root of the batch"
+    assert settled(ASCL, optimiser="adamw", batch_size=64).optimisation.learning_rate == pytest.approx(5e-4)
+    large = DataFacts(1_281_167, 224, 1000, CIFAR.mean, CIFAR.std)
+    dino = settled(DINO, large, variant="imagenet", batch_size=256, encoder="vit_small_patch16_224")
+    assert dino.optimisation.learning_rate == pytest.approx(5e-4)  # 2e-3 for 1024 images
 
 
 def test_a_support_set_may_be_longer_than_the_data() -> None:

@@ -130,7 +130,13 @@ def test_step_schedule_of_the_isd_recipe() -> None:
     assert rates == pytest.approx([0.01] * 140 + [0.002] * 40 + [0.0004] * 20)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "cosine_epoch", "step"])
+def test_the_line_falls_evenly_after_the_warmup() -> None:
+    optimisation = Optimisation(learning_rate=0.4, schedule="linear", warmup=0.2, final=0.1)
+    rates = [scheduled.learning_rate(optimisation, at(f), 20) for f in (0.2, 0.4, 0.6, 1.0)]
+    assert rates == pytest.approx([0.4, 0.31, 0.22, 0.04])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "cosine_epoch", "linear", "step"])
 def test_warmup_rises_from_zero_under_every_schedule(schedule: str) -> None:
     optimisation = Optimisation(learning_rate=0.4, schedule=schedule, warmup=0.1)  # type: ignore[arg-type]
     rates = [scheduled.learning_rate(optimisation, at(f, epoch=int(f * 20)), 20) for f in (0.0, 0.05, 0.0999)]

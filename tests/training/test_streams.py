@@ -18,7 +18,7 @@ from likewise import methods
 from likewise.cli import main
 from likewise.data import open_source, prepare
 from likewise.data.batches.orders import Endless, falling_gap
-from likewise.data.batches.streams import MAIN, Stream, clips, endless, order_of, shuffled, stratified
+from likewise.data.batches.streams import MAIN, Rows, Stream, clips, endless, order_of, shuffled, stratified, together
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.evaluation.probes.own import logits_of, renumbered
@@ -209,3 +209,15 @@ def test_classes_of_a_run_are_found_by_name() -> None:
     predicted = torch.tensor([0, 1, 2])
     assert renumbered(predicted, ["a", "b", "c"], ["c", "a"]).tolist() == [1, -1, 0]
     assert renumbered(predicted, None, ["c", "a"]).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("classes", "batch", "in_batch"), [(100, 128, 64), (10, 128, 8), (3, 8, 2), (1, 8, 1), (5, 10, 5)]
+)
+def test_images_of_a_class_come_together_in_full_batches(classes: int, batch: int, in_batch: int) -> None:
+    labels = np.append(np.repeat(np.arange(classes), 30), [-1] * 7)
+    order = together(2)(Rows(labels, {}), batch, 0)
+    for step in range(5):
+        ids = order.batch(step)
+        assert len(set(ids.tolist())) == batch
+        assert np.unique(labels[ids], return_counts=True)[1].tolist() == [batch // in_batch] * in_batch

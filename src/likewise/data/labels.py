@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ from likewise.errors import InputError, unknown
 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "category", "fine_label", "class_name", "species", "y")
 """Names under which labels are found without being asked for, the likeliest first."""
+TEXTS = ("raw", "caption", "text", "sentence")
+"""What mappings in a list of captions call their text."""
 NONE = "none"
 """What a person writes to have no labels at all."""
 _DENSE = 1000
@@ -200,8 +202,19 @@ def _word(value: Any, names: frozenset[str]) -> str:
 
 
 def lines(values: Sequence[Any]) -> str:
-    """One text of several, such as captions, a line each."""
-    return "\n".join(" ".join(str(one).split()) for one in values if one is not None)
+    """One text of several, such as captions, a line each; of mappings what they call `TEXTS`. Raises InputError."""
+    return "\n".join(" ".join(str(_text(one)).split()) for one in values if one is not None)
+
+
+def _text(value: Any) -> Any:
+    """The text of an entry such as {"raw": "a red car", "sentid": 3}, or the entry itself where it is none."""
+    if not isinstance(value, Mapping):
+        return value
+    found = next((value[key] for key in TEXTS if isinstance(value.get(key), str)), None)
+    if found is None:
+        held = ", ".join(map(str, value)) or "nothing"
+        raise InputError(f"an entry of a list of captions holds {held}: its text must be called {' or '.join(TEXTS)}")
+    return found
 
 
 def _whole(array: NDArray[Any], what: str) -> NDArray[np.int64]:

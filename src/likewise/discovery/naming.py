@@ -13,8 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from likewise.discovery.finding import Class
 from likewise.errors import InputError
 from likewise.similarity import unit
+
+LONGEST = 60
+"""Letters of a caption that a class is called by."""
 
 
 class Named(NamedTuple):
@@ -28,6 +32,27 @@ class Named(NamedTuple):
     """How much more than with the mean over all clusters: near 0 where the caption would suit any of them."""
     images: int
     """How many are in it."""
+
+
+def called(classes: Sequence[Class], names: Sequence[Named]) -> list[Class]:
+    """The classes, those that no label names called by the captions of their clusters: `names` by cluster.
+
+    A caption that is taken, by another class or a label, gets a number: `a red car (2)`. A cluster without a caption
+    keeps its name.
+    """
+    taken = {one.name for one in classes}
+    told = []
+    for one in classes:
+        found = names[one.cluster].name if one.is_new and one.cluster < len(names) else ""
+        if found:
+            text = " ".join(found.split())
+            text = text if len(text) <= LONGEST else f"{text[: LONGEST - 3].rstrip()}..."
+            free = (text if number == 1 else f"{text} ({number})" for number in range(1, len(classes) + 2))
+            name = next(each for each in free if each not in taken)
+            taken.add(name)
+            one = one._replace(name=name)  # noqa: PLW2901
+        told.append(one)
+    return told
 
 
 def cluster_names(image_ND: Tensor, cluster_N: NDArray[np.int64], texts: Sequence[str], text_TD: Tensor) -> list[Named]:

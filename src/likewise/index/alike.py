@@ -103,7 +103,7 @@ def bar(null_N: Sequence[float], tried: int, false_pairs: float) -> float:
     values = np.asarray(null_N, np.float64)
     start = float(np.quantile(values, 1 - _TAIL))
     slope = max(float((values[values > start] - start).mean()) if (values > start).any() else 0.0, 1e-3)
-    return start + slope * max(0.0, math.log(_TAIL * tried / false_pairs))
+    return start + slope * max(0.0, math.log(_TAIL * max(tried, 1) / false_pairs))
 
 
 class Thumbnails:

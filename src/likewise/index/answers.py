@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from likewise.encoders import Encoder
 from likewise.errors import InputError, nearest
@@ -17,6 +19,9 @@ from likewise.index.stores.protocol import Found, Hit
 from likewise.index.weights import weights_of
 from likewise.index.where import mask, parse
 from likewise.methods.words import images_of, nearest_texts, texts_of, with_words
+
+_AT_ONCE = 16384
+"""Rows that a run is shown together."""
 
 
 @dataclass(frozen=True)
@@ -74,69 +79,147 @@ def answer(
     """
     promised = None if recall is None else promise(index, recall, k=k)
     exact = exact or (promised is not None and promised.exact)
-    row = str(query)[3:] if isinstance(query, str) and query.startswith("id:") else None
-    if row is None:
-        if isinstance(query, str | Path) and not Path(query).expanduser().is_file():
-            raise InputError(f"there is no image {str(query)!r}: give the path of one, or id: and the id of a row")
-        found = index.search(_one(query), k, where=where, exact=exact)
-        hits = found.hits[0]
-    else:
-        found, hits = by_row(index, row, k, where=where, exact=exact)
-    return Answer(
-        query if isinstance(query, str) else str(query) if isinstance(query, Path) else "an image",
-        hits,
-        1.0 if found.recall is None else found.recall,
-        found.exact,
-        index.fingerprint,
-        promised,
-    )
-
-
-def by_row(index: Index, row: str, k: int, *, where: str | None = None, exact: bool = False) -> tuple[Found, list[Hit]]:
-    """What is found for a row of the index, without itself. Raises InputError where there is none of that id."""
-    held = index.row(row)
-    if held is None:
-        near = nearest(row, index.ids[:10_000])
+    row = _row_of(query)
+    if row is None and isinstance(query, str | Path) and not Path(query).expanduser().is_file():
+        raise InputError(f"there is no image {str(query)!r}: give the path of one, or id: and the id of a row")
+    found = answers(index, [query], k=k, where=where, exact=exact)[0]
+    if found is None:
+        near = nearest(str(row), index.ids[:10_000])
         raise InputError(f"{index.path} has no row {row!r}" + (f": did you mean {near!r}?" if near else ""))
-    found = index.search(held.vector, min(k + 1, 10_000), where=where, exact=exact, space=held.version)
-    return found, [hit for hit in found.hits[0] if hit.id != row][:k]
+    return replace(found, promise=promised)
+
+
+def answers(
+    index: Index, queries: Sequence[Any], *, k: int = 10, where: str | None = None, exact: bool = False
+) -> list[Answer | None]:
+    """`answer` for several queries at once, which costs less than one by one; None for an id of no row.
+
+    Queries are all of one kind: `id:ROW`, or images. A row is not found for itself. Raises InputError as `answer`.
+    """
+    found: dict[int, tuple[Found, list[Hit]]] = {}
+    rows = [_row_of(query) for query in queries]
+    if rows and rows[0] is not None:
+        found = _by_rows(index, [str(row) for row in rows], k, where=where, exact=exact)
+    elif queries:
+        images = [str(Path(one).expanduser()) if isinstance(one, str | Path) else one for one in queries]
+        every = index.search(images, k, where=where, exact=exact)
+        found = {at: (every, hits) for at, hits in enumerate(every.hits)}
+    fingerprint = index.fingerprint
+    told: list[Answer | None] = []
+    for at, query in enumerate(queries):
+        if at not in found:
+            told.append(None)
+            continue
+        every, hits = found[at]
+        name = str(query) if isinstance(query, str | Path) else "an image"
+        told.append(Answer(name, hits, 1.0 if every.recall is None else every.recall, every.exact, fingerprint))
+    return told
+
+
+def _row_of(query: Any) -> str | None:
+    """The id in `id:ROW`; None for an image."""
+    return query[3:] if isinstance(query, str) and query.startswith("id:") else None
+
+
+def _by_rows(
+    index: Index, rows: Sequence[str], k: int, *, where: str | None, exact: bool
+) -> dict[int, tuple[Found, list[Hit]]]:
+    """What is found for rows of the index, by their place in `rows`, without themselves; nothing for ids of no row."""
+    held = {at: one for at, row in enumerate(rows) if (one := index.row(row)) is not None}
+    found = {}
+    for version in sorted({one.version for one in held.values()}):
+        places = [at for at, one in held.items() if one.version == version]
+        vectors = np.stack([held[at].vector for at in places])
+        every = index.search(vectors, min(k + 1, MOST), where=where, exact=exact, space=version)
+        for at, hits in zip(places, every.hits, strict=True):
+            found[at] = every, [hit for hit in hits if hit.id != rows[at]][:k]
+    return found
 
 
 def by_words(
     index: Index, text: str, *, run: str | Path | None = None, k: int = 10, where: str | None = None
 ) -> Answer:
-    """The `k` images of `index` nearest to a text, by the run whose encoder made its vectors and that learned captions.
+    """The `k` images of `index` nearest to a text: `WordSearch` for one."""
+    return WordSearch(index, run).answer(text, k=k, where=where)
 
-    `run` is that run, by default where the index says that its encoder lay. All rows that `where` allows are compared,
-    in the space of images and texts. Raises InputError for an index of another run's encoder, for a run that reads no
-    texts, and for an empty text.
+
+class WordSearch:
+    """Search of an index by words, by the run whose encoder made its vectors and that learned captions.
+
+    `run` is that run, by default where the index says that its encoder lay. All rows that a condition allows are
+    compared, in the space of images and texts. What the run makes of the rows is kept until the index changes.
     """
-    if not 1 <= k <= MOST:
-        raise InputError(f"k={k} neighbours: allowed are 1 to {MOST:,}")
-    place = _run_of(index, run)
-    method = with_words(place)
-    encoder = cast("Encoder", method.encoders()[method.card.deploy])
-    if weights_of(encoder) != index.space.weights:
-        raise InputError(
-            f"{index.path} holds vectors of {index.space.name} with other weights than those of {place}: name the run "
-            "that it was made with, or embed the images again"
-        )
-    held = np.flatnonzero(index.versions == index.current)
-    if where is not None:
-        table = index.store.table()
-        held = held[mask(parse(where, [*index.store.columns()]), table).to_numpy(zero_copy_only=False)[held]]
-    text_1D = texts_of(place, [text])
-    if not len(held):
-        return Answer(text, [], 1.0, True, index.fingerprint)
-    lengths, within = index.norms, np.cumsum(index.versions == index.current) - 1
-    rows_ND = index.vectors(index.current)[within[held]] * lengths[held, None]
-    products, places = nearest_texts(text_1D, images_of(place, torch.from_numpy(np.array(rows_ND))), k)
-    ids, paths = index.ids, index.paths
-    hits = [
-        Hit(ids[at], paths[at], float(product), index.current)
-        for product, at in zip(products[0], held[places[0].numpy()].tolist(), strict=True)
-    ]
-    return Answer(text, hits, 1.0, True, index.fingerprint)
+
+    def __init__(self, index: Index, run: str | Path | None = None) -> None:
+        self.index, self.run = index, run
+        self._kept: _Worded | None = None
+
+    def possible(self) -> bool:
+        """Whether there is a run beside the index that reads texts."""
+        try:
+            with_words(_run_of(self.index, self.run))
+        except InputError:
+            return False
+        return True
+
+    def answer(self, text: str, *, k: int = 10, where: str | None = None) -> Answer:
+        """The `k` images nearest to a text.
+
+        Raises InputError for an index of another run's encoder, for a run that reads no texts, for an empty text, a
+        condition that does not fit, and `k` outside 1 to 10,000.
+        """
+        if not 1 <= k <= MOST:
+            raise InputError(f"k={k} neighbours: allowed are 1 to {MOST:,}")
+        index, place = self.index, _run_of(self.index, self.run)
+        text_1D = texts_of(place, [text])
+        if self._kept is None or self._kept.version != index.store.version:
+            self._kept = None  # both at once would take twice the memory
+            self._kept = _Worded.of(index, place)
+        kept, within = self._kept, np.arange(len(self._kept.row_N))
+        if where is not None:
+            allowed = mask(parse(where, [*index.store.columns()]), index.store.table())
+            within = np.flatnonzero(allowed.to_numpy(zero_copy_only=False)[kept.row_N])
+        if not len(within):
+            return Answer(text, [], 1.0, True, index.fingerprint)
+        image_ND = kept.image_ND if where is None else kept.image_ND[within]
+        products, places = nearest_texts(text_1D, image_ND, k)
+        hits = [
+            Hit(kept.ids[at], kept.paths[at], float(product), index.current)
+            for product, at in zip(products[0], within[places[0].numpy()].tolist(), strict=True)
+        ]
+        return Answer(text, hits, 1.0, True, index.fingerprint)
+
+
+@dataclass(frozen=True)
+class _Worded:
+    """Rows of one version of an index in the space of images and texts."""
+
+    version: int
+    row_N: NDArray[np.int64]
+    """(N,) places in the table of the rows that are of the index's current space."""
+    image_ND: torch.Tensor
+    """(N, D) unit vectors."""
+    ids: list[str]
+    paths: list[str]
+
+    @classmethod
+    def of(cls, index: Index, place: Path) -> _Worded:
+        """Of the index as it is. Raises InputError where its vectors are of another encoder than the run's."""
+        method = with_words(place)
+        encoder = cast("Encoder", method.encoders()[method.card.deploy])
+        if weights_of(encoder) != index.space.weights:
+            raise InputError(
+                f"{index.path} holds vectors of {index.space.name} with other weights than those of {place}: name the "
+                "run that it was made with, or embed the images again"
+            )
+        row_N = np.flatnonzero(index.versions == index.current)
+        vectors, norms = index.vectors(index.current), index.norms[row_N]
+        parts = [
+            images_of(place, torch.from_numpy(vectors[at : at + _AT_ONCE] * norms[at : at + _AT_ONCE, None]))
+            for at in range(0, len(row_N), _AT_ONCE)
+        ]
+        ids, paths = (np.array(names, object)[row_N].tolist() for names in (index.ids, index.paths))
+        return cls(index.store.version, row_N, torch.cat(parts) if parts else torch.zeros(0, 1), ids, paths)
 
 
 def _run_of(index: Index, run: str | Path | None) -> Path:
@@ -147,8 +230,3 @@ def _run_of(index: Index, run: str | Path | None) -> Path:
     if not noted.exists():
         raise InputError(f"the run that {index.path} was made with, {noted}, is not there: --run says where it is now")
     return noted
-
-
-def _one(query: Any) -> Any:
-    """An image as something that can be embedded."""
-    return [str(Path(query).expanduser())] if isinstance(query, str | Path) else query

@@ -237,7 +237,10 @@ class Index:
         return self.store.path / f"space-{space}" if isinstance(self.store, LocalStore) else None
 
     def _count(self, queries: Any) -> int:
-        return len(np.atleast_2d(queries)) if isinstance(queries, np.ndarray) else 1
+        vectors = _as_vectors(queries)
+        if vectors is not None:
+            return len(vectors)
+        return len(queries) if isinstance(queries, list | tuple) else 1
 
     def _queries(self, queries: Any, held: Sequence[int], space: int | None) -> dict[int, NDArray[np.float32]]:
         """The queries as each of the spaces wants them."""

@@ -5,6 +5,7 @@
 | `mbd` | minimum barrier distance and border colour (`likewise.data.saliency`), hard, softened at the seam |
 | `contracam:RUN`, `contracam:RUN:ROUNDS:EXPAND` | ContraCAM of a trained run, soft |
 | `given`, `given:FOLDER` | those that the data knows (`synthetic:scenes`), or image files of the same names |
+| `given:TABLE:COLUMN` | a column of a Parquet or CSV file: encoded images, or paths of mask files |
 | `grabcut` | OpenCV's GrabCut, started with a frame of a tenth of the image |
 | `center` | the same ellipse for every image: a control |
 | `onnx:FILE` | any saliency model that maps (N, 3, H, W) to one map |
@@ -16,6 +17,7 @@ batch, H x W pixels of the largest, S side of a square.
 from __future__ import annotations
 
 import difflib
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +35,7 @@ from likewise.data.fingerprints import digest, digest_files, file_facts
 from likewise.data.sources.scenes import mask_of
 from likewise.errors import InputError, missing
 from likewise.evaluation.probes.segmentation import mask_path
+from likewise.localisation.columns import masks_of_column
 from likewise.localisation.contracam import localise
 from likewise.localisation.networks import open_network
 from likewise.views.drawing import Geometry
@@ -177,8 +180,15 @@ def _given(folder: str, images: Images) -> MaskSource:
             lambda shown: _fitted([_drawn(name) for name in shown.names], shown), digest("given", _VERSION)
         )
     place = Path(folder).expanduser()
+    table, _, column = folder.rpartition(":")
+    if table and not place.is_dir():
+        opened, key = masks_of_column(Path(table).expanduser(), column, images)
+        return MaskSource(
+            lambda shown: _fitted([read_mask(opened(name), name) for name in shown.names], shown),
+            digest("given", _VERSION, key),
+        )
     if not place.is_dir():
-        raise InputError(f"masks='given:{folder}': there is no such folder")
+        raise InputError(f"masks='given:{folder}': there is no such folder; a column of a table is given:TABLE:COLUMN")
     paths = {name: mask_path(place, name) for name in images.names}
     key = digest("given", _VERSION, digest_files(file_facts(path, name) for name, path in paths.items()))
     return MaskSource(lambda shown: _fitted([read_mask(paths[name]) for name in shown.names], shown), key)
@@ -190,8 +200,8 @@ def _drawn(name: str) -> Image.Image:
     return Image.fromarray(mask)
 
 
-def read_mask(path: Path) -> Image.Image:
-    """A mask as grey values 0 to 255. Raises InputError where it cannot be read.
+def read_mask(path: Path | io.BytesIO, name: str = "") -> Image.Image:
+    """A mask, of the image `name`, as grey values 0 to 255. Raises InputError where it cannot be read.
 
     With a palette, one bit, or the values 0 and 1 alone, everything but 0 is the object (255 of a palette, which
     belongs to no class, is not); other grey values go from background to object.
@@ -203,7 +213,8 @@ def read_mask(path: Path) -> Image.Image:
                 return Image.fromarray(255 * ((values > 0) & (values < 255)).astype(np.uint8))
             values = np.asarray(file.convert("L"))
     except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"the mask {path} cannot be read: {error}") from error
+        told = path if isinstance(path, Path) else f"of {name}"
+        raise InputError(f"the mask {told} cannot be read: {' '.join(str(error).split())}") from error
     return Image.fromarray(values * np.uint8(255) if values.max(initial=0) <= _FEW_VALUES else values)
 
 

@@ -243,8 +243,9 @@ class CLIPDistill(Method):
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
-            optimisation=Optimisation(optimiser="adamw", learning_rate=1e-3, weight_decay=1e-4, warmup=0.05, epochs=20),
-            note="narrow encoders, images up to 64 px, both networks from scratch",
+            optimisation=Optimisation(optimiser="adamw", learning_rate=5e-3, weight_decay=1e-4, warmup=0.05, epochs=20),
+            note="narrow encoders, images up to 64 px, both networks from scratch; at a rate of .001 they do not find "
+            "each other within a few minutes",
         ),
         "cc3m": Preset(
             settings=Settings(

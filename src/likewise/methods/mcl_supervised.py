@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from likewise.data.batches.streams import MAIN, Stream, shuffled, together
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
@@ -28,9 +29,9 @@ class MCLSupervised(Method):
 
         L = sum_m CE_m + w_v VCL + w_sv soft VCL + w_i ICL + w_si soft ICL (+ w_l imitation of the mean logits)
 
-    There is neither memory nor moving average. A class with one picture in the batch has no contrast, so the batch
-    should be several times the number of classes. One network is kept, the first, after the last step: the official
-    code reports the best network of the best epoch on the test set.
+    There is neither memory nor moving average. A class with one image in the batch has no contrast: the batch should be
+    several times the number of classes, or `per_class` says how many images of a class come together. One network is
+    kept, the first, after the last step: the official code reports the best network of the best epoch on the test set.
 
     Yang, An, Cai, Xu: Mutual Contrastive Learning for Visual Representation Learning, AAAI 2022, arXiv 2104.12565.
     """
@@ -67,6 +68,8 @@ class MCLSupervised(Method):
         """w_l: weight of the imitation of the mean of all logits; of more than two networks only the last imitates."""
         own_is_positive: bool = False
         """Between networks a picture is a positive of itself, as in the paper; the official code leaves it out."""
+        per_class: int = 0
+        """Images of each class in a batch, at least; 2 in the official code. 0: as they come."""
         embedding: int = 128
         """Length D of the embedding."""
         crop_scale: tuple[float, float] = (0.4, 1.0)
@@ -81,12 +84,18 @@ class MCLSupervised(Method):
             positive("kl_temperature", self.kl_temperature)
             for name in ("vcl_weight", "soft_vcl_weight", "icl_weight", "soft_icl_weight", "logit_weight"):
                 at_least(name, getattr(self, name), 0.0)
+            at_least("per_class", self.per_class, 0)
             at_least("embedding", self.embedding, 1)
             at_least("pad", self.pad, 0)
 
         def idle(self) -> dict[str, str]:
             """The scale of crops that are not resized."""
             return {"crop_scale": "pad=0"} if self.pad else {}
+
+    @classmethod
+    def streams(cls, settings: Settings, facts: Facts) -> Mapping[str, Stream]:
+        """Every image once an epoch, or images of a class together."""
+        return {MAIN: Stream(draw=together(settings.per_class) if settings.per_class else shuffled)}
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -152,11 +161,11 @@ class MCLSupervised(Method):
             note="the CIFAR recipe in fewer epochs",
         ),
         "cifar": Preset(
-            settings=Settings(pad=4),
+            settings=Settings(pad=4, per_class=2),
             normalisation="cifar100",
             optimisation=Optimisation(
                 learning_rate=0.1, nesterov=True, weight_decay=5e-4, schedule="cosine_epoch", batch_size=128, epochs=300
             ),
-            note="the official recipe for CIFAR-100, but for its batches of two images of each class",
+            note="the official recipe for CIFAR-100, in batches of two images of each of 64 classes",
         ),
     }

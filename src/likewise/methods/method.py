@@ -162,8 +162,8 @@ class Optimisation:
     """Which published form of lars; see `likewise.training.optimising.optimisers.LARS`."""
     trust: float = 1e-3
     """Trust coefficient of lars."""
-    schedule: Literal["cosine", "cosine_epoch", "step", "constant"] = "cosine"
-    """Shape of the learning rate: per step, once an epoch, or in steps at `milestones`."""
+    schedule: Literal["cosine", "cosine_epoch", "linear", "step", "constant"] = "cosine"
+    """Shape of the learning rate: a cosine, per step or once an epoch, a line, or steps at `milestones`."""
     milestones: tuple[float, ...] = ()
     """For `step`: shares of the budget after which the rate is multiplied by `step_factor`."""
     step_factor: float = 0.2
@@ -173,10 +173,10 @@ class Optimisation:
     warmup_from: float = 0.0
     """Share of the learning rate that a warm-up starts from."""
     cosine_over: Literal["rest", "budget", "start"] = "rest"
-    """For the cosines after a warm-up: over the rest of the budget; as long as the whole budget, so that the end is cut
-    off; or from the start, so that the warm-up hides its beginning."""
+    """For cosines and the line after a warm-up: over the rest of the budget; as long as the whole budget, so that the
+    end is cut off; or from the start, so that the warm-up hides its beginning."""
     final: float = 0.0
-    """For the cosines: share of the learning rate that is left at the end."""
+    """For cosines and the line: share of the learning rate that is left at the end."""
     batch_size: int = 256
     """Pictures per optimiser step over all processes."""
     first_size: float = 1.0

@@ -64,8 +64,8 @@ class NCCL(Method):
         """Settings of NCCL. The defaults are those of the small preset."""
 
         old: str = ""
-        """The old encoder: a run directory, a .safetensors file, a timm model with published weights, or a table of its
-        vectors by image (.npz, .parquet)."""
+        """The old encoder: a run directory, a .safetensors file, an index (photos.index) whose vectors it made, a timm
+        model with published weights, or a table of its vectors by image (.npz, .parquet)."""
         classes: Literal["labels", "clusters"] = "labels"
         """labels: those of the data, as published. clusters: of the old vectors, without labels; ours."""
         clusters: int = 0
@@ -246,8 +246,10 @@ class NCCL(Method):
         ),
         "faces": Preset(
             settings=Settings(queue_size=8192, temperature=1.0, scale=64.0, margin=0.5, filter_old=True),
-            optimisation=Optimisation(learning_rate=0.1, weight_decay=5e-4, batch_size=1024, epochs=35),
-            note="a re-implementation's numbers for faces, ResNet-50; its linear decay and its limit on the norm of "
-            "gradients are not here, a cosine is",
+            optimisation=Optimisation(
+                learning_rate=0.1, schedule="linear", weight_decay=5e-4, clip_norm=5.0, batch_size=1024, epochs=35
+            ),
+            note="a re-implementation's numbers for faces, ResNet-50; the paper's own are not known",
+            differs={"views": "crops of a fifth of the image to all of it, and flips; published: not stated"},
         ),
     }

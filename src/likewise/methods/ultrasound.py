@@ -83,7 +83,7 @@ class Ultrasound(Method):
         mel_bands: int = 40
         """Bands of the spectrogram."""
         per_scan: int = 8
-        """Frames of one scan in a batch, at most."""
+        """Frames of one scan in a batch, at most; half of a small batch, so that two scans are in it."""
         edges: tuple[float, float, float] = (2.0, 10.0, 40.0)
         """d1, d2, d3: seconds between the levels of nearness."""
         curriculum: bool = True
@@ -147,7 +147,8 @@ class Ultrasound(Method):
                 raise InputError(f"no image has speech in the column {settings.speech!r}: --loudness 0 keeps soft ones")
             return kept
 
-        return {MAIN: Stream(draw=scans_together(settings.scan, settings.per_scan), where=heard)}
+        together = scans_together(settings.scan, settings.per_scan, others=settings.curriculum)
+        return {MAIN: Stream(draw=together, where=heard)}
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from likewise.report.markup import tag, text
-from likewise.report.script import SCRIPT
-from likewise.report.style import STYLE
+from likewise.report.style import PATCHES, PATCHES_STYLE, SCRIPT, STYLE
 
 
 def document(title: str, body: str, footer: str) -> str:
@@ -17,6 +16,6 @@ def document(title: str, body: str, footer: str) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>"
-        f"{bar}{tag('main', body)}{footer}<script>{SCRIPT}</script></body></html>\n"
+        f"<title>{text(title)}</title><style>{STYLE}{PATCHES_STYLE}</style></head><body>"
+        f"{bar}{tag('main', body)}{footer}<script>{SCRIPT}{PATCHES}</script></body></html>\n"
     )

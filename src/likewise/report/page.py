@@ -17,6 +17,7 @@ from likewise.report.document import document
 from likewise.report.facts import Facts
 from likewise.report.markup import section, tag
 from likewise.report.mistakes import Judged, mistakes
+from likewise.report.places import Looked, masks, patches
 
 PICTURED = 1500
 """Pictures that the map and the neighbours are made of at most."""
@@ -45,6 +46,7 @@ def write_report(
     which: str = "student",
     evaluated: Evaluated | None = None,
     judged: Judged | None = None,
+    looked: Looked | None = None,
 ) -> Path:
     """Write report.html into the run directory `run`, and return its path.
 
@@ -52,7 +54,8 @@ def write_report(
     and a map of at most `PICTURED` of them; both are left out where the features are not finite, as of a run that
     diverged. They are kept in the run (pictures.html), and shown again by a report that is written without. So is what
     is shown of an evaluation: neighbours and a map of the images that were `evaluated` (evaluated.html), and the
-    mistakes of what was `judged` (mistakes.html). The page is one file that opens offline.
+    mistakes of what was `judged` (mistakes.html), and so are the patches of what was `looked` at (patches.html). The
+    page is one file that opens offline.
 
     Raises InputError where there is no run, and where pictures and features do not fit.
     """
@@ -78,6 +81,7 @@ def write_report(
             sections.scores(facts),
             _evaluated(Path(run) / "evaluated.html", evaluated),
             _mistakes(Path(run) / "mistakes.html", judged),
+            _places(Path(run) / "patches.html", looked),
             sections.training(facts),
             sections.time_spent(facts),
             sections.data(facts, images),
@@ -119,6 +123,16 @@ def _mistakes(kept: Path, judged: Judged | None) -> str:
     if judged is None:
         return kept.read_text(encoding="utf-8") if kept.exists() else ""
     shown = mistakes(judged)
+    with write_aside(kept) as file:
+        file.write(_encoded(shown))
+    return shown
+
+
+def _places(kept: Path, looked: Looked | None) -> str:
+    """Patches that are alike, and masks: those of now, or else the newest that are known."""
+    if looked is None:
+        return kept.read_text(encoding="utf-8") if kept.exists() else ""
+    shown = patches(looked) + masks(looked)
     with write_aside(kept) as file:
         file.write(_encoded(shown))
     return shown

@@ -1,4 +1,4 @@
-"""The page of the server: choose or drop an image, see what is like it, go on from there."""
+"""The page of the server: choose an image or write words, see what is like it, go on from there."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ background:var(--line)}}#found figcaption{{font-size:12.5px;line-height:1.35;mar
 form{{display:flex;flex-wrap:wrap;gap:12px;align-items:center;margin-top:20px}}
 input{{font:inherit;color:inherit;background:var(--surface);
 border:1px solid var(--line);border-radius:8px;padding:7px 10px}}
-#where{{flex:1;min-width:220px}}#k{{width:5em}}
+#where,#words{{flex:1;min-width:220px}}#k{{width:5em}}
 .go{{border:1px solid var(--accent);color:var(--accent);border-radius:8px;padding:7px 16px}}
 #said{{margin-top:18px;min-height:1.5em;color:var(--soft)}}
 </style></head><body><nav><span class="mark">likewise</span></nav><main><header><h1 id="about">index</h1>
 <p class="headline">Find the images most like one</p></header>
 <form id="ask"><input type="file" id="file" accept="image/*" aria-label="image">
+<input id="words" placeholder="words, such as a red car" maxlength="1000" aria-label="words" hidden>
 <input id="where" placeholder="label = 'cat'" aria-label="condition on columns">
-<input id="k" type="number" value="12" min="1" max="100" aria-label="how many"><button class="go">search</button></form>
+<input id="k" type="number" value="10" min="1" max="100" aria-label="how many"><button class="go">search</button></form>
 <p id="said" role="status"></p><div id="found"></div></main><script>
 const $=id=>document.getElementById(id),token=new URLSearchParams(location.search).get('token');
 const headers=token?{{authorization:'Bearer '+token}}:{{}};
@@ -40,10 +41,12 @@ async function show(promise){{
     figure.onclick=()=>show(fetch('search?'+query({{id:hit.id}}),{{headers}}));
     figure.append(image,words);return figure}}));
 }}
-$('ask').onsubmit=event=>{{event.preventDefault();const file=$('file').files[0];
-  if(!file){{$('said').textContent='choose an image first';return}}
+$('file').onchange=()=>{{$('words').value=''}};$('words').oninput=()=>{{$('file').value=''}};
+$('ask').onsubmit=event=>{{event.preventDefault();const file=$('file').files[0],words=$('words').value.trim();
+  if(words){{show(fetch('search?'+query({{text:words}}),{{headers}}));return}}
+  if(!file){{$('said').textContent='choose an image '+($('words').hidden?'':'or write words ')+'first';return}}
   show(fetch('search?'+query({{}}),{{method:'POST',body:file,headers}}))}};
-fetch('health',{{headers}}).then(a=>a.json()).then(found=>{{
+fetch('health',{{headers}}).then(a=>a.json()).then(found=>{{$('words').hidden=!found.words;
   $('about').textContent=found.error||found.rows.toLocaleString()+' images, space '+found.fingerprint}});
 </script></body></html>
 """

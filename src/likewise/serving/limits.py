@@ -27,12 +27,16 @@ class Limits:
     """Of an uploaded image."""
     pixels: int = 50_000_000
     """Of an uploaded image, by its header, before it is decoded."""
+    characters: int = 4000
+    """Of words."""
     seconds: float = 30.0
     """To read a request, and to answer it."""
     most: int = 100
     """Results of one answer."""
     at_once: int = 8
-    """Searches that run at the same time; others wait."""
+    """Images that are decoded at the same time; others wait."""
+    together: int = 32
+    """Searches that are answered together; others wait for the next turn."""
 
 
 class Refused(Exception):
@@ -79,6 +83,22 @@ def image_of(content: bytes, limits: Limits) -> Image.Image:
 def _check_pixels(image: Image.Image, limits: Limits) -> None:
     if image.width * image.height > limits.pixels:
         raise Refused(413, f"an image of {image.width} x {image.height} pixels is not taken: {limits.pixels:,} are")
+
+
+def is_text(request: Request) -> bool:
+    """Whether the body of a request says that it holds words."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/plain"
+
+
+def text_of(content: bytes | str, limits: Limits) -> str:
+    """The words in some bytes. Raises Refused for bytes that are not UTF-8, and for more characters than are taken."""
+    try:
+        words = content.decode() if isinstance(content, bytes) else content
+    except UnicodeDecodeError as error:
+        raise Refused(400, "the words of the request are not UTF-8") from error
+    if len(words) > limits.characters:
+        raise Refused(413, f"words of {len(words):,} characters are not taken: {limits.characters:,} are")
+    return words
 
 
 def check_token(request: Request, token: str | None) -> None:

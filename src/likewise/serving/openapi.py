@@ -12,20 +12,30 @@ def description(limits: Limits, *, token: bool) -> dict[str, Any]:
     """The document at /openapi.json."""
     k = {"name": "k", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": limits.most, "default": 10}}
     where = {"name": "where", "in": "query", "schema": {"type": "string", "maxLength": 4000}}
-    row = {"name": "id", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}}
+    name = {"type": "string", "minLength": 1}
+    words = name | {"maxLength": limits.characters}
+    row = {"name": "id", "in": "query", "required": True, "schema": name}
+    either = [
+        {"name": "id", "in": "query", "description": "A row; this or text", "schema": name},
+        {"name": "text", "in": "query", "description": "Words; this or id", "schema": words},
+    ]
     found = {"200": _json("What is most like it, nearest first", {"$ref": "#/components/schemas/Found"})}
     wrong = {code: _json(why, {"$ref": "#/components/schemas/Error"}) for code, why in _ERRORS.items()}
-    image = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
+    body = {"image/*": {"schema": {"type": "string", "format": "binary"}}, "text/plain": {"schema": words}}
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "likewise serve", "version": __version__},
         "paths": {
             "/search": {
-                "get": {"summary": "By a row", "parameters": [row, k, where], "responses": {**found, **wrong}},
+                "get": {
+                    "summary": "By a row, or by words",
+                    "parameters": [*either, k, where],
+                    "responses": {**found, **wrong},
+                },
                 "post": {
-                    "summary": "By an image, the body of the request",
+                    "summary": "By an image, or by words: the body of the request",
                     "parameters": [k, where],
-                    "requestBody": {"required": True, "content": image},
+                    "requestBody": {"required": True, "content": body},
                     "responses": {**found, **wrong},
                 },
             },
@@ -69,8 +79,12 @@ _SCHEMAS: dict[str, Any] = {
     "Error": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
     "Health": {
         "type": "object",
-        "required": ["rows", "fingerprint"],
-        "properties": {"rows": {"type": "integer"}, "fingerprint": {"type": "string"}},
+        "required": ["rows", "fingerprint", "words"],
+        "properties": {
+            "rows": {"type": "integer"},
+            "fingerprint": {"type": "string"},
+            "words": {"type": "boolean", "description": "Whether it can be asked with words"},
+        },
     },
     "Found": {
         "type": "object",

@@ -36,6 +36,8 @@ class Discover(Looking):
     """First centres of new classes: drawn one by one as published, or each the best of several drawn."""
     sure: float = 0.7
     """Confidence below which an image is not sure: the share of labelled images as clear as it that are right."""
+    captions: str | None = None
+    """Column of captions that new classes are called by, or `caption` for the usual ones; the run has to read texts."""
     out: str | None = None
     """Table (CSV) to write, with a page of the classes beside it."""
     labels: str | None = None
@@ -74,6 +76,7 @@ def _after(parsed: Discover, found: Discovery) -> None:
 
     if parsed.out is None:
         same = {name: getattr(parsed, name) for name in ("labelled", "subset", "labels", "split", "seeding")}
+        same["captions"] = parsed.captions
         named = {"classes": len(found.classes), "subset_seed": parsed.subset_seed or None}
         print_next(
             command("discover", parsed.run, parsed.data or found.data, **same, **named, out=free_name("found", "csv"))

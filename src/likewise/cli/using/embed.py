@@ -41,6 +41,8 @@ class Embed:
     """cpu, cuda or mps; by default an accelerator where there is one."""
     precision: Literal["float32", "bf16"] = "float32"
     """Number format of the products."""
+    ray: str | None = None
+    """A Ray cluster that looks at the images: its address, `auto` for the one this machine is in, or `local`."""
     dtype: Literal["float32", "float16"] = "float32"
     """Number format of the vectors in a new index."""
     json: bool = False
@@ -60,8 +62,8 @@ def run(words: list[str]) -> None:
     from likewise.training.watching.progress import decoding
 
     names = ("to", "split", "labels", "columns", "shard", "which", "pretrained", "image_size", "batch_size")
-    how = {name: getattr(parsed, name) for name in (*names, "precision", "dtype")}
-    device = detect(parsed.device).device
+    how = {name: getattr(parsed, name) for name in (*names, "precision", "ray", "dtype")}
+    device = parsed.device if parsed.ray is not None else detect(parsed.device).device
     with decoding(parsed.to, enabled=not parsed.quiet, verb="embed") as progress:
         done = embed(parsed.run, parsed.data, device=device, progress=progress, **how)
     print(json.dumps(done.to_json(), indent=2) if parsed.json else done)

@@ -21,6 +21,8 @@ class Serve:
     """Port to listen on; 0 takes a free one."""
     token: str | None = None
     """What requests have to show; `new` makes one and prints it."""
+    run: str | None = None
+    """The run that reads words, where the index does not say."""
     quiet: bool = False
     """Print the address and nothing else."""
 
@@ -32,4 +34,4 @@ def run(words: list[str]) -> None:
     parsed = parse(Serve, words, "likewise serve", "Serve an index over HTTP, with a page.")
     from likewise.verbs.using.serve import serve
 
-    serve(parsed.index, host=parsed.host, port=parsed.port, token=parsed.token, quiet=parsed.quiet)
+    serve(parsed.index, host=parsed.host, port=parsed.port, token=parsed.token, run=parsed.run, quiet=parsed.quiet)

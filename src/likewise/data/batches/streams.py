@@ -77,6 +77,21 @@ def stratified(classes: int, each: int) -> Drawing:
     return drawing
 
 
+def together(each: int) -> Drawing:
+    """Full batches with equally many images, `each` at least, of every class in them; of as many classes as fit.
+
+    As many as fit is the largest number of classes that divides the batch.
+    """
+
+    def drawing(rows: Rows, batch_size: int, seed: int) -> Order:
+        found = len(np.unique(rows.labels_M[rows.labels_M >= 0]))
+        most = max(1, min(found, batch_size // each))
+        classes = next(count for count in range(most, 0, -1) if batch_size % count == 0)
+        return orders.Stratified(rows.labels_M, classes, batch_size // classes, seed)
+
+    return drawing
+
+
 def grouped(column: str, each: int) -> Drawing:
     """`each` images of one value of a column together, as many groups as fill the batch."""
 

@@ -14,7 +14,7 @@ from likewise.data.decoding.formats import HEIC
 from likewise.data.labels import NONE, FractionError
 from likewise.data.sound import synthetic as narrated
 from likewise.data.source import Column, Source
-from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, scenes, sidecars, walking
+from likewise.data.sources import arrays, files, hub, levels, lists, named, objects, scenes, sidecars, tars, walking
 from likewise.data.sources.tables import parquet
 from likewise.data.splitting.splits import check_split
 from likewise.data.videos import files as videos
@@ -34,6 +34,7 @@ def open_source(
     - a video, or `video:8:PATH` for 8 frames a second of one or of a folder;
     - a text file with a path a line, or a CSV, TSV or Parquet file with a column of paths, relative to that file;
     - a Parquet file with the pictures inside, as Hugging Face writes them;
+    - a .tar file with samples as WebDataset writes them, or a folder of these (`sources.tars`);
     - a .npz or .npy file, an array or tensor, or a mapping of arrays like that of a .npz file;
     - a name: `digits`, or one of torchvision's (`cifar10`, `flowers102`, ...), which is downloaded; where a file or
       folder has the same name, write `torchvision:cifar10`;
@@ -85,7 +86,7 @@ def _column(source: Source, data: Any, name: str) -> Column:
     beside = sidecars.sidecar_column(source, name)
     if beside is None:
         raise InputError(
-            f"{getattr(data, 'name', data)} has no column {name!r}: give a table that has it, or files beside the "
+            f"{source.name} has no column {name!r}: give a table that has it, or files beside the "
             "images (.txt with the caption, or .json)"
         )
     return beside
@@ -122,7 +123,7 @@ def _text_splits(text: str) -> tuple[str, ...]:
         return arrays.splits_of(arrays.array_names(path), lambda: arrays.open_array_file(path, labels=NONE))
     if path.is_file() and ending in lists.TEXT | lists.SEPARATED:
         return lists.list_splits(lists.read_list(path))
-    if ending in videos.ENDINGS:
+    if ending in videos.ENDINGS or ending == tars.ENDING:
         return ()
     return _open_text(text, None, None).splits
 
@@ -148,7 +149,13 @@ def _folder_splits(path: Path) -> tuple[str, ...]:
         return hub.split_names(hub.saved(path))
     if walking.holds_shards(path):
         return _open_folder(path, None, NONE).splits
-    return files.folder_splits(path).names or _video_splits(path)
+    return files.folder_splits(path).names or _video_splits(path) or tars.splits_of(_archives(path))
+
+
+def _archives(path: Path) -> list[str]:
+    """The archives of a folder that has no images."""
+    tree = walking.walk(path)
+    return [] if tree.pictures else tars.archives_of(tree.others)
 
 
 def _open_text(text: str, split: str | None, labels: str | None) -> Source:
@@ -174,8 +181,11 @@ def _open_file(path: Path, split: str | None, labels: str | None) -> Source:
         return arrays.open_array_file(path, split=split, labels=labels)
     if ending == walking.PARQUET:
         return parquet.open_parquet(path, [path], split=split, labels=labels)
+    if ending == tars.ENDING:
+        return tars.open_tars(path, [path.name], split=split, labels=labels)
+    tars.refuse_compressed(path)
     raise InputError(
-        f"{path} is no data that can be read: a folder, a picture, .parquet, .csv, .tsv, .txt, .npz and .npy are"
+        f"{path} is no data that can be read: a folder, a picture, .parquet, .csv, .tsv, .txt, .npz, .npy and .tar are"
     )
 
 
@@ -189,6 +199,8 @@ def _open_folder(path: Path, split: str | None, labels: str | None) -> Source:
     unread = any(ending in HEIC for ending in tree.left_out)  # images of a phone that only their package reads
     if not tree.pictures and not unread and videos.has_videos(tree.others):
         return videos.open_videos(path, tree, split=split, labels=labels)
+    if not tree.pictures and (archives := tars.archives_of(tree.others)):
+        return tars.open_tars(path, archives, split=split, labels=labels)
     return files.open_folder(path, tree, split=split, labels=labels)
 
 

@@ -20,7 +20,7 @@ from likewise.data.decoding.decode import decode, extremes_in, extremes_in_pil, 
 from likewise.data.decoding.pixels import checked, from_array
 from likewise.data.decoding.ranges import Found, Spans, extremes_of, merged
 from likewise.data.fingerprints import FileFacts, digest, digest_array, file_facts
-from likewise.data.labels import NONE, Labels, as_labels, is_unknown
+from likewise.data.labels import NONE, Labels, as_labels, is_unknown, lines
 from likewise.data.source import BrokenImage, Look, Pixels, Source, is_grey
 from likewise.data.sources.files import extremes_of_files, read_bytes
 from likewise.data.sources.walking import printable
@@ -209,7 +209,10 @@ def _extremes_of_files(entries: Sequence[_Seen]) -> Found:
 
 def _labels(data: Any, marks: Sequence[Any], wanted: str | None, name: str) -> Labels | None:
     """Labels of the entries, with the names that torchvision or Hugging Face data sets give them."""
-    known = [None if not isinstance(mark, _CLASSES) and is_unknown(mark) else mark for mark in map(_plain, marks)]
+    plain = [_plain(mark) for mark in marks]
+    if wanted is not None:  # a column that is asked for may hold several texts, which labels found by name may not
+        plain = [(lines(mark) or None) if isinstance(mark, list | tuple) else mark for mark in plain]
+    known = [None if not isinstance(mark, _CLASSES) and is_unknown(mark) else mark for mark in plain]
     if all(mark is None for mark in known):
         if wanted is not None:
             raise InputError(f"labels={wanted!r}: the entries of {name} have no such label")

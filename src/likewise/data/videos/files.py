@@ -1,4 +1,4 @@
-"""Video files as data, decoded by PyAV: an image is one frame, at the rate of the video or at a lower one.
+"""Video files as data, decoded by PyAV, and loops of DICOM files: an image is a frame, at their rate or a lower one.
 
 What is inside a file is known when it is opened, from its packets alone; frames are decoded when they are read, forward
 wherever possible. Files that do not give all of their frames as they are meant to be seen are left out, by name.
@@ -27,9 +27,10 @@ from likewise.data.sources.files import short_name
 from likewise.data.sources.levels import FOLDERS, folder_labels, is_folders
 from likewise.data.sources.walking import Tree, printable
 from likewise.data.splitting.splits import are_splits, counts_of, in_order, pick_split
+from likewise.data.videos import dicom
 from likewise.errors import InputError, missing
 
-ENDINGS = frozenset(
+ENDINGS = dicom.ENDINGS | frozenset(
     (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".ts", ".3gp")
 )
 PREFIX = "video:"
@@ -51,6 +52,9 @@ class Contents(NamedTuple):
 
 def contents_of(path: Path) -> Contents:
     """The frames of a file. Raises BrokenImage where they cannot be had as they are meant to be seen."""
+    if dicom.is_dicom(path):
+        count, rate = dicom.frames_of(path)
+        return Contents(np.arange(count), rate)
     with _opened(path) as (container, stream):
         try:
             first = next(container.decode(stream))
@@ -183,24 +187,29 @@ class VideoSource(Source):
     """(N,) the file of each frame."""
     frame_N: NDArray[np.int64]
     """(N,) its number in it."""
-    _players: OrderedDict[int, _Player] = field(default_factory=OrderedDict, repr=False)
+    _players: OrderedDict[int, _Player | dicom.Loop] = field(default_factory=OrderedDict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """Decode one frame. Raises BrokenImage."""
         return self._player(int(self.video_N[position])).frame(int(self.frame_N[position]), short_side)
 
-    def _player(self, video: int) -> _Player:
+    def _player(self, video: int) -> _Player | dicom.Loop:
         """The player of a file; those used longest ago are closed."""
         with self._lock:
             player = self._players.pop(video, None)
             if player is None:
-                wanted = self.frame_N[self.video_N == video]
-                player = _Player(self.paths[video], self.contents[video], wanted)
+                player = self._opened(video)
             self._players[video] = player
             if len(self._players) > _OPEN:
                 self._players.popitem(last=False)[1].close()
             return player
+
+    def _opened(self, video: int) -> _Player | dicom.Loop:
+        path = self.paths[video]
+        if dicom.is_dicom(path):
+            return dicom.Loop(path)
+        return _Player(path, self.contents[video], self.frame_N[self.video_N == video])
 
 
 def has_videos(names: Sequence[str]) -> bool:
@@ -235,14 +244,11 @@ def open_videos(
     """The frames of all videos of a folder, or of the one file that `root` is.
 
     With `rate` as many frames a second as that, of videos that have more. Labels only with labels="folders" or the
-    like. Raises InputError where no video can be read, for splits and labels that do not exist, and without PyAV.
+    like. Raises InputError where no video can be read, for splits and labels that do not exist, and without PyAV or
+    pydicom where it takes them.
     """
-    try:
-        import av
-
-        av.logging.set_level(av.logging.PANIC)
-    except ImportError as error:
-        raise missing("av", "video", "reading videos") from error
+    if not all(dicom.is_dicom(Path(name)) for name in _videos(tree)):
+        _need_av()
     place = printable(str(root))
     if labels not in {None, NONE} and not is_folders(labels):
         raise InputError(f"labels={labels!r} of the videos in {place}: allowed are {FOLDERS!r} and {NONE!r}")
@@ -278,6 +284,15 @@ def open_videos(
         video_N=video_N,
         frame_N=frame_N,
     )
+
+
+def _need_av() -> None:
+    """Raise InputError where PyAV is not installed; let it say nothing itself."""
+    try:
+        import av
+    except ImportError as error:
+        raise missing("av", "video", "reading videos") from error
+    av.logging.set_level(av.logging.PANIC)
 
 
 def _videos(tree: Tree) -> list[str]:

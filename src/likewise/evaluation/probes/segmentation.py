@@ -1,4 +1,4 @@
-"""Dense features judged: a linear classifier of each cell of the encoder's map, against masks.
+"""Dense features judged: a linear classifier, and nearest neighbours, of each cell of the encoder's map, by masks.
 
 Shapes: N pictures, C channels, h x w cells, S side of the view, K classes.
 """
@@ -25,12 +25,18 @@ from likewise.evaluation.probes import linear
 from likewise.evaluation.probes.protocol import Features
 from likewise.evaluation.scores import Score
 from likewise.similarity import unit
+from likewise.similarity.knn import weighted_scores
 from likewise.views import make_views
 
 IGNORED = 255
 """Value of mask pixels that belong to no class."""
 MOST_CELLS = 100_000
 """Cells that the classifier is fitted on; of more, an even share."""
+NEIGHBOURS = 20
+"""Cells that vote on the class of another, with weights exp(similarity / 0.1)."""
+MOST_NEIGHBOURS = 20_000
+"""Cells that neighbours are looked for among; of more, an even share."""
+_VOTE_TEMPERATURE = 0.1
 _ENDINGS = (".png", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -94,14 +100,19 @@ def _mask(path: Path, size: int) -> NDArray[np.uint8]:
 
 def fit(maps_NChw: Tensor, masks_NSS: Tensor, *, seed: int = 0) -> linear.LinearProbe:
     """The linear probe of the cells, each with the class of the mask at its middle. Raises InputError as the probe."""
+    return linear.fit(*known_cells(maps_NChw, masks_NSS, MOST_CELLS), seed=seed)
+
+
+def known_cells(maps_NChw: Tensor, masks_NSS: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """(M, C) cells whose middle has a class, at most `most`, and (M,) their classes. Raises InputError for none."""
     cells_NC = maps_NChw.permute(0, 2, 3, 1).flatten(0, 2)
     labels_N = at_cells(masks_NSS, maps_NChw.shape[-2], maps_NChw.shape[-1]).flatten().long()
     known = (labels_N != IGNORED).nonzero().flatten()
-    if len(known) > MOST_CELLS:
-        known = known[torch.linspace(0, len(known) - 1, MOST_CELLS).long()]
+    if len(known) > most:
+        known = known[torch.linspace(0, len(known) - 1, most).long()]
     if not len(known):
         raise InputError("the masks name no class anywhere: every value is 255")
-    return linear.fit(cells_NC[known], labels_N[known], seed=seed)
+    return cells_NC[known], labels_N[known]
 
 
 def at_cells(masks_NSS: Tensor, height: int, width: int) -> Tensor:
@@ -123,6 +134,20 @@ def predict(probe: linear.LinearProbe, maps_NChw: Tensor, size: int) -> Tensor:
     return torch.cat(found)
 
 
+def predict_by_neighbours(bank_MC: Tensor, labels_M: Tensor, maps_NChw: Tensor, size: int, k: int) -> Tensor:
+    """(N, S, S) uint8 class of each pixel: votes of the `k` most similar cells of the bank, enlarged bilinearly."""
+    classes = int(labels_M.max()) + 1
+    found = []
+    for part_BChw in torch.split(maps_NChw, 32):
+        cells_MC = part_BChw.permute(0, 2, 3, 1).flatten(0, 2)
+        votes_MK = weighted_scores(cells_MC, bank_MC, labels_M, min(k, len(bank_MC)), _VOTE_TEMPERATURE, classes)
+        votes_MK = votes_MK / votes_MK.sum(1, keepdim=True)
+        votes_BKhw = votes_MK.view(len(part_BChw), *part_BChw.shape[-2:], -1).permute(0, 3, 1, 2)
+        large_BKSS = interpolate(votes_BKhw, (size, size), mode="bilinear", align_corners=False)
+        found.append(large_BKSS.argmax(1).to(torch.uint8))
+    return torch.cat(found)
+
+
 def agreement(predicted_NSS: Tensor, masks_NSS: Tensor) -> Segmented:
     """Intersection over union by class and pixel accuracy, over all pixels of all pictures that have a class."""
     known = masks_NSS != IGNORED
@@ -138,22 +163,30 @@ def agreement(predicted_NSS: Tensor, masks_NSS: Tensor) -> Segmented:
 
 
 def segmentation_scores(encoder: Encoder, bank: Images, query: Images, features: Features, masks: Path) -> list[Score]:
-    """Mean IoU and pixel accuracy of a linear classifier of the map's cells."""
+    """Mean IoU and pixel accuracy of a linear classifier of the map's cells, and of a vote of the nearest cells."""
     size = encoder.spec.image_size
     truth_NSS, truth_QSS = read_masks(masks, bank.names, size), read_masks(masks, query.names, size)
-    probe = fit(maps(encoder, bank), truth_NSS, seed=features.seed)
-    seen = maps(encoder, query)
-    found = agreement(predict(probe, seen, size), truth_QSS)
-    present = int(np.isfinite(found.iou_K).sum())
+    known, seen = maps(encoder, bank), maps(encoder, query)
     grid = f"{seen.shape[-2]} x {seen.shape[-1]} cells of the last map"
+    probe = fit(known, truth_NSS, seed=features.seed)
     words = f"linear segmentation, {grid}, logits enlarged bilinearly to {size} px, {linear.settings_text(probe, 0)}"
+    by_line = agreement(predict(probe, seen, size), truth_QSS)
+    cells_MC, labels_M = known_cells(known, truth_NSS, MOST_NEIGHBOURS)
+    near = agreement(predict_by_neighbours(cells_MC, labels_M, seen, size, NEIGHBOURS), truth_QSS)
+    told = (
+        f"kNN segmentation, {grid}, k={NEIGHBOURS} of {len(cells_MC):,} cells vote by exp(similarity / "
+        f"{_VOTE_TEMPERATURE:g}), votes enlarged bilinearly to {size} px"
+    )
+    return [*_two_scores(features, by_line, None, "", words), *_two_scores(features, near, NEIGHBOURS, "knn", told)]
+
+
+def _two_scores(features: Features, found: Segmented, k: int | None, variant: str, words: str) -> list[Score]:
+    present = int(np.isfinite(found.iou_K).sum())
+    mean = f"{words}; mean over {present} classes of intersection over union"
+    value = float(np.nanmean(found.iou_K))
     return [
+        features.measured("segmentation", k, value, mean, measure="mIoU", variant=variant),
         features.measured(
-            "segmentation",
-            None,
-            float(np.nanmean(found.iou_K)),
-            f"{words}; mean over {present} classes of intersection over union",
-            measure="mIoU",
+            "segmentation", k, found.accuracy, f"{words}; share of pixels", measure="pixel accuracy", variant=variant
         ),
-        features.measured("segmentation", None, found.accuracy, f"{words}; share of pixels", measure="pixel accuracy"),
     ]

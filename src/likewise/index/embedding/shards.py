@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from likewise.errors import InputError
 from likewise.index.index import Index, create, open_index
 from likewise.index.space import Space
 from likewise.index.stores.local import LocalStore
+from likewise.index.stores.protocol import OWN, RESERVED, Rows
 
 _MERGED_ROWS = 16384
 
@@ -59,15 +61,13 @@ class Shard:
         if any(address not in _manifest_sources(one) for one in indices):
             return None
         index = self.others(whole)[0] if self.others(whole) else create(whole, space, dtype=dtype)
-        from likewise.index.embedding.embed import batches_of
-
         try:
             with index.writing():
                 number = index.number_of(space)
                 for part in indices:
                     if part.spaces[-1].has_encoder and part.spaces[-1].encoder is None:
                         index.keep_encoder(part.encoder(), number)
-                    for rows in batches_of(part, _MERGED_ROWS):
+                    for rows in _batches_of(part, _MERGED_ROWS):
                         index.store.write(rows, number)
         except InputError as error:
             if "another process is busy" in str(error):  # it was as late as this one, and does the same
@@ -81,3 +81,17 @@ class Shard:
 def _manifest_sources(index: Index) -> dict[str, str]:
     assert isinstance(index.store, LocalStore)
     return index.store.manifest.sources
+
+
+def _batches_of(index: Index, size: int) -> Iterator[Rows]:
+    """All rows of an index with everything that is known of them, `size` at a time."""
+    table, vectors, norms = index.store.table(), index.vectors(), index.norms
+    names = [name for name in table.column_names if name not in RESERVED]
+    for start in range(0, len(table), size):
+        some = table.slice(start, size)
+        yield Rows(
+            ids=some["id"].to_pylist(),
+            vectors_ND=vectors[start : start + size] * norms[start : start + size, None],
+            facts={name: some[name].to_pylist() for name in OWN},
+            columns={name: some[name] for name in names},
+        )

@@ -37,6 +37,19 @@ class ImageFacts(NamedTuple):
     """Digest of its pixels as the encoder is shown them, but for the crop."""
 
 
+class Looked(NamedTuple):
+    """What came of some images."""
+
+    positions: list[int]
+    """(B,) in their source."""
+    vectors: NDArray[np.float32]
+    """(B, F)"""
+    facts: list[ImageFacts | None]
+    """(B,) None for one that cannot be read, whose vector means nothing."""
+    broken: dict[int, str]
+    """Why some cannot be read, where that was found elsewhere than by the stream of this process."""
+
+
 class Place(NamedTuple):
     """Where an image is."""
 

@@ -67,7 +67,7 @@ def _block(
         numbers = None if places is None else places[start : start + each]
         tile = matrix_ND[start : start + each] if numbers is None else matrix_ND[numbers]
         tile = tile.astype(np.float32, copy=False)
-        values_QR = (tile @ queries_QD[0])[None] if len(queries_QD) == 1 else queries_QD @ tile.T
+        values_QR = _alone(tile, queries_QD) if len(queries_QD) == 1 else queries_QD @ tile.T
         if wanted is not None:
             values_QR += np.where(wanted[start : start + len(tile)], np.float32(0), np.float32(-np.inf))
         query_C, column_C = _candidates(values_QR, k, best_QK[:, -1])
@@ -75,6 +75,12 @@ def _block(
             row_C = column_C + start if numbers is None else numbers[column_C]
             _merge(best_QK, rows_QK, query_C, values_QR[query_C, column_C], row_C)
     return best_QK, rows_QK
+
+
+def _alone(tile_RD: Float, query_1D: Float) -> Float:
+    """(1, R) products of one query: NumPy's own loop over rows reads memory twice as fast as OpenBLAS does here."""
+    found: Float = np.einsum("rd,d->r", tile_RD, query_1D[0])
+    return found[None]
 
 
 def _candidates(values_QR: Float, k: int, beaten_Q: Float) -> tuple[Int, Int]:

@@ -19,6 +19,8 @@ from likewise.index.where import Condition, mask
 
 _FEW = 100
 """Texts that are read one by one; more of them by pieces."""
+_LOOKED_THROUGH = 3
+"""Ids that are looked for among all texts before a table of them is made."""
 
 
 class Texts(NamedTuple):
@@ -40,6 +42,8 @@ class View:
         self.folder, self.manifest = folder, manifest
         self._rows: tuple[pa.Table, int] | None = None
         self._graphs: dict[str, Graph] = {}
+        self._newest_of: tuple[dict[str, int], int] | None = None
+        self._lookups = 0
         if before is None or before.manifest.generation != manifest.generation:
             return
         held = vars(before)
@@ -49,6 +53,9 @@ class View:
             self._graphs = {graph.file: graph for graph in before.graphs.values()}
         if "spaces" in held and before.manifest.spaces == manifest.spaces:
             self.spaces = before.spaces
+        self._lookups = before._lookups
+        if "newest_of" in held and self._rows is not None:
+            self._newest_of = before.newest_of, len(before.raw)
 
     @cached_property
     def spaces(self) -> tuple[Space, ...]:
@@ -184,11 +191,31 @@ class View:
                 found[number, some] = texts[pieces[some[0]]].take(chosen).to_numpy(zero_copy_only=False)
         return [(id_, path or "") for id_, path in found.T.tolist()]
 
+    @cached_property
+    def newest_of(self) -> dict[str, int]:
+        """The newest record of each id; that of an earlier version, with what came since."""
+        found, known = ({}, 0) if self._newest_of is None else self._newest_of
+        self._newest_of = None
+        for start, ids in zip(self.texts.starts.tolist(), self.texts.ids, strict=True):
+            if start >= known:
+                found.update(zip(ids.to_pylist(), range(start, start + len(ids)), strict=True))
+        return found
+
     def record(self, row: str) -> int | None:
-        """The newest record of the row with this id; None where there is none. The texts are looked through."""
+        """The newest record of the row with this id; None where there is none.
+
+        The texts are looked through for the first few, and by a table from then on, which takes its time to be made.
+        """
+        self._lookups += 1
+        found = self.newest_of.get(row, -1) if self._lookups > _LOOKED_THROUGH else self._looked_through(row)
+        if found >= len(self.raw):  # a later version has gone on with the same table meanwhile
+            found = self._looked_through(row)
+        return found if found >= 0 and self.raw["space"][found].as_py() != files.GONE else None
+
+    def _looked_through(self, row: str) -> int:
+        """The newest record of this id, -1 for none."""
         for start, ids in zip(self.texts.starts[::-1].tolist(), reversed(self.texts.ids), strict=True):
             within = pc.index(ids, row).as_py()
             if within >= 0:
-                found = start + within
-                return found if self.raw["space"][found].as_py() != files.GONE else None
-        return None
+                return int(start + within)
+        return -1

@@ -79,9 +79,8 @@ def _cell(names: Sequence[str], row: int, column: int, value: float) -> str:
     if math.isnan(value):
         return tag("i", "", class_="right", style="--d:0")
     kind = "right" if value >= 0 else "wrong"
-    strong = " strong" if abs(value) >= 0.45 else ""
     hint = f"{names[row]} and {names[column]}: {value:.3f}"
-    return tag("i", f"{value:.2f}", class_=kind + strong, style=f"--d:{min(1.0, abs(value)):.3f}", title=hint)
+    return tag("i", f"{value:.2f}", class_=kind, style=f"--d:{min(1.0, abs(value)):.3f}", title=hint)
 
 
 def bias_bars(by_category: dict[str, float]) -> str:

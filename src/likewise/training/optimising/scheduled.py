@@ -9,7 +9,7 @@ from likewise.methods.method import Optimisation, Progress
 from likewise.schedules import ROUNDING, cosine, linear, step
 from likewise.views import ViewPolicy
 
-SCHEDULES = ("constant", "cosine", "cosine_epoch", "step")
+SCHEDULES = ("constant", "cosine", "cosine_epoch", "linear", "step")
 
 LAST_SIZE = 0.8
 """Share of the budget after which views that grow have their last side."""
@@ -30,17 +30,19 @@ def learning_rate(optimisation: Optimisation, progress: Progress, epochs: float 
     if fraction < warmup:
         return linear(base * optimisation.warmup_from, base, fraction / warmup)
     if optimisation.schedule == "cosine":
-        return cosine(base, _of_cosine(optimisation, fraction), final)
+        return cosine(base, _of_curve(optimisation, fraction), final)
     if optimisation.schedule == "cosine_epoch":
         began = fraction if epochs is None else max(progress.epoch / epochs, warmup)
-        return cosine(base, _of_cosine(optimisation, began), final)
+        return cosine(base, _of_curve(optimisation, began), final)
+    if optimisation.schedule == "linear":
+        return linear(base, final, _of_curve(optimisation, fraction))
     if optimisation.schedule == "step":
         return step(base, fraction, optimisation.milestones, optimisation.step_factor)
     return base
 
 
-def _of_cosine(optimisation: Optimisation, fraction: float) -> float:
-    """Share of the cosine that is over, at a `fraction` of the budget after the warm-up."""
+def _of_curve(optimisation: Optimisation, fraction: float) -> float:
+    """Share of the cosine or the line that is over, at a `fraction` of the budget after the warm-up."""
     warmup = optimisation.warmup
     if optimisation.cosine_over == "start":
         return fraction

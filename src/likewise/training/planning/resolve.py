@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
 from likewise.methods.method import Method, Normalisation, Optimisation, Preset, UpdateRule, idle, refuse_idle
-from likewise.training.planning.asked import SIZES, Asked, Precision
+from likewise.training.planning.asked import SIZES, AsAsked, Asked, Precision
 from likewise.views import (
     CIFAR10_MEAN,
     CIFAR10_STD,
@@ -77,7 +77,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(AsAsked):
     """A training run with nothing left open."""
 
     method: str
@@ -88,13 +88,9 @@ class Plan:
     batch_size: int
     epochs: float | None
     minutes: float | None
-    flip: bool
     accumulate: int
     precision: Precision
-    sync_batch_norm: bool
     device: Literal["cpu", "cuda", "mps"]
-    compile: bool
-    seed: int
     choices: tuple[Choice, ...] = ()
 
 
@@ -148,7 +144,7 @@ def resolve(
         settings=settings,
         optimisation=_optimisation(
             asked,
-            preset.optimisation,
+            _following(preset.optimisation, asked, variant),
             batch,
             size.value,
             own_recipe=own_recipe and not method.card.whole_images,
@@ -158,14 +154,11 @@ def resolve(
         batch_size=batch,
         epochs=_epochs(asked, preset, choices),
         minutes=asked.minutes,
-        flip=asked.flip,
         accumulate=_accumulate(asked, batch, machine, choices, within_batch=method.within_batch(settings)),
         precision=precision.value,
-        sync_batch_norm=asked.sync_batch_norm,
         device=machine.device,
-        compile=asked.compile,
-        seed=asked.seed,
         choices=(*choices, precision),
+        **{one.name: getattr(asked, one.name) for one in dataclasses.fields(AsAsked)},
     )
 
 
@@ -238,9 +231,24 @@ def _optimisation(
         how = "scaled" if preset.scaling == "linear" else "scaled by the root of the batch"
         changes["learning_rate"] = rate
         choices.append(Choice("learning_rate", rate, f"{preset.learning_rate:g} at batch {preset.batch_size}, {how}"))
-    rule = asked.optimiser or preset.optimiser
+    rule = _rule(asked, preset)
     changes |= _view_sizes(asked, rule, size, own_recipe=own_recipe, choices=choices)
     return dataclasses.replace(preset, batch_size=batch, **changes)
+
+
+def _following(preset: Optimisation, asked: Asked, variant: str) -> Optimisation:
+    """The preset, whose rate follows another batch size as published; by the root where it is a small one of adamw.
+
+    The size of an Adam step does not grow with the gradient, so a rate in proportion to a small batch would be tiny
+    (Malladi et al., arXiv 2205.10287, section 4). Published recipes keep their own rule: DINO's is linear.
+    """
+    own = variant.partition("_")[0] == "small"
+    return dataclasses.replace(preset, scaling="root") if own and _rule(asked, preset) == "adamw" else preset
+
+
+def _rule(asked: Asked, preset: Optimisation) -> UpdateRule:
+    """The update rule that is used."""
+    return asked.optimiser or preset.optimiser
 
 
 def _view_sizes(
@@ -264,7 +272,7 @@ def _view_sizes(
 
 def _with_rule(asked: Asked, preset: Optimisation, choices: list[Choice]) -> Optimisation:
     """The preset with the update rule that is used, and a rate that suits it: a rate of LARS would ruin SGD."""
-    rule, own = asked.optimiser or preset.optimiser, preset.optimiser
+    rule, own = _rule(asked, preset), preset.optimiser
     if own == "muon":
         preset = _muon_or_sgd(asked, preset, choices)
     if rule == own or {rule, own} == {"sgd", "muon"} or asked.learning_rate is not None:

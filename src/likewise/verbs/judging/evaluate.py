@@ -31,44 +31,29 @@ from likewise.evaluation.probes.protocol import Features, ProbeSettings, on
 from likewise.evaluation.probes.segmentation import segmentation_scores
 from likewise.evaluation.probes.texts import caption_column_of, caption_scores, zeroshot_scores
 from likewise.evaluation.scores import Evaluation, Score, kind
+from likewise.evaluation.scoring import Classes, Scoring
+from likewise.localisation.probes import background_scores, localisation_scores
 from likewise.training.watching.progress import decoding
 from likewise.verbs.judging.recording import record
 
-WITH_ENCODER = ("captions", "correspondence", "finetune", "finetune-labels", "own", "segmentation", "zeroshot")
+WITH_ENCODER = (
+    "backgrounds", "captions", "correspondence", "finetune", "finetune-labels", "localisation", "own", "segmentation",
+    "zeroshot",
+)  # fmt: skip
 """Probes that need the encoder itself or its run, not only its features."""
-OF_THE_RUN = {"captions", "own", "zeroshot"}
-WITHOUT_LABELS = {"captions", "correspondence", "segmentation"}
-Classes = Literal["all", "trained", "others"]
+OF_THE_RUN = {"captions", "localisation", "own", "zeroshot"}
+WITHOUT_LABELS = {"captions", "correspondence", "localisation", "segmentation"}
+WITH_MASKS = ("backgrounds", "localisation", "segmentation")
 CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
 """Data sets whose accuracy is the mean over classes (Kornblith et al., CVPR 2019), by what their names begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
+class How(Scoring):
     """How `evaluate` scores: everything but the encoder and the data."""
 
-    probe: Sequence[str] = ("knn", "linear")
-    """What to score by."""
     settings: ProbeSettings = field(default_factory=ProbeSettings)
     """What may be set of the probes."""
-    labels: str | None = None
-    """Label column, or `folders` where sub-folders are the classes."""
-    train_split: str | None = None
-    """Split whose labels the probes know; by default the training split."""
-    test_split: str | None = None
-    """Split that is classified; by default test, else validation, where it has labels; else a fifth of each class."""
-    subset: str | None = None
-    """Draw from the bank, as `likewise.data.splitting.subsets` reads it."""
-    subset_seed: int = 0
-    """What the draw follows from."""
-    classes: Classes = "all"
-    """For a run that was trained on a draw: all classes, those it was `trained` on, or the `others`."""
-    cameras: str | None = None
-    """Column with the camera of each picture, for retrieval."""
-    clips: int | None = None
-    """Clips of each video whose features are averaged; 0: frames are images of their own. None: as it was trained."""
-    masks: str | Path | None = None
-    """Folder of masks, for segmentation."""
     per_class: bool | None = None
     """Figures by class and by groups of classes; None: where the largest class is twice the smallest or more."""
     class_mean: bool | None = None
@@ -77,14 +62,10 @@ class How:
     """Where features are made; by default the best there is."""
     precision: Precision = "float32"
     """Number format of the encoder's products."""
-    seed: int = 0
-    """What held-out pictures, episodes and draws of labels follow from."""
     cache_dir: Path | None = None
     """Where features and pictures are kept."""
     report: bool = True
     """Write the run's report again."""
-    quiet: bool = False
-    """Say nothing."""
 
     @property
     def probes(self) -> tuple[str, ...]:
@@ -105,8 +86,9 @@ class How:
                 raise unknown("probe", name, known)
         if self.clips is not None and self.clips < 0:
             raise InputError(f"clips={self.clips} must be 0 or more: 0 evaluates single images")
-        if "segmentation" in self.probes and self.masks is None:
-            raise InputError("the probe segmentation needs masks: name their folder")
+        for name in WITH_MASKS:
+            if name in self.probes and self.masks is None:
+                raise InputError(f"the probe {name} needs masks: name their folder")
 
 
 def evaluate(
@@ -220,6 +202,8 @@ def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features:
     if name == "segmentation":
         assert how.masks is not None
         return segmentation_scores(encoder, rows.bank, rows.query, features, Path(how.masks))
+    if name == "backgrounds":
+        return background_scores(encoder, rows.query, features, str(how.masks))
     if name == "correspondence":
         return correspondence_scores(encoder, rows.query, features)
     if name in OF_THE_RUN:
@@ -234,6 +218,8 @@ def _scores_of_run(name: str, subject: Subject, rows: Rows, features: Features, 
     """Those of a probe that the run's method answers."""
     if name == "zeroshot":
         return zeroshot_scores(subject.run, features, how.settings)
+    if name == "localisation":
+        return localisation_scores(subject.path, subject.encoder, rows.query, features, str(how.masks))
     if name == "captions":
         return caption_scores(subject.run, rows.query, caption_column_of(subject.run), features, how.settings)
     return own_scores(subject.run, rows.query, features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -10,15 +11,19 @@ from torch import Tensor
 
 from likewise.data import Images, Source
 from likewise.data.source import Part
+from likewise.data.texts import texts_of as captions_of
 from likewise.discovery import finding, scoring
 from likewise.discovery.counting import Counted, count_classes
 from likewise.discovery.known import Known, by_draw, by_list, by_source
+from likewise.discovery.naming import called, cluster_names
 from likewise.discovery.result import Discovery
 from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Run, Subject, Which
 from likewise.files import write_aside
 from likewise.index.embedding.held import is_held, subject_of
+from likewise.methods.words import images_of, texts_of, with_words
 from likewise.report.sheets.discovered import discovered_sheet
+from likewise.runs import RunDirectory
 from likewise.similarity import unit
 from likewise.similarity.nearest import check_features
 from likewise.training.watching.progress import decoding
@@ -41,6 +46,7 @@ def discover(
     most: int | None = None,
     seeding: finding.Seeding = "greedy",
     sure: float = SURE,
+    captions: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     which: Which | None = None,
@@ -60,24 +66,32 @@ def discover(
     scores alone. `classes` is the number of all classes, or `auto`: estimated up to `most`. `seeding` is how first
     centres of new classes are drawn. An image is sure from the confidence `sure` on.
 
+    `captions` names a column of captions (`caption` finds the usual ones): new classes are then called by the caption
+    that fits their images most beyond what fits all images, as the run's text side has it.
+
     `out` is a table (CSV) with path, label, guess, confidence and kind of each image, and beside it a page with the
     same name shows the classes. `run`, `which`, `pretrained` and `image_size` are as for `evaluate`; an index may stand
     in place of `run`, for its encoder, and of `data`, for its images and their vectors.
 
     Raises InputError for runs, data, lists and draws that do not exist, no label, nothing but labelled images, a number
-    of classes that cannot be, features that are not finite, and a file at `out` unless `overwrite`.
+    of classes that cannot be, features that are not finite, captions that are not there or a run that reads none, and a
+    file at `out` unless `overwrite`.
     """
     _check(labelled, subset, classes, sure)
     targets = _targets(out, overwrite=overwrite)
     subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
+    speaking = None if captions is None else _speaking(subject)
     data = (run if is_held(run) else subject.default_data()) if data is None else data
     own = labels if labels is not None else subject.labels_for(data)
-    known = _known(subject, opened(data, split, own), labelled, subset, subset_seed, is_own=_is_own(subject, data))
+    source = opened(data, split, own, () if captions is None else (captions,))
+    known = _known(subject, source, labelled, subset, subset_seed, is_own=_is_own(subject, data))
     found = embed(subject, known.source, cache_dir=cache_dir, quiet=quiet)
     check_features("clustered", found.features_NF)
     asked = _Asked(classes, most, seeding, sure, seed, quiet)
     name = str(data) if isinstance(data, str | Path) else found.images.name
     result = _discovered(subject, name, found.images, _readable(known, found), unit(found.features_NF), asked)
+    if speaking is not None and captions is not None:
+        result = _named(result, speaking, found.images, captions, found.features_NF)
     if targets is not None:
         table, page = targets
         _write(table, result.to_csv(table.parent))
@@ -122,6 +136,31 @@ def _discovered(
         protocol=_protocol(number, subject, seeding=asked.seeding, seed=seed),
         notes=_notes(known, found, counted, subject, images),
     )
+
+
+def _speaking(subject: Subject) -> RunDirectory:
+    """The run, which reads texts. Raises InputError for one that does not."""
+    if subject.run is None:
+        raise InputError("captions are compared with images by a run that learned both: name its directory")
+    deployed = with_words(subject.run).card.deploy
+    if subject.which != deployed:
+        raise InputError(f"which={subject.which}: captions are compared with what the {deployed} of this run sees")
+    return subject.run
+
+
+def _named(result: Discovery, run: RunDirectory, images: Images, captions: str, features_NF: Tensor) -> Discovery:
+    """The discovery with its new classes called by captions. Raises InputError where no image has one."""
+    texts = captions_of(images.columns[captions]).strings
+    if not texts:
+        raise InputError(
+            f"no image of {images.name} has a caption in the column {captions!r}: --captions names another"
+        )
+    names = cluster_names(images_of(run, features_NF), result.found.clusters, texts, texts_of(run, texts))
+    note = (
+        f"new classes are called by one of {len(texts):,} captions: that which fits the mean of their images most "
+        "beyond what fits all images"
+    )
+    return replace(result, classes=called(result.classes, names), notes=[*result.notes, note])
 
 
 # What is known -----------------------------------------------------------------------------------------------------

@@ -255,7 +255,7 @@ def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDir
     if number is not None:
         raise Interrupted(number, run)
     if session.report and engine.is_global_zero:
-        picture(run, method, images, engine.device)
+        picture(run, method, images, engine.device, marks)
     engine.barrier()
     return run
 
@@ -310,13 +310,17 @@ def _end(
     engine.barrier()
 
 
-def picture(run: RunDirectory, method: Method, images: Images, device: torch.device) -> None:
-    """Write the report, with neighbours and map of an even sample of the pictures by the encoder that is deployed."""
+def picture(
+    run: RunDirectory, method: Method, images: Images, device: torch.device, marks: Masks | None = None
+) -> None:
+    """Write the report, with neighbours, map and patches of an even sample of the images by the encoder deployed."""
     from likewise.evaluation import extract
-    from likewise.report import write_report
+    from likewise.report import look, write_report
 
     index = np.unique(np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(np.int64))
     shown = images.subset(index)
     which = method.card.deploy
-    features = extract(cast("Encoder", method.encoders()[which]), shown, device=device)
-    write_report(run.path, images=shown, features=features, which=which)
+    encoder = cast("Encoder", method.encoders()[which])
+    features = extract(encoder, shown, device=device)
+    looked = look(encoder, images, masks=marks, source=method.masks)
+    write_report(run.path, images=shown, features=features, which=which, looked=looked)

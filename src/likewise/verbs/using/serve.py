@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import socket
+import sys
+from pathlib import Path
 
 from likewise.errors import InputError, missing
 from likewise.index import Index, open_index
@@ -21,12 +23,14 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
+    run: str | Path | None = None,
     limits: Limits | None = None,
     quiet: bool = False,
 ) -> None:
     """Serve `index` at http://host:port until the process is interrupted. `port` 0 takes a free one.
 
-    A `token` is needed where `host` is not this machine itself; "new" makes one and prints it. Raises InputError for an
+    A `token` is needed where `host` is not this machine itself; "new" makes one and prints it. `run` is
+    the run that reads words, by default the one that the index was made with. Raises InputError for an
     index that is none, a host without a token, a token that is too short, a port that is taken, and without the extra
     `serve`.
     """
@@ -41,7 +45,7 @@ def serve(
     if token is not None and len(token) < SHORTEST:
         raise InputError(f"a token of {len(token)} characters can be guessed: {SHORTEST} are the fewest, or 'new'")
     limits = limits or Limits()
-    app = application(opened, token=token, limits=limits)
+    app = application(opened, token=token, limits=limits, run=run)
     if opened.space.has_encoder:
         opened.encoder()  # the first request need not wait for it
     try:
@@ -62,5 +66,7 @@ def serve(
         limit_concurrency=256,
         server_header=False,
     )
+    # The thread that answers must not keep the one that listens waiting for its turn, 5 ms by default.
+    sys.setswitchinterval(0.001)
     with listening:
         uvicorn.Server(config).run(sockets=[listening])

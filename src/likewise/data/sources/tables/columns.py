@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from likewise.data.decoding.decode import EXTENSIONS, is_image
-from likewise.data.labels import LABEL_COLUMNS, find_column
+from likewise.data.labels import LABEL_COLUMNS, TEXTS, find_column
 from likewise.data.sources.lists import path_column
 from likewise.data.sources.tables.shards import Shards
 from likewise.errors import InputError
@@ -130,8 +130,12 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _is_text_list(kind: pa.DataType) -> bool:
     plain = _plain(kind)
-    is_list = pa.types.is_list(plain) or pa.types.is_large_list(plain) or pa.types.is_fixed_size_list(plain)
-    return is_list and _is_text(_plain(plain.value_type))
+    if not (pa.types.is_list(plain) or pa.types.is_large_list(plain) or pa.types.is_fixed_size_list(plain)):
+        return False
+    entry = _plain(plain.value_type)
+    if pa.types.is_struct(entry):
+        return any(part.name in TEXTS and _is_text(_plain(part.type)) for part in entry)
+    return _is_text(entry)
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -77,12 +77,21 @@ def has_speech(
     return spoken(np.asarray(columns[time].values * unit, np.float64), column.values, length, made, quiet)
 
 
-def scans_together(column: str, each: int) -> Drawing:
-    """`each` frames of one scan together (fewer where no scan has so many), as many scans as fill the batch."""
+def scans_together(column: str, each: int, *, others: bool) -> Drawing:
+    """`each` frames of one scan together, as many scans as fill the batch; fewer of each where two would not fit.
+
+    With `others` a frame has nothing to be told from but other scans. Raises InputError where there is one scan only.
+    """
 
     def drawing(rows: Rows, batch_size: int, seed: int) -> Order:
         scan_M = rows.column(column)
-        fitting = max(1, min(each, batch_size, int(np.unique(scan_M, return_counts=True)[1].max())))
+        counts = np.unique(scan_M, return_counts=True)[1]
+        if others and len(counts) == 1:
+            raise InputError(
+                f"all frames with speech are of one scan by the column {column!r}, and at first only those of others "
+                "are negatives, so nothing would be learned: allowed are two scans or more, or --no-curriculum"
+            )
+        fitting = max(1, min(each, batch_size // 2, int(counts.max())))
         return orders.Grouped(scan_M, max(1, batch_size // fitting), fitting, seed)
 
     return drawing

@@ -1,8 +1,3 @@
-"""What the page does by itself: light and dark, values under the pointer, pictures larger, single classes, copying."""
-
-from __future__ import annotations
-
-SCRIPT = r"""
 (() => {
   const root = document.documentElement, all = (query, at = document) => [...at.querySelectorAll(query)];
   const system = matchMedia('(prefers-color-scheme:dark)');
@@ -104,6 +99,14 @@ SCRIPT = r"""
     };
   }
 
+  // What is wider than the page is moved by the arrow keys, too.
+  const wide = () => {
+    for (const box of all('.scroll, .map-frame, .others')) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; else box.removeAttribute('tabindex');
+    }
+  };
+  addEventListener('resize', wide); wide();
+
   // On paper: light, and everything unfolded.
   let before = null;
   addEventListener('beforeprint', () => {
@@ -122,5 +125,3 @@ SCRIPT = r"""
     setTimeout(() => { button.textContent = 'copy'; }, 1500);
   };
 })();
-"""
-"""The content of the script element."""

@@ -1,0 +1,226 @@
+"""Archives of samples as WebDataset writes them: `000.jpg`, `000.txt`, `000.json` and `000.cls` of one sample together.
+
+Files belong together whose names are equal up to the first dot. An image is read from its place in the archive, so
+nothing is unpacked; a compressed archive has no such places. `.cls` is the class, `.txt` a caption or several, one a
+line, and `.json` holds columns by name.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from likewise.data.decoding.decode import EXTENSIONS, decode, extremes_in, look_at, one_line
+from likewise.data.decoding.ranges import Found, Spans, kept, merged
+from likewise.data.fingerprints import digest, digest_files, file_facts
+from likewise.data.labels import NONE, Labels, as_labels, find_column, from_text, lines
+from likewise.data.source import BrokenImage, Look, Pixels, Source
+from likewise.data.sources.files import short_name
+from likewise.data.sources.sidecars import CAPTIONS
+from likewise.data.sources.walking import printable
+from likewise.data.splitting.split_finding import file_splits
+from likewise.data.splitting.splits import counts_of, in_order, pick_split, rows_of
+from likewise.errors import InputError
+
+ENDING = ".tar"
+COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst")
+CLASS, TEXT, TABLE = ".cls", ".txt", ".json"
+_SAID = (CLASS, TEXT, TABLE)
+
+
+class Place(NamedTuple):
+    """Where a file lies."""
+
+    archive: int
+    """Number of the archive."""
+    offset: int
+    """Bytes before it."""
+    size: int
+    """Bytes of it."""
+
+
+@dataclass
+class Sample:
+    """The files of one sample."""
+
+    name: str
+    """Archive and key."""
+    image: Place | None = None
+    said: dict[str, Place] = field(default_factory=dict)
+    """What is said of the image, by ending."""
+
+
+@dataclass(kw_only=True, eq=False)
+class TarSource(Source):
+    """Images in archives."""
+
+    paths: Sequence[Path]
+    """The archives."""
+    places: Sequence[Place]
+    """(N,) where each image lies."""
+
+    def _bytes(self, position: int) -> bytes:
+        return _read(self.paths, self.places[position])
+
+    def read(self, position: int, short_side: int | None = None) -> Pixels:
+        """Decode one file of an archive."""
+        return decode(self._bytes(position), short_side, self.spans)
+
+    def look(self, position: int) -> Look:
+        """What one file of an archive holds."""
+        return look_at(self._bytes(position), self.spans)
+
+
+def _read(paths: Sequence[Path], place: Place) -> bytes:
+    """A file of an archive. Raises BrokenImage where the archive has ended before."""
+    try:
+        with paths[place.archive].open("rb") as file:
+            file.seek(place.offset)
+            found = file.read(place.size)
+    except OSError as error:
+        raise BrokenImage(f"{paths[place.archive].name} cannot be read: {one_line(error)}") from error
+    if len(found) < place.size:
+        raise BrokenImage(f"{paths[place.archive].name} ends within it")
+    return found
+
+
+def archives_of(names: Sequence[str]) -> list[str]:
+    """The names that end like archives, sorted."""
+    return sorted(name for name in names if PurePosixPath(name).suffix.lower() == ENDING)
+
+
+def splits_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Splits that the names of archives speak of: `train-000.tar`, `val/000.tar`."""
+    return in_order(file_splits(names) or ())
+
+
+def open_tars(root: Path, names: Sequence[str], *, split: str | None = None, labels: str | None = None) -> Source:
+    """The images of archives at `root`, which is one itself or the folder of those with these `names`.
+
+    Labels are those of the .cls files, or of the entry of the .json files that `labels` names; `caption` and the like
+    find the .txt files as well. Raises InputError where there are no images, no such split or labels, and for what is
+    no archive.
+    """
+    paths = [root] if root.is_file() else [root / name for name in names]
+    marks = None if root.is_file() else file_splits(names)
+    splits = in_order(marks or ())
+    chosen = pick_split(split, splits, str(root))
+    samples: list[Sample] = []
+    words: list[str] = []
+    left_out = Counter[str]()
+    for number, path in enumerate(paths):
+        found = _samples(path, number, left_out)
+        samples += found
+        words += [marks[number] if marks else ""] * len(found)
+    every = digest("tar", digest_files(file_facts(path, name) for path, name in zip(paths, names, strict=True)))
+    if not samples:
+        raise InputError(f"{root} holds no images: its archives have none that end in .jpg, .png or the like")
+    rows = rows_of(split, words if marks else None, len(samples), str(root))
+    marked = _labels(paths, samples, labels, str(root))
+    places = [sample.image for sample in samples if sample.image is not None]
+    return TarSource(
+        name=short_name(root),
+        fingerprint=digest(every, chosen),
+        spans=Spans(lambda: kept(every, lambda: merged(_extremes(paths, place) for place in places))),
+        names=[printable(samples[row].name) for row in rows],
+        labels=marked.values[rows] if marked else None,
+        class_names=marked.names if marked else None,
+        splits=splits,
+        split=chosen,
+        split_counts=counts_of(words) if marks else {},
+        left_out=dict(left_out.most_common()),
+        paths=paths,
+        places=[places[row] for row in rows],
+    )
+
+
+def _samples(path: Path, number: int, left_out: Counter[str]) -> list[Sample]:
+    """The samples of an archive that have an image, in their order; counts what is of none."""
+    samples: dict[str, Sample] = {}
+    try:
+        if path.stat().st_size % tarfile.BLOCKSIZE:  # tarfile takes the beginning of a header for the end
+            raise tarfile.ReadError("it ends early")
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                place = PurePosixPath(member.name)
+                if not member.isreg() or place.name.startswith("."):
+                    continue
+                key, _, rest = place.name.partition(".")
+                key = str(place.with_name(key or place.name))
+                sample = samples.setdefault(key, Sample(f"{path.name}/{key}"))
+                ending = PurePosixPath(f"x.{rest}").suffix.lower()
+                at = Place(number, member.offset_data, member.size)
+                if ending in _SAID:
+                    sample.said.setdefault(ending, at)
+                elif ending in EXTENSIONS and sample.image is None:
+                    sample.image = at
+                else:
+                    left_out[ending or "without an ending"] += 1
+    except (tarfile.TarError, OSError) as error:
+        raise InputError(f"{path} is no archive that can be read: {one_line(error)}") from error
+    return [sample for sample in samples.values() if sample.image is not None]
+
+
+def _labels(paths: Sequence[Path], samples: Sequence[Sample], wanted: str | None, what: str) -> Labels | None:
+    """The labels that are asked for, or those of the .cls files where none are and there are some."""
+    if wanted == NONE:
+        return None
+    has = {ending for sample in samples for ending in sample.said}
+    if wanted is None or (wanted == "cls" and CLASS in has):
+        if CLASS not in has:
+            return None
+        return as_labels(from_text([_said(paths, sample, CLASS) for sample in samples]), f"the .cls files of {what}")
+    tables = [_table(paths, sample) for sample in samples] if TABLE in has else [{} for _ in samples]
+    columns = list(dict.fromkeys(key for table in tables for key in table))
+    if wanted not in columns and wanted in CAPTIONS and TEXT in has:
+        return as_labels([_said(paths, sample, TEXT) for sample in samples], f"the .txt files of {what}")
+    known = [*columns, *(["cls"] if CLASS in has else []), *(["caption"] if TEXT in has else [])]
+    if wanted not in columns:
+        find_column(known, wanted, what)  # raises, with the nearest
+    values = [table.get(wanted) for table in tables]
+    return as_labels(
+        [lines(value) if isinstance(value, list) else value for value in values], f"{wanted!r} of the .json files"
+    )
+
+
+def _said(paths: Sequence[Path], sample: Sample, ending: str) -> str:
+    """The text of one of a sample's files; empty where it has none."""
+    place = sample.said.get(ending)
+    return "" if place is None else _text(paths, sample, place)
+
+
+def _text(paths: Sequence[Path], sample: Sample, place: Place) -> str:
+    try:
+        return _read(paths, place).decode("utf-8-sig", "replace").strip()
+    except BrokenImage as broken:
+        raise InputError(f"{sample.name}: {broken.reason}") from broken
+
+
+def _table(paths: Sequence[Path], sample: Sample) -> dict[str, Any]:
+    """What the .json file of a sample says by name. Raises InputError for one that is none."""
+    text = _said(paths, sample, TABLE)
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{sample.name}.json is no JSON that can be read: {error}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _extremes(paths: Sequence[Path], place: Place) -> Found:
+    try:
+        return extremes_in(_read(paths, place))
+    except BrokenImage:  # it is listed as broken when it is decoded
+        return {}
+
+
+def refuse_compressed(path: Path) -> None:
+    """Raise InputError for a compressed archive, whose files have no place in it."""
+    if path.suffix.lower() == COMPRESSED[0] or path.name.lower().endswith(tuple(ENDING + end for end in COMPRESSED)):
+        raise InputError(f"{path} is compressed, and images cannot be read from it in any order: unpack it to a .tar")

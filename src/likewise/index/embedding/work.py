@@ -1,0 +1,229 @@
+"""What has to be embedded of a data set, and embedding it: here, or by a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from likewise.data import Source, cached_side
+from likewise.data.source import Broken
+from likewise.encoders import Encoder
+from likewise.encoders.embedding import BATCH, rows, view_of
+from likewise.errors import InputError
+from likewise.index.embedding.columns import MetadataTable
+from likewise.index.embedding.on_ray import Cluster
+from likewise.index.embedding.streaming import ImageFacts, Looked, Place, Stream, place_of
+from likewise.index.index import Index
+from likewise.index.stores.local import LocalStore
+from likewise.index.stores.protocol import Rows
+
+Progress = Callable[[int, int], None]
+COMMIT_ROWS, COMMIT_SECONDS = 4096, 20.0
+"""What was embedded is written for good after so many rows or seconds; a process that is killed loses no more."""
+WASTE = 0.2
+"""Share of an index that may be replaced vectors before its files are written anew."""
+
+
+class Done(NamedTuple):
+    """Counts of a call."""
+
+    embedded: int
+    skipped: int
+    removed: int
+    broken: tuple[Broken, ...]
+
+
+class _Known(NamedTuple):
+    """What the index knows of a row."""
+
+    stamp: str
+    bytes: str
+    pixels: str
+    source: str
+
+
+class Work:
+    """One call: what has to be embedded, and embedding it."""
+
+    def __init__(
+        self,
+        index: Index,
+        number: int,
+        encoder: Encoder,
+        source: Source,
+        ids: Sequence[str],
+        table: MetadataTable | None,
+        address: str,
+        cluster: Cluster | None = None,
+    ) -> None:
+        self.index, self.number, self.encoder, self.source = index, number, encoder, source
+        self.table, self.address, self.cluster = table, address, cluster
+        self.side = cached_side(encoder.spec.image_size)
+        self.ids = ids
+
+    def run(
+        self,
+        positions: NDArray[np.int64],
+        others: Sequence[Index],
+        *,
+        batch_size: int,
+        bf16: bool,
+        progress: Progress | None,
+        removing: bool,
+    ) -> Done:
+        """Embed what is missing among `positions`; rows of `others` count as there."""
+        known = {**self._known(others[0], old=True)} if others else {}
+        known.update(self._known(self.index))
+        self._settle_ids(known)
+        with Stream(self.source, self.side) as stream:
+            wanted = self._wanted(stream, positions, known)
+            unseen = len(stream.broken)
+            embedded = self._embed(stream, wanted, batch_size, bf16, progress)
+            broken = tuple({one.name: one for one in stream.broken}.values())
+        if len(broken) == len(positions) and len(positions):
+            raise InputError(
+                f"none of the {len(broken):,} images of {self.source.name} can be read, the first {broken[0].name} "
+                f"({broken[0].reason})"
+            )
+        removed = self._remove(known, {one.name for one in broken}) if removing else 0
+        store = self.index.store
+        if isinstance(store, LocalStore):
+            store.commit(sources={**store.manifest.sources, self.address: self.source.fingerprint})
+            if sum(store.manifest.counts) - len(store) > WASTE * max(1, len(store)):
+                store.compact()
+        return Done(embedded, len(positions) - len(wanted) - unseen, removed, broken)
+
+    def _known(self, index: Index, *, old: bool = False) -> dict[str, _Known]:
+        """Rows of an index by id; of an older call only what is of the same space."""
+        table = index.store.table()
+        columns = (table[name].to_pylist() for name in ("id", "stamp", "bytes", "pixels", "source", "version"))
+        number = self.number if not old else index.number_of(self.index.spaces[self.number])
+        return {id_: _Known(*facts) for id_, *facts, version in zip(*columns, strict=True) if version == number}
+
+    def _settle_ids(self, known: Mapping[str, _Known]) -> None:
+        """Ids that rows of other data have are put behind the name of this data."""
+        self.ids = [
+            f"{self.source.name}/{one}" if one in known and known[one].source != self.address else one
+            for one in self.ids
+        ]
+
+    def _wanted(self, stream: Stream, positions: NDArray[np.int64], known: Mapping[str, _Known]) -> NDArray[np.int64]:
+        """Positions of images that are new, or have other content than their row."""
+        wanted, doubtful = [], []
+        for position in positions.tolist():
+            row = known.get(self.ids[position])
+            if row is None:
+                wanted.append(position)
+            elif row.stamp != place_of(self.source, position).stamp:
+                doubtful.append(position)
+        for start in range(0, len(doubtful), BATCH):
+            some = doubtful[start : start + BATCH]
+            for position, facts in zip(some, stream.look(some), strict=True):
+                row = known[self.ids[position]]
+                if facts is not None and (not facts.bytes or facts.bytes != row.bytes) and facts.pixels != row.pixels:
+                    wanted.append(position)
+        return np.array(sorted(wanted), np.int64)
+
+    def _embed(
+        self, stream: Stream, wanted: NDArray[np.int64], batch_size: int, bf16: bool, progress: Progress | None
+    ) -> int:
+        """Embed the images at `wanted` and write their rows; returns how many could be read."""
+        if not len(wanted):
+            return 0
+        if self.cluster is None:
+            found = self._here(stream, wanted, batch_size, bf16)
+        else:
+            found = self.cluster.embedded(self.encoder, wanted, batch_size=batch_size, bf16=bf16)
+        total, seen, pending = 0, 0, _Pending()
+        with contextlib.closing(found):
+            for looked in found:
+                for position, vector, facts in zip(looked.positions, looked.vectors, looked.facts, strict=True):
+                    if facts is not None:
+                        pending.add(position, facts, vector)
+                stream.broken += [Broken(self.source.names[one], why) for one, why in looked.broken.items()]
+                if pending.due():
+                    total += self._write(pending)
+                    pending = _Pending()
+                seen += len(looked.positions)
+                if progress is not None:
+                    progress(seen, len(wanted))
+        return total + self._write(pending)
+
+    def _here(
+        self, stream: Stream, wanted: NDArray[np.int64], batch_size: int, bf16: bool
+    ) -> Generator[Looked, None, None]:
+        """What the encoder makes of the images at `wanted`, in this process."""
+        where = next(self.encoder.parameters()).device
+
+        def autocast() -> torch.autocast:
+            return torch.autocast(where.type, torch.bfloat16, enabled=bf16)
+
+        found = rows(self.encoder, stream, wanted, view_of(self.encoder.spec), batch_size, autocast=autocast)
+        with contextlib.closing(found):  # type: ignore[type-var]  # a generator
+            for start, rows_BF in found:
+                positions = wanted[start : start + len(rows_BF)].tolist()
+                facts = [stream.facts.pop(position, None) for position in positions]
+                yield Looked(positions, rows_BF.float().cpu().numpy(), facts, {})
+
+    def _write(self, pending: _Pending) -> int:
+        """Put rows into the index for good."""
+        if not pending.positions:
+            return 0
+        places: list[Place] = [place_of(self.source, position) for position in pending.positions]
+        facts = {
+            "path": [place.path for place in places],
+            "bytes": [one.bytes for one in pending.facts],
+            "pixels": [one.pixels for one in pending.facts],
+            "stamp": [place.stamp for place in places],
+            "source": [self.address] * len(places),
+        }
+        columns: dict[str, Any] = {
+            "label": [self._label(position) for position in pending.positions],
+            "split": [place.split or None for place in places],
+        }
+        if self.table is not None:
+            columns |= self.table.at(pending.positions)
+        vectors = np.stack(pending.vectors)
+        ids = [self.ids[position] for position in pending.positions]
+        self.index.store.write(Rows(ids=ids, vectors_ND=vectors, facts=facts, columns=columns), self.number)
+        return len(ids)
+
+    def _label(self, position: int) -> str | None:
+        labels, names = self.source.labels, self.source.class_names
+        if labels is None or labels[position] < 0:
+            return None
+        value = int(labels[position])
+        return names[value] if names is not None and value < len(names) else str(value)
+
+    def _remove(self, known: Mapping[str, _Known], broken: set[str]) -> int:
+        """Take out rows of this data whose images are not in it any more, or cannot be read any more."""
+        there = {one for one, name in zip(self.ids, self.source.names, strict=True) if str(name) not in broken}
+        gone = [one for one, row in known.items() if row.source == self.address and one not in there]
+        self.index.remove(gone)
+        return len(gone)
+
+
+class _Pending:
+    """Rows that are not written yet."""
+
+    def __init__(self) -> None:
+        self.positions: list[int] = []
+        self.facts: list[ImageFacts] = []
+        self.vectors: list[NDArray[np.float32]] = []
+        self._since = time.monotonic()
+
+    def add(self, position: int, facts: ImageFacts, vector: NDArray[np.float32]) -> None:
+        """One more row."""
+        self.positions.append(position)
+        self.facts.append(facts)
+        self.vectors.append(vector)
+
+    def due(self) -> bool:
+        """Whether they should be written now."""
+        return len(self.positions) >= COMMIT_ROWS or time.monotonic() - self._since > COMMIT_SECONDS

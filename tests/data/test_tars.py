@@ -1,0 +1,119 @@
+"""Archives of samples, as WebDataset writes them: images, captions, classes and columns, one archive or many."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from likewise.data import open_source, prepare, split_names
+from likewise.data.texts import texts_of
+from likewise.errors import InputError
+
+
+def png(value: int, side: int = 12) -> bytes:
+    held = io.BytesIO()
+    Image.fromarray(np.full((side, side, 3), value, np.uint8)).save(held, "png")
+    return held.getvalue()
+
+
+def archive(path: Path, files: dict[str, bytes | str], mode: str = "w") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def samples(first: int, count: int) -> dict[str, bytes | str]:
+    found: dict[str, bytes | str] = {}
+    for number in range(first, first + count):
+        found |= {
+            f"{number:03}.png": png(10 * number),
+            f"{number:03}.txt": f"image {number}\nthe same",
+            f"{number:03}.json": json.dumps({"place": "left" if number % 2 else "right", "size": number}),
+            f"{number:03}.cls": str(number % 3),
+        }
+    return found
+
+
+def test_images_classes_captions_and_columns_of_a_sample_come_together(tmp_path: Path) -> None:
+    path = archive(tmp_path / "pairs.tar", samples(0, 5) | {"009.txt": "no image", "010.mp3": "?"})
+    source = open_source(path, columns=("caption", "place"))
+    assert source.names[:2] == ["pairs.tar/000", "pairs.tar/001"]
+    assert source.labels is not None
+    assert source.labels.tolist() == [0, 1, 2, 0, 1]
+    captions = texts_of(source.columns["caption"])
+    assert captions.of(int(source.columns["caption"].values[2])) == ("image 2", "the same")
+    assert source.columns["place"].names == ("left", "right")
+    assert source.columns["place"].values.tolist() == [1, 0, 1, 0, 1]
+    pixels, _ = prepare(source, short_side=None).gather(np.arange(5))
+    assert pixels[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40]
+    assert source.left_out == {".mp3": 1}
+
+
+def test_archives_of_a_folder_have_the_splits_of_their_names(tmp_path: Path) -> None:
+    for name, first in (("train-000.tar", 0), ("train-001.tar", 4), ("val-000.tar", 8)):
+        archive(tmp_path / "shards" / name, samples(first, 4))
+    assert split_names(tmp_path / "shards") == ("train", "val")
+    source = open_source(tmp_path / "shards", split="val")
+    assert [name.partition("/")[2] for name in source.names] == ["008", "009", "010", "011"]
+    assert int(source.read(1)[0, 0, 0]) == 90
+    assert len(open_source(tmp_path / "shards")) == 12
+
+
+def test_keys_are_what_stands_before_the_first_dot_and_folders_are_part_of_them(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {
+        "a/0.seen.png": png(50), "a/0.txt": "first", "b/0.png": png(60), "b/0.json": json.dumps({"text": "second"}),
+        "b/0.other.png": png(70), "b/.hidden.png": png(1),
+    }  # fmt: skip
+    source = open_source(archive(tmp_path / "x.tar", files))
+    assert source.names == ["x.tar/a/0", "x.tar/b/0"]
+    assert [int(source.read(at)[0, 0, 0]) for at in range(2)] == [50, 60]
+    assert source.labels is None
+    assert source.left_out == {".png": 1}
+
+
+def test_lists_of_captions_are_lines_also_where_entries_are_mappings(tmp_path: Path) -> None:
+    said = [["a car", "two\nlines"], [{"raw": "a dog", "sentid": 1}, {"raw": "dogs"}], [], None]
+    files: dict[str, bytes | str] = {}
+    for number, captions in enumerate(said):
+        files |= {f"{number}.png": png(number), f"{number}.json": json.dumps({"captions": captions})}
+    column = open_source(archive(tmp_path / "x.tar", files), columns=("caption",)).columns["caption"]
+    texts = texts_of(column)
+    assert [texts.of(int(code)) for code in column.values] == [("a car", "two lines"), ("a dog", "dogs"), (), ()]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "files", "labels", "told"),
+    [
+        ("x.tar", "w", {"0.txt": "no image"}, None, "holds no images"),
+        ("x.tar", "w", {"0.png": png(1), "0.json": "{"}, "place", r"x\.tar/0\.json is no JSON"),
+        ("x.tar", "w", {"0.png": png(1), "0.json": '{"place": 1}'}, "palce", "did you mean 'place'"),
+        ("x.tar", "w:gz", {"0.png": png(1)}, None, r"no archive that can be read"),
+        ("x.tar.gz", "w:gz", {"0.png": png(1)}, None, r"is compressed.*unpack it to a \.tar"),
+        ("x.tgz", "w:gz", {"0.png": png(1)}, None, r"is compressed"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(
+    name: str, mode: str, files: dict[str, bytes | str], labels: str | None, told: str, tmp_path: Path
+) -> None:
+    path = archive(tmp_path / name, files, mode)
+    with pytest.raises(InputError, match=told) as found:
+        open_source(path, labels=labels)
+    assert "\n" not in str(found.value)
+
+
+def test_an_archive_that_ends_early_is_no_data(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.tar", samples(0, 4))
+    path.write_bytes(path.read_bytes()[:1300])
+    with pytest.raises(InputError, match="no archive that can be read"):
+        open_source(path)
