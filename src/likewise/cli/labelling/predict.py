@@ -19,7 +19,7 @@ class Predict(Looking):
     out: str
     """Table to write (CSV)."""
     labelled: str | None = None
-    """Labelled images: what a classifier is fitted on, and calibrated by."""
+    """Labelled images: what a classifier is calibrated by, and fitted on where the run has none of its own."""
     labels: str | None = None
     """Label column of --labelled, or `folders` where its sub-folders are the classes."""
     by: Literal["linear", "knn"] = "linear"
