@@ -258,6 +258,8 @@ class Method(nn.Module):
     Settings: ClassVar[type]
     presets: ClassVar[Mapping[str, Preset]]
     """Recipes by name, the default first."""
+    answers_from: ClassVar[tuple[str, ...]] = ()
+    """Names of the memories that `logits` reads: a run keeps them with its networks."""
 
     views: Mapping[str, ViewPolicy]
     """Role -> what that view looks like."""

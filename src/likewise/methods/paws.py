@@ -69,6 +69,8 @@ class PAWS(Method):
         within_batch=True,
     )
 
+    answers_from = ("recent",)
+
     @dataclass(frozen=True, kw_only=True)
     class Settings(SupportSettings):
         """Settings of PAWS. The defaults are those of the small preset."""
