@@ -20,7 +20,7 @@ from likewise.data.caching.derived import BLOCK, derive, is_derived
 from likewise.data.fingerprints import digest
 from likewise.data.vectors import Table, places
 from likewise.encoders import Encoder
-from likewise.encoders.embedding import Pictures, rows, view_of
+from likewise.encoders.embedding import ImageSet, rows, view_of
 from likewise.errors import InputError
 from likewise.teachers.networks import Channels, Frozen, Refitted
 from likewise.teachers.own_side import Larger
@@ -134,7 +134,7 @@ class Teacher(Frozen):
     def _key(self, larger: Larger | None) -> str:
         return self.key if larger is None else digest(self.key, "short side", larger.short_side)
 
-    def _by_network(self, images: Images, shown: Pictures, device: torch.device) -> Any:
+    def _by_network(self, images: Images, shown: ImageSet, device: torch.device) -> Any:
         assert self._whole is not None
         encoder, head = self._whole
         whole = encoder if head is None else nn.Sequential(encoder, head)

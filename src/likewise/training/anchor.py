@@ -52,7 +52,7 @@ class Anchor:
         shown = make_views({"centre": self.view}, loaded.pixels, loaded.sizes, seed=0, step=0)["centre"].image
         with evaluating(self.student), autocast():
             moved_BF = self.student(shown)
-        apart = self.distance(moved_BF, loaded.index)
+        apart = self.distance(moved_BF, loaded.ids)
         loss = (terms.loss + self.weight * apart) / (1.0 + self.weight)
         return terms._replace(loss=loss, parts={**terms.parts, "anchor": apart.detach()})
 

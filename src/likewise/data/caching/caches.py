@@ -38,7 +38,7 @@ class Cache:
     """Of which data set."""
     short_side: int | None
     """Pixels that the short side was reduced to; None where images keep their size, and where that is not known."""
-    pictures: int
+    images: int
     """Images in it."""
     holds: str = "images"
     """`images`, or what an array is: `teacher` for vectors of a teacher, `masks`, ..."""
@@ -79,7 +79,7 @@ class Cleared:
                 "data": cache.data,
                 "holds": cache.holds,
                 "short_side": cache.short_side,
-                "images": cache.pictures,
+                "images": cache.images,
                 "bytes": cache.bytes,
                 "last_used": datetime.fromtimestamp(cache.used, UTC).isoformat(timespec="seconds"),
                 "state": "removed" if cache.name in gone else cache.state,
@@ -97,7 +97,7 @@ class Cleared:
             side = str(cache.short_side or "any") if cache.holds == "images" else "-"
             state = "removed" if cache.name in gone else cache.state
             rows.append(
-                (cache.data, cache.holds, f"{cache.pictures:,}", side, readable(cache.bytes), when, state, cache.name)
+                (cache.data, cache.holds, f"{cache.images:,}", side, readable(cache.bytes), when, state, cache.name)
             )
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -164,7 +164,7 @@ def _array(folder: Path) -> Cache | None:
         name=folder.name,
         data=str(known.get("data", folder.name.removeprefix(derived.WRITING).rpartition("-")[0] or _UNNAMED)),
         short_side=None,
-        pictures=0 if rows == 0 else (folder / derived.ROWS).stat().st_size // rows,
+        images=0 if rows == 0 else (folder / derived.ROWS).stat().st_size // rows,
         holds=str(known.get("name", "array")),
         bytes=size,
         used=used,
@@ -200,7 +200,7 @@ def _cache(folder: Path) -> Cache | None:
         name=folder.name,
         data=str(facts.get("name", by_name)),
         short_side=facts.get("short_side"),
-        pictures=int(facts.get("pictures", 0)),
+        images=int(facts.get("pictures", 0)),
         bytes=size,
         used=used,
         state=state,
