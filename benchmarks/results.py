@@ -22,7 +22,11 @@ ORDER = (
     "start",
     "accuracy_per_minute",
 )
-OTHERS = ("audit",)
+<<<<<<< HEAD
+OTHERS = ("audit", "dense")
+=======
+OTHERS = ("audit", "few_labels")
+>>>>>>> labels25
 """Those that are run by their own names, and told when they are stored."""
 HEAD = """\
 # Results
