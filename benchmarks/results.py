@@ -22,11 +22,7 @@ ORDER = (
     "start",
     "accuracy_per_minute",
 )
-<<<<<<< HEAD
-OTHERS = ("audit", "dense")
-=======
-OTHERS = ("audit", "few_labels")
->>>>>>> labels25
+OTHERS = ("audit", "dense", "few_labels")
 """Those that are run by their own names, and told when they are stored."""
 HEAD = """\
 # Results
