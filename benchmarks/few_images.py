@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pictures import cifar10_file
+from benchmarks.images import cifar10_file
 from likewise.data import Images, open_source, prepare
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.source import Column, Part, Source

@@ -38,7 +38,7 @@ def test_unlabelled_images_are_of_the_current_task_and_supports_of_all() -> None
         _, batch = batch_at(method, step)
         assert batch.labels is not None
         assert not (batch.labels == 0).any(), "class 0 is old"
-        assert len(batch.index) == BATCH
+        assert len(batch.ids) == BATCH
         support = batch.others["support"].labels
         assert support is not None
         assert set(support.tolist()) == set(range(CLASSES))

@@ -75,7 +75,7 @@ class GCD(Method):
         h_RD = self.network(torch.cat([views["first"].image, views["second"].image]))
         loss, unsupervised, by_label = gcd_loss(h_RD, labels_of(batch), self.settings)
         parts = {"views": unsupervised.detach(), "labels": by_label.detach()}
-        return Terms(loss, parts, h_RD[: len(batch.index)].detach())
+        return Terms(loss, parts, h_RD[: len(batch.ids)].detach())
 
     def encoders(self) -> dict[str, nn.Module]:
         """The one network."""

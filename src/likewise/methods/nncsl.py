@@ -159,7 +159,7 @@ class NNCSL(Method):
             loss = loss + settings.distillation_weight * distilled
             parts["distillation"] = distilled
         told = {name: value.detach() for name, value in parts.items()}
-        return Terms(loss, {**told, **found.parts}, now.views[: len(batch.index)].detach())
+        return Terms(loss, {**told, **found.parts}, now.views[: len(batch.ids)].detach())
 
     def is_current(self, labels_S: Tensor) -> Tensor:
         """(S,) bool, whether a class belongs to this task."""

@@ -195,7 +195,7 @@ class PromptCAL(Method):
         images = torch.cat([views["first"].image, views["second"].image])
         seen = self.student(images)
         labels_R = labels_of(batch)
-        first = seen[0].features[: len(batch.index)].detach()
+        first = seen[0].features[: len(batch.ids)].detach()
         if self.settings.stage == 1:
             (own, by_views, by_label), (other, _, _) = (gcd_loss(one.output, labels_R, self.settings) for one in seen)
             parts = {"views": by_views.detach(), "labels": by_label.detach(), "prompt": other.detach()}

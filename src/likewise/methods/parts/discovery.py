@@ -125,7 +125,7 @@ def check_labelled(name: str, facts: Facts) -> None:
 
 def labels_of(batch: Batch) -> Tensor:
     """(2B,) labels of the global batch for both views, -1 where unknown."""
-    labels_B = torch.full_like(batch.index, -1) if batch.labels is None else batch.labels
+    labels_B = torch.full_like(batch.ids, -1) if batch.labels is None else batch.labels
     return gather(labels_B).repeat(2)
 
 
