@@ -24,7 +24,6 @@ from likewise.evaluation.features import cached_features
 from likewise.files import write_aside
 from likewise.methods.words import images_of, texts_of, with_words
 from likewise.report.sheets.discovered import discovered_sheet
-from likewise.runs import RunDirectory
 from likewise.similarity import unit
 from likewise.similarity.nearest import check_features
 from likewise.training.planning.machine import best_device
@@ -73,34 +72,36 @@ def discover(
     same name shows the classes. `run`, `which`, `pretrained` and `image_size` are as for `evaluate`.
 
     Raises InputError for runs, data, lists and draws that do not exist, no label, nothing but labelled images, a number
-    of classes that cannot be, features that are not finite, captions that are not there or a run that reads none, and a
-    file at `out` unless `overwrite`.
+    of classes that cannot be, features that are not finite, no captions, and a file at `out` unless `overwrite`.
     """
     _check(labelled, subset, classes, sure)
     targets = _targets(out, overwrite=overwrite)
     subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
-    speaking = None if captions is None else _speaking(subject)
+    _check_speaks(subject, captions)
     data = subject.default_data() if data is None else data
-    own = labels if labels is not None else subject.labels_for(data)
-    known = _known(
-        subject, _opened(data, split, own, captions), labelled, subset, subset_seed, is_own=_is_own(subject, data)
-    )
+    source = _opened(data, split, labels if labels is not None else subject.labels_for(data), captions)
+    known = _known(subject, source, labelled, subset, subset_seed, is_own=_is_own(subject, data))
     images, known = _decoded(subject, known, cache_dir, quiet=quiet)
-    with decoding(images.name, enabled=not quiet, verb="embed") as progress:
-        features_NF = cached_features(
-            subject.encoder, images, cache_dir=cache_dir, device=best_device(), progress=progress
-        )
-    check_features("clustered", features_NF)
+    features_NF = _features(subject, images, cache_dir, quiet=quiet)
     asked = _Asked(classes, most, seeding, sure, seed, quiet)
     name = str(data) if isinstance(data, str | Path) else images.name
     result = _discovered(subject, name, images, known, unit(features_NF), asked)
-    if speaking is not None and captions is not None:
-        result = _named(result, speaking, images, captions, features_NF)
+    if captions is not None:
+        result = _named(result, subject, images, captions, features_NF)
     if targets is not None:
         table, page = targets
         _write(table, result.to_csv(table.parent))
         _write(page, discovered_sheet(images, result))
     return result
+
+
+def _features(subject: Subject, images: Images, cache_dir: Path | None, *, quiet: bool) -> Tensor:
+    """Pooled features of all images. Raises InputError where they are not finite."""
+    with decoding(images.name, enabled=not quiet, verb="embed") as progress:
+        how: dict[str, Any] = {"cache_dir": cache_dir, "device": best_device(), "progress": progress}
+        features_NF = cached_features(subject.encoder, images, **how)
+    check_features("clustered", features_NF)
+    return features_NF
 
 
 class _Asked(NamedTuple):
@@ -142,18 +143,21 @@ def _discovered(
     )
 
 
-def _speaking(subject: Subject) -> RunDirectory:
-    """The run, which reads texts. Raises InputError for one that does not."""
+def _check_speaks(subject: Subject, captions: str | None) -> None:
+    """Raise InputError where captions are wanted and the encoder is not that of a run which learned to read them."""
+    if captions is None:
+        return
     if subject.run is None:
         raise InputError("captions are compared with images by a run that learned both: name its directory")
     deployed = with_words(subject.run).card.deploy
     if subject.which != deployed:
         raise InputError(f"which={subject.which}: captions are compared with what the {deployed} of this run sees")
-    return subject.run
 
 
-def _named(result: Discovery, run: RunDirectory, images: Images, captions: str, features_NF: Tensor) -> Discovery:
+def _named(result: Discovery, subject: Subject, images: Images, captions: str, features_NF: Tensor) -> Discovery:
     """The discovery with its new classes called by captions. Raises InputError where no image has one."""
+    run = subject.run
+    assert run is not None, "this was checked first"
     texts = captions_of(images.columns[captions]).strings
     if not texts:
         raise InputError(
