@@ -134,17 +134,21 @@ def measure(options: argparse.Namespace) -> Outcome:
         ["pair", "kappa"],
         [[f"{a} and {b}", told(lambda one, a=a, b=b: kappas(one, a, b))] for a, b in pairs],
     )
-    _judge(found, audits, quick=options.quick)
+    if not options.quick and form != FULL:
+        found.notes.append(
+            "The short form is not judged: its encoders are young, above all the supervised one, and two seeds few."
+        )
+    _judge(found, audits, judged=form == FULL)
     return found
 
 
-def _judge(found: Outcome, audits: Sequence[Audit], *, quick: bool) -> None:
+def _judge(found: Outcome, audits: Sequence[Audit], *, judged: bool) -> None:
     """The trends of the paper, as targets."""
 
     def target(what: str, wanted: str, values: Sequence[float]) -> None:
         mean = fmean(values)
         found.figures[what] = list(values)
-        found.target(what, wanted, mean, met=None if quick else mean > 0)
+        found.target(what, wanted, mean, met=mean > 0 if judged else None)
 
     alike = [kappas(one, SIMCLR, SUPERVISED) for one in audits]
     target("kappa of SimCLR and supervised", "> 0", alike)

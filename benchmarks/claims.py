@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks.results import STORE as RESULTS
 from benchmarks.results import table
 from benchmarks.trends import BUDGET, CLAIMS, CUT, METRIC, SETTINGS, VIEWS, WHOLE, Claim, Keywords
+from likewise.methods.pages import CLAIMS_FILE
 
 STORE = RESULTS / "claims"
 TEACHERS = RESULTS / ".claims_teachers"
@@ -277,6 +278,16 @@ def claims_table(claims: Sequence[Claim] = CLAIMS, store: Path = STORE) -> str:
     """What was found, as a Markdown table."""
     columns = ["method", "claim", "measured", "ahead of the nearest rival by", "seeds", ""]
     return table(columns, [row(claim, store) for claim in claims])
+
+
+def write_for_pages(store: Path = STORE, file: Path = CLAIMS_FILE) -> Path:
+    """Write what was found for the pages of methods: by method, claim, measured, difference, seeds and verdict."""
+    found: dict[str, list[list[str]]] = {}
+    for claim in CLAIMS:
+        method, *told = row(claim, store)
+        found.setdefault(method, []).append(told)
+    file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return file
 
 
 def section(store: Path = STORE) -> str:

@@ -22,6 +22,8 @@ ORDER = (
     "start",
     "accuracy_per_minute",
 )
+OTHERS = ("audit",)
+"""Those that are run by their own names, and told when they are stored."""
 HEAD = """\
 # Results
 
@@ -77,14 +79,20 @@ def write(store: Path = STORE, page: Path = PAGE) -> Path:
     """Write the page from everything that is stored: of each benchmark `NAME.json` and further forms, `NAME-*.json`."""
     paths = [
         path
-        for name in ORDER
+        for name in (*ORDER, *OTHERS)
         for path in (store / f"{name}.json", *sorted(store.glob(f"{name}-*.json")))
         if path.exists()
     ]
     parts = [HEAD.strip(), *(section(json.loads(path.read_text(encoding="utf-8")), path.stem) for path in paths)]
+    if (store / "where.json").exists():
+        from benchmarks import where  # not above, for the same reason as claims
+
+        parts.append(where.section(store / "where.json"))
     if (store / "claims").is_dir():
         from benchmarks import claims  # not above: claims are told with the tables of this module
 
         parts.append(claims.section(store / "claims"))
+        if store == STORE:
+            claims.write_for_pages()
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return page

@@ -12,12 +12,15 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 
 import likewise
+from benchmarks.results import STORE as RESULTS
+from benchmarks.results import table
 from likewise.data import Images, open_source, prepare
 from likewise.data.sources.scenes import mask_of
 from likewise.encoders import Encoder
@@ -29,7 +32,12 @@ from likewise.similarity.nearest import neighbours
 
 SCENES, MOSAICS = "synthetic:scenes", "synthetic:mosaics"
 BUDGET: Mapping[str, Any] = {"encoder": "resnet18", "width": 16, "batch_size": 128, "epochs": 8.0}
-STORE = Path(__file__).parent / "results" / "where.json"
+STORE = RESULTS / "where.json"
+ABOUT = (
+    "3,000 synthetic scenes of 32 px with known masks, whose background goes with the class in nine of ten, ResNet-18 "
+    "(`esvit`: a micro Swin). Later arms should be ahead. Few epochs of one seed show whether a thing works, "
+    "not which is better."
+)
 GIVEN: Mapping[str, Any] = {"masks": "given"}
 SWIN: Mapping[str, Any] = {"method": "esvit", "variant": "small_swin", "encoder": "swin_micro", "width": None}
 NEIGHBOURS = 20
@@ -130,6 +138,30 @@ def measure(trend: str, budget: Mapping[str, Any], folder: Path, seed: int) -> I
         yield name, found
 
 
+def add(file: Path, trend: str, budget: str, arm: str, seed: int, scores: Mapping[str, float]) -> None:
+    """Put the scores of one arm and seed into the file."""
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    found.setdefault(trend, {}).setdefault(budget, {}).setdefault(arm, {})[f"seed {seed}"] = dict(scores)
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def section(file: Path) -> str:
+    """The part of `RESULTS.md` about places and objects: means over the seeds that are stored."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    parts = ["## Places and objects", f"`python -m benchmarks.where`, `python -m benchmarks.localising`. {ABOUT}"]
+    for trend, budgets in found.items():
+        for budget, arms in budgets.items():
+            scores = list(next(iter(next(iter(arms.values())).values())))
+            rows = [
+                [arm, *(f"{100 * fmean(one[name] for one in seeds.values()):.1f}" for name in scores), str(len(seeds))]
+                for arm, seeds in arms.items()
+            ]
+            parts += [f"**{trend}**, {budget}, in %", table(["arm", *scores, "seeds"], rows)]
+    if (remarks := file.with_suffix(".md")).exists():
+        parts.append(remarks.read_text(encoding="utf-8").strip())
+    return "\n\n".join(parts)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.where", description=__doc__.partition("\n")[0])
@@ -143,13 +175,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in TRENDS:
             parser.error(f"unknown trend {name!r}: allowed are {', '.join(TRENDS)}")
     budget = {"epochs": options.epochs, "width": options.width}
-    found = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
     for trend in options.trends or TRENDS:
-        rows = found.setdefault(trend, {}).setdefault(f"epochs {options.epochs:g}, width {options.width}", {})
         with tempfile.TemporaryDirectory() as folder:
             for arm, scores in measure(trend, budget, Path(folder), options.seed):
-                rows.setdefault(arm, {})[f"seed {options.seed}"] = scores
-                options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                words = f"epochs {options.epochs:g}, width {options.width}"
+                add(options.out, trend, words, arm, options.seed, scores)
     return 0
 
 

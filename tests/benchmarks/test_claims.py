@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks import claims, results
+from benchmarks import claims, results, where
 from benchmarks.trends import BALANCED, CLAIMS, ELSEWHERE, METRIC, SCORES, Claim
 from likewise import methods
 from likewise.data.splitting.subsets import draw
 from likewise.methods import disco, hsakd, s2bnn
+from likewise.methods.pages import CLAIMS_FILE
 from likewise.training.planning.asked import Asked
 from likewise.training.planning.resolve import Choice, DataFacts, Machine, resolve
 from likewise.verbs.learning.job import sort_asked
@@ -167,3 +168,20 @@ def test_list_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_late_means() -> None:
     lines = [{"fraction": 0.2, "loss": 9.0}, {"fraction": 0.8, "loss": 2.0}, {"fraction": 1.0, "loss": 1.0}]
     assert claims.late_means(lines)["metric loss"] == pytest.approx(1.5)
+
+
+def test_pages_of_methods_say_what_is_stored(tmp_path: Path) -> None:
+    written = claims.write_for_pages(file=tmp_path / "claims.json").read_text(encoding="utf-8")
+    assert written == CLAIMS_FILE.read_text(encoding="utf-8"), "run `python -m benchmarks --write` and `make docs`"
+
+
+def test_scores_of_places_are_told_as_means_over_seeds(tmp_path: Path) -> None:
+    file = tmp_path / "where.json"
+    for seed, value in ((0, 0.25), (1, 0.35)):
+        where.add(file, "mixup", "epochs 4, width 8", "MoCo v2", seed, {"gap": value})
+    where.add(file, "mixup", "epochs 4, width 8", "mixup", 0, {"gap": 0.1})
+    told = where.section(file)
+    assert "| MoCo v2 | 30.0 | 2 |" in told
+    assert "| mixup | 10.0 | 1 |" in told
+    page = results.write(tmp_path, tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "## Places and objects" in page

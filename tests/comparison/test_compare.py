@@ -101,6 +101,11 @@ def test_other_pictures_and_other_data_are_not_one_column(make_run: MakeRun) -> 
         assert not found.contrasts
 
 
+def test_another_word_for_images_is_no_other_protocol() -> None:
+    before = "knn, k=20 (cut to the 9 pictures of the bank)"  # older runs say so
+    assert protocol_of(before) == protocol_of("knn, k=20 (cut to the 9 images of the bank)")
+
+
 def test_a_decay_that_the_probe_chose_is_no_other_protocol(make_run: MakeRun) -> None:
     draw = torch.Generator().manual_seed(0)
     x_NF, y_N = torch.randn(60, 5, generator=draw), torch.arange(60) % 3

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import barriers, opened
+
 ROOT = Path(__file__).resolve().parents[2]
 FETCHED = re.compile(
     r'<(?:script|img|iframe|source)[^>]*\ssrc="(?:https?:)?//'
@@ -30,3 +32,8 @@ def test_the_site_is_whole_and_offline(tmp_path: Path) -> None:
         assert not FETCHED.search(text), page
     api = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
     assert "likewise.verbs.looking.explore.explore" in api
+    for name, theme in (("index.html", "light"), ("methods/isd.html", "dark")):
+        with opened((tmp_path / "site" / name).as_uri(), theme=theme) as seen:
+            assert barriers(seen.page) == []
+            assert [one for one in seen.requests if one.startswith("http")] == []
+            assert seen.page.evaluate("[...document.images].every(one => one.naturalWidth > 0)")

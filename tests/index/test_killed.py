@@ -45,13 +45,21 @@ def anew():
     if verb == "upgrade":
         shutil.copytree(prepared, index)
 
-def apart(job, seconds):
-    child = os.fork()
+def version():
+    return (index / "manifest.json").stat().st_mtime_ns if (index / "manifest.json").exists() else 0
+
+def apart(job, seconds, *, once_written=False):
+    before, child = version(), os.fork()
     if not child:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         job()
         os._exit(0)
     if seconds is not None:
+        end = time.monotonic() + 60
+        while once_written and version() == before and time.monotonic() < end:
+            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                break
+            time.sleep(0.001)
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -72,7 +80,9 @@ draw, killed, partial, tries = random.Random(0), 0, 0, 0
 anew()
 while killed < int(moments) and tries < 5 * int(moments):
     tries += 1
-    killed += apart(work, draw.uniform(0.03, 0.7) * whole) == -signal.SIGKILL
+    late = tries % 2 == 1  # a moment after its first commit; else any, most of which lie before that
+    seconds = draw.uniform(0, 0.1) * whole if late else draw.uniform(0.03, 0.7) * whole
+    killed += apart(work, seconds, once_written=late) == -signal.SIGKILL
     if not (index / "manifest.json").exists():
         continue
     held = open_index(index)
@@ -95,7 +105,7 @@ print(killed, partial, tries)
 """
 
 
-MOMENTS = int(os.environ.get("LIKEWISE_KILLS", "6"))
+MOMENTS = int(os.environ.get("LIKEWISE_KILLS", "4"))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
-import os
-import re
-import signal
+import socket
 import struct
-import subprocess
-import sys
 import threading
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +33,7 @@ from likewise.verbs.using.search import search
 from likewise.verbs.using.serve import serve
 from tests.browser import barriers, chromium, page  # noqa: F401  # fixtures
 from tests.index.conftest import write_images
+from tests.processes import PATIENCE, forks
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +139,6 @@ def test_others_need_the_token_and_the_right_name(held: Index) -> None:
 
 
 def test_no_answer_in_time_is_said(held: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
     from likewise.serving import app
 
     monkeypatch.setattr(app, "answers", lambda *_, **__: time.sleep(1))
@@ -228,14 +225,18 @@ def _checked(tried: list[int]) -> Any:
 @pytest.fixture
 def address(held: Index) -> Iterator[str]:
     pytest.importorskip("uvicorn")
-    command = [sys.executable, "-m", "likewise", "serve", held.path, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline().strip()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", line)
-        yield line
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = forks().Process(target=serve, args=(held.path,), kwargs={"port": port, "quiet": True}, daemon=True)
+    server.start()
+    while server.is_alive():
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            break
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}/"
+    assert server.is_alive()
+    server.terminate()
+    server.join(PATIENCE)
 
 
 def test_the_page_finds_what_is_chosen_and_asks_nobody_else(held: Index, address: str, page: Any) -> None:  # noqa: F811

@@ -19,7 +19,7 @@ from likewise.errors import InputError
 from likewise.methods.bct import BCT
 from likewise.methods.method import Facts, Progress
 from likewise.methods.nccl import NCCL
-from likewise.methods.parts.old import OldClassifier, classifier_of, placed
+from likewise.methods.parts.old import Old, OldClassifier, check_old, classifier_of, placed
 from likewise.similarity import unit
 from likewise.similarity.compatible import affinity, class_means, consensus, influence
 from likewise.verbs.learning.train import train
@@ -327,3 +327,24 @@ def test_a_resumed_method_makes_its_old_vectors_again() -> None:
         assert not fresh.refresh_lost()
         fresh.load_state_dict(state)
     assert len(Data()) == PICTURES
+
+
+def test_an_index_stands_for_the_encoder_that_it_keeps(first: Path, tmp_path: Path) -> None:
+    index = tmp_path / "x.index"
+    (index / "space-0").mkdir(parents=True)
+    (index / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match="keeps no encoder") as error:
+        check_old(str(index))
+    assert "\n" not in str(error.value)
+    kept_there = index / "space-0" / "encoder.safetensors"
+    kept_there.write_bytes((first / "encoder.safetensors").read_bytes())
+    check_old(str(index))
+    old, direct = Old(str(index), FACTS).eval(), Old(str(kept_there), FACTS).eval()
+    x = torch.randn(2, 3, SIDE, SIDE)
+    assert torch.equal(old.network(x), direct.network(x))
+    assert old.dim == 6
+    assert classifier_of(str(index)) is None
+    (index / "space-1").mkdir()
+    (index / "space-1" / "encoder.safetensors").write_bytes(kept_there.read_bytes())
+    with pytest.raises(InputError, match="vectors of 2 encoders"):
+        check_old(str(index))

@@ -12,8 +12,7 @@ import torch
 
 from likewise.errors import InputError
 from likewise.report import Evaluated, write_report
-from likewise.report.script import SCRIPT
-from likewise.report.style import STYLE
+from likewise.report.style import SCRIPT, STYLE
 from tests.browser import barriers, opened
 from tests.report.conftest import MakeRun, grouped, pictures, score
 

@@ -127,8 +127,11 @@ def flat_settings(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def protocol_of(words: str) -> str:
-    """A protocol without what was chosen by it: two runs with other decays were still judged by the same rule."""
-    return _CHOSEN.sub("weight decay of ", words)
+    """A protocol without what was chosen by it: two runs with other decays were still judged by the same rule.
+
+    So were those that older versions wrote down, which had another word for images.
+    """
+    return _CHOSEN.sub("weight decay of ", words).replace("picture", "image")
 
 
 def _stored(path: Path, score: Mapping[str, Any]) -> Scored:

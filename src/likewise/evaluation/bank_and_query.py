@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 
 from likewise.data import Images, Source, cached_side, open_source, prepare, split_names, training_split
 from likewise.data.decoding.pixels import Range
-from likewise.data.describing import class_counts, labels_in_words, values_in_words
 from likewise.data.labels import Stated, united
 from likewise.data.splitting.splits import held_out_splits, pick_split
 from likewise.data.splitting.subsets import draw
 from likewise.data.videos.watching import Videos, Watch
 from likewise.errors import InputError
+from likewise.evaluation.remarks import remarks
 from likewise.training.watching.progress import decoding
 
 HELD_OUT = 0.2
 """Share of the pictures that is held out where the data has no splits."""
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,22 @@ def open_rows(
         cache_dir=cache_dir,
         quiet=quiet,
     )
+    bank, query, split_name, protocol, notes = _divided(sources, opened, seed)
+    protocol += "" if watch is None else f", {watch}"
+    words = "" if classes is None else f", {len(np.unique(query.labels))} classes only"
+    if subset is not None:
+        bank, query, drawn_words = _drawn(bank, query, subset, subset_seed)
+        words += drawn_words
+    notes += remarks(bank.images, query.images, ranges, needs_labels=needs_labels)
+    return Rows(bank.images, query.images, split_name, protocol + words, tuple(notes), bank.cameras, query.cameras)
+
+
+def _divided(
+    sources: _Sources, opened: Callable[[Source], tuple[_Part, list[str]]], seed: int
+) -> tuple[_Part, _Part, str, str, list[str]]:
+    """Bank and queries, decoded: two splits, or one of which a part is held out; what the second is called, the
+    protocol, and notes.
+    """
     bank, notes = opened(sources.bank)
     if sources.query is None:
         split_name = "held out"
@@ -134,13 +149,7 @@ def open_rows(
     if sources.why:
         notes = [f"the pictures that are classified: {split_name}, {sources.why}; --test-split names others", *notes]
         protocol += f", {sources.why}"
-    protocol += "" if watch is None else f", {watch}"
-    words = "" if classes is None else f", {len(np.unique(query.labels))} classes only"
-    if subset is not None:
-        bank, query, drawn_words = _drawn(bank, query, subset, subset_seed)
-        words += drawn_words
-    notes += _notes(bank.images, query.images, ranges, needs_labels=needs_labels)
-    return Rows(bank.images, query.images, split_name, protocol + words, tuple(notes), bank.cameras, query.cameras)
+    return bank, query, split_name, protocol, notes
 
 
 def _found(data: Any, columns: Sequence[str], watch: Watch | None, **how: Any) -> _Sources:
@@ -325,57 +334,6 @@ def _labelled(part: _Part, what: str) -> tuple[_Part, list[str]]:
         raise InputError(f"no picture of {what} that can be read has a label")
     missing = int((~known).sum())
     return part.keep(np.flatnonzero(known)), [f"{missing:,} pictures of {what} have no label and were left out"]
-
-
-def _singles(bank: Images) -> list[str]:
-    """A note where the bank has classes of one picture: what is said of them says little."""
-    assert bank.labels is not None
-    counts = np.bincount(bank.labels)
-    alone = np.flatnonzero(counts == 1)
-    if not len(alone):
-        return []
-    names = [bank.class_names[value] if bank.class_names else str(value) for value in alone[:_NAMED]]
-    more = f" and {len(alone) - _NAMED} more" if len(alone) > _NAMED else ""
-    return [f"classes {', '.join(names)}{more} have one picture in the bank: probes know next to nothing of them"]
-
-
-def _notes(bank: Images, query: Images, ranges: Mapping[str, Range] | None, *, needs_labels: bool) -> list[str]:
-    """What a reader should know of both parts; the classes last."""
-    notes = [*_shown(bank, ranges), *_copies(bank, query), *_strangers(bank, query), *_singles(bank)]
-    return [*notes, f"labels: {labels_in_words(class_counts(bank))} in the bank"] if needs_labels else notes
-
-
-def _shown(bank: Images, trained: Mapping[str, Range] | None) -> list[str]:
-    """Notes on what became black and white in images of other numbers than 0 to 255."""
-    notes = values_in_words(bank.ranges)
-    others = [] if trained is None else [kind for kind, span in bank.ranges.items() if trained.get(kind) != span]
-    if trained is not None and others:
-        told = ", ".join(f"{trained[kind].low:g} to {trained[kind].high:g}" for kind in others if kind in trained)
-        notes.append(f"the encoder was trained with other values ({told or '0 to 255'}), which do not suit these")
-    return notes
-
-
-def _copies(bank: Images, query: Images) -> list[str]:
-    """A note where queries are in the bank as well: they find themselves."""
-    count = int(np.isin(query.digests, bank.digests).sum())
-    return [f"{count:,} of {len(query):,} queries have an exact copy in the bank"] if count else []
-
-
-def _strangers(bank: Images, query: Images) -> list[str]:
-    """A note where queries have classes that the bank lacks: they can only be wrong."""
-    assert bank.labels is not None
-    assert query.labels is not None
-    missing = np.setdiff1d(query.labels, bank.labels)
-    if not len(missing):
-        return []
-    names = [query.class_names[value] if query.class_names else str(value) for value in missing[:_NAMED]]
-    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-    lost = int(np.isin(query.labels, missing).sum())
-    told = (
-        f"classes {', '.join(names)}{more} are not in the bank, so their {lost:,} pictures count as wrong: "
-        "give a bank that has them"
-    )
-    return [told]
 
 
 def _unlabelled(source: Source, data: Any, labels: str | None) -> InputError:

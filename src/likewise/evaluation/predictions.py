@@ -46,14 +46,14 @@ def keep(run: Path, scores: Iterable[Score], data: str, truth_Q: NDArray[np.int6
             continue
         path = _path(run, {**score.to_json(), "data": data})
         path.parent.mkdir(exist_ok=True)
+        arrays: dict[str, Any] = {
+            "predicted": _small(score.predicted),
+            "truth": _small(truth_Q),
+            "pictures": np.array(pictures),
+            "protocol": np.array(score.protocol),
+        }
         with write_aside(path) as file:
-            np.savez_compressed(
-                file,
-                predicted=_small(score.predicted),
-                truth=_small(truth_Q),
-                pictures=np.array(pictures),
-                protocol=np.array(score.protocol),
-            )
+            np.savez_compressed(file, **arrays)
 
 
 def read(run: Path, score: Mapping[str, Any]) -> Answers | None:

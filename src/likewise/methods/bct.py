@@ -57,8 +57,9 @@ class BCT(Method):
         """Settings of BCT. The defaults are those of the small preset."""
 
         old: str = ""
-        """The old encoder: a run directory, a .safetensors file, a timm model with published weights, or a table of its
-        vectors by image (.npz, .parquet). Empty trains the classifier alone."""
+        """The old encoder: a run directory, a .safetensors file, an index (photos.index) whose vectors it made, a timm
+        model with published weights, or a table of its vectors by image (.npz, .parquet). Empty trains the classifier
+        alone."""
         classes: Literal["synthesised", "shared", "distilled"] = "synthesised"
         """What old rows stand for classes that the old classifier does not know: mean old vectors; none; and for all
         classes, its opinion of the old vector instead of the label."""

@@ -41,7 +41,8 @@ def entry(name: str) -> dict[str, Any]:
 def write() -> None:
     """Write down what is listed of the methods of this package."""
     with write_aside(FILE) as file:
-        file.write((json.dumps([entry(name) for name in own_names()], ensure_ascii=False) + "\n").encode())
+        lines = ",\n".join(json.dumps(entry(name), ensure_ascii=False) for name in own_names())  # a method a line
+        file.write(f"[\n{lines}\n]\n".encode())
 
 
 def as_text() -> str:

@@ -64,8 +64,8 @@ class NCCL(Method):
         """Settings of NCCL. The defaults are those of the small preset."""
 
         old: str = ""
-        """The old encoder: a run directory, a .safetensors file, a timm model with published weights, or a table of its
-        vectors by image (.npz, .parquet)."""
+        """The old encoder: a run directory, a .safetensors file, an index (photos.index) whose vectors it made, a timm
+        model with published weights, or a table of its vectors by image (.npz, .parquet)."""
         classes: Literal["labels", "clusters"] = "labels"
         """labels: those of the data, as published. clusters: of the old vectors, without labels; ours."""
         clusters: int = 0

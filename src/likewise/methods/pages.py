@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
+import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -16,7 +17,7 @@ from typing import Any
 
 from likewise.methods import find, names
 from likewise.methods.drawing import drawings, idea_of
-from likewise.methods.ledger import status
+from likewise.methods.ledger import entries, status
 from likewise.methods.listing import FILE as LISTING
 from likewise.methods.listing import write as write_listing
 from likewise.methods.method import Method, Optimisation, Preset
@@ -35,10 +36,19 @@ _DEPLOYED = {"student": "the encoder that gradients trained", "teacher": "its mo
 FIGURES = "figures"
 """Folder of the drawings, beside the pages."""
 
+CLAIMS_FILE = Path(__file__).with_name("claims.json")
+"""What the benchmark of claims found, by method; `python -m benchmarks --write` writes it."""
+
 _SETTINGS = (
     "Each setting is a flag (`--queue-size 1024`) and a keyword of `likewise.train` (`queue_size=1024`). The columns "
     "are the presets, chosen with `--variant`; the first is the default, and what another changes is in bold."
 )
+
+_SMALL_SCALE = (
+    "What the paper claims beside what a few minutes of training on CIFAR-10 show, all arms alike. A claim holds, or "
+    "does not, where that is clear at 95 %, and is within noise otherwise; minutes of training show trends."
+)
+_WHERE_CLAIMS = "`python -m benchmarks.claims` measures them."
 
 _INDEX = (
     "`likewise methods` prints this list, with the methods of other installed packages. `verified` means: equal to the "
@@ -82,6 +92,7 @@ def method_page(name: str, method: type[Method]) -> str:
         "## Optimisation",
         "\n".join(_notes(presets)),
         _settings_table(Optimisation, {key: preset.optimisation for key, preset in presets.items()}),
+        *_measured(name),
         "## Paper",
         f"{card.paper}.",
     )
@@ -112,6 +123,23 @@ def pages() -> dict[str, str]:
     found = {name: find(name) for name in names()}
     own = {name: method for name, method in found.items() if method.__module__.startswith("likewise.")}
     return {"index.md": index_page(own)} | {f"{name}.md": method_page(name, method) for name, method in own.items()}
+
+
+def _measured(name: str) -> list[str]:
+    """What the paper claims and what was measured here, and what the ledger holds; nothing where neither is known."""
+    claims = json.loads(CLAIMS_FILE.read_text(encoding="utf-8")).get(name, [])
+    entry = entries().get(name)
+    parts = []
+    if claims:
+        rows = [[claim, measured, ahead, seeds, verdict] for claim, measured, ahead, seeds, verdict in claims]
+        head = ("claim", "measured here", "ahead of the nearest rival by", "seeds", "")
+        parts += [f"{_SMALL_SCALE} {_WHERE_CLAIMS}", _table(head, rows)]
+    if entry is not None:
+        parts.append(
+            f"In about a minute of training ({entry.data}) 20-NN accuracy went from {100 * entry.untrained:.1f} to "
+            f"{100 * entry.score:.1f} % ({'one seed' if entry.seeds == 1 else f'mean of {entry.seeds} seeds'})."
+        )
+    return ["## Measured here", *parts] if parts else []
 
 
 def _idea(method: type[Method]) -> list[str]:

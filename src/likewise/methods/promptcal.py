@@ -129,7 +129,7 @@ class PromptCAL(Method):
         momentum: float = 0.99
         """Share of its old weights that the teacher keeps at each step."""
         queue_size: int = 512
-        """Rows of each bank: two a image, its views."""
+        """Rows of each bank: two an image, its views."""
         neighbours: int = 10
         """Nearest nodes that a node names."""
         quantile: float = 0.5

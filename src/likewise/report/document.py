@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from likewise.report.markup import tag, text
-from likewise.report.places.script import PATCHES, PATCHES_STYLE
-from likewise.report.script import SCRIPT
-from likewise.report.style import STYLE
+from likewise.report.style import PATCHES, PATCHES_STYLE, SCRIPT, STYLE
 
 
 def document(title: str, body: str, footer: str) -> str:

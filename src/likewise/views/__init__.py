@@ -13,6 +13,7 @@ from likewise.views.drawing import Draw, Geometry, Look, draw
 from likewise.views.geometry.spatial import crop_and_flip, crop_and_flip_flow, crop_and_flip_mask
 from likewise.views.making import Compose, make_views
 from likewise.views.policies.operations import Operation, Operations, rand_augment, random_magnitudes
+from likewise.views.policies.pair import teacher_student
 from likewise.views.policies.policy import (
     CIFAR10_MEAN,
     CIFAR10_STD,
@@ -68,5 +69,6 @@ __all__ = [
     "rand_augment",
     "random_magnitudes",
     "strong",
+    "teacher_student",
     "weak",
 ]

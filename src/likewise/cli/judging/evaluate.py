@@ -12,45 +12,22 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from likewise.cli.shared import print_next
+from likewise.evaluation.scoring import Scoring
 
 if TYPE_CHECKING:
     from likewise.evaluation import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(Scoring):
     """Arguments of `likewise evaluate`, but those of the probes."""
 
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN|ENCODER")]
     """Run directory, .safetensors or .onnx file, or the name of a timm model with --pretrained."""
     data: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="DATA")] = ()
     """Pictures with labels, or several data sets; by default what the run was trained on."""
-    probe: tuple[str, ...] = ("knn", "linear")
-    """What to score by: knn, linear, linear-sgd, centroid, fewshot, labels, clustering, retrieval, uniformity, rank,
-    purity, finetune, finetune-labels, own, segmentation, correspondence, backgrounds, localisation, zeroshot,
-    captions."""
     which: Literal["student", "teacher"] | None = None
     """Which encoder of the run; by default the one that its method deploys."""
-    labels: str | None = None
-    """Label column, or `folders` where sub-folders are the classes."""
-    train_split: str | None = None
-    """Split whose labels the probe learns from; by default `train`."""
-    test_split: str | None = None
-    """Split that is classified; by default `test`, or else the validation split, the first that has labels."""
-    subset: str | None = None
-    """Draw from the training split, such as longtail:100, share:0.01, perclass:10 or novel:0.5."""
-    subset_seed: int = 0
-    """What the draw follows from."""
-    classes: Literal["all", "trained", "others"] = "all"
-    """For a run trained on some of the classes: which are evaluated."""
-    cameras: str | None = None
-    """Column with the camera of each picture: retrieval leaves the query's class by its own camera out."""
-    clips: int | None = None
-    """Clips of each video whose features are averaged; 0: each frame is an image of its own. By default 4 for encoders
-    that were trained on clips."""
-    masks: str | None = None
-    """Folder of masks for the probes segmentation, backgrounds and localisation; the latter two take the sources of
-    `likewise localise`, too, such as given, mbd or given:TABLE:COLUMN."""
     untrained: bool = False
     """Also score the same encoder before any training, as a baseline."""
     compare: Literal["random"] | None = None
@@ -63,12 +40,8 @@ class Evaluate:
     """Figures by class and by many-, medium- and few-shot classes, also where classes are not skewed."""
     class_mean: bool = False
     """Accuracy as the mean over classes, also for data sets where the field does not do so."""
-    seed: int = 0
-    """What held-out pictures, episodes and draws of labels follow from."""
     json: bool = False
     """Print one JSON object."""
-    quiet: bool = False
-    """Print the result and nothing else."""
 
 
 def evaluate_arguments() -> type[Any]:
@@ -89,9 +62,8 @@ def run(words: list[str]) -> None:
     from likewise.verbs.judging.score_text import as_text, means_text
     from likewise.verbs.judging.transfer import transfer
 
-    same = ("probe", "which", "labels", "train_split", "test_split", "subset", "subset_seed", "classes", "cameras")
-    more = ("clips", "masks", "untrained", "compare", "pretrained", "image_size", "seed", "quiet")
-    how = {name: getattr(parsed, name) for name in (*same, *more)}
+    encoder = ("which", "untrained", "compare", "pretrained", "image_size")
+    how = {name: getattr(parsed, name) for name in (*encoder, *(one.name for one in dataclasses.fields(Scoring)))}
     how |= {"settings": parsed.probes, "per_class": parsed.per_class or None, "class_mean": parsed.class_mean or None}
     if len(parsed.data) > 1:
         several = transfer(parsed.run, parsed.data, **how)

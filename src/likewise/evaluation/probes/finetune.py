@@ -23,7 +23,7 @@ from likewise.encoders import Encoder
 from likewise.encoders.embedding import WHOLE_UP_TO
 from likewise.errors import InputError
 from likewise.evaluation.features import extract
-from likewise.evaluation.probes.few_labels import draws
+from likewise.evaluation.probes.linear import draws
 from likewise.evaluation.probes.protocol import Features, ProbeSettings
 from likewise.evaluation.scores import Score
 from likewise.training.watching.progress import ProgressDisplay

@@ -42,17 +42,28 @@ class OldClassifier(NamedTuple):
 
 
 def check_old(old: str) -> None:
-    """Raise InputError where `old` is no run, file of weights or vectors, nor timm model. An empty one is let pass."""
-    if (Path(old).expanduser() / "manifest.json").is_file():
-        raise InputError(
-            f"old={old!r} is an index: name the encoder it was made with, or write its vectors to a table by "
-            "`likewise embed ENCODER DATA --to vectors.npz`"
-        )
+    """Raise InputError where `old` is no run, file of weights or vectors, index, nor timm model. Empty is let pass."""
+    old = kept(old)
     if is_table(old):
         if not Path(old).expanduser().exists():
             raise InputError(f"old={old!r}: there is no such table of vectors")
     else:
         check_pretrained(old, "old")
+
+
+def kept(old: str) -> str:
+    """The file of the encoder that an index keeps of its vectors, where `old` is an index; else `old` as it is.
+
+    Raises InputError where it keeps none, and where it holds vectors of several encoders.
+    """
+    folder = Path(old).expanduser()
+    if not old or not (folder / "manifest.json").is_file():
+        return old
+    found = sorted(folder.glob("space-*/encoder.safetensors"))
+    if len(found) != 1:
+        why = "keeps no encoder" if not found else f"has had vectors of {len(found)} encoders"
+        raise InputError(f"old={old!r} is an index that {why}: name the encoder, or a table of its vectors (.npz)")
+    return str(found[0])
 
 
 class Old(nn.Module):
@@ -66,6 +77,7 @@ class Old(nn.Module):
     def __init__(self, old: str, facts: Facts) -> None:
         """Raises InputError where there is no such encoder or table."""
         super().__init__()
+        old = kept(old)
         self.register_buffer("vectors", torch.zeros(0, 0), persistent=False)  # as long as the data, and made again
         self.given: Table | None = None
         if is_table(old):
@@ -125,6 +137,7 @@ def classifier_of(old: str) -> OldClassifier | None:
 
     Raises InputError where it is damaged.
     """
+    old = kept(old)
     path = Path(old).expanduser()
     if not old or is_table(old) or not path.exists():
         return None
@@ -132,15 +145,15 @@ def classifier_of(old: str) -> OldClassifier | None:
     if (found := layer_of(weights)) is not None:
         layer, class_names = found
         return OldClassifier(layer.weight.detach(), layer.bias.detach(), "linear", tuple(class_names))
-    kept = weights.with_name(_METHOD)
-    if not kept.is_file():
+    whole = weights.with_name(_METHOD)
+    if not whole.is_file():
         return None
     try:
-        with safe_open(kept, framework="pt") as file:
+        with safe_open(whole, framework="pt") as file:
             held = {key: file.get_tensor(key) for key in file.keys() if key.startswith("classifier.")}  # noqa: SIM118
-        names = RunDirectory.open(kept.parent).read().get("data", {}).get("class_names")
+        names = RunDirectory.open(whole.parent).read().get("data", {}).get("class_names")
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{kept} is damaged: {error}") from error
+        raise InputError(f"{whole} is damaged: {error}") from error
     for key, form in _CLASSIFIERS.items():
         if key in held:
             return OldClassifier(held[key], held.get("classifier.bias"), form, tuple(names) if names else None)

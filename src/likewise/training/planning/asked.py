@@ -14,8 +14,22 @@ SIZES = ("first_size", "last_size")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What is trained, how and for how long. What is not given is chosen from the data and the machine."""
+class AsAsked:
+    """What is done as it was asked for, without looking at the data: `Asked`, `Plan` and run.json have it from here."""
+
+    flip: bool = True
+    """Mirror half of the views left to right, where the method's views do; not good for digits, text or signs."""
+    sync_batch_norm: bool = True
+    """With several processes: share batch statistics, so that N processes compute what one would."""
+    compile: bool = False
+    """Compile the encoder with torch.compile: slower to start, faster afterwards on a GPU."""
+    seed: int = 0
+    """Everything random follows from it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosable:
+    """What may be left open."""
 
     method: str = "isd"
     """What to learn by: see `likewise methods`."""
@@ -52,20 +66,17 @@ class Asked:
     """Side that views end with, as a share of image_size, at which pictures are embedded."""
     normalisation: Normalisation | None = None
     """Channel means and deviations that views are normalised by: imagenet, cifar10, cifar100, or those of the data."""
-    flip: bool = True
-    """Mirror half of the views left to right, where the method's views do; not good for digits, text or signs."""
     accumulate: int = 1
     """Parts that a batch is cut into to save memory; where images of a batch are compared, for the encoder alone."""
     precision: Precision | None = None
     """Number format of the encoder's forward pass."""
-    sync_batch_norm: bool = True
-    """With several processes: share batch statistics, so that N processes compute what one would."""
     device: Literal["cpu", "cuda", "mps"] | None = None
     """Where to train."""
-    compile: bool = False
-    """Compile the encoder with torch.compile: slower to start, faster afterwards on a GPU."""
-    seed: int = 0
-    """Everything random follows from it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(AsAsked, Choosable):
+    """What is trained, how and for how long. What is not given is chosen from the data and the machine."""
 
     def __post_init__(self) -> None:
         for name in ("width", "image_size", "batch_size", "epochs", "minutes", "learning_rate", "accumulate"):

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
 from likewise.methods.method import Method, Normalisation, Optimisation, Preset, UpdateRule, idle, refuse_idle
-from likewise.training.planning.asked import SIZES, Asked, Precision
+from likewise.training.planning.asked import SIZES, AsAsked, Asked, Precision
 from likewise.views import (
     CIFAR10_MEAN,
     CIFAR10_STD,
@@ -77,7 +77,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(AsAsked):
     """A training run with nothing left open."""
 
     method: str
@@ -88,13 +88,9 @@ class Plan:
     batch_size: int
     epochs: float | None
     minutes: float | None
-    flip: bool
     accumulate: int
     precision: Precision
-    sync_batch_norm: bool
     device: Literal["cpu", "cuda", "mps"]
-    compile: bool
-    seed: int
     choices: tuple[Choice, ...] = ()
 
 
@@ -158,14 +154,11 @@ def resolve(
         batch_size=batch,
         epochs=_epochs(asked, preset, choices),
         minutes=asked.minutes,
-        flip=asked.flip,
         accumulate=_accumulate(asked, batch, machine, choices, within_batch=method.within_batch(settings)),
         precision=precision.value,
-        sync_batch_norm=asked.sync_batch_norm,
         device=machine.device,
-        compile=asked.compile,
-        seed=asked.seed,
         choices=(*choices, precision),
+        **{one.name: getattr(asked, one.name) for one in dataclasses.fields(AsAsked)},
     )
 
 

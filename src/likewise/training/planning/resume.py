@@ -17,32 +17,28 @@ from likewise.methods.whole import tuples
 from likewise.runs import RunDirectory, plain
 from likewise.training import checkpoints
 from likewise.training.optimising import scheduled
-from likewise.training.planning.asked import Asked
+from likewise.training.planning.asked import AsAsked, Asked
 from likewise.training.planning.resolve import Choice, Plan
 from likewise.training.update import Update
 from likewise.training.votes import Clock
 
 BUDGETS = ("epochs", "minutes")
+_OF_THEIR_OWN = {"settings", "optimisation", "encoder", *BUDGETS, "choices"}
+PLAIN = tuple(field.name for field in dataclasses.fields(Plan) if field.name not in _OF_THEIR_OWN)
+"""What run.json says of a plan under the same name."""
+_DEFAULTED = {field.name for field in dataclasses.fields(AsAsked)}
+"""Those that a run of a version without them need not say: it did as their default is."""
 
 
 def record(plan: Plan) -> dict[str, Any]:
     """The fields of run.json that `plan_of` needs."""
     return {
-        "method": plan.method,
-        "variant": plan.variant,
+        **{name: getattr(plan, name) for name in PLAIN},
         "settings": plan.settings,
         "teacher_digest": teachers.digest_of(getattr(plan.settings, "teacher", "")),
         "optimisation": plan.optimisation,
         "encoder": plan.encoder,
         "budget": {"epochs": plan.epochs, "minutes": plan.minutes},
-        "batch_size": plan.batch_size,
-        "flip": plan.flip,
-        "accumulate": plan.accumulate,
-        "precision": plan.precision,
-        "sync_batch_norm": plan.sync_batch_norm,
-        "device": plan.device,
-        "compile": plan.compile,
-        "seed": plan.seed,
         "resolved": [choice._asdict() for choice in plan.choices],
     }
 
@@ -56,22 +52,13 @@ def plan_of(run: RunDirectory, teacher: str | None = None) -> Plan:
     try:
         settings = methods.find(stored["method"]).Settings
         return Plan(
-            method=stored["method"],
-            variant=stored["variant"],
             settings=settings(**tuples(_with_teacher(stored, teacher, run))),
             optimisation=Optimisation(**tuples(stored["optimisation"])),
             encoder=EncoderSpec.from_mapping(stored["encoder"]),
-            batch_size=stored["batch_size"],
             epochs=stored["budget"]["epochs"],
             minutes=stored["budget"]["minutes"],
-            flip=stored.get("flip", True),  # older runs do not say
-            accumulate=stored["accumulate"],
-            precision=stored["precision"],
-            sync_batch_norm=stored["sync_batch_norm"],
-            device=stored["device"],
-            compile=stored["compile"],
-            seed=stored["seed"],
             choices=tuple(Choice(**choice) for choice in stored["resolved"]),
+            **{name: stored[name] for name in PLAIN if name in stored or name not in _DEFAULTED},
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{run.settings_file} does not describe a run that can be continued: {error}") from error

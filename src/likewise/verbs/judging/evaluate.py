@@ -31,6 +31,7 @@ from likewise.evaluation.probes.protocol import Features, ProbeSettings, on
 from likewise.evaluation.probes.segmentation import segmentation_scores
 from likewise.evaluation.probes.texts import caption_column_of, caption_scores, zeroshot_scores
 from likewise.evaluation.scores import Evaluation, Score, kind
+from likewise.evaluation.scoring import Classes, Scoring
 from likewise.localisation.probes import background_scores, localisation_scores
 from likewise.training.watching.progress import decoding
 from likewise.verbs.judging.recording import record
@@ -43,38 +44,16 @@ WITH_ENCODER = (
 OF_THE_RUN = {"captions", "localisation", "own", "zeroshot"}
 WITHOUT_LABELS = {"captions", "correspondence", "localisation", "segmentation"}
 WITH_MASKS = ("backgrounds", "localisation", "segmentation")
-Classes = Literal["all", "trained", "others"]
 CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
 """Data sets whose accuracy is the mean over classes (Kornblith et al., CVPR 2019), by what their names begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
+class How(Scoring):
     """How `evaluate` scores: everything but the encoder and the data."""
 
-    probe: Sequence[str] = ("knn", "linear")
-    """What to score by."""
     settings: ProbeSettings = field(default_factory=ProbeSettings)
     """What may be set of the probes."""
-    labels: str | None = None
-    """Label column, or `folders` where sub-folders are the classes."""
-    train_split: str | None = None
-    """Split whose labels the probes know; by default the training split."""
-    test_split: str | None = None
-    """Split that is classified; by default test, else validation, where it has labels; else a fifth of each class."""
-    subset: str | None = None
-    """Draw from the bank, as `likewise.data.splitting.subsets` reads it."""
-    subset_seed: int = 0
-    """What the draw follows from."""
-    classes: Classes = "all"
-    """For a run that was trained on a draw: all classes, those it was `trained` on, or the `others`."""
-    cameras: str | None = None
-    """Column with the camera of each picture, for retrieval."""
-    clips: int | None = None
-    """Clips of each video whose features are averaged; 0: frames are images of their own. None: as it was trained."""
-    masks: str | Path | None = None
-    """Folder of masks: of classes for segmentation, of objects for backgrounds and localisation, which also take the
-    name of a source (`likewise.localisation.sources`)."""
     per_class: bool | None = None
     """Figures by class and by groups of classes; None: where the largest class is twice the smallest or more."""
     class_mean: bool | None = None
@@ -83,14 +62,10 @@ class How:
     """Where features are made; by default the best there is."""
     precision: Precision = "float32"
     """Number format of the encoder's products."""
-    seed: int = 0
-    """What held-out pictures, episodes and draws of labels follow from."""
     cache_dir: Path | None = None
     """Where features and pictures are kept."""
     report: bool = True
     """Write the run's report again."""
-    quiet: bool = False
-    """Say nothing."""
 
     @property
     def probes(self) -> tuple[str, ...]:

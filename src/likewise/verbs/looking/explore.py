@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -111,19 +111,37 @@ def explore(
     relations = relate(collection, clusters=clusters)
     points_N2 = place(collection.features_NF, *relations.graph, layout=layout, threads=min(8, os.cpu_count() or 1))
     page = _Page(collection, relations, points_N2, *_told(subject, data, len(collection)), quiet)
-    path, size, made, notes = page.write(out, folder, thumbnails)
+    written = page.write(out, folder, thumbnails)
     if parquet is not None:
         write_table(Path(parquet), collection, relations, points_N2)
+    table = Path(parquet) if parquet is not None else None
+    return _explored(collection, relations, written, table, _thinned(collection.left_out, images))
+
+
+class _Written(NamedTuple):
+    """A page that was written, or none."""
+
+    path: Path | None = None
+    size: int = 0
+    """Bytes."""
+    thumbnails: Plan | None = None
+    notes: Sequence[str] = ()
+
+
+def _explored(
+    collection: Collection, relations: Relations, written: _Written, table: Path | None, notes: Sequence[str]
+) -> Explored:
+    """What is told of it."""
     return Explored(
         images=len(collection),
         left_out=collection.left_out,
-        page=path,
-        page_bytes=size,
-        table=Path(parquet) if parquet is not None else None,
-        thumbnail=made.side if made else 0,
+        page=written.path,
+        page_bytes=written.size,
+        table=table,
+        thumbnail=written.thumbnails.side if written.thumbnails else 0,
         pairs=len(relations.pairs_P2),
         copies=int(relations.copies_P.sum()),
-        notes=(*_thinned(collection.left_out, images), *notes),
+        notes=(*notes, *written.notes),
     )
 
 
@@ -145,14 +163,12 @@ class _Page:
     command: str
     quiet: bool
 
-    def write(
-        self, out: str | Path | None, folder: str | Path | None, megabytes: float | None
-    ) -> tuple[Path | None, int, Plan | None, list[str]]:
-        """The page, its size in bytes, its thumbnails, and what should be known of them."""
+    def write(self, out: str | Path | None, folder: str | Path | None, megabytes: float | None) -> _Written:
+        """Write the page as one file, `out`, or into a `folder`, with at most so many megabytes of thumbnails."""
         kind: Literal["page", "folder"] = "page" if out is not None else "folder"
         path = out if out is not None else folder
         if path is None:
-            return None, 0, None, []
+            return _Written()
         budget = BUDGET[kind] if megabytes is None else megabytes
         made = plan(self.collection, round(budget * 1e6))
         slot_N = slots(self.points_N2)
@@ -161,7 +177,7 @@ class _Page:
         with decoding(f"{len(self.collection):,} images", enabled=not self.quiet, verb="thumbnails of") as progress:
             content: Iterator[bytes] = sheets(self.collection, slot_N, made, progress)
             size = (write_page if kind == "page" else write_folder)(Path(path), payload, content)
-        return Path(path), size, made, _notes(kind, size, made, budget)
+        return _Written(Path(path), size, made, _notes(kind, size, made, budget))
 
 
 def _told(subject: Subject, data: Any, count: int) -> tuple[str, str]:

@@ -1,8 +1,3 @@
-"""What the page does with patches: a click colours all of them by their similarity, in the page alone."""
-
-from __future__ import annotations
-
-PATCHES = r"""
 (() => {
   for (const board of document.querySelectorAll('.patches')) {
     const bytes = text => Uint8Array.from(atob(text), one => one.charCodeAt(0));
@@ -84,14 +79,3 @@ PATCHES = r"""
     show();
   }
 })();
-"""
-"""The content of the script element, after that of the page."""
-
-PATCHES_STYLE = """
-.patches{display:grid;grid-template-columns:repeat(auto-fill,minmax(128px,1fr));gap:12px}
-.patched{position:relative;aspect-ratio:1;border-radius:6px;overflow:hidden;cursor:crosshair;background:var(--line)}
-.patched img{display:block;width:100%;height:100%}.patched canvas{position:absolute;inset:0;width:100%;height:100%}
-.look[aria-pressed=true]{border-color:var(--accent);box-shadow:inset 0 0 0 1px var(--accent)}
-@media(max-width:720px){.patches{grid-template-columns:repeat(3,1fr);gap:8px}}
-"""
-"""How it looks, after the style of the page."""

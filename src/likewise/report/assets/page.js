@@ -1,8 +1,3 @@
-"""What the page does by itself: light and dark, values under the pointer, pictures larger, single classes, copying."""
-
-from __future__ import annotations
-
-SCRIPT = r"""
 (() => {
   const root = document.documentElement, all = (query, at = document) => [...at.querySelectorAll(query)];
   const system = matchMedia('(prefers-color-scheme:dark)');
@@ -130,5 +125,3 @@ SCRIPT = r"""
     setTimeout(() => { button.textContent = 'copy'; }, 1500);
   };
 })();
-"""
-"""The content of the script element."""
