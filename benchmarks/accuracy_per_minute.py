@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Outcome, machine, parser_of, rounded, run, versions
+from benchmarks.images import cifar10, cifar10_file, small_images
 from benchmarks.peers import peer
-from benchmarks.pictures import cifar10, cifar10_file, small_pictures
 from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.verbs.judging.evaluate import evaluate
 
@@ -44,7 +44,7 @@ def cell_name(side: str, method: str, minutes: float, number: int = 1) -> str:
 
 
 def train_ours(method: str, minutes: float, data: Path, folder: Path) -> tuple[Encoder, int]:
-    """likewise's default, or METHOD@VARIANT; returns the encoder and the pictures seen."""
+    """likewise's default, or METHOD@VARIANT; returns the encoder and the images seen."""
     from likewise import load, train
 
     name, _, variant = method.partition("@")
@@ -55,7 +55,7 @@ def train_ours(method: str, minutes: float, data: Path, folder: Path) -> tuple[E
 
 
 def train_theirs(method: str, minutes: float, data: Path) -> tuple[Encoder, int]:
-    """lightly's method; returns the encoder and the pictures seen."""
+    """lightly's method; returns the encoder and the images seen."""
     from benchmarks.lightly_side import Training
 
     if data.suffix == ".npy":
@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace) -> Outcome:
     found = Outcome(
         "Accuracy per minute",
         f"CIFAR-10 (JPEG re-encoded), ResNet-18 of width {WIDTH} with the small stem, training time only, cosine over "
-        "the time; exact cosine kNN of 10,000 test pictures among 50,000: majority of 20, and 200 weighted votes "
+        "the time; exact cosine kNN of 10,000 test images among 50,000: majority of 20, and 200 weighted votes "
         "(T 0.1). lightly: the settings of its CIFAR-10 benchmark, two workers.",
     )
     if options.quick:
@@ -127,7 +127,7 @@ def measure(options: argparse.Namespace) -> Outcome:
     results = [json.loads(path.read_text()) for path in sorted(options.store.glob("*.json"))]
     report(found, results)
     if peer("matplotlib", found.notes) is not None:
-        found.pictures.append(plot(medians(results), options.store.parent / "accuracy_per_minute.png").name)
+        found.images.append(plot(medians(results), options.store.parent / "accuracy_per_minute.png").name)
     return found
 
 
@@ -157,7 +157,7 @@ def report(found: Outcome, runs: list[dict[str, Any]]) -> None:
     results = medians(runs)
     found.table(
         "Nearest-neighbour accuracy",
-        ["side", "method", "minutes", "runs", "pictures seen", "k = 20", "lowest to highest", "k = 200, weighted",
+        ["side", "method", "minutes", "runs", "images seen", "k = 20", "lowest to highest", "k = 200, weighted",
          "processor"],
         [
             [cell["side"], cell["method"], cell["minutes"], cell["runs"], f"{cell['pictures']:,}",
@@ -210,15 +210,15 @@ def plot(results: list[dict[str, Any]], path: Path) -> Path:
 
 
 def quick(found: Outcome) -> Outcome:
-    """A second of training on each side, on a few pictures, without scores that mean anything."""
+    """A second of training on each side, on a few images, without scores that mean anything."""
     with TemporaryDirectory() as folder:
         data = Path(folder) / "pictures.npy"
-        np.save(data, small_pictures(64))
+        np.save(data, small_images(64))
         _, ours = train_ours("byol", 0.01, data, Path(folder))
         rows: list[list[Any]] = [["likewise", "byol", ours]]
         if peer("lightly.transforms", found.notes) is not None:
             rows.append(["lightly", "simclr", train_theirs("simclr", 0.01, data)[1]])
-    found.table("Pictures seen", ["side", "method", "pictures"], rows)
+    found.table("Images seen", ["side", "method", "images"], rows)
     found.figures["pictures"] = {f"{side} {method}": rounded(seen) for side, method, seen in rows}
     return found
 

@@ -20,7 +20,7 @@ import numpy as np
 
 import likewise
 from benchmarks.harness import Outcome, parser_of, run
-from benchmarks.pictures import cifar10_file
+from benchmarks.images import cifar10_file
 from likewise.auditing.benchmark import likeness
 from likewise.auditing.consistency import NONE
 from likewise.auditing.result import Audit, left_out

@@ -37,7 +37,7 @@ CONFIDENCE = 0.95
 LATE = 0.75
 """Metrics are averaged from this share of the budget on."""
 QUICK: Keywords = {"width": 8, "image_size": 16, "epochs": 1, "batch_size": 16}
-QUICK_PICTURES, CLASSES = 320, 10
+QUICK_IMAGES, CLASSES = 320, 10
 Verdict = Literal["holds", "does not hold", "within noise", "not run"]
 
 
@@ -55,7 +55,7 @@ class Job:
     seed: int
     """Of the run and of the draw."""
     quick: bool = False
-    """On a few made-up pictures."""
+    """On a few made-up images."""
 
     @property
     def name(self) -> str:
@@ -86,13 +86,13 @@ def as_trained(keywords: Keywords) -> dict[str, Any]:
 
 
 def data_of(job: Job, folder: Path) -> Path:
-    """CIFAR-10, or a file of made-up pictures in `folder`."""
-    from benchmarks.pictures import cifar10_file, small_pictures
+    """CIFAR-10, or a file of made-up images in `folder`."""
+    from benchmarks.images import cifar10_file, small_images
 
     if not job.quick:
         return cifar10_file()
     path = folder / "pictures.npz"
-    np.savez(path, images=small_pictures(QUICK_PICTURES), labels=np.arange(QUICK_PICTURES) % CLASSES)
+    np.savez(path, images=small_images(QUICK_IMAGES), labels=np.arange(QUICK_IMAGES) % CLASSES)
     return path
 
 
@@ -154,7 +154,7 @@ def late_means(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def scored(run: Path, data: Path, job: Job) -> dict[str, float]:
-    """Scores of a run on the test pictures, with the whole balanced training set as the bank."""
+    """Scores of a run on the test images, with the whole balanced training set as the bank."""
     from likewise import evaluate
     from likewise.data.caching.places import cache_root
 
@@ -295,9 +295,9 @@ def section(store: Path = STORE) -> str:
     budget, side = BUDGET, BUDGET["image_size"]
     head = (
         f"`python -m benchmarks.claims`. CIFAR-10, ResNet-18 of width {budget['width']}, {budget['epochs']} epochs of "
-        f"12,000 to 13,000 pictures at {side} px (ISD's at {WHOLE['image_size']}, SwAV's at {CUT['image_size']}) in "
+        f"12,000 to 13,000 images at {side} px (ISD's at {WHOLE['image_size']}, SwAV's at {CUT['image_size']}) in "
         f"batches of {budget['batch_size']}, the same for all arms of a claim, each seed with a draw of its own; exact "
-        "cosine kNN of the 10,000 test pictures among the whole balanced training set. Mean ± standard deviation over "
+        "cosine kNN of the 10,000 test images among the whole balanced training set. Mean ± standard deviation over "
         "seeds; the difference is taken seed by seed, ± its standard error. A claim holds, or does not, where that is "
         f"clear at {CONFIDENCE:.0%} (Student's t, one-sided), and is within noise otherwise. Minutes of training show "
         "trends, not what a method is worth in the end."
@@ -354,7 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("methods", nargs="*", metavar="METHOD", help="by default all")
     parser.add_argument("--seeds", type=int, default=None, help="of each arm; by default what the claim says, 3 or 5")
     parser.add_argument("--first-seed", type=int, default=0, help="another one repeats the claims on other draws")
-    parser.add_argument("--quick", action="store_true", help="seconds, made-up pictures, nothing stored")
+    parser.add_argument("--quick", action="store_true", help="seconds, made-up images, nothing stored")
     parser.add_argument("--list", action="store_true", help="only say what would be run and what is stored")
     parser.add_argument("--threads", type=int, default=processors(), help="threads of every cell")
     parser.add_argument("--store", type=Path, default=STORE, help="folder of the finished cells")
@@ -379,7 +379,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         for job in jobs:
             cell = run_cell(job)
-            print(f"{job.name}: {cell['pictures']} pictures in {cell['seconds']:.3g} s", flush=True)
+            print(f"{job.name}: {cell['pictures']} images in {cell['seconds']:.3g} s", flush=True)
         return 0
     for job in jobs:
         measure(job, options.threads, options.store)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.harness import Outcome, parser_of, run
-from benchmarks.pictures import data_file
+from benchmarks.images import data_file
 from likewise.data import cached_side, open_source, prepare
 from likewise.data.splitting.subsets import draw, part_of
 from likewise.discovery.counting import count_classes

@@ -1,4 +1,4 @@
-"""Features that the probes are timed on: of CIFAR-10 by a random network where the pictures are, otherwise made up."""
+"""Features that the probes are timed on: of CIFAR-10 by a random network where the images are, otherwise made up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.pictures import cifar10
+from benchmarks.images import cifar10
 from likewise.data import Images
 from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.errors import InputError
@@ -42,7 +42,7 @@ def features(*, quick: bool) -> Features:
 
 
 def settled(encoder: Encoder, images: Images) -> Encoder:
-    """The encoder with running statistics of these pictures: without them random features are all but the same."""
+    """The encoder with running statistics of these images: without them random features are all but the same."""
     import numpy as np
 
     from likewise.views import IMAGENET_MEAN, IMAGENET_STD, centre, make_views

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pictures import cifar10_file
+from benchmarks.images import cifar10_file
 from likewise.data import Images, open_source, prepare
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.source import Column, Part, Source
@@ -30,6 +30,14 @@ class Scale:
     side: int = 32
     width: int = 16
     batch_size: int = 128
+    minutes: Mapping[str, float] | None = None
+    """Of an arm of each part, in place of epochs."""
+
+    def budget(self, part: str, *, epochs: float = 1.0, minutes: float = 1.0) -> Keywords:
+        """Of one training of a part: this share of the epochs, or of the minutes where these are given."""
+        if self.minutes is not None:
+            return {"minutes": minutes * self.minutes[part]}
+        return {"epochs": epochs * self.epochs}
 
     @property
     def run(self) -> Keywords:
@@ -41,6 +49,25 @@ class Scale:
 
 
 QUICK = Scale(images=200, epochs=1, seeds=1, side=16, width=8, batch_size=20)
+
+SHORT_MINUTES: Mapping[str, float] = {
+    "labels40": 1.5, "hiermatch": 1.0, "nncsl": 1.0, "uml": 0.6, "dyndistill": 0.5, "promptcal": 0.6
+}  # fmt: skip
+"""Of an arm of each part in the short form."""
+SHORT_ARMS: Mapping[str, Sequence[str]] = {
+    "labels40": ("msf", "paws", "cmsf_semi"),
+    "hiermatch": ("10 fine", "10 fine, 10 coarse"),
+    "nncsl": ("nncsl", "every support"),
+    "uml": ("1 task", "64 tasks", "64 tasks, cosine"),
+    "dyndistill": ("base alone", "fixed teacher", "moving teacher"),
+    "promptcal": ("stage 1 twice", "stage 1, then 2"),
+}
+"""What it compares."""
+
+
+def short(images: int) -> Scale:
+    """The short form: minutes in place of epochs, one seed, narrow encoders; images of PACS are twice as large."""
+    return Scale(images, seeds=1, side=16, width=8, batch_size=64, minutes=SHORT_MINUTES)
 
 
 def drawn(source: Source, count: int, seed: int) -> Part:

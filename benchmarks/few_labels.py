@@ -1,7 +1,8 @@
 """Few labels: what methods make of them beside a probe, by trends that show at a small scale.
 
-Each part is one claim: `--parts labels40 hiermatch nncsl uml dyndistill`. Every training is kept under `--work`, and so
-is its score, so a call that is repeated goes on with what is missing.
+Each part is one claim: `--parts labels40 hiermatch nncsl uml dyndistill promptcal`. Every training is kept under
+`--work`, and so is its score, so a call that is repeated goes on with what is missing. `--short` is what `RESULTS.md`
+shows: minutes of training in place of epochs, one seed, and of the arms those that a claim is about.
 """
 
 from __future__ import annotations
@@ -17,12 +18,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.few_images import QUICK, Keywords, Scale, archive, drawn, opened, tests, with_labels
+from benchmarks.few_images import (
+    QUICK,
+    SHORT_ARMS,
+    Keywords,
+    Scale,
+    archive,
+    drawn,
+    opened,
+    short,
+    tests,
+    with_labels,
+)
 from benchmarks.harness import Outcome, parser_of, run
 from likewise.data import Images, prepare
 from likewise.data.source import Part, Source
 from likewise.data.splitting.few_labels import only
-from likewise.data.splitting.subsets import per_class
+from likewise.data.splitting.subsets import part_of, per_class
+from likewise.discovery import scoring
+from likewise.discovery.finding import find
 from likewise.encoders import load_encoder
 from likewise.evaluation.features import extract
 from likewise.evaluation.intervals import of_mean
@@ -30,11 +44,12 @@ from likewise.evaluation.probes import fewshot, linear
 from likewise.evaluation.probes.own import logits_of
 from likewise.recipes import Stage, carry_out, dyndistill, nncsl
 from likewise.runs import RunDirectory
+from likewise.similarity import unit
 
 MINUTES = 240
 HALF = ", half of its 95 % interval"
 """After the name of a score of episodes."""
-PARTS = ("labels40", "hiermatch", "nncsl", "uml", "dyndistill")
+PARTS = ("labels40", "hiermatch", "nncsl", "uml", "dyndistill", "promptcal")
 Scores = dict[str, float]
 
 
@@ -55,12 +70,13 @@ class Work:
 
     def arms(self, part: str, arms: Mapping[str, Callable[[Path, int], Scores]]) -> dict[str, list[Scores]]:
         """The scores of each arm, one for each seed."""
+        wanted = arms if self.scale.minutes is None else SHORT_ARMS[part]
         return {
             name: [
-                self.scores(f"{part}/{name}-{seed}", lambda place, arm=arm, seed=seed: arm(place, seed))
+                self.scores(f"{part}/{name}-{seed}", lambda place, arm=arms[name], seed=seed: arm(place, seed))
                 for seed in range(self.scale.seeds)
             ]
-            for name, arm in arms.items()
+            for name in wanted
         }
 
 
@@ -113,7 +129,7 @@ def labels40(work: Work) -> tuple[dict[str, list[Scores]], str]:
     """40 labels of CIFAR-10: PAWS, its memory of supports, CMSF; beside them a linear probe of MSF on these labels."""
     scale = work.scale
     whole, test = opened("cifar10", "train", "label"), tests(opened("cifar10", "test", "label"), scale)
-    budget = {"epochs": scale.epochs, "batch_size": scale.batch_size, **scale.run}
+    budget = {**scale.budget("labels40"), "batch_size": scale.batch_size, **scale.run}
 
     def arm(place: Path, seed: int, method: str, more: Keywords) -> Scores:
         images = drawn(whole, scale.images, seed)
@@ -125,14 +141,16 @@ def labels40(work: Work) -> tuple[dict[str, list[Scores]], str]:
         scores = {"linear": probed(found, Part.of(images, kept), test, role)}
         return scores if method == "msf" else {"own": own(found, test), **scores}
 
-    small = {"small_crops": 0} if scale is QUICK else {}
+    small: dict[str, Any] = {"small_crops": 0} if scale is QUICK else {}
     queue = {"queue_size": 40} if scale is QUICK else {}
+    if scale.minutes is not None:  # a few hundred steps: at the preset's rate all soft classes became uniform
+        small = {"small_crops": 0, "learning_rate": 0.01}
     arms: dict[str, tuple[str, Keywords]] = {
         "msf": ("msf", queue),
         "paws": ("paws", {"per_class": 4, **small}),
         "paws, batch 64": ("paws", {"per_class": 4, "batch_size": 64, **small}),
         "paws, batch 64, support memory": ("paws", {"per_class": 4, "batch_size": 64, "support_memory": 640, **small}),
-        "cmsf_semi": ("cmsf_semi", queue),
+        "cmsf_semi": ("cmsf_semi", {**queue, "head_epochs": 100}),  # 40 vectors are one step of the classifier
     }
     arms = {name: arms[name] for name in ("msf", "paws", "cmsf_semi")} if scale is QUICK else arms
     called = {name: lambda place, seed, one=one: arm(place, seed, *one) for name, one in arms.items()}
@@ -147,7 +165,7 @@ def hiermatch(work: Work) -> tuple[dict[str, list[Scores]], str]:
     test = tests(opened("cifar100", "test", "fine_label"), scale)
     budget = {
         "encoder": "wrn16_2_leaky", **{k: v for k, v in scale.run.items() if k != "width"},
-        "epochs": scale.epochs, "batch_size": min(64, scale.batch_size),
+        **scale.budget("hiermatch"), "batch_size": min(64, scale.batch_size),
     }  # fmt: skip
 
     def arm(place: Path, seed: int, fine: int, coarse: bool) -> Scores:
@@ -177,11 +195,10 @@ def continual(work: Work) -> tuple[dict[str, list[Scores]], str]:
         data = archive(
             work.folder / f"nncsl/images-{seed}.npz", prepare(drawn(whole, scale.images, seed), short_side=None)
         )
-        recipe = nncsl.Recipe(
-            data=data, out=str(place), tasks=count, share=0.1, seed=seed, epochs=scale.epochs / 3, **more
-        )
+        recipe = nncsl.Recipe(data=data, out=str(place), tasks=count, share=0.1, seed=seed, **more)
+        budget = {**scale.budget("nncsl", epochs=1 / 3, minutes=1 / count), "batch_size": scale.batch_size // 2}
         small = {"small_crops": 0} if scale is QUICK else {}
-        runs = carry_out(recipe.out, nncsl.stages(recipe, **scale.run, **small, batch_size=scale.batch_size // 2))
+        runs = carry_out(recipe.out, nncsl.stages(recipe, **scale.run, **small, **budget))
         assert test.labels is not None
         labels_Q = torch.from_numpy(test.labels)
         right = torch.zeros(len(runs), len(runs))
@@ -217,7 +234,7 @@ def meta(work: Work) -> tuple[dict[str, list[Scores]], str]:
         images = drawn(base, scale.images // 2, seed)
         data = with_labels(images, np.full(len(images), -1), {})
         batch = min(32, scale.batch_size)
-        budget = {**scale.run, "epochs": scale.epochs / 3, "batch_size": batch}
+        budget = {**scale.run, **scale.budget("uml", epochs=1 / 3), "batch_size": batch}
         found = trained(place, data, method="uml", seed=seed, **budget, **more)
         return episodes(found, test, scale, (1, 5))
 
@@ -240,24 +257,22 @@ def across(work: Work) -> tuple[dict[str, list[Scores]], str]:
     whole = opened("pacs_small", None, "label", ("domain",))
     domain = whole.columns["domain"]
     of = {name: np.flatnonzero(domain.values == number) for number, name in enumerate(domain.names or ())}
-    side = scale.side if scale is QUICK else 48
+    side = 2 * scale.side if scale.minutes is not None else scale.side if scale is QUICK else 48
     photos = archive(work.folder / "dyndistill/photo.npz", prepare(Part.of(whole, of["photo"]), short_side=side))
     first, second = of["sketch"][::2], of["sketch"][1::2]
     sketches = archive(work.folder / "dyndistill/sketch.npz", prepare(Part.of(whole, first), short_side=side))
     test = prepare(Part.of(whole, second), short_side=side)
-    epochs = scale.epochs if scale is QUICK else 2 * scale.epochs
+    budget = scale.budget("dyndistill", epochs=1 if scale is QUICK else 2)
 
     def arm(place: Path, seed: int, momentum: float | None) -> Scores:
         recipe = dyndistill.Recipe(
             data=sketches,
             base=photos,
             out=str(place.parent / f"chain-{seed}"),
-            base_epochs=epochs,
-            epochs=epochs,
             momentum=1.0 if momentum is None else momentum,
             seed=seed,
         )
-        more = {**scale.run, "image_size": side, "batch_size": min(32, scale.batch_size)}
+        more = {**scale.run, **budget, "image_size": side, "batch_size": min(32, scale.batch_size)}
         base, target = dyndistill.stages(recipe, **more)
         target = target._replace(name=f"target-{momentum}")
         return episodes(carry_out(recipe.out, [base] if momentum is None else [base, target])[-1], test, scale, (1, 5))
@@ -270,7 +285,37 @@ def across(work: Work) -> tuple[dict[str, list[Scores]], str]:
     return work.arms("dyndistill", arms), f"{len(of['photo'])} photographs, {len(first)} sketches of PACS"
 
 
-MEASURED = dict(zip(PARTS, (labels40, hiermatch, continual, meta, across), strict=True))
+def unnamed(work: Work) -> tuple[dict[str, list[Scores]], str]:
+    """Half of the classes of CIFAR-10 named: the second stage of PromptCAL, and the first one as long again."""
+    scale = work.scale
+    whole = opened("cifar10", "train", "label")
+
+    def arm(place: Path, seed: int, stage: int) -> Scores:
+        images = drawn(whole, scale.images // 2, seed)
+        assert images.labels is not None
+        data = with_labels(images, images.labels, {})
+        folder = place.parent / f"chain-{seed}"
+        common = {**scale.run, **scale.budget("promptcal", epochs=1 / 3), "batch_size": scale.batch_size, "seed": seed}
+        common |= {"method": "promptcal", "subset": "gcd:0.5", "subset_seed": seed}
+        stages = [
+            Stage("first", data, {**common, "stage": 1}),
+            Stage(f"second-{stage}", data, {**common, "stage": stage, "start": str(folder / "first")}),
+        ]
+        found = carry_out(folder, stages)[-1]
+        part, told = part_of(data, "gcd:0.5", seed)
+        x_NF = unit(extract(load_encoder(found.weights("student")), prepare(part, short_side=None)))
+        clusters = find(x_NF, told.labels, len(np.unique(told.truth)), runs=3, seed=seed).clusters
+        scores = scoring.score(told.truth, told.labels, clusters, np.zeros(len(clusters), bool))
+        return {one.name: one.value for one in scores if one.name in {"All", "Old", "New"}}
+
+    arms = {
+        "stage 1 twice": lambda place, seed: arm(place, seed, 1),
+        "stage 1, then 2": lambda place, seed: arm(place, seed, 2),
+    }
+    return work.arms("promptcal", arms), f"{scale.images // 2:,} images of CIFAR-10, gcd:0.5; v2 accuracy"
+
+
+MEASURED = dict(zip(PARTS, (labels40, hiermatch, continual, meta, across, unnamed), strict=True))
 CLAIMS: Mapping[str, Sequence[tuple[str, str, str, str]]] = {
     "labels40": (("paws", "own", "msf", "linear"), ("cmsf_semi", "own", "msf", "linear")),
     "hiermatch": (("10 fine, 10 coarse", "own", "10 fine", "own"),),
@@ -280,6 +325,7 @@ CLAIMS: Mapping[str, Sequence[tuple[str, str, str, str]]] = {
         for shot in (1, 5)
         for other in ("1 task", "64 tasks, cosine")
     ),
+    "promptcal": (("stage 1, then 2", "New", "stage 1 twice", "New"),),
     "dyndistill": tuple(
         (better, f"logistic {shot}-shot", worse, f"logistic {shot}-shot")
         for shot in (1, 5)
@@ -305,16 +351,20 @@ def shown(scores: Sequence[Scores], name: str) -> str:
 def measure(options: argparse.Namespace) -> Outcome:
     """The parts that are asked for."""
     scale = QUICK if options.quick else Scale(options.images, options.epochs, options.seeds)
+    if options.short:
+        scale = short(options.images)
     folder = Path(mkdtemp(prefix="likewise-few-labels-")) if options.work is None else options.work
     work = Work(folder, scale)
     found = Outcome(
         "Few labels",
         f"ResNet-18 of width {scale.width} at {scale.side} px unless said otherwise; accuracy in %, mean and deviation "
         f"over {scale.seeds} seeds, which draw other images and labels as well. `own` is the classifier that the "
-        "method trains, `linear` a probe on the same labels; episodes are 5-way, on features as they are.",
+        "method trains, `linear` a probe on the same labels; episodes are 5-way, on features as they are."
+        + (" The short form: every arm has the same time." if options.short else ""),
     )
     for part in options.parts:
         arms, words = MEASURED[part](work)
+        words += f"; {scale.minutes[part]:g} minutes an arm" if scale.minutes is not None else ""
         names = list(dict.fromkeys(name for scores in arms.values() for name in scores[0] if HALF not in name))
         rows = [[arm, *(shown(scores, name) for name in names)] for arm, scores in arms.items()]
         found.table(f"{part}: {words}", ["", *names], rows)
@@ -332,6 +382,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = parser_of("few_labels", MINUTES)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which claims")
     parser.add_argument("--work", type=Path, default=None, help="where runs and scores are kept, to go on there")
+    parser.add_argument("--short", action="store_true", help="minutes of training and one seed, for RESULTS.md")
     parser.add_argument("--images", type=int, default=Scale.images, help="training images")
     parser.add_argument("--epochs", type=float, default=Scale.epochs, help="of most trainings; some take a third")
     parser.add_argument("--seeds", type=int, default=Scale.seeds, help="draws of images and labels")

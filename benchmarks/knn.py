@@ -1,4 +1,4 @@
-"""The 200 nearest of 50,000 for each of 10,000 pictures, exactly, by cosine: likewise against faiss's flat index."""
+"""The 200 nearest of 50,000 for each of 10,000 images, exactly, by cosine: likewise against faiss's flat index."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def measure(options: argparse.Namespace) -> Outcome:
     data = features(quick=options.quick)
     found = Outcome(
         "Nearest neighbours",
-        f"The {K} nearest by cosine, exact, {len(data.query_QD):,} queries, {len(data.bank_ND):,} pictures, "
+        f"The {K} nearest by cosine, exact, {len(data.query_QD):,} queries, {len(data.bank_ND):,} images, "
         f"{data.bank_ND.shape[1]} dimensions ({data.origin}); normalising and building the index included.",
     )
     answers: dict[str, Neighbours] = {}

@@ -32,8 +32,8 @@ AHEAD = 2 * WORKERS
 """Batches that the workers make before anyone asks for them."""
 
 
-class Pictures(torch.utils.data.Dataset[Any]):
-    """Decoded pictures in memory, given to a transform as PIL images: what lightly's own data set does for files."""
+class ImageSet(torch.utils.data.Dataset[Any]):
+    """Decoded images in memory, given to a transform as PIL images: what lightly's own data set does for files."""
 
     def __init__(self, pixels_NHWC: NDArray[np.uint8], transform: Callable[[Image.Image], Any]) -> None:
         self.pixels_NHWC, self.transform = pixels_NHWC, transform
@@ -115,7 +115,7 @@ class Training:
     def __init__(self, encoder: Encoder, method: str, pixels_NHWC: NDArray[np.uint8], batch: int) -> None:
         torch.manual_seed(0)
         self.peer = Peer(encoder, method).train()
-        data = Pictures(pixels_NHWC, transform_of(pixels_NHWC.shape[1]))
+        data = ImageSet(pixels_NHWC, transform_of(pixels_NHWC.shape[1]))
         self.loader = torch.utils.data.DataLoader(
             data,
             batch,
@@ -149,7 +149,7 @@ class Training:
         self.optimizer.step()
 
     def train(self, minutes: float) -> int:
-        """Train for so long, the rate falling as a cosine over the time; returns the pictures that were seen."""
+        """Train for so long, the rate falling as a cosine over the time; returns the images that were seen."""
         began, steps = time.monotonic(), 0
         while (used := (time.monotonic() - began) / 60 / minutes) < 1:
             for group in self.optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""Pictures a second of whole training runs on CIFAR-10, against the model alone and against lightly."""
+"""Images a second of whole training runs on CIFAR-10, against the model alone and against lightly."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Outcome, parser_of, rounded, run
+from benchmarks.images import cifar10_file, small_images
 from benchmarks.lightly_side import AHEAD, Training
 from benchmarks.peers import peer
-from benchmarks.pictures import cifar10_file, small_pictures
 from likewise import methods
 from likewise.data import Images, open_source, prepare
 from likewise.encoders import EncoderSpec, build
@@ -43,7 +43,7 @@ WARM_STEPS, LEAST_STEPS = 1, 3
 AS_LIGHTLY: dict[str, Any] = {"first_size": 1.0, "last_size": 1.0, "optimiser": "sgd"}
 """For what lightly does as well; by default our views are 24 of 32 pixels, and ISD's, which Muon updates, 16 to 24."""
 Rate = Callable[[float], float]
-"""Seconds to run for -> pictures a second."""
+"""Seconds to run for -> images a second."""
 
 
 def timed(step: Callable[[], object], batch: int, warm: int = WARM_STEPS) -> Rate:
@@ -151,13 +151,13 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def training_data(folder: Path, *, quick: bool) -> Path:
-    """CIFAR-10, or a small file of pictures where it is not, or where it has to be quick."""
+    """CIFAR-10, or a small file of images where it is not, or where it has to be quick."""
     try:
         if not quick:
             return cifar10_file()
     except InputError:
         pass
-    np.save(folder / "pictures.npy", small_pictures(256 if quick else 8192))
+    np.save(folder / "pictures.npy", small_images(256 if quick else 8192))
     return folder / "pictures.npy"
 
 
@@ -184,7 +184,7 @@ def measure(options: argparse.Namespace) -> Outcome:
         ]
     found.figures["cases"] = cases
     found.table(
-        "Pictures a second",
+        "Images a second",
         ["method", "width", "lightly", "model alone", "likewise, as lightly", "share of the model alone",
          "likewise", "as lightly beside lightly", "likewise beside lightly"],
         [

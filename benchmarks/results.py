@@ -22,7 +22,7 @@ ORDER = (
     "start",
     "accuracy_per_minute",
 )
-OTHERS = ("audit",)
+OTHERS = ("audit", "dense", "few_labels")
 """Those that are run by their own names, and told when they are stored."""
 HEAD = """\
 # Results

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.features import made_up
 from benchmarks.harness import Outcome, parser_of, run
-from benchmarks.pictures import cifar10
+from benchmarks.images import cifar10
 from likewise.evaluation.encoder_source import open_subject
 from likewise.evaluation.features import cached_features
 from likewise.selection.picking import STRATEGIES, pick

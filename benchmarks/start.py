@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Outcome, parser_of, rounded, run
-from benchmarks.pictures import small_pictures
+from benchmarks.images import small_images
 
 MINUTES = 1.5
 HELP_SECONDS = 0.5
@@ -71,7 +71,7 @@ def measure(options: argparse.Namespace) -> Outcome:
         note("import torch", lambda: seconds_of(["-c", "import torch"]))
     with TemporaryDirectory() as place:
         folder, batch, count = Path(place), *((8, 32) if options.quick else (BATCH, 8192))
-        np.save(folder / "pictures.npy", small_pictures(count))
+        np.save(folder / "pictures.npy", small_images(count))
         size = {"--width": 8 if options.quick else 16, "--batch-size": batch, "--device": "cpu"}
         words = [str(folder / "pictures.npy"), *(str(part) for pair in size.items() for part in pair)]
         words += ["--epochs", str(6 * batch / count), "--no-report", "--quiet"]
@@ -80,9 +80,9 @@ def measure(options: argparse.Namespace) -> Outcome:
         def train() -> float:
             return until_first_step([*words, "--out", str(folder / f"run{next(numbers)}")], folder, options.threads)
 
-        waits["first step, pictures to be decoded"] = rounded(train())
+        waits["first step, images to be decoded"] = rounded(train())
         if not options.quick:
-            note("first step, pictures in the cache", train)
+            note("first step, images in the cache", train)
         run_folder = folder / "run0"
         found.figures["resumed at step"] = unfinished(run_folder)
 
@@ -93,7 +93,7 @@ def measure(options: argparse.Namespace) -> Outcome:
         note("first step of a resumed run", resume)
     found.figures["seconds"] = waits
     if not options.quick:
-        extra = waits["first step of a resumed run"] - waits["first step, pictures in the cache"]
+        extra = waits["first step of a resumed run"] - waits["first step, images in the cache"]
         found.figures["resume_extra_seconds"] = rounded(extra)
     found.table("Seconds until", ["what", "s"], [[what, value] for what, value in waits.items()])
     value = waits["likewise --help"]

@@ -14,11 +14,11 @@ from typing import Any
 Keywords = Mapping[str, Any]
 
 BALANCED = "perclass:1200"
-"""12,000 pictures of CIFAR-10; the seed draws others."""
+"""12,000 images of CIFAR-10; the seed draws others."""
 UNBALANCED = "isd:2"
-"""Two classes whole, eight with 385 pictures each: 13,080 pictures (ISD, arXiv 2012.09259)."""
+"""Two classes whole, eight with 385 images each: 13,080 images (ISD, arXiv 2012.09259)."""
 LONG_TAIL = "longtail:100"
-"""12,406 pictures, 5,000 of the largest class and 50 of the smallest."""
+"""12,406 images, 5,000 of the largest class and 50 of the smallest."""
 BUDGET: Keywords = {"encoder": "resnet18", "width": 16, "image_size": 16, "epochs": 4, "batch_size": 128}
 """Of every arm: a minute on two cores. What an arm says itself comes before this."""
 VIEWS: Keywords = {"first_size": 0.625, "last_size": 1.0}
@@ -31,14 +31,14 @@ SETTINGS: Mapping[str, Keywords] = {
 """Of every arm of a method, likewise: its defaults when the stored cells were trained, and the update rule of those
 that it is compared with."""
 WHOLE: Keywords = {"image_size": 32}
-"""For the headline, which is about pictures as they are."""
+"""For the headline, which is about images as they are."""
 CUT: Keywords = {"image_size": 24}
-"""For pictures of which small crops are cut."""
+"""For images of which small crops are cut."""
 HALF_A_POINT = 0.005
 """How far "not lower" may be below."""
 
 SCORES = ("1-NN", "20-NN", "1-NN rare", "20-NN rare", "1-NN rare less all", "clustering", "NMI")
-"""Scores of cells on the test pictures, by the whole balanced training set; those with `rare` on `isd` draws alone."""
+"""Scores of cells on the test images, by the whole balanced training set; those with `rare` on `isd` draws alone."""
 METRIC = "metric "
 """Before the name of a scalar of metrics.jsonl, which is averaged over the last quarter of the training."""
 
@@ -217,7 +217,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         method="interclr",
-        text="Contrast between pictures of a pseudo-class improves on MoCo v2, and a margin that makes the positive "
+        text="Contrast between images of a pseudo-class improves on MoCo v2, and a margin that makes the positive "
         "easier on one that makes it harder.",
         arms={
             "margin -0.5": {"method": "interclr"},
@@ -283,7 +283,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         method="msf",
-        text="The pull to five neighbours is better than to the picture alone (k = 1, which is BYOL).",
+        text="The pull to five neighbours is better than to the image alone (k = 1, which is BYOL).",
         arms={"k = 5": {"method": "msf", "topk": 5}, "k = 1": {"method": "msf", "topk": 1}},
         better="k = 5",
         score="1-NN",
@@ -405,8 +405,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         method="xmoco",
-        text="Similarities of two pictures depend less on the view than in plain MoCo (mean of (Sij - Sji)^2, on the "
-        "training pictures).",
+        text="Similarities of two images depend less on the view than in plain MoCo (mean of (Sij - Sji)^2, on the "
+        "training images).",
         arms=CONSISTENCY,
         better="XMoCo",
         score=f"{METRIC}consistency",

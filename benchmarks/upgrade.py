@@ -52,7 +52,7 @@ class Trial:
 
 TRIALS: Mapping[str, Trial] = {
     "imagenette112": Trial(
-        data="imagenette112.parquet", train="train", test="val", size=32, old_share=0.3, old_epochs=8, epochs=5
+        data="imagenette112.parquet", train="train", test="val", size=32, old_share=0.3, old_epochs=6, epochs=4
     ),
     "orl_faces": Trial(
         data="orl_faces.parquet",

@@ -1,6 +1,6 @@
-"""Two strong views of a picture (the MoCo v2 recipe) on one thread: from decoded 32 px pictures, and from JPEG files.
+"""Two strong views of an image (the MoCo v2 recipe) on one thread: from decoded 32 px images, and from JPEG files.
 
-The peer is lightly's MoCoV2Transform with the same settings on the same pictures; kornia and torchvision's transforms
+The peer is lightly's MoCoV2Transform with the same settings on the same images; kornia and torchvision's transforms
 v2 for the record, and decoding alone as the bound for what comes from files.
 """
 
@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.harness import Outcome, Timing, in_turn, parser_of, ratio, rounded, run
+from benchmarks.images import jpeg_files, small_images
 from benchmarks.peers import peer
-from benchmarks.pictures import jpeg_files, small_pictures
 from likewise.data.decoding.decode import decode
 from likewise.training.planning.machine import keep_freed_memory
 from likewise.views import IMAGENET_MEAN, IMAGENET_STD, make_views, strong
@@ -35,7 +35,7 @@ class Steps:
         self.step = 0
 
     def views(self, pixels_BHWC: Tensor, size: int) -> None:
-        """Two views of every picture by likewise."""
+        """Two views of every image by likewise."""
         policy = strong(size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         sizes = torch.tensor(pixels_BHWC.shape[1:3]).expand(len(pixels_BHWC), 2)
         make_views({"first": policy, "second": policy}, pixels_BHWC, sizes, seed=0, step=self.step)
@@ -43,7 +43,7 @@ class Steps:
 
 
 def lightly_transform(size: int, notes: list[str]) -> Callable[[Image.Image], Any] | None:
-    """Two views of a picture by lightly."""
+    """Two views of an image by lightly."""
     module = peer("lightly.transforms", notes)
     return None if module is None else module.MoCoV2Transform(input_size=size)
 
@@ -83,9 +83,9 @@ def kornia_transform(size: int, notes: list[str]) -> Callable[[Tensor], Tensor] 
 
 
 def from_pixels(count: int, notes: list[str]) -> Sides:
-    """The sides for decoded small pictures."""
-    pixels = torch.from_numpy(small_pictures(count))
-    images = [Image.fromarray(picture.numpy()) for picture in pixels]
+    """The sides for decoded small images."""
+    pixels = torch.from_numpy(small_images(count))
+    images = [Image.fromarray(one.numpy()) for one in pixels]
     ours, by_torchvision = Steps(), torchvision_transform(SMALL)
     sides: Sides = {"likewise": lambda: ours.views(pixels, SMALL)}
     if (by_lightly := lightly_transform(SMALL, notes)) is not None:
@@ -137,15 +137,15 @@ def measure(options: argparse.Namespace) -> Outcome:
     keep_freed_memory()  # for all sides, as in a training
     found = Outcome(
         "Views",
-        "Two strong views a picture (crop 0.2 to 1, flip, jitter .4 .4 .4 .1, grey, blur), one thread, sides in turn, "
+        "Two strong views an image (crop 0.2 to 1, flip, jitter .4 .4 .4 .1, grey, blur), one thread, sides in turn, "
         "medians, freed memory kept as in a training. Files are 500 x 375 JPEG (quality 90, cut from photographs), "
         "read from memory.",
     )
-    columns = ["side", "pictures/s", "pictures/s of processor time", "time beside likewise"]
+    columns = ["side", "images/s", "images/s of processor time", "time beside likewise"]
     counts = (16, 2) if options.quick else (512, 48)
     rounds = 1 if options.quick else 11
     for what, count, sides in (
-        (f"decoded {SMALL} px pictures", counts[0], from_pixels(counts[0], found.notes)),
+        (f"decoded {SMALL} px images", counts[0], from_pixels(counts[0], found.notes)),
         (f"JPEG files to {LARGE} px", counts[1], from_files(counts[1], found.notes)),
     ):
         timings = in_turn(sides, rounds=rounds)

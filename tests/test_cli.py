@@ -26,7 +26,7 @@ def surroundings(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monke
 
 
 def labelled(path: Path, count: int = 40) -> Path:
-    """Pictures of two brightnesses in two folders."""
+    """Images of two brightnesses in two folders."""
     draw = np.random.default_rng(1)
     for number in range(count):
         folder = path / ("dark" if number % 2 else "light")
@@ -95,7 +95,7 @@ def test_quiet_verbs_print_their_result_alone(tmp_path: Path, capfd: pytest.Capt
         == "run     runs/b\n"
     )
     assert said("methods").startswith("ascl ")
-    assert said("doctor", photos, "--width", "8", "--batch-size", "8").startswith("photos: 40 pictures")
+    assert said("doctor", photos, "--width", "8", "--batch-size", "8").startswith("photos: 40 images")
 
 
 def test_from_folder_to_scores_to_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +186,7 @@ def test_a_messy_folder_trains_and_the_broken_are_named(tmp_path: Path) -> None:
     good = (photos / "dark" / "1.png").read_bytes()
     (photos / "truncated.png").write_bytes(good[: len(good) // 2])
     (photos / "empty.jpg").write_bytes(b"")
-    (photos / "text.jpg").write_text("not a picture")
+    (photos / "text.jpg").write_text("not an image")
     draw = np.random.default_rng(2)
     Image.fromarray(draw.integers(0, 65535, (30, 20), dtype=np.uint16)).save(photos / "sixteen.png")
     Image.fromarray(draw.integers(0, 255, (20, 20, 4), dtype=np.uint8), "CMYK").save(photos / "cmyk.jpg")

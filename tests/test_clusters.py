@@ -1,4 +1,4 @@
-"""Labels for all pictures: found, looked up, kept in order."""
+"""Labels for all images: found, looked up, kept in order."""
 
 from __future__ import annotations
 
@@ -70,6 +70,6 @@ def test_nothing_is_repaired_where_all_are_small_or_none_is() -> None:
         assert made.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_more_clusters_than_pictures_are_refused() -> None:
-    with pytest.raises(InputError, match="clusters=6 of 5 pictures: allowed are 1 to 5"):
+def test_more_clusters_than_images_are_refused() -> None:
+    with pytest.raises(InputError, match="clusters=6 of 5 images: allowed are 1 to 5"):
         Clusters(5, 6, 2)

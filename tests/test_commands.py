@@ -30,7 +30,7 @@ def surroundings(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monke
 
 
 def folder(path: Path, count: int = 24) -> str:
-    """Pictures of two kinds in two folders."""
+    """Images of two kinds in two folders."""
     draw = np.random.default_rng(1)
     for number in range(count):
         kind = path / ("dark ones" if number % 2 else "it's light")

@@ -86,7 +86,7 @@ def test_what_takes_long_is_timed_by_a_part_of_a_batch(monkeypatch: pytest.Monke
     whole = Update.step
 
     def step(self: Update, loaded: Any, *given: Any) -> None:
-        shown.append(len(loaded.index))
+        shown.append(len(loaded.ids))
         whole(self, loaded, *given)
 
     monkeypatch.setattr(Update, "step", step)

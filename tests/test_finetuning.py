@@ -33,14 +33,14 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Pictures of three colours, in two splits."""
+    """Images of three colours, in two splits."""
     draw = np.random.default_rng(0)
     parts = {}
     for split, count in (("train", 48), ("test", 30)):
         labels = np.arange(count) % 3
-        pictures = draw.integers(0, 60, (count, 16, 16, 3))
-        pictures[np.arange(count), :, :, labels] += 190
-        parts |= {f"{split}_images": pictures.astype(np.uint8), f"{split}_labels": labels}
+        images = draw.integers(0, 60, (count, 16, 16, 3))
+        images[np.arange(count), :, :, labels] += 190
+        parts |= {f"{split}_images": images.astype(np.uint8), f"{split}_labels": labels}
     np.savez(tmp_path / "colours.npz", **parts)
     return tmp_path / "colours.npz"
 
@@ -53,7 +53,7 @@ def test_a_fine_tuned_run_is_loaded_exported_and_evaluated(weights: Path, data: 
     assert f"{EPOCHS} passes" in stored["scores"][0]["protocol"]
     assert stored["scores"][0]["value"] > 0.8
     page = run.report_file.read_text()
-    assert "learned 3 classes from 48 pictures" in page
+    assert "learned 3 classes from 48 images" in page
     assert "without labels" not in page
 
     classifier = likewise.load_classifier(run)

@@ -100,7 +100,7 @@ def test_a_sliding_queue_writes_over_its_end_instead_of_wrapping() -> None:
     assert queue.position == 0
 
 
-def test_history_keeps_the_last_two_embeddings_of_each_picture() -> None:
+def test_history_keeps_the_last_two_embeddings_of_each_image() -> None:
     history = History(4, 2)
     index = torch.tensor([2, 0])
     history.write(index, torch.tensor([[1.0, 1.0], [2.0, 2.0]]))

@@ -98,10 +98,10 @@ def test_a_refitted_encoder_sees_views_at_its_own_scale(made_for: int, shown: in
 def test_a_saved_encoder_teaches_frozen(tmp_path: Path) -> None:
     encoder = build(SPEC, seed=4).eval()
     save_encoder(encoder, tmp_path / "encoder.safetensors")
-    picture = torch.randn(2, 3, 24, 24)
+    image = torch.randn(2, 3, 24, 24)
     for name in (tmp_path, tmp_path / "encoder.safetensors"):
         teacher = pretrained(str(name), image_size=24, mean=SPEC.mean, std=SPEC.std).train()
-        torch.testing.assert_close(teacher(picture), encoder(picture))
+        torch.testing.assert_close(teacher(image), encoder(image))
         assert teacher.features == encoder.features
         assert not any(p.requires_grad for p in teacher.parameters())
 

@@ -12,7 +12,7 @@ from likewise.errors import InputError
 from likewise.verbs.learning.trial import trial
 from likewise.verbs.learning.trying.measures import Measured
 from likewise.verbs.learning.trying.verdict import Arm, conclude
-from tests.contract.gauntlet import pictures, teacher
+from tests.contract.gauntlet import some_images, teacher
 
 
 def arm(name: str, right: int, *, rank: float = 20.0, parameters: int = 100) -> Arm:
@@ -49,7 +49,7 @@ def test_the_reason_says_what_a_smaller_student_keeps() -> None:
 @pytest.mark.trains
 def test_a_short_trial_has_all_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
-    pixels, labels = pictures()
+    pixels, labels = some_images()
     np.savez(tmp_path / "waves.npz", images=pixels.numpy(), labels=labels.numpy())
     found = trial(tmp_path / "waves.npz", minutes=0.1, teacher=teacher(), encoder="resnet10t", device="cpu")
     told = found.to_json()
@@ -61,7 +61,7 @@ def test_a_short_trial_has_all_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_without_labels_neighbours_of_two_crops_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
-    pixels, _ = pictures()
+    pixels, _ = some_images()
     found = trial(pixels.numpy()[:50], minutes=0.05, encoder="resnet10t", device="cpu")
     assert found.measure.startswith("neighbours that two crops")
     assert found.verdict == "too few images to train"

@@ -29,7 +29,7 @@ FILE, WEIGHTS = "classifier.safetensors", "encoder.safetensors"
 
 
 class Classifier(nn.Module):
-    """(B, 3, H, W) normalised pictures -> (B, C) logits, one for each of `class_names`."""
+    """(B, 3, H, W) normalised images -> (B, C) logits, one for each of `class_names`."""
 
     def __init__(self, encoder: Encoder, layer: nn.Linear, class_names: Sequence[str]) -> None:
         """Put the layer (from F features to C classes) behind the encoder."""

@@ -1,4 +1,4 @@
-"""`make demo`: ISD on real pictures in about two minutes, from nothing to a report."""
+"""`make demo`: ISD on real images in about two minutes, from nothing to a report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def demo(data: str, minutes: float, out: str | None) -> int:
     print("Scoring", flush=True)
     try:
         result = evaluate(run.path, data, probe=("knn",), untrained=True)
-    except InputError as error:  # a folder of pictures has no labels, and that is fine
+    except InputError as error:  # a folder of images has no labels, and that is fine
         print(paragraph(f"no scores: {error}", indent="  "))
     else:
         print(f"\n{as_text(result, brief=True)}")

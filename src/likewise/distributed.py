@@ -71,7 +71,7 @@ _gathered: Callable[[Tensor], Tensor] = _Gather.apply
 
 
 def gather_with_gradient(x_B: Tensor) -> Tensor:
-    """`gather` for losses that compare the pictures of a batch: gradient flows back to every process's rows.
+    """`gather` for losses that compare the images of a batch: gradient flows back to every process's rows.
 
     Each process takes the mean loss of its own rows against all rows, or the same loss of all rows; the gradients of
     a process's rows are summed over the processes here and averaged by the distributed wrapper afterwards, which

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from likewise.errors import DiskFull
+from likewise.errors import DiskFull, InputError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says where a disk, an allowance, or the size of a file is at its limit."""
@@ -17,6 +17,15 @@ FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR
 """What the system says where a path is not for us, or is another thing than was taken for granted."""
 ASIDE = ".partial"
 """How the names of files end that are still being written."""
+
+
+def check_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Raise InputError where one of these files exists, unless `overwrite`, and where its folder does not."""
+    for path in paths:
+        if path.is_dir() or (path.exists() and not overwrite):
+            raise InputError(f"{path} exists: choose another file, or say --overwrite")
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"there is no folder {path.parent} to write {path.name} into")
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def warmup_cosine(
 def byol_learning_rate(step: int, *, base: float, batch_size: int, max_steps: int, warmup_steps: int) -> float:
     """The published rate of BYOL at an optimiser step, counted from 0 (arXiv 2006.07733, section 3.3).
 
-    `base` is for 256 pictures and scaled by `batch_size` / 256; linear from 0 over `warmup_steps`, then cosine to 0.
+    `base` is for 256 images and scaled by `batch_size` / 256; linear from 0 over `warmup_steps`, then cosine to 0.
     """
     return warmup_cosine(base * batch_size / 256, step / max_steps, warmup_steps / max_steps)
 

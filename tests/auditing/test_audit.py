@@ -87,7 +87,7 @@ def test_at_every_level_images_are_the_sample(encoder: Encoder, other: Encoder, 
     found = likewise.audit(encoder, data, against=[other], every_level=True, images=20, **FEW)
     assert len(found.of("low-pass", "resnet18")) == 20 * 8
     one = next(one for one in found.contrasts() if one.experiment == "low-pass")
-    assert "paired t over 20 pictures" in one.test.how
+    assert "paired t over 20 images" in one.test.how
     first, second = (found.of("low-pass", who).without(["0"]).right.mean() for who in found.observers)
     assert one.test.difference == pytest.approx(first - second)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import few_labels
-from benchmarks.pictures import cifar10_file
+from benchmarks.images import cifar10_file
 from likewise.errors import InputError
 
 

@@ -17,14 +17,12 @@ from likewise.evaluation.scores import Score
 from tests.evaluation.conftest import SPEC, drawn
 
 MakeRun = Callable[..., Path]
-PROTOCOL = (
-    "kNN, exact cosine, majority of k=20; pooled features, float32, 32 px; from train (60 pictures) to test (200)"
-)
+PROTOCOL = "kNN, exact cosine, majority of k=20; pooled features, float32, 32 px; from train (60 images) to test (200)"
 TRUTH = np.arange(200) % 4
 
 
 def said(right: Sequence[int] | int, protocol: str = PROTOCOL, **changes: Any) -> Score:
-    """A score whose picture numbers `right` (or the first so many) are right."""
+    """A score whose image numbers `right` (or the first so many) are right."""
     correct = np.arange(right) if isinstance(right, int) else np.asarray(right)
     predicted = (TRUTH + 1) % 4
     predicted[correct] = TRUTH[correct]
@@ -42,7 +40,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         seed: int = 0,
         data: str = "photos",
         kept: bool = True,
-        pictures: str = "abc",
+        images: str = "abc",
         lines: int = 20,
         **settings: Any,
     ) -> Path:
@@ -72,7 +70,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         ]
         (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in written))
         if kept:
-            predictions.keep(path, scores, data, TRUTH, pictures)
+            predictions.keep(path, scores, data, TRUTH, images)
         return path
 
     return make
@@ -80,7 +78,7 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Pictures that any network tells apart."""
+    """Images that any network tells apart."""
     (train, train_labels), (test, test_labels) = drawn(60, 1), drawn(30, 2)
     path = tmp_path / "colours.npz"
     np.savez(path, train_images=train, train_labels=train_labels, test_images=test, test_labels=test_labels)

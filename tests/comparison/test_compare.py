@@ -37,9 +37,9 @@ def test_runs_that_differ_only_in_the_seed_are_one_row(make_run: MakeRun) -> Non
     (contrast,) = found.contrasts
     assert contrast.best == 0
     assert contrast.seeds is not None
-    assert contrast.pictures is not None
+    assert contrast.images is not None
     assert contrast.seeds.difference == pytest.approx(0.1)
-    assert contrast.pictures.difference == pytest.approx(0.1)
+    assert contrast.images.difference == pytest.approx(0.1)
     assert "55.0 ± 5.0 %*" in found.to_text()
     assert "isd leads moco_v2 by 10.0 points" in found.to_text()
 
@@ -66,8 +66,8 @@ def test_two_single_runs_are_tested_by_mcnemar(make_run: MakeRun) -> None:
     found = compare(make_run("a", said(list(range(50, 150)))), make_run("b", said(list(range(60, 200))), queue_size=8))
     (contrast,) = found.contrasts
     assert contrast.seeds is None
-    assert contrast.pictures is not None
-    assert "of 200 pictures 50 against 10 only one gets right" in contrast.pictures.how
+    assert contrast.images is not None
+    assert "of 200 images 50 against 10 only one gets right" in contrast.images.how
     assert "leads" in found.to_text()
 
 
@@ -80,8 +80,8 @@ def test_small_differences_are_said_to_be_chance(make_run: MakeRun) -> None:
     ("other", "why"),
     [
         ({"protocol": PROTOCOL.replace("32 px", "64 px")}, "'32 px', and '64 px'"),
-        ({"n": 199}, "200 test pictures, and 199 test pictures"),
-        ({"split": "val"}, "200 val pictures"),
+        ({"n": 199}, "200 test images, and 199 test images"),
+        ({"split": "val"}, "200 val images"),
     ],
 )
 def test_other_protocols_have_a_column_of_their_own(make_run: MakeRun, other: dict[str, Any], why: str) -> None:
@@ -93,9 +93,9 @@ def test_other_protocols_have_a_column_of_their_own(make_run: MakeRun, other: di
         assert sum(cell(group, column) is not None for column in found.columns) == 1
 
 
-def test_other_pictures_and_other_data_are_not_one_column(make_run: MakeRun) -> None:
+def test_other_images_and_other_data_are_not_one_column(make_run: MakeRun) -> None:
     base = make_run("a", said(90))
-    for name, more in (("b", {"pictures": "other"}), ("c", {"data": "elsewhere"})):
+    for name, more in (("b", {"images": "other"}), ("c", {"data": "elsewhere"})):
         found = compare(base, make_run(name, said(80), queue_size=8, **more))
         assert len(found.columns) == 2
         assert not found.contrasts
@@ -121,7 +121,7 @@ def test_runs_evaluated_before_answers_were_kept_join_without_a_test(make_run: M
     found = compare(make_run("a", said(90)), make_run("b", said(80), kept=False, queue_size=8))
     assert len(found.columns) == 1
     (contrast,) = found.contrasts
-    assert contrast.pictures is None
+    assert contrast.images is None
     assert "not known" in " ".join(found.to_text().split())
 
 
@@ -140,8 +140,8 @@ def test_several_others_have_their_p_raised(make_run: MakeRun) -> None:
         for name, right, size in (("a", 120, 1), ("b", 110, 2), ("c", 90, 3))
     ]
     two, three = compare(*runs[:2]), compare(*runs)
-    alone = two.contrasts[0].pictures
-    among = next(one.pictures for one in three.contrasts if one.other == 1)
+    alone = two.contrasts[0].images
+    among = next(one.images for one in three.contrasts if one.other == 1)
     assert alone is not None
     assert among is not None
     assert among.p >= alone.p
@@ -176,7 +176,7 @@ def test_the_page_is_whole_and_fetches_nothing(make_run: MakeRun) -> None:
     assert not found.fetched
     assert path.read_text().count("<script") == 1
     words = " ".join(found.words)
-    for expected in ("Is it more than chance?", "Nearest neighbours, by pictures seen", "Loss of isd, by minutes"):
+    for expected in ("Is it more than chance?", "Nearest neighbours, by images seen", "Loss of isd, by minutes"):
         assert expected in words
     with opened(path.as_uri()) as seen:
         assert barriers(seen.page) == []
@@ -218,7 +218,7 @@ def test_settings_are_flat_and_without_what_follows_from_the_data() -> None:
     assert flat_settings(stored) == {"method": "isd", "crop": (1, 2), "encoder": "r", "encoder.width": 8}
 
 
-# With pictures -----------------------------------------------------------------------------------------------------
+# With images -----------------------------------------------------------------------------------------------------
 
 
 def test_runs_are_scored_on_data_that_is_named_and_labels_are_counted(trained: Path, data: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every method is run on: a tiny encoder, tiny pictures, and a handful of steps."""
+"""What every method is run on: a tiny encoder, tiny images, and a handful of steps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from likewise.training.refresh import refresh
 from likewise.training.seeding import seed_step
 from likewise.training.update import batch_of, stream_roles, views_of
 
-SIDE, BATCH, PICTURES, CLASSES = 16, 8, 96, 3
+SIDE, BATCH, IMAGES, CLASSES = 16, 8, 96, 3
 SPEC = EncoderSpec(name="resnet10t", width=8, stem="small", image_size=SIDE)
 ALL = methods.names()
 
@@ -48,7 +48,7 @@ TAUGHT_BY = {"hsakd": "hsakd"}
 
 @functools.cache
 def teacher(by: str = "moco_v2") -> str:
-    """A run that others learn from, once per process: wider, for larger and otherwise scaled pictures."""
+    """A run that others learn from, once per process: wider, for larger and otherwise scaled images."""
     folder = Path(tempfile.mkdtemp(prefix="likewise-teacher-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     spec = dataclasses.replace(
@@ -57,7 +57,7 @@ def teacher(by: str = "moco_v2") -> str:
     method_class = methods.find(by)
     changes = {"role": "teacher"} if by == "hsakd" else {"queue_size": 32}
     settings = dataclasses.replace(next(iter(method_class.presets.values())).settings, **changes)
-    facts = Facts(images=PICTURES, batch_size=BATCH, image_size=20, classes=CLASSES, mean=spec.mean, std=spec.std)
+    facts = Facts(images=IMAGES, batch_size=BATCH, image_size=20, classes=CLASSES, mean=spec.mean, std=spec.std)
     with torch.random.fork_rng():  # the same in every process, whenever it is made
         torch.manual_seed(7)
         method = method_class(build(spec, seed=7), settings, facts)  # type: ignore[call-arg]
@@ -99,20 +99,20 @@ def made_once(name: str, seed: int, dtype: torch.dtype, changes: tuple[tuple[str
     made = method(build(SPEC, seed=seed), settings, facts_of(method.columns(settings)))  # type: ignore[call-arg]
     made.to(dtype).train()
     if made.flow is not None:
-        made.flows = flows(PICTURES)
+        made.flows = flows(IMAGES)
     refresh_before(made, Progress(0, 0.0, 0))
     return made, torch.get_rng_state()
 
 
 @functools.cache
-def pictures() -> tuple[Tensor, Tensor]:
-    """(96, 20, 20, 3) uint8 pictures of three textures, and their labels."""
+def some_images() -> tuple[Tensor, Tensor]:
+    """(96, 20, 20, 3) uint8 images of three textures, and their labels."""
     generator = torch.Generator().manual_seed(5)
-    labels = torch.arange(PICTURES) % CLASSES
+    labels = torch.arange(IMAGES) % CLASSES
     grid = torch.arange(20.0)
     waves = torch.stack([torch.sin(grid * (0.4 + 0.5 * c)) for c in range(CLASSES)])
     base = waves[labels].unsqueeze(1) * waves[labels].unsqueeze(2)  # (N, 20, 20)
-    noise = torch.randn(PICTURES, 20, 20, 3, generator=generator)
+    noise = torch.randn(IMAGES, 20, 20, 3, generator=generator)
     return ((base.unsqueeze(3) + 0.5 * noise) * 50 + 128).clamp(0, 255).to(torch.uint8), labels
 
 
@@ -128,18 +128,18 @@ def flows(count: int) -> NDArray[np.float16]:
 
 
 class Data:
-    """The pictures, as the loop has them. With `few`, every fourth label is known."""
+    """The images, as the loop has them. With `few`, every fourth label is known."""
 
     name = "textures"
 
     def __init__(self, names: tuple[str, ...] = (), *, few: bool = False) -> None:
-        self.pixels, labels = pictures()
-        self.labels = labels.numpy() if not few else np.where(np.arange(PICTURES) % 4 == 0, labels.numpy(), -1)
+        self.pixels, labels = some_images()
+        self.labels = labels.numpy() if not few else np.where(np.arange(IMAGES) % 4 == 0, labels.numpy(), -1)
         self.columns = {name: column_called(name) for name in names}
-        self.names = [f"{number}.png" for number in range(PICTURES)]
+        self.names = [f"{number}.png" for number in range(IMAGES)]
 
     def __len__(self) -> int:
-        return PICTURES
+        return IMAGES
 
     def gather(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         return self.pixels[index], torch.full((len(index), 2), 20)
@@ -153,7 +153,7 @@ CAPTIONS = (
     "grey",
     "a b c",
 )
-"""Texts of the pictures; some have several captions."""
+"""Texts of the images; some have several captions."""
 
 
 @functools.cache
@@ -171,8 +171,8 @@ def sounds() -> tuple[str, ...]:
 
 
 def column_called(name: str) -> Column:
-    """A column of the pictures: places in a video, or which of eight videos, scans, coarser classes; captions."""
-    place = np.arange(PICTURES)
+    """A column of the images: places in a video, or which of eight videos, scans, coarser classes; captions."""
+    place = np.arange(IMAGES)
     if name in {"video/another", "frame/another"}:
         return Column(7 - place // 3 % 8)
     if name == "time":
@@ -189,8 +189,8 @@ def column_called(name: str) -> Column:
 def facts_of(names: tuple[str, ...] = ()) -> Facts:
     """What every method is told."""
     columns = {name: column_called(name) for name in names}
-    known = {"images": PICTURES, "classes": CLASSES, "labelled": PICTURES}
-    beside = Beside(images=PICTURES, classes=CLASSES)
+    known = {"images": IMAGES, "classes": CLASSES, "labelled": IMAGES}
+    beside = Beside(images=IMAGES, classes=CLASSES)
     return Facts(**known, batch_size=BATCH, image_size=SIDE, steps_per_epoch=12, beside=beside, columns=columns)
 
 
@@ -233,9 +233,9 @@ class Share:
 
 
 def loaded_at(data: Data, name: str, stream: Stream, step: int, size: int) -> Share:
-    """The batch of a stream; that of a plain one goes through the pictures in their order."""
+    """The batch of a stream; that of a plain one goes through the images in their order."""
     if stream.draw is shuffled and stream.keep == "all" and stream.where is None:
-        return Share(data, (np.arange(size) + step * size) % PICTURES)
+        return Share(data, (np.arange(size) + step * size) % IMAGES)
     order = order_of(name, stream, data, min(size, BATCH), 3)  # type: ignore[arg-type]
     index = order.batch(step)
     if index.ndim == 3 and size > len(index):  # of clips: there are as many videos as a batch has

@@ -85,7 +85,7 @@ def test_bf16_stays_close_to_float32(name: str) -> None:
 def test_a_batch_of_another_length_works(name: str, size: int) -> None:
     method = make(name)
     if size < method.card.smallest_batch:
-        pytest.skip(f"{name} needs {method.card.smallest_batch} pictures")
+        pytest.skip(f"{name} needs {method.card.smallest_batch} images")
     assert method(*batch_at(method, 0)).loss.isfinite()
     assert method(*batch_at(method, 1, size=size)).loss.isfinite()
     assert method(*batch_at(method, 2)).loss.isfinite()
@@ -162,7 +162,7 @@ def test_a_collapsed_encoder_is_reported(name: str, monkeypatch: pytest.MonkeyPa
     method = make(name)
     encoder = student_of(method)
     whole = Encoder._last  # what pooled features and maps are both made of
-    # All pictures look alike to it, up to rounding noise that normalisation layers must not be able to blow up.
+    # All images look alike to it, up to rounding noise that normalisation layers must not be able to blow up.
     monkeypatch.setattr(Encoder, "_last", lambda self, x: torch.zeros_like(whole(self, x)) + whole(self, x).mean() * 0)
     every = Encoder.with_stages  # which goes through the network by itself
     monkeypatch.setattr(Encoder, "with_stages", lambda self, x: (self(x), flat(every(self, x))[1]))

@@ -34,7 +34,7 @@ COLOUR = RNG.integers(0, 256, (6, 5, 7, 3), dtype=np.uint8)
         (COLOUR > 127, np.where(COLOUR > 127, 255, 0)),
     ],
 )
-def test_shapes_and_types_give_the_same_pictures(array: np.ndarray, expected: np.ndarray, tmp_path: Path) -> None:
+def test_shapes_and_types_give_the_same_images(array: np.ndarray, expected: np.ndarray, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", array)
     for data in (array, tmp_path / "a.npy"):
         source = open_source(data)
@@ -48,7 +48,7 @@ def test_tensors_are_arrays() -> None:
     np.testing.assert_array_equal(source.read(2), COLOUR[2])
 
 
-def test_one_range_for_all_pictures() -> None:
+def test_one_range_for_all_images() -> None:
     array = np.stack([np.full((4, 4), 1000, np.uint16), np.full((4, 4), 4000, np.uint16)])
     source = open_source(array)
     assert source.read(0)[0, 0, 0] == round(1000 / 4095 * 255)
@@ -119,10 +119,10 @@ def test_words_get_the_same_number_in_every_split() -> None:
     assert test.labels.tolist() == [0, 1]
 
 
-def test_several_labels_a_picture_are_left_out() -> None:
+def test_several_labels_an_image_are_left_out() -> None:
     data = {"images": GREY, "labels": np.zeros((6, 14), int)}
     assert open_source(data).labels is None
-    with pytest.raises(InputError, match="one label a picture"):
+    with pytest.raises(InputError, match="one label an image"):
         open_source(data, labels="labels")
 
 
@@ -147,14 +147,14 @@ def test_the_range_is_part_of_the_fingerprint() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (np.zeros((20, 20, 3), np.uint8), "looks like one picture"),
-        (np.zeros((5, 784), np.uint8), "holds no pictures"),
-        (np.zeros((0, 5, 5), np.uint8), "holds no pictures"),
-        ({"a": GREY, "b": GREY}, "no array of pictures .* found a, b"),
-        ({"images": GREY, "labels": np.zeros(5, int)}, "5 labels for 6 pictures"),
+        (np.zeros((20, 20, 3), np.uint8), "looks like one image"),
+        (np.zeros((5, 784), np.uint8), "holds no images"),
+        (np.zeros((0, 5, 5), np.uint8), "holds no images"),
+        ({"a": GREY, "b": GREY}, "no array of images .* found a, b"),
+        ({"images": GREY, "labels": np.zeros(5, int)}, "5 labels for 6 images"),
     ],
 )
-def test_what_holds_no_pictures_is_refused(data: object, message: str) -> None:
+def test_what_holds_no_images_is_refused(data: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         open_source(data)
 
@@ -174,9 +174,9 @@ def test_damaged_and_unsafe_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_additional_splits_and_splits_without_labels() -> None:
-    pictures = np.zeros((3, 8, 8), np.uint8)
-    data = {"train_images": pictures, "train_labels": np.array(["b", "a", "b"]), "test_images": pictures}
-    data |= {"Unlabeled_images": pictures, "raw_info": np.zeros(3)}
+    images = np.zeros((3, 8, 8), np.uint8)
+    data = {"train_images": images, "train_labels": np.array(["b", "a", "b"]), "test_images": images}
+    data |= {"Unlabeled_images": images, "raw_info": np.zeros(3)}
     assert split_names(data) == ("train", "unlabeled", "test")
     source = open_source(data)
     assert source.labels is not None

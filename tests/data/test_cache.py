@@ -23,11 +23,11 @@ from likewise.data.caching import cache as cache_module
 from likewise.data.caching import store
 from likewise.data.source import BrokenImage, Pixels
 from likewise.errors import InputError
-from tests.data.pictures import encoded, flat, noise, save
+from tests.data.images import encoded, flat, noise, save
 
 
 class Counting(Source):
-    """Pictures that say their number, and count how often they are read."""
+    """Images that say their number, and count how often they are read."""
 
     reads = 0
     fails_at: int | None = None
@@ -63,7 +63,7 @@ def left_over(cache: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("workers", [None, 1, 5])
-def test_pictures_keep_their_order(workers: int | None) -> None:
+def test_images_keep_their_order(workers: int | None) -> None:
     images = prepare(counting(), short_side=None, workers=workers)
     assert numbers(images) == list(range(300))
     assert images.sizes.tolist() == [[4, 5]] * 300
@@ -100,7 +100,7 @@ def test_labels_are_not_in_the_cache() -> None:
     assert images.labels[:2].tolist() == [2, 4]
 
 
-def test_pictures_are_reduced(tmp_path: Path) -> None:
+def test_images_are_reduced(tmp_path: Path) -> None:
     save(tmp_path / "p" / "big.jpg", noise(400, 600))
     save(tmp_path / "p" / "small.png", noise(10, 12))
     save(tmp_path / "p" / "wide.png", noise(2, 20000))
@@ -126,7 +126,7 @@ def test_size_is_said_before_it_is_taken(caplog: pytest.LogCaptureFixture) -> No
     assert estimate(counting(), short_side=None).total == 300 * 4 * 5 * 3
     with caplog.at_level(logging.INFO, logger="likewise"):
         prepare(counting(), short_side=None)
-    assert "decoding 300 pictures of counted, about 18.0 kB" in caplog.text
+    assert "decoding 300 images of counted, about 18.0 kB" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,10 @@ def test_sizes_are_readable(size: float, text: str) -> None:
     assert cache_module.readable(size) == text
 
 
-# Broken pictures ---------------------------------------------------------------------------------------------------
+# Broken images ---------------------------------------------------------------------------------------------------
 
 
-def test_broken_pictures_are_left_out_and_listed(tmp_path: Path) -> None:
+def test_broken_images_are_left_out_and_listed(tmp_path: Path) -> None:
     for position in range(2):
         source = counting(20, broken={3, 17})
         images = prepare(source, short_side=None)
@@ -154,9 +154,9 @@ def test_broken_pictures_are_left_out_and_listed(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "broken.json").read_text())[1] == {"name": "p17", "reason": "worn out"}
 
 
-def test_too_many_broken_pictures_are_an_error(cache: Path) -> None:
+def test_too_many_broken_images_are_an_error(cache: Path) -> None:
     source = counting(20, broken=frozenset(range(5)))
-    with pytest.raises(InputError, match=r"5 of 20 pictures of counted .* share of 20%: p0 \(worn out\).* and 2 more"):
+    with pytest.raises(InputError, match=r"5 of 20 images of counted .* share of 20%: p0 \(worn out\).* and 2 more"):
         prepare(source, short_side=None)
     assert left_over(cache) == []
     assert len(prepare(source, short_side=None, max_broken=0.25)) == 15
@@ -166,15 +166,15 @@ def test_too_many_broken_pictures_are_an_error(cache: Path) -> None:
 
 def test_hopeless_data_are_given_up_early() -> None:
     source = counting(10_000, broken=frozenset(range(5000)))
-    with pytest.raises(InputError, match=r"of the first \d+ of 10000 pictures"):
+    with pytest.raises(InputError, match=r"of the first \d+ of 10000 images"):
         prepare(source, short_side=None, max_broken=0.01)
     assert source.reads < 3000
 
 
 def test_nothing_left_is_an_error_whatever_is_allowed() -> None:
-    with pytest.raises(InputError, match="3 of 3 pictures"):
+    with pytest.raises(InputError, match="3 of 3 images"):
         prepare(counting(3, broken=frozenset(range(3))), short_side=None, max_broken=1.0)
-    with pytest.raises(InputError, match="holds no pictures"):
+    with pytest.raises(InputError, match="holds no images"):
         prepare(counting(0), short_side=None)
     with pytest.raises(InputError, match="short_side=0"):
         prepare(counting(3), short_side=0)
@@ -189,12 +189,12 @@ def test_a_folder_of_everything_that_goes_wrong(tmp_path: Path) -> None:
     save(folder / "panorama.png", noise(3, 20_000))
     (folder / "truncated.jpg").write_bytes(encoded(noise(90, 90), "JPEG")[:1500])
     (folder / "zero.png").write_bytes(b"")
-    (folder / "letter.jpg").write_text("Dear reader, I am no picture.")
+    (folder / "letter.jpg").write_text("Dear reader, I am no image.")
     images = prepare(open_source(folder), short_side=37, max_broken=0.5)
     assert list(images.names) == ["cmyk.jpg", "fine.png", "grey16.png", "panorama.png", "pixel.png"]
     reasons = {entry.name: entry.reason for entry in images.broken}
     assert reasons["zero.png"] == "empty file"
-    assert reasons["letter.jpg"] == "text, not a picture"
+    assert reasons["letter.jpg"] == "text, not an image"
     assert "truncated" in reasons["truncated.jpg"]
 
 
@@ -218,7 +218,7 @@ def test_a_failure_in_the_last_moment_leaves_nothing_behind(
 
     with monkeypatch.context() as patched:
         patched.setattr(*((os, "fsync", fail) if stage == "fsync" else (Path, "rename", fail)))
-        with pytest.raises(InputError, match=r"cannot write decoded pictures to .*: input/output error"):
+        with pytest.raises(InputError, match=r"cannot write decoded images to .*: input/output error"):
             prepare(counting(), short_side=None)
     assert left_over(cache) == []
     assert numbers(prepare(counting(), short_side=None)) == list(range(300))
@@ -315,7 +315,7 @@ def test_room_that_runs_out_is_one_line(cache: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot write decoded pictures to .*LIKEWISE_CACHE names another place"):
+    with pytest.raises(InputError, match=r"cannot write decoded images to .*LIKEWISE_CACHE names another place"):
         prepare(counting(), short_side=None, cache_dir=tmp_path / "file")
 
 

@@ -18,7 +18,7 @@ from likewise.data import Images, open_source, prepare
 from likewise.data.caching.caches import manage
 from likewise.data.caching.locking import exclusive
 from likewise.errors import InputError
-from tests.data.pictures import noise, save
+from tests.data.images import noise, save
 
 DAY = 86400
 
@@ -87,7 +87,7 @@ def test_what_is_in_use_stays(caches: Path, tmp_path: Path) -> None:
     part = images.subset(np.arange(1))
     del images
     assert states(manage(["old"], clear=True)) == [("old", "in use")]
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(part)).picture(0), part.picture(0))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(part)).image(0), part.image(0))
     del part
     assert states(manage(["old"], clear=True)) == [("old", "removed")]
 

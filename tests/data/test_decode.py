@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from likewise.data.decoding.decode import decode, from_pil, look_at
 from likewise.data.source import BrokenImage
-from tests.data.pictures import encoded, flat, noise
+from tests.data.images import encoded, flat, noise
 
 LOSSLESS = ["PNG", "TIFF", "BMP", "PPM"]
 
@@ -56,16 +56,16 @@ def test_one_bit_is_black_and_white() -> None:
 
 
 def test_palette_is_looked_up() -> None:
-    picture = Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8)[:, None], 5, axis=1), "P")
-    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+    image = Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8)[:, None], 5, axis=1), "P")
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
     expected = np.repeat(np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]])[:, None], 5, axis=1)
-    np.testing.assert_array_equal(decode(encoded(picture)), expected)
+    np.testing.assert_array_equal(decode(encoded(image)), expected)
 
 
 def test_transparent_palette_entry_is_white() -> None:
-    picture = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), "P")
-    picture.putpalette([255, 0, 0, 0, 0, 255])
-    np.testing.assert_array_equal(decode(encoded(picture, transparency=0)), [[[255, 255, 255], [0, 0, 255]]])
+    image = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), "P")
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    np.testing.assert_array_equal(decode(encoded(image, transparency=0)), [[[255, 255, 255], [0, 0, 255]]])
 
 
 def test_transparent_colour_of_an_rgb_png_is_white() -> None:
@@ -80,21 +80,21 @@ def test_alpha_is_laid_on_white(alpha: int, expected: tuple[int, int, int]) -> N
 
 
 def test_grey_with_alpha_is_laid_on_white() -> None:
-    picture = Image.fromarray(flat((40, 0)), "LA")
-    np.testing.assert_array_equal(decode(encoded(picture)), flat((255, 255, 255)))
+    image = Image.fromarray(flat((40, 0)), "LA")
+    np.testing.assert_array_equal(decode(encoded(image)), flat((255, 255, 255)))
 
 
 def test_cmyk_jpeg_is_converted() -> None:
-    picture = Image.fromarray(flat((230, 40, 40))).convert("CMYK")
-    np.testing.assert_allclose(decode(encoded(picture, "JPEG", quality=95)), flat((230, 40, 40)), atol=6)
+    image = Image.fromarray(flat((230, 40, 40))).convert("CMYK")
+    np.testing.assert_allclose(decode(encoded(image, "JPEG", quality=95)), flat((230, 40, 40)), atol=6)
 
 
 def test_lab_tiff_is_converted() -> None:
     there = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    picture = ImageCms.applyTransform(Image.fromarray(flat((200, 90, 40))), there)
-    assert picture is not None
-    assert picture.mode == "LAB"
-    np.testing.assert_allclose(decode(encoded(picture, "TIFF")), flat((200, 90, 40)), atol=4)
+    image = ImageCms.applyTransform(Image.fromarray(flat((200, 90, 40))), there)
+    assert image is not None
+    assert image.mode == "LAB"
+    np.testing.assert_allclose(decode(encoded(image, "TIFF")), flat((200, 90, 40)), atol=4)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -110,8 +110,8 @@ def test_twelve_bits_in_sixteen_use_the_whole_range() -> None:
 
 def test_big_endian_sixteen_bits() -> None:
     values = np.array([[0, 30000, 65535]], dtype=">u2")
-    picture = Image.frombytes("I;16B", (3, 1), values.tobytes())
-    np.testing.assert_array_equal(from_pil(picture)[0, :, 0], [0, 117, 255])
+    image = Image.frombytes("I;16B", (3, 1), values.tobytes())
+    np.testing.assert_array_equal(from_pil(image)[0, :, 0], [0, 117, 255])
 
 
 def test_integers_of_32_bits_are_stretched() -> None:
@@ -157,12 +157,12 @@ def test_exif_orientation_is_undone(orientation: int, kind: str) -> None:
     assert (look.height, look.width) == decode(data).shape[:2]
 
 
-def test_damaged_exif_does_not_spoil_the_picture() -> None:
+def test_damaged_exif_does_not_spoil_the_image() -> None:
     data = encoded(flat((9, 9, 9)), "JPEG", exif=b"Exif\0\0" + b"\xff" * 40)
     assert decode(data).shape == (8, 10, 3)
 
 
-def test_one_pixel_is_a_picture() -> None:
+def test_one_pixel_is_an_image() -> None:
     np.testing.assert_array_equal(decode(encoded(flat((1, 2, 3), 1, 1))), [[[1, 2, 3]]])
 
 
@@ -176,7 +176,7 @@ def test_jpeg_is_decoded_small_where_that_is_enough() -> None:
     assert decode(data, 700).shape == (800, 1200, 3)
 
 
-def test_pictures_of_20000_pixels_are_fine() -> None:
+def test_images_of_20000_pixels_are_fine() -> None:
     assert decode(encoded(np.zeros((5000, 20000), dtype=bool))).shape == (5000, 20000, 3)
 
 
@@ -208,8 +208,8 @@ def test_absurd_sizes_are_broken_without_decoding() -> None:
     ("data", "reason"),
     [
         (b"", "empty file"),
-        (b"hello, I am no picture\n", "text, not a picture"),
-        (b"\x00\x01\x02\x03" * 20, "not a picture in a known format"),
+        (b"hello, I am no image\n", "text, not an image"),
+        (b"\x00\x01\x02\x03" * 20, "not an image in a known format"),
         (encoded(noise(64, 64), "JPEG")[:900], "truncated"),
         (encoded(noise(64, 64), "PNG")[:2000], "truncated"),
         (encoded(noise(64, 64), "PNG")[:20], "."),
@@ -227,7 +227,7 @@ def test_broken_files_say_why_in_one_line(data: bytes, reason: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_damage_anywhere_is_a_picture_or_broken(kind: str) -> None:
+def test_damage_anywhere_is_an_image_or_broken(kind: str) -> None:
     whole = encoded(noise(40, 40), kind)
     rng = np.random.default_rng(1)
     for _ in range(60):

@@ -16,7 +16,7 @@ from likewise.data import open_source
 from likewise.data.decoding.decode import decode, from_pil, look_at
 from likewise.data.decoding.deep import depth_of
 from likewise.data.source import BrokenImage
-from tests.data.pictures import encoded, noise, png, tiff
+from tests.data.images import encoded, noise, png, tiff
 
 _RNG = np.random.default_rng(5)
 TWELVE = _RNG.integers(0, 4096, (6, 9, 3)).astype(np.uint16)

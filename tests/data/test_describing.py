@@ -9,7 +9,7 @@ import pytest
 
 from likewise.data import describe, open_source
 from likewise.errors import InputError
-from tests.data.pictures import flat, noise, save
+from tests.data.images import flat, noise, save
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def test_everything_is_described(photos: Path) -> None:
 
 
 def test_splits_are_counted_and_the_one_that_is_used_is_named() -> None:
-    pictures = np.zeros((5, 8, 8, 3), np.uint8)
-    data = {"train_images": pictures, "test_images": pictures[:3], "extra_images": pictures[:1]}
+    images = np.zeros((5, 8, 8, 3), np.uint8)
+    data = {"train_images": images, "test_images": images[:3], "extra_images": images[:1]}
     found = describe(open_source(data, split="train"))
     assert (found.split, found.split_counts) == ("train", {"train": 5, "extra": 1, "test": 3})
     assert "splits  train 5 (used), extra 1, test 3" in str(found)
@@ -51,7 +51,7 @@ def test_splits_are_counted_and_the_one_that_is_used_is_named() -> None:
 
 def test_the_text_is_for_people(photos: Path) -> None:
     text = str(describe(open_source(photos, labels="folders")))
-    for part in ("photos: 10 pictures", "20 to 40, median 20", "PNG 67%", "2 classes, imbalance 2.0: cat 6, dog 3"):
+    for part in ("photos: 10 images", "20 to 40, median 20", "PNG 67%", "2 classes, imbalance 2.0: cat 6, dog 3"):
         assert part in text
     assert "dog/broken.jpg (empty file)" in text
     assert "labels  none" in str(describe(open_source(photos)))
@@ -76,5 +76,5 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for number in range(3):
         (tmp_path / "a" / f"{number}.jpg").write_bytes(b"hello")
-    with pytest.raises(InputError, match=r"none of 3 pictures of a can be read: 0.jpg \(text, not a picture\)"):
+    with pytest.raises(InputError, match=r"none of 3 images of a can be read: 0.jpg \(text, not an image\)"):
         describe(open_source(tmp_path / "a"))

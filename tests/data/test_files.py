@@ -21,12 +21,12 @@ from likewise.data.source import BrokenImage
 from likewise.data.sources import walking
 from likewise.errors import InputError
 from likewise.runs import RunDirectory
-from tests.data.pictures import encoded, flat, noise, parquet, save, structs
+from tests.data.images import encoded, flat, noise, parquet, save, structs
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Pictures of several formats in nested folders, with things that are none."""
+    """Images of several formats in nested folders, with things that are none."""
     root = tmp_path / "photos"
     save(root / "b" / "deep" / "1.PNG", flat((1, 1, 1)))
     save(root / "a" / "2.jpeg", flat((2, 2, 2)))
@@ -34,7 +34,7 @@ def photos(tmp_path: Path) -> Path:
     save(root / "4.gif", flat((4, 4, 4)))
     save(root / ".thumbnails" / "5.png")
     save(root / "a" / ".6.png")
-    (root / "notes.txt").write_text("no picture")
+    (root / "notes.txt").write_text("no image")
     return root
 
 
@@ -175,7 +175,7 @@ def test_names_that_are_no_utf8_can_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_folders_without_pictures_are_refused(tmp_path: Path, *, empty: bool) -> None:
+def test_folders_without_images_are_refused(tmp_path: Path, *, empty: bool) -> None:
     folder = tmp_path / "nothing"
     folder.mkdir()
     if not empty:
@@ -184,7 +184,7 @@ def test_folders_without_pictures_are_refused(tmp_path: Path, *, empty: bool) ->
         open_source(folder)
 
 
-def test_one_picture_is_a_source(tmp_path: Path) -> None:
+def test_one_image_is_a_source(tmp_path: Path) -> None:
     source = open_source(save(tmp_path / "one.png", noise()))
     assert len(source) == 1
     np.testing.assert_array_equal(source.read(0), noise())

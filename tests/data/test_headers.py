@@ -12,7 +12,7 @@ from PIL import Image
 from likewise.data import describe, open_source
 from likewise.data.decoding.headers import check_headers
 from likewise.data.source import Joined
-from tests.data.pictures import noise
+from tests.data.images import noise
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 ENDINGS = {"JPEG": ".jpg", "TIFF": ".tif"}
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (root / f"cut-{form}-{cut}{ending}").write_bytes(whole[: int(cut * len(whole))])
     (root / "trailing.jpg").write_bytes(encoded("JPEG") + b"\0" * 64)
     (root / "cut-empty.jpg").write_bytes(b"")
-    (root / "cut-words.png").write_text("not a picture")
+    (root / "cut-words.png").write_text("not an image")
     (root / "cut-link.png").symlink_to(root / "nowhere.png")
     return root
 

@@ -25,7 +25,7 @@ from likewise.data.splitting.splits import (
     training_split,
 )
 from likewise.errors import InputError
-from tests.data.pictures import encoded, flat, parquet, save, structs
+from tests.data.images import encoded, flat, parquet, save, structs
 
 
 def test_numbers_stay_class_numbers() -> None:
@@ -64,7 +64,7 @@ def test_truth_values_missing_numbers_and_columns_of_one() -> None:
     ("values", "names", "message"),
     [
         (np.array([0.5, 1.0]), None, "fractions"),
-        (np.zeros((3, 2)), None, "one label a picture"),
+        (np.zeros((3, 2)), None, "one label an image"),
         (np.array([0, 3]), ("a", "b"), "names only 2 classes"),
     ],
 )
@@ -111,17 +111,17 @@ def test_unknown_is_the_same_in_every_kind_of_data(tmp_path: Path) -> None:
     words = ["owl", "nan", "cat", "", "None", "-1"]
     for number in range(len(words)):
         save(tmp_path / f"{number}.png")
-    pictures = np.zeros((len(words), 8, 8, 3), np.uint8)
+    images = np.zeros((len(words), 8, 8, 3), np.uint8)
     table = [f"{number}.png,{word}" for number, word in enumerate(words)]
     (tmp_path / "a.csv").write_text("\n".join(["path,label", *table]))
     parquet(tmp_path / "a.parquet", {"image": structs([encoded(flat((1, 1, 1)))] * len(words)), "label": words})
     for data in (
         tmp_path / "a.csv",
         tmp_path / "a.parquet",
-        {"images": pictures, "labels": np.array(words)},
-        {"train_images": pictures[:2], "train_labels": np.array(words[:2]), "test_images": pictures[2:]}
+        {"images": images, "labels": np.array(words)},
+        {"train_images": images[:2], "train_labels": np.array(words[:2]), "test_images": images[2:]}
         | {"test_labels": np.array(words[2:], dtype=object)},
-        list(zip(pictures, words, strict=True)),
+        list(zip(images, words, strict=True)),
     ):
         found = open_source(data)
         assert found.labels is not None

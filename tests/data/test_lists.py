@@ -1,4 +1,4 @@
-"""Text, CSV and Parquet files that list pictures."""
+"""Text, CSV and Parquet files that list images."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from likewise.data import open_source, prepare, split_names
 from likewise.data.source import BrokenImage
 from likewise.errors import InputError
-from tests.data.pictures import flat, save
+from tests.data.images import flat, save
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three pictures, one of them in a sub-folder."""
+    """Three images, one of them in a sub-folder."""
     for number, name in enumerate(("a.png", "sub dir/b.png", "c.png")):
         save(tmp_path / "list" / name, flat((number, number, number)))
     return tmp_path / "list"
@@ -148,7 +148,7 @@ def test_parquet_with_a_column_of_paths(folder: Path) -> None:
     assert labels.tolist() == [3]
 
 
-def test_missing_files_are_broken_pictures(folder: Path) -> None:
+def test_missing_files_are_broken_images(folder: Path) -> None:
     listed = folder / "list.txt"
     listed.write_text("a.png\nmissing.png\n\0\n")
     source = open_source(listed)
@@ -173,8 +173,8 @@ def test_fingerprint_follows_the_listed_files(folder: Path) -> None:
         ("x.csv", b"id,label\n1,2\n", "no column of paths: its columns are id, label"),
         ("x.csv", b"", "is empty"),
         ("x.csv", b"path,label\na.png\n", "row 2 has 1 cells"),
-        ("x.csv", b"path\n", "lists no pictures"),
-        ("x.txt", b"\n\n", "lists no pictures"),
+        ("x.csv", b"path\n", "lists no images"),
+        ("x.txt", b"\n\n", "lists no images"),
         ("x.txt", b"\xff\xfea", "no UTF-8 text"),
         ("x.csv", b"path,label\na.png,0.5x\n,\n", None),
     ],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from likewise.data import Images, LoadedBatch, Loader, Sampler, open_source, prepare
 from likewise.errors import InputError
-from tests.data.pictures import noise
+from tests.data.images import noise
 
 COUNT, BATCH = 22, 6
 
@@ -42,17 +42,17 @@ def threads() -> int:
 def test_batches_follow_the_sampler(images: Images) -> None:
     sampler = Sampler(COUNT, BATCH, 3)
     for step, batch in enumerate(take(Loader(images, sampler, device="cpu"), 0, 8)):
-        np.testing.assert_array_equal(batch.index.numpy(), sampler.batch(step))
+        np.testing.assert_array_equal(batch.ids.numpy(), sampler.batch(step))
         assert torch.equal(batch.pixels, images.gather(sampler.batch(step))[0])
         assert batch.sizes.tolist() == [[5, 6]] * BATCH
         assert batch.labels is not None
-        assert torch.equal(batch.labels, batch.index % 3)
+        assert torch.equal(batch.labels, batch.ids % 3)
 
 
 def test_starting_later_gives_the_same_batches(images: Images) -> None:
     loader = Loader(images, Sampler(COUNT, BATCH, 3), device="cpu")
     for early, late in zip(take(loader, 0, 9)[5:], take(loader, 5, 4), strict=True):
-        assert torch.equal(early.index, late.index)
+        assert torch.equal(early.ids, late.ids)
         assert torch.equal(early.pixels, late.pixels)
 
 
@@ -64,7 +64,7 @@ def test_processes_share_what_one_would_see(images: Images, world: int) -> None:
     for step, batch in enumerate(alone):
         together = torch.stack([share[step].pixels for share in shares], dim=1).flatten(0, 1)
         assert torch.equal(together, batch.pixels)
-        assert torch.equal(torch.stack([share[step].index for share in shares], dim=1).flatten(), batch.index)
+        assert torch.equal(torch.stack([share[step].ids for share in shares], dim=1).flatten(), batch.ids)
 
 
 def test_no_labels(cache: Path) -> None:
@@ -152,7 +152,7 @@ def test_cuda_gets_the_same_batches(images: Images) -> None:
         strict=True,
     ):
         assert there.pixels.is_cuda
-        assert there.index.is_cuda
+        assert there.ids.is_cuda
         assert not there.sizes.is_cuda
         assert torch.equal(here.pixels, there.pixels.cpu())
-        assert torch.equal(here.index, there.index.cpu())
+        assert torch.equal(here.ids, there.ids.cpu())

@@ -16,7 +16,7 @@ from likewise.data import open_source, split_names
 from likewise.data.sources import named
 from likewise.data.sources.named import NAMED, Named
 from likewise.errors import InputError
-from tests.data.pictures import noise, save
+from tests.data.images import noise, save
 
 
 def test_digits_are_split_once_and_for_all() -> None:

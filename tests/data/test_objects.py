@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from likewise.data import open_source, prepare, split_names
 from likewise.data.sources import hub
 from likewise.errors import InputError
-from tests.data.pictures import encoded, noise, parquet, png, save, structs
+from tests.data.images import encoded, noise, parquet, png, save, structs
 
 
 def labels_of(source: Any) -> list[int]:
@@ -96,11 +96,11 @@ def library() -> Any:
     return found
 
 
-def dataset(library: Any, pictures: list[bytes], labels: list[Any], names: list[str] | None = None) -> Any:
+def dataset(library: Any, images: list[bytes], labels: list[Any], names: list[str] | None = None) -> Any:
     """A Dataset as the library makes it."""
     kind = library.ClassLabel(names=names) if names else library.Value("string")
     features = library.Features({"label": kind, "image": library.Image(), "note": library.Value("string")})
-    rows = {"label": labels, "image": pictures, "note": ["x"] * len(labels)}
+    rows = {"label": labels, "image": images, "note": ["x"] * len(labels)}
     return library.Dataset.from_dict(rows, features=features)
 
 
@@ -157,7 +157,7 @@ def test_a_dataset_of_sixteen_bits_has_one_range(library: Any) -> None:
 def test_rows_without_an_image_are_broken(library: Any) -> None:
     data = dataset(library, [encoded(noise(seed=seed)) for seed in range(6)] + [None], ["a"] * 7)  # type: ignore[list-item]
     images = prepare(open_source(data), short_side=None)
-    assert [(entry.name, entry.reason) for entry in images.broken] == [("row 6", "no picture in this row")]
+    assert [(entry.name, entry.reason) for entry in images.broken] == [("row 6", "no image in this row")]
 
 
 def test_saved_data_sets(both: Any, tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def owner(library: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path / "hf")
     for split, seeds in (("train", range(3)), ("test", range(3, 5))):
-        pictures = structs([encoded(noise(seed=seed)) for seed in seeds])
-        columns = {"image": pictures, "label": pa.array([seed % 2 for seed in seeds])}
+        images = structs([encoded(noise(seed=seed)) for seed in seeds])
+        columns = {"image": images, "label": pa.array([seed % 2 for seed in seeds])}
         parquet(
             tmp_path / "owner" / "birds" / "data" / f"{split}-00000-of-00001.parquet",
             columns,

@@ -10,7 +10,7 @@ import pytest
 from likewise.data import Source, open_source, split_names
 from likewise.data.source import Pixels
 from likewise.errors import InputError
-from tests.data.pictures import flat, noise, save
+from tests.data.images import flat, noise, save
 
 
 def test_a_source_of_ones_own_comes_back() -> None:
@@ -50,7 +50,7 @@ def test_missing_paths_are_one_clear_line(text: str, message: str) -> None:
 def test_unsupported_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.doc").write_bytes(b"0")
     for call in (open_source, split_names):
-        with pytest.raises(InputError, match=r"notes.doc is no data that can be read: a folder, a picture, .parquet"):
+        with pytest.raises(InputError, match=r"notes.doc is no data that can be read: a folder, an image, .parquet"):
             call(tmp_path / "notes.doc")
     (tmp_path / "film.mp4").write_bytes(b"0")
     pytest.importorskip("av")

@@ -1,4 +1,4 @@
-"""Parquet files with the pictures inside."""
+"""Parquet files with the images inside."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from likewise.data import open_source, prepare, split_names
 from likewise.data.source import BrokenImage
 from likewise.data.sources.tables.parquet import ParquetSource
 from likewise.errors import InputError
-from tests.data.pictures import encoded, flat, parquet, save, structs
+from tests.data.images import encoded, flat, parquet, save, structs
 
 COUNT = 8
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Eight pictures, whose pixels say their number, with two columns of labels and a split."""
+    """Eight images, whose pixels say their number, with two columns of labels and a split."""
     columns = {
         "image": structs([encoded(flat((number, 0, 0))) for number in range(COUNT)]),
         "coarse_label": [0, 1] * 4,
@@ -92,21 +92,21 @@ def test_a_plain_binary_column_will_do(tmp_path: Path) -> None:
     assert list(source.names) == ["row 0"]
 
 
-def test_pictures_may_lie_outside_or_be_missing(tmp_path: Path) -> None:
+def test_images_may_lie_outside_or_be_missing(tmp_path: Path) -> None:
     save(tmp_path / "outside.png", flat((6, 6, 6)))
-    pictures = structs([None, None, encoded(flat((7, 7, 7)))], ["outside.png", None, None])
-    source = open_source(parquet(tmp_path / "a.parquet", {"image": pictures}))
+    cells = structs([None, None, encoded(flat((7, 7, 7)))], ["outside.png", None, None])
+    source = open_source(parquet(tmp_path / "a.parquet", {"image": cells}))
     assert source.read(0)[0, 0, 0] == 6
     assert source.read(2)[0, 0, 0] == 7
-    with pytest.raises(BrokenImage, match="no picture in this row"):
+    with pytest.raises(BrokenImage, match="no image in this row"):
         source.read(1)
     assert list(source.names) == ["outside.png", "row 1", "row 2"]
 
 
 def test_shards_are_one_source_with_splits_by_name(tmp_path: Path) -> None:
     for split, number in (("train", 0), ("train", 1), ("test", 0)):
-        pictures = structs([encoded(flat((10 * number + row, 0, 0))) for row in range(4)])
-        parquet(tmp_path / "set" / f"{split}-0000{number}-of-00002.parquet", {"image": pictures, "label": [number] * 4})
+        cells = structs([encoded(flat((10 * number + row, 0, 0))) for row in range(4)])
+        parquet(tmp_path / "set" / f"{split}-0000{number}-of-00002.parquet", {"image": cells, "label": [number] * 4})
     (tmp_path / "set" / "README.md").write_text("about")
     assert split_names(tmp_path / "set") == ("train", "test")
     source = open_source(tmp_path / "set", split="train")
@@ -124,7 +124,7 @@ def test_folders_of_shards_are_splits(tmp_path: Path) -> None:
     assert len(open_source(tmp_path / "set", split="test")) == 2
 
 
-def test_pictures_beside_a_parquet_file_make_a_folder(tmp_path: Path, table: Path) -> None:
+def test_images_beside_a_parquet_file_make_a_folder(tmp_path: Path, table: Path) -> None:
     save(tmp_path / "one.png")
     assert list(open_source(tmp_path).names) == ["one.png"]
     assert table.exists()
@@ -146,8 +146,8 @@ def test_few_row_groups_are_kept(table: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_reading_in_order_from_many_threads(tmp_path: Path) -> None:
-    pictures = structs([encoded(flat((number % 256, number // 256, 0))) for number in range(600)])
-    source = open_source(parquet(tmp_path / "many.parquet", {"image": pictures}, rows=7))
+    cells = structs([encoded(flat((number % 256, number // 256, 0))) for number in range(600)])
+    source = open_source(parquet(tmp_path / "many.parquet", {"image": cells}, rows=7))
     images = prepare(source, short_side=None, workers=8)
     pixels, _ = images.gather(np.arange(600))
     assert (pixels[:, 0, 0, 0].numpy() + 256 * pixels[:, 0, 0, 1].numpy().astype(int)).tolist() == list(range(600))
@@ -156,9 +156,9 @@ def test_reading_in_order_from_many_threads(tmp_path: Path) -> None:
 # Refused -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_table_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_images_is_refused(tmp_path: Path) -> None:
     path = parquet(tmp_path / "a.parquet", {"id": [1], "text": ["hello"]})
-    with pytest.raises(InputError, match=r"no pictures: its columns are id, text; wanted is a struct"):
+    with pytest.raises(InputError, match=r"no images: its columns are id, text; wanted is a struct"):
         open_source(path)
 
 
@@ -173,7 +173,7 @@ def test_no_rows_are_refused(tmp_path: Path) -> None:
         open_source(parquet(tmp_path / "a.parquet", {"image": structs([])}))
 
 
-def test_damaged_row_groups_are_broken_pictures(table: Path) -> None:
+def test_damaged_row_groups_are_broken_images(table: Path) -> None:
     source = open_source(table)
     data = bytearray(table.read_bytes())
     data[4:200] = b"\xff" * 196

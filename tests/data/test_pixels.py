@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as nps
 
 from likewise.data.decoding.pixels import LONGEST, Range, channels_last, fit, from_array, to_uint8, value_range
 from likewise.data.source import BrokenImage
-from tests.data.pictures import noise
+from tests.data.images import noise
 
 
 @pytest.mark.parametrize(
@@ -50,18 +50,18 @@ def test_bytes_stay_as_they_are(values: np.ndarray) -> None:
     np.testing.assert_array_equal(from_array(values.astype(np.int64) * 257, Range(0, 65535))[..., 2], values)
 
 
-def test_channels_first_and_last_are_the_same_picture() -> None:
+def test_channels_first_and_last_are_the_same_image() -> None:
     np.testing.assert_array_equal(from_array(noise().transpose(2, 0, 1)), noise())
     np.testing.assert_array_equal(from_array(noise()[..., :1]), from_array(noise()[..., 0]))
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 5, 5), (5, 5, 2), (1, 3, 5, 5), (0, 5), (0, 5, 3)])
 def test_other_shapes_are_broken(shape: tuple[int, ...]) -> None:
-    with pytest.raises(BrokenImage, match="is no picture"):
+    with pytest.raises(BrokenImage, match="is no image"):
         channels_last(np.zeros(shape))
 
 
-def test_words_are_no_picture() -> None:
+def test_words_are_no_image() -> None:
     with pytest.raises(BrokenImage, match="numbers are"):
         from_array(np.array([["a", "b"]]))
 
@@ -85,7 +85,7 @@ def test_fit_keeps_the_aspect_and_never_enlarges(height: int, width: int, short_
     assert (rows >= columns) == (height >= width) or rows == columns
 
 
-def test_fit_leaves_small_pictures_alone() -> None:
+def test_fit_leaves_small_images_alone() -> None:
     np.testing.assert_array_equal(fit(noise(), 12), noise())
     np.testing.assert_array_equal(fit(noise(), None), noise())
 

@@ -18,7 +18,7 @@ from likewise.data.decoding.pixels import Range
 from likewise.data.decoding.ranges import Extremes, Spans, extremes_of, fits
 from likewise.data.source import BrokenImage, Source
 from likewise.evaluation.bank_and_query import open_rows
-from tests.data.pictures import encoded, parquet, png, save, structs
+from tests.data.images import encoded, parquet, png, save, structs
 
 DARK = np.full((8, 8), 3000, np.uint16)
 BRIGHT = DARK.copy()
@@ -211,13 +211,13 @@ def test_other_data_is_shown_by_the_range_of_training() -> None:
 
 
 def test_evaluation_says_by_which_range_it_shows() -> None:
-    pictures = np.stack([DARK, BRIGHT] * 10)
-    pictures[:, 1, 1] = 600 * np.arange(20)  # no copies of each other
-    data = {"images": pictures, "labels": np.arange(20) % 2}
+    images = np.stack([DARK, BRIGHT] * 10)
+    images[:, 1, 1] = 600 * np.arange(20)  # no copies of each other
+    data = {"images": images, "labels": np.arange(20) % 2}
     how: dict[str, Any] = {"image_size": 8, "quiet": True}
     suits = open_rows(data, ranges={"whole": Range(0.0, 16383.0)}, **how)
     assert "values: of whole numbers, 0 becomes black and 16383 white, in all images" in suits.notes
-    assert int(suits.bank.picture(0)[5, 5, 0]) == SHADE
+    assert int(suits.bank.image(0)[5, 5, 0]) == SHADE
     other = open_rows(data, ranges={"whole": Range(0.0, 1023.0)}, **how)
     assert "the encoder was trained with other values (0 to 1023), which do not suit these" in other.notes
     assert any("trained with other values (0 to 255)" in note for note in open_rows(data, ranges={}, **how).notes)

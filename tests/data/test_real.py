@@ -44,7 +44,7 @@ def test_cifar10() -> None:
     began = time.perf_counter()
     again = prepare(open_source(path, split="test"), short_side=37)
     assert time.perf_counter() - began < 2.0
-    np.testing.assert_array_equal(again.picture(1234), source.read(1234))
+    np.testing.assert_array_equal(again.image(1234), source.read(1234))
 
 
 def test_pneumoniamnist() -> None:

@@ -1,4 +1,4 @@
-"""The order of pictures."""
+"""The order of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COUNT_AND_BATCH = st.integers(1, 60).flatmap(lambda count: st.tuples(st.just(cou
 
 
 @given(COUNT_AND_BATCH, st.integers(0, 2**40), st.integers(0, 5))
-def test_an_epoch_has_every_picture_at_most_once(shape: tuple[int, int], seed: int, epoch: int) -> None:
+def test_an_epoch_has_every_image_at_most_once(shape: tuple[int, int], seed: int, epoch: int) -> None:
     count, size = shape
     sampler = Sampler(count, size, seed)
     steps = sampler.steps_per_epoch
@@ -65,7 +65,7 @@ def test_a_batch_may_be_changed_without_harm() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((10, 11, 0), "batch_size=11 is larger than the data: there are 10 pictures"),
+        ((10, 11, 0), "batch_size=11 is larger than the data: there are 10 images"),
         ((10, 0, 0), "batch_size=0 must be at least 1"),
         ((10, 5, -1), "seed=-1 must not be negative"),
     ],
@@ -75,7 +75,7 @@ def test_what_cannot_be_drawn_is_refused(arguments: tuple[int, int, int], messag
         Sampler(*arguments)
 
 
-def test_weights_draw_each_picture_as_often_as_they_say() -> None:
+def test_weights_draw_each_image_as_often_as_they_say() -> None:
     weights = np.array([0.0, 1.0, 3.0] * 2000)
     sampler = Sampler(6000, 100, seed=3)
     sampler.weigh(weights)
@@ -95,5 +95,5 @@ def test_weights_can_be_taken_back() -> None:
 
 @pytest.mark.parametrize("weights", [np.ones(4), np.zeros(5), np.array([1.0, 1.0, 1.0, 1.0, -1.0])])
 def test_weights_that_say_nothing_are_refused(weights: NDArray[np.float64]) -> None:
-    with pytest.raises(InputError, match="weights to draw 5 pictures by"):
+    with pytest.raises(InputError, match="weights to draw 5 images by"):
         Sampler(5, 1, seed=0).weigh(weights)

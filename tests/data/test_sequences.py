@@ -14,11 +14,11 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 from likewise.data import describe, open_source, prepare
 from likewise.data.source import BrokenImage
 from likewise.errors import InputError
-from tests.data.pictures import encoded, flat, noise, save
+from tests.data.images import encoded, flat, noise, save
 
 
 class Pairs(Dataset[tuple[Any, Any]]):
-    """Pictures with labels; the one numbered `broken` cannot be read."""
+    """Images with labels; the one numbered `broken` cannot be read."""
 
     classes = ("night", "day")
 
@@ -145,7 +145,7 @@ class Stream(IterableDataset[Any]):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([], "holds no pictures"),
+        ([], "holds no images"),
         (iter([noise()]), "cannot be used as data"),
         (Stream(), "cannot be used as data"),
         (7, "int cannot be used as data"),
@@ -160,5 +160,5 @@ def test_what_is_no_sequence_is_refused(data: object, message: str) -> None:
 def test_splits_and_wrong_entries_are_refused() -> None:
     with pytest.raises(InputError, match="has no splits"):
         open_source([noise()], split="train")
-    with pytest.raises(InputError, match=r"1 of 1 pictures .*float is no picture"):
+    with pytest.raises(InputError, match=r"1 of 1 images .*float is no image"):
         prepare(open_source([0.5]), short_side=None)

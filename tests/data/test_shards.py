@@ -15,7 +15,7 @@ import pytest
 from likewise.data import open_source, prepare, split_names
 from likewise.data.source import BrokenImage, Source
 from likewise.errors import InputError
-from tests.data.pictures import encoded, flat, parquet, save, structs
+from tests.data.images import encoded, flat, parquet, save, structs
 
 
 def images(values: Sequence[int]) -> pa.Array:
@@ -154,7 +154,7 @@ def test_a_file_without_any_image_is_broken_rows(tmp_path: Path) -> None:
     parquet(tmp_path / "set" / "train-1.parquet", {"image": structs(BYTES)})
     source = open_source(tmp_path / "set")
     assert [int(source.read(position)[0, 0, 0]) for position in (3, 4, 5)] == [7, 8, 9]
-    with pytest.raises(BrokenImage, match="no picture in this row"):
+    with pytest.raises(BrokenImage, match="no image in this row"):
         source.read(0)
 
 
@@ -337,8 +337,8 @@ def test_fingerprint_follows_images_outside(tmp_path: Path, inside: list[bytes |
     path = parquet(tmp_path / "a.parquet", {"image": structs(inside, ["0.png", "1.png"])})
 
     def now() -> tuple[str, int, int]:
-        pictures = prepare(open_source(path), short_side=None, max_broken=0.6)
-        return open_source(path).fingerprint, int(pictures.picture(0)[0, 0, 0]), len(pictures.broken)
+        some_images = prepare(open_source(path), short_side=None, max_broken=0.6)
+        return open_source(path).fingerprint, int(some_images.image(0)[0, 0, 0]), len(some_images.broken)
 
     first = now()
     assert first[1:] == (1, inside.count(None) - 1)

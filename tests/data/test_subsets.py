@@ -51,7 +51,7 @@ def test_the_skewed_draw_of_isd() -> None:
         ["longtail:7", "share:0.3", "perclass:3", "noise:0.5", "task:1/2", "base:0.5", "isd:1", "isd:1+share:0.5"]
     ),
 )
-def test_draws_are_pure_and_never_repeat_a_picture(labels: list[int], seed: int, text: str) -> None:
+def test_draws_are_pure_and_never_repeat_an_image(labels: list[int], seed: int, text: str) -> None:
     assume(len({label for label in labels if label >= 0}) >= 2)
     whole = source(np.asarray(labels))
     (one, drawn), (two, _) = subsets.part_of(whole, text, seed), subsets.part_of(whole, text, seed)
@@ -102,11 +102,11 @@ def test_lists_are_those_of_isd(tmp_path: Path) -> None:
     assert subsets.listed(names, tmp_path / "D1.txt").tolist() == [1, 2]
     with pytest.raises(InputError, match=r"lists /train/n02/n02_1.JPEG, which the data does not have"):
         subsets.listed(names[:1] + names[2:], tmp_path / "D1.txt")
-    with pytest.raises(InputError, match="two pictures called so"):
+    with pytest.raises(InputError, match="two images called so"):
         subsets.listed([*names, "val/n01/n01_3.JPEG"], tmp_path / "D1.txt")
 
 
-def test_other_labels_and_other_pictures_are_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_labels_and_other_images_are_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path))
     whole = source(np.arange(20) % 4)
     (clean, _), (noisy, _) = (subsets.part_of(whole, text) for text in ("share:0.5", "share:0.5+noise:0.5"))
@@ -115,7 +115,7 @@ def test_other_labels_and_other_pictures_are_other_data(tmp_path: Path, monkeypa
     images = prepare(noisy, short_side=None)
     assert images.labels is not None
     assert not np.array_equal(images.labels, np.asarray(clean.labels))
-    assert np.array_equal(images.picture(1), prepare(clean, short_side=None).picture(1))
+    assert np.array_equal(images.image(1), prepare(clean, short_side=None).image(1))
 
 
 @given(st.lists(st.integers(-1, 3), min_size=1, max_size=60), st.integers(0, 5), st.integers(1, 4))
@@ -137,7 +137,7 @@ def test_few_labels_by_share_by_list_and_of_a_draw(tmp_path: Path) -> None:
     names = [f"c{label}/{n}.png" for n, label in enumerate(CIFAR)]
     drawn = subsets.draw(CIFAR, names, "labels:share:0.01", seed=2)
     assert np.bincount(drawn.labels[drawn.labels >= 0]).tolist() == [50] * 10
-    assert "50,000 pictures of 10 classes, 500 of them with their labels" in drawn.protocol
+    assert "50,000 images of 10 classes, 500 of them with their labels" in drawn.protocol
     (tmp_path / "few.txt").write_text("c3/15004.png\nc9/45007.png\n")
     listed = subsets.draw(CIFAR, names, f"base:9+labels:list:{tmp_path}/few.txt", seed=1)
     kept = listed.index[listed.labels >= 0]

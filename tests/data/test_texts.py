@@ -19,7 +19,7 @@ from likewise.encoders.words import TextTransformer, encode, split
 from likewise.errors import InputError
 
 
-def pictures(folder: Path, count: int) -> list[str]:
+def some_images(folder: Path, count: int) -> list[str]:
     folder.mkdir(exist_ok=True)
     for at in range(count):
         Image.new("RGB", (8, 8), (at * 40, 0, 0)).save(folder / f"{at}.png")
@@ -39,7 +39,7 @@ def test_numbers_are_texts_as_they_are_written() -> None:
 
 
 def test_files_beside_images_are_captions(tmp_path: Path) -> None:
-    pictures(tmp_path / "a", 5)
+    some_images(tmp_path / "a", 5)
     (tmp_path / "a/0.txt").write_text("a red car\nein rotes Auto\n", encoding="utf-8-sig")
     (tmp_path / "a/1.json").write_text(json.dumps({"captions": ["赤い車", "a car"], "place": "left"}), encoding="utf-8")
     (tmp_path / "a/2.txt").write_text("   ", encoding="utf-8")
@@ -53,7 +53,7 @@ def test_files_beside_images_are_captions(tmp_path: Path) -> None:
 
 
 def test_a_damaged_json_file_and_a_missing_column_are_one_line(tmp_path: Path) -> None:
-    pictures(tmp_path / "a", 2)
+    some_images(tmp_path / "a", 2)
     with pytest.raises(InputError, match="has no column 'caption': give a table that has it, or files beside"):
         open_source(tmp_path / "a", columns=("caption",))
     (tmp_path / "a/0.json").write_text("{", encoding="utf-8")
@@ -62,7 +62,7 @@ def test_a_damaged_json_file_and_a_missing_column_are_one_line(tmp_path: Path) -
 
 
 def test_lists_of_a_parquet_file_and_other_names_of_the_column(tmp_path: Path) -> None:
-    names = pictures(tmp_path / "a", 3)
+    names = some_images(tmp_path / "a", 3)
     table = pa.table({"path": [f"a/{name}" for name in names], "captions": [["one", "two\nlines"], [], None]})
     pq.write_table(table, tmp_path / "list.parquet")
     source = open_source(tmp_path / "list.parquet", columns=("caption",))
@@ -72,7 +72,7 @@ def test_lists_of_a_parquet_file_and_other_names_of_the_column(tmp_path: Path) -
 
 
 def test_sound_files_of_a_table_are_placed_beside_it(tmp_path: Path) -> None:
-    names = pictures(tmp_path / "a", 2)
+    names = some_images(tmp_path / "a", 2)
     lines = ["path,speech", *(f"a/{name},sound/1.wav" for name in names)]
     (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
     column = open_source(tmp_path / "list.csv", columns=("speech",)).columns["speech"]
@@ -128,7 +128,7 @@ def test_lists_of_captions_given_in_python(tmp_path: Path) -> None:
 
 
 def test_lists_of_mappings_in_a_parquet_file(tmp_path: Path) -> None:
-    names = pictures(tmp_path / "a", 2)
+    names = some_images(tmp_path / "a", 2)
     said = [[{"raw": "a car", "sentid": 1}, {"raw": "cars", "sentid": 2}], [{"raw": "a dog", "sentid": 3}]]
     pq.write_table(pa.table({"path": [f"a/{name}" for name in names], "sentences": said}), tmp_path / "list.parquet")
     column = open_source(tmp_path / "list.parquet", columns=("caption",)).columns["caption"]

@@ -82,7 +82,7 @@ def test_frames_have_their_columns_and_what_is_known_of_them(tmp_path: Path) -> 
     flow, mask = known_of(images.names[LENGTH + 3])  # type: ignore[misc]
     assert np.array_equal(mask, clip(0, 1, 16).masks[3])
     assert flow.shape == (16, 16, 2)
-    assert np.array_equal(images.picture(LENGTH + 3), clip(0, 1, 16).frames[3])
+    assert np.array_equal(images.image(LENGTH + 3), clip(0, 1, 16).frames[3])
     assert known_of("clips-16/train/x/3") is None
     assert known_of("photo.jpg") is None
 
@@ -128,7 +128,7 @@ def test_clips_are_evenly_spaced_and_a_video_is_one_position(tmp_path: Path) -> 
     last = LENGTH - 7  # the last start from which four frames, two apart, fit
     for number, start in enumerate((0, last / 2, last)):
         assert np.array_equal(pixels[0, number].numpy(), frames[int(np.rint(start)) + np.array([0, 2, 4, 6])])
-    assert np.array_equal(videos.picture(2), clip(0, 2, 16).frames[0])
+    assert np.array_equal(videos.image(2), clip(0, 2, 16).frames[0])
 
 
 def test_some_videos_and_a_copy_for_another_process_show_the_same(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_cache_of_several_videos_is_what_reading_them_gives(tmp_path: Path) ->
     for name in ("a.mp4", "b.avi", "c.mkv"):
         written(tmp_path / name, 12)
     images = prepare(open_source(tmp_path), short_side=16, cache_dir=tmp_path / "cache", workers=3)
-    greys = [float(images.picture(at).mean()) for at in range(36)]
+    greys = [float(images.image(at).mean()) for at in range(36)]
     assert np.allclose(greys, np.tile(10.0 * np.arange(12), 3), atol=4)
 
 

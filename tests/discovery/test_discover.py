@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+import likewise
 from likewise.cli import main
 from likewise.data import open_source
 from likewise.discovery.result import Discovery
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
+from likewise.index.embedding.embed import embed
 from likewise.verbs.labelling.discover import discover
+from likewise.verbs.labelling.label import session
 from tests.discovery.clouds import write_images
 
 CLASSES, EACH = 4, 12
@@ -94,6 +97,37 @@ def test_the_table_is_data_for_other_verbs(place: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")
     beside = found_in(place, labelled=listed, out=place / "found.csv")
     assert beside.to_csv(place).splitlines()[1].startswith("photos/c0/00.png,c0")
+
+
+def test_an_index_stands_for_encoder_and_images(place: Path, tmp_path: Path) -> None:
+    """Its vectors are those that the encoder gave, so the same classes are found; and the next command is one."""
+    index = tmp_path / "x.index"
+    embed(place / "encoder.safetensors", place / "photos", to=index, labels="folders")
+    how: dict[str, Any] = {"subset": "gcd:0.5", "classes": CLASSES, "quiet": True}
+    plain = discover(place / "encoder.safetensors", place / "photos", labels="folders", **how)
+    for run, data in ((index, None), (place / "encoder.safetensors", index), (index, place / "photos")):
+        more = {"labels": "folders"} if data == place / "photos" else {}
+        found = discover(run, data, **how, **more)
+        assert np.array_equal(found.found.clusters, plain.found.clusters)
+        assert found.places == plain.places
+    with pytest.raises(InputError, match="leave out --which"):
+        discover(index, pretrained=True, **how)
+
+
+def test_what_was_found_goes_into_label_and_train(place: Path, tmp_path: Path) -> None:
+    """What is not sure has no label there, the given and the found labels are kept, and a run takes the result."""
+    table = tmp_path / "found.csv"
+    found = found_in(place, subset="gcd:0.5", out=table, sure=0.9)
+    with session(table) as (opened, out):
+        now = opened.journal.labels.now()
+        assert len(now) == CLASSES * EACH - found.unsure
+        assert set(now.values()) <= {"c0", "c1", "new 1", "new 2"}
+    source = open_source(out)
+    assert source.labels is not None
+    assert int((source.labels >= 0).sum()) == len(now)
+    small: dict[str, Any] = {"width": 8, "image_size": 16, "batch_size": 16, "epochs": 1.0, "report": False}
+    run = likewise.train(out, method="gcd", **small, out=tmp_path / "run", quiet=True)
+    assert run.read()["data"]["class_names"] == list(source.class_names or ())
 
 
 def test_labels_that_the_data_lacks_are_the_ones_to_find(place: Path) -> None:

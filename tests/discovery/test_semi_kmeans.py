@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from likewise.discovery.semi_kmeans import semi_kmeans
 from likewise.errors import InputError
@@ -50,3 +51,18 @@ def test_numbers_of_clusters_that_cannot_be(clusters: int) -> None:
     known = labels >= 0
     with pytest.raises(InputError, match="allowed are 2 to 22"):
         semi_kmeans(points[~known], points[known], torch.from_numpy(labels[known]), clusters)
+
+
+def test_centres_of_unit_length_do_not_draw_what_lies_apart() -> None:
+    """The short mean of a wide cluster is nearer to an odd image than the long mean of the narrow one beside it."""
+    angles = torch.tensor([-75.0, -45.0, 45.0, 75.0, 139.0, 140.0, 141.0, 227.0]).deg2rad()
+    x_UD = torch.stack([angles.cos(), angles.sin()], 1)
+    labelled_LD = x_UD[[0, 3, 4, 6]]
+    labels_L = torch.tensor([0, 0, 1, 1])
+    odd = {
+        unit: int(semi_kmeans(x_UD, labelled_LD, labels_L, 2, runs=1, unit_centres=unit).assignment[-1])
+        for unit in (False, True)
+    }
+    assert odd == {False: 0, True: 1}
+    centres_KD = semi_kmeans(x_UD, labelled_LD, labels_L, 2, runs=1, unit_centres=True).centres
+    assert torch.allclose(centres_KD, normalize(centres_KD, dim=1))

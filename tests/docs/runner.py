@@ -1,4 +1,4 @@
-"""Runs what a documentation page shows, in a folder of its own that holds a few pictures."""
+"""Runs what a documentation page shows, in a folder of its own that holds a few images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXTRAS = re.compile(r"likewise\[([\w,]+)\]|\.\[([\w,]+)\]")
 
 
 def make_photos(folder: Path, *, count: int = 24, size: int = 40) -> None:
-    """Pictures of discs and of bars, in two sub-folders, noisy and of slightly different sizes."""
+    """Images of discs and of bars, in two sub-folders, noisy and of slightly different sizes."""
     draw = np.random.default_rng(0)
     for kind in ("bars", "discs"):
         (folder / kind).mkdir(parents=True)

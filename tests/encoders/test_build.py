@@ -44,7 +44,7 @@ def test_shapes_and_agreement_of_features_map_and_tokens(encoder: Encoder) -> No
     assert grid.shape[:2] == (2, encoder.map_features)
     assert tokens.shape == (2, grid.shape[2] * grid.shape[3], encoder.map_features)
     assert torch.equal(tokens[:, 1], grid[:, :, 0, 1])
-    assert grid.shape[2] >= 2, "a small stem has to leave something of a small picture"
+    assert grid.shape[2] >= 2, "a small stem has to leave something of a small image"
     both = encoder.with_map(x)
     assert torch.equal(both[0], features)
     assert torch.equal(both[1], grid)
@@ -62,7 +62,7 @@ def test_every_parameter_learns(encoder: Encoder) -> None:
     assert [name for name, p in encoder.named_parameters() if p.grad is None] == []
 
 
-def test_rows_of_the_map_of_a_transformer_are_rows_of_the_picture() -> None:
+def test_rows_of_the_map_of_a_transformer_are_rows_of_the_image() -> None:
     encoder = build(small("vit_tiny_patch16_224")).eval()
     x = torch.zeros(1, 3, 32, 64)  # positions are interpolated for sizes other than that of the spec
     assert encoder.map(x).shape == (1, 192, 8, 16)

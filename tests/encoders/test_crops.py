@@ -62,7 +62,7 @@ def test_transformers_take_whole_patches() -> None:
 
 def test_an_encoder_of_one_size_is_refused_in_one_line() -> None:
     encoder = build(EncoderSpec(name="mixer_s16_224", image_size=224))
-    with pytest.raises(InputError, match="pictures of 224 px only: small_crops must be 0"):
+    with pytest.raises(InputError, match="images of 224 px only: small_crops must be 0"):
         small_side(encoder, 224)
 
 

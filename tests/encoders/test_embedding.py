@@ -34,30 +34,30 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture
-def pictures() -> list[Image.Image]:
+def photos() -> list[Image.Image]:
     draw = np.random.default_rng(0)
     return [Image.fromarray(draw.integers(0, 256, (*side, 3), np.uint8)) for side in SIDES]
 
 
 @pytest.fixture
-def folder(pictures: list[Image.Image], tmp_path: Path) -> Path:
+def folder(photos: list[Image.Image], tmp_path: Path) -> Path:
     (tmp_path / "photos").mkdir()
-    for number, picture in enumerate(pictures):
-        picture.save(tmp_path / "photos" / f"{number}.png")
+    for number, image in enumerate(photos):
+        image.save(tmp_path / "photos" / f"{number}.png")
     return tmp_path / "photos"
 
 
-def test_preprocess_makes_what_evaluation_looks_at(encoder: Encoder, pictures: list[Image.Image]) -> None:
-    images = prepare(open_source(pictures), short_side=cached_side(16))
-    batch = torch.stack([encoder.preprocess(picture) for picture in pictures])
+def test_preprocess_makes_what_evaluation_looks_at(encoder: Encoder, photos: list[Image.Image]) -> None:
+    images = prepare(open_source(photos), short_side=cached_side(16))
+    batch = torch.stack([encoder.preprocess(image) for image in photos])
     assert batch.shape == (5, 3, 16, 16)
     assert batch.dtype == torch.float32
     with torch.no_grad():
         torch.testing.assert_close(encoder.eval()(batch), extract(encoder, images))
 
 
-def test_preprocess_is_a_transform_like_others(encoder: Encoder, pictures: list[Image.Image]) -> None:
-    grey = Compose([lambda picture: picture.convert("L"), encoder.preprocess])(pictures[0])
+def test_preprocess_is_a_transform_like_others(encoder: Encoder, photos: list[Image.Image]) -> None:
+    grey = Compose([lambda image: image.convert("L"), encoder.preprocess])(photos[0])
     assert grey.shape == (3, 16, 16)
     plain = grey * torch.tensor(SPEC.std).view(3, 1, 1) + torch.tensor(SPEC.mean).view(3, 1, 1)
     torch.testing.assert_close(plain[0], plain[1])
@@ -66,24 +66,24 @@ def test_preprocess_is_a_transform_like_others(encoder: Encoder, pictures: list[
         encoder.preprocess("photos/a.jpg")
 
 
-def test_embed_gives_a_row_for_each_image_in_order(encoder: Encoder, pictures: list[Image.Image], folder: Path) -> None:
+def test_embed_gives_a_row_for_each_image_in_order(encoder: Encoder, photos: list[Image.Image], folder: Path) -> None:
     encoder.train()
     statistics = encoder.backbone.get_buffer("bn1.running_mean").clone()
-    found = encoder.embed(pictures)
+    found = encoder.embed(photos)
     assert found.shape == (5, encoder.features)
     assert not found.requires_grad
     assert encoder.training
     assert torch.equal(encoder.backbone.get_buffer("bn1.running_mean"), statistics)
     encoder.eval()
     with torch.no_grad():
-        each = torch.cat([encoder(encoder.preprocess(picture).unsqueeze(0)) for picture in pictures])
+        each = torch.cat([encoder(encoder.preprocess(image).unsqueeze(0)) for image in photos])
     torch.testing.assert_close(found, each)
     others: list[Any] = [folder, str(folder), sorted(folder.iterdir()), prepare(open_source(folder), short_side=None)]
     torch.testing.assert_close(encoder.embed(others[0], batch_size=2), found)
     for data in others[1:3]:
         assert torch.equal(encoder.embed(data), encoder.embed(folder))
     assert encoder.embed(others[3]).shape == found.shape
-    torch.testing.assert_close(encoder.embed(pictures[2]), found[2:3])
+    torch.testing.assert_close(encoder.embed(photos[2]), found[2:3])
 
 
 def test_no_row_is_missing_without_a_word(encoder: Encoder, folder: Path) -> None:

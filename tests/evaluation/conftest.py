@@ -1,4 +1,4 @@
-"""Small encoders, pictures that any network tells apart, and a run directory."""
+"""Small encoders, images that any network tells apart, and a run directory."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def encoder() -> Encoder:
 
 
 def drawn(count: int, seed: int, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy pictures of one of three colours, and which."""
+    """Noisy images of one of three colours, and which."""
     draw = np.random.default_rng(seed)
     labels = draw.permutation(np.arange(count) % classes)
-    pictures = draw.integers(0, 60, (count, 16, 16, 3))
-    pictures[np.arange(count), :, :, labels] += 190
-    return pictures.astype(np.uint8), labels
+    images = draw.integers(0, 60, (count, 16, 16, 3))
+    images[np.arange(count), :, :, labels] += 190
+    return images.astype(np.uint8), labels
 
 
 @pytest.fixture
 def make_images() -> MakeImages:
     def make(count: int = 24, seed: int = 0, labels: object = "drawn") -> Images:
-        pictures, classes = drawn(count, seed)
+        images, classes = drawn(count, seed)
         chosen = classes if isinstance(labels, str) else labels
-        arrays = {"images": pictures} | ({} if chosen is None else {"labels": np.asarray(chosen)})
+        arrays = {"images": images} | ({} if chosen is None else {"labels": np.asarray(chosen)})
         return prepare(open_source(arrays), short_side=None)
 
     return make

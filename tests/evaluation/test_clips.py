@@ -44,7 +44,7 @@ def test_features_are_the_mean_over_clips(encoder: Encoder) -> None:
 def test_an_encoder_of_clips_is_judged_by_videos(encoder: Encoder) -> None:
     result = evaluate(encoder, NAME, probe=("knn",), quiet=True)
     assert all(score.n == 4 for score in result.scores)
-    assert "from train (16 pictures) to test (4), mean over 4 clips of 3 frames, 2 apart" in result.scores[0].protocol
+    assert "from train (16 images) to test (4), mean over 4 clips of 3 frames, 2 apart" in result.scores[0].protocol
     single = evaluate(encoder, NAME, probe=("knn",), clips=0, quiet=True)
     assert all(score.n == 160 for score in single.scores)
 

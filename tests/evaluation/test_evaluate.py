@@ -1,4 +1,4 @@
-"""From pictures to scores: splits, labels, the untrained baseline, and what is written down."""
+"""From images to scores: splits, labels, the untrained baseline, and what is written down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
 
 
-def pictures(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def some_images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, 2, count)
     images = draw.integers(0, 100, (count, 16, 16, 3)) + 150 * labels[:, None, None, None]
@@ -32,7 +32,7 @@ def pictures(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def split_data(tmp_path: Path) -> Path:
-    (train, train_labels), (test, test_labels) = pictures(60, 1), pictures(30, 2)
+    (train, train_labels), (test, test_labels) = some_images(60, 1), some_images(30, 2)
     path = tmp_path / "d.npz"
     np.savez(path, train_images=train, train_labels=train_labels, test_images=test, test_labels=test_labels)
     return path
@@ -54,7 +54,7 @@ def test_train_to_test_where_there_are_splits(split_data: Path) -> None:
 
 
 def test_a_fifth_of_each_class_is_held_out_where_there_are_none(tmp_path: Path) -> None:
-    images, labels = pictures(50, 3)
+    images, labels = some_images(50, 3)
     np.savez(tmp_path / "d.npz", images=images, labels=labels)
     result = evaluate(build(SPEC, seed=0), tmp_path / "d.npz", probe=("knn",), quiet=True)
     assert result.scores[0].split == "held out"
@@ -73,7 +73,7 @@ def test_the_untrained_encoder_is_the_baseline(split_data: Path) -> None:
 
 
 def test_without_labels_or_with_an_unknown_probe_it_is_one_line(tmp_path: Path) -> None:
-    images, _ = pictures(20, 4)
+    images, _ = some_images(20, 4)
     np.save(tmp_path / "d.npy", images)
     with pytest.raises(InputError, match="no labels"):
         evaluate(build(SPEC, seed=0), tmp_path / "d.npy", quiet=True)
@@ -82,7 +82,7 @@ def test_without_labels_or_with_an_unknown_probe_it_is_one_line(tmp_path: Path) 
 
 
 def test_classes_that_train_lacks_are_told(tmp_path: Path) -> None:
-    images, _ = pictures(30, 5)
+    images, _ = some_images(30, 5)
     labels = np.arange(20) % 2
     np.savez(
         tmp_path / "d.npz",
@@ -92,7 +92,7 @@ def test_classes_that_train_lacks_are_told(tmp_path: Path) -> None:
         test_labels=np.full(10, 2),
     )
     result = evaluate(build(SPEC, seed=0), tmp_path / "d.npz", probe=("knn",), quiet=True)
-    assert "not in the bank, so their 10 pictures count as wrong" in result.notes[0]
+    assert "not in the bank, so their 10 images count as wrong" in result.notes[0]
     assert all(score.value == 0 for score in result.scores)
 
 

@@ -60,7 +60,7 @@ def test_normalisation_and_size_are_the_encoders_unless_given(encoder: Encoder, 
     assert not extract(encoder, images, mean=(0.0, 0.0, 0.0)).equal(own)
 
 
-def test_large_pictures_are_seen_by_their_middle() -> None:
+def test_large_images_are_seen_by_their_middle() -> None:
     assert embedding.view_fraction(64) == 1.0
     assert embedding.view_fraction(224) == 0.875
 

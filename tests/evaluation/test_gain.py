@@ -1,4 +1,4 @@
-"""What training brought: paired over the same pictures, with an interval and one plain verdict."""
+"""What training brought: paired over the same images, with an interval and one plain verdict."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def told(which: str, value: float, k: int = 20, **more: Any) -> dict[str, Any]:
     return {"name": "knn", "k": k, "value": value, **said, **more}
 
 
-def answers(right: int, of: int = 100, *, shift: int = 0, pictures: str = "same") -> Answers:
+def answers(right: int, of: int = 100, *, shift: int = 0, images: str = "same") -> Answers:
     """So many right answers, from the position `shift` on."""
     truth = np.zeros(of, np.int64)
     predicted = np.ones(of, np.int64)
     predicted[shift : shift + right] = 0
-    return Answers(predicted, truth, pictures)
+    return Answers(predicted, truth, images)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def answers(right: int, of: int = 100, *, shift: int = 0, pictures: str = "same"
         (answers(50), answers(70), "better", "better than untrained on knn k=20"),
         (answers(70), answers(50), "worse", "worse than untrained on knn k=20"),
         (answers(50), answers(51), "unclear", "no clear gain: the interval includes 0"),
-        # Four pictures against none: Wald's interval would exclude 0 where the exact test has p = .125.
+        # Four images against none: Wald's interval would exclude 0 where the exact test has p = .125.
         (answers(50), answers(54), "unclear", "no clear gain: the interval includes 0"),
-        (answers(50), answers(50, pictures="others"), "unknown", "whether it differs from untrained"),
+        (answers(50), answers(50, images="others"), "unknown", "whether it differs from untrained"),
     ],
 )
 def test_a_change_has_an_interval_of_its_own_and_a_verdict(
@@ -95,7 +95,7 @@ def test_an_evaluation_says_it_and_the_run_and_its_report_keep_it(run: Path) -> 
     assert len(json.loads((run / "run.json").read_text())["changes"]) == 3
 
 
-def test_the_probe_while_training_compares_the_same_pictures(encoder: Encoder, make_images: MakeImages) -> None:
+def test_the_probe_while_training_compares_the_same_images(encoder: Encoder, make_images: MakeImages) -> None:
     images = make_images(300)
     probe = OnlineProbe(encoder, images, seen=10**6, minutes=None)
     facts = probe.begin()
@@ -114,7 +114,7 @@ def test_the_text_is_a_table_with_the_protocol_once_and_whole_words(
     columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    shared = "pooled features, eval mode, centre crop at 28 px; from train (4,000 pictures) to test (1,000)"
+    shared = "pooled features, eval mode, centre crop at 28 px; from train (4,000 images) to test (1,000)"
     scores = [
         Score("knn", 20, 0.5, f"kNN, exact cosine, majority of k=20; {shared}", "test", 1000, which, low=0.4, high=0.6)
         for which in ("student", "untrained")

@@ -31,7 +31,7 @@ def test_standardisation_is_that_of_the_training_set() -> None:
     torch.testing.assert_close(probe.scale_F, (normalize(train).var(0, correction=1) + 1e-5).sqrt())
 
 
-def test_pictures_without_label_are_left_out() -> None:
+def test_images_without_label_are_left_out() -> None:
     train, labels = points(100, 4)
     spoiled = torch.cat([train, 100 * torch.randn(20, 12)])
     probe = fit(spoiled, torch.cat([labels, torch.full((20,), -1)]))

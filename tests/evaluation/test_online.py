@@ -1,4 +1,4 @@
-"""The score while training: right, cheap, on the same pictures every time, and without a trace in what is trained."""
+"""The score while training: right, cheap, on the same images every time, and without a trace in what is trained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from likewise.verbs.learning.train import Interrupted, train
 from tests.evaluation.conftest import MakeImages, drawn
 
 
-def test_it_is_the_nearest_neighbour_classifier_without_the_picture_itself(
+def test_it_is_the_nearest_neighbour_classifier_without_the_image_itself(
     encoder: Encoder, make_images: MakeImages
 ) -> None:
     images = make_images(40)
@@ -46,11 +46,11 @@ def test_colours_are_told_apart_and_copies_do_not_confuse(encoder: Encoder, make
     assert leave_one_out(encoder, copies, k=3) == 1.0
 
 
-def test_pictures_without_labels_are_one_line(encoder: Encoder, make_images: MakeImages) -> None:
+def test_images_without_labels_are_one_line(encoder: Encoder, make_images: MakeImages) -> None:
     for labels in (None, np.array([0, 1, -1, 2])):
         with pytest.raises(InputError, match="labels"):
             leave_one_out(encoder, make_images(4, labels=labels))
-    with pytest.raises(InputError, match="two pictures"):
+    with pytest.raises(InputError, match="two images"):
         leave_one_out(encoder, make_images(1))
 
 
@@ -86,7 +86,7 @@ def test_the_size_of_the_sample_follows_from_the_budget(
     encoder: Encoder, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(OnlineProbe, "measure", lambda *_: 0.25)
-    monkeypatch.setattr(online, "LEAST_PICTURES", 20)
+    monkeypatch.setattr(online, "LEAST_IMAGES", 20)
     images = labelled(400, 4, make_images)
     passes = online.SHARE * online.PASSES
 
@@ -147,9 +147,9 @@ def test_it_waits_its_turn_and_keeps_to_its_share(
 
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
-    pictures, labels = drawn(60, 5)
+    images, labels = drawn(60, 5)
     path = tmp_path / "colours.npz"
-    np.savez(path, images=pictures, labels=labels)
+    np.savez(path, images=images, labels=labels)
     return path
 
 

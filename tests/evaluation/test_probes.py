@@ -111,9 +111,7 @@ def test_episodes_are_what_they_say(features: Features) -> None:
         owners = labels[np.concatenate([support, query], axis=1)]
         assert (owners == owners[:, :1]).all()
         assert len(set(owners[:, 0])) == 4
-    with pytest.raises(
-        InputError, match=r"7-way 3-shot episodes need 7 classes of 4 pictures or more, and there are 6"
-    ):
+    with pytest.raises(InputError, match=r"7-way 3-shot episodes need 7 classes of 4 images or more, and there are 6"):
         fewshot.draw(labels, ways=7, shots=3, episodes=5, seed=1)
     assert fewshot.draw(labels[:30], ways=6, shots=3, episodes=2, seed=1).query_EWQ.shape == (2, 6, 2)
 
@@ -189,7 +187,7 @@ def test_cameras_leave_out_what_is_too_easy() -> None:
     )
     assert found.first_Q.tolist() == [2]  # the first of the class is by the query's own camera, the next is class 8
     assert found.precision_Q.tolist() == pytest.approx([(1 / 2 + 2 / 3) / 2])
-    with pytest.raises(InputError, match="no query has a picture"):
+    with pytest.raises(InputError, match="no query has an image"):
         retrieval.rank(query, gallery, torch.tensor([9]), same)
     with pytest.raises(InputError, match="both are needed"):
         retrieval.rank(query, gallery, torch.tensor([7]), same, query_cameras_Q=torch.tensor([0]))
@@ -251,7 +249,7 @@ def test_accuracy_as_the_mean_over_classes(features: Features) -> None:
 def test_features_that_are_not_numbers_are_never_scored(features: Features, name: str) -> None:
     query = features.query_QF.clone()
     query[3, 2] = torch.nan
-    with pytest.raises(InputError, match=r"1 of 150 pictures are not finite"):
+    with pytest.raises(InputError, match=r"1 of 150 images are not finite"):
         PROBES[name](replace(features, query_QF=query, bank_NF=query, bank_labels_N=features.query_labels_Q), SETTINGS)
 
 

@@ -1,4 +1,4 @@
-"""Trained weights from a package on real pictures: data, views, features and probes at once."""
+"""Trained weights from a package on real images: data, views, features and probes at once."""
 
 from __future__ import annotations
 

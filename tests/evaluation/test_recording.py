@@ -31,7 +31,7 @@ def test_scores_are_added_to_the_run_and_replaced(run: Path) -> None:
     assert 'id="evaluated"' in page
 
 
-def test_what_each_picture_was_taken_for_is_kept(run: Path, data: Path) -> None:
+def test_what_each_image_was_taken_for_is_kept(run: Path, data: Path) -> None:
     result = evaluate(run, probe=("knn", "linear"), untrained=True)
     stored = json.loads((run / "run.json").read_text())["scores"]
     right = np.load(data)["test_labels"]
@@ -81,10 +81,10 @@ def test_a_weights_file_is_scored_and_nothing_is_written(run: Path, data: Path) 
 def test_the_protocol_says_everything(run: Path) -> None:
     one, twenty, weighted, linear = evaluate(run)
     for score in (one, twenty, weighted, linear):
-        for words in ("float32", "16 px", "eval mode", "from train (60 pictures) to test (30)"):
+        for words in ("float32", "16 px", "eval mode", "from train (60 images) to test (30)"):
             assert words in score.protocol
     assert "ties to the nearest" in twenty.protocol
-    assert "k=200 (cut to the 60 pictures of the bank)" in weighted.protocol
+    assert "k=200 (cut to the 60 images of the bank)" in weighted.protocol
     assert "exp(similarity / 0.1)" in weighted.protocol
     assert "sqrt(var + 1e-5)" in linear.protocol
     assert "chosen on a stratified 10%" in linear.protocol

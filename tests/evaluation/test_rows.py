@@ -1,4 +1,4 @@
-"""Which pictures are compared with which."""
+"""Which images are compared with which."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def test_the_seed_chooses() -> None:
 def test_splits_are_used_where_there_are(data: Path) -> None:
     rows = open_rows(data, image_size=16)
     assert (len(rows.bank), len(rows.query), rows.split) == (60, 30, "test")
-    assert "from train (60 pictures) to test (30)" in rows.protocol
+    assert "from train (60 images) to test (30)" in rows.protocol
     assert rows.notes == ("labels: 3 classes, imbalance 1.0: 0 20, 1 20, 2 20 in the bank",)
     swapped = open_rows(data, image_size=16, train_split="test", test_split="train")
     assert (len(swapped.bank), len(swapped.query), swapped.split) == (30, 60, "train")
 
 
 def test_without_splits_a_part_is_held_out(tmp_path: Path) -> None:
-    pictures, labels = drawn(60, 3)
-    np.savez(tmp_path / "d.npz", images=pictures, labels=labels)
+    images, labels = drawn(60, 3)
+    np.savez(tmp_path / "d.npz", images=images, labels=labels)
     rows = open_rows(tmp_path / "d.npz", image_size=16, seed=4)
     assert (len(rows.bank), len(rows.query), rows.split) == (48, 12, "held out")
     assert "seed 4" in rows.protocol
@@ -60,12 +60,12 @@ def test_without_splits_a_part_is_held_out(tmp_path: Path) -> None:
 
 
 def test_what_has_no_label_is_left_out_and_told(tmp_path: Path) -> None:
-    pictures, labels = drawn(60, 3)
+    images, labels = drawn(60, 3)
     labels[:10] = -1
-    np.savez(tmp_path / "d.npz", images=pictures, labels=labels)
+    np.savez(tmp_path / "d.npz", images=images, labels=labels)
     rows = open_rows(tmp_path / "d.npz", image_size=16)
     assert len(rows.bank) + len(rows.query) == 50
-    assert "10 pictures" in rows.notes[0]
+    assert "10 images" in rows.notes[0]
     assert (rows.bank_labels >= 0).all()
     assert (rows.query_labels >= 0).all()
 
@@ -73,7 +73,7 @@ def test_what_has_no_label_is_left_out_and_told(tmp_path: Path) -> None:
 def test_unknown_and_equal_splits_are_one_line(data: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'test'"):
         open_rows(data, image_size=16, test_split="tset")
-    with pytest.raises(InputError, match="every picture would find itself"):
+    with pytest.raises(InputError, match="every image would find itself"):
         open_rows(data, image_size=16, train_split="test", test_split="test")
 
 
@@ -81,7 +81,7 @@ def test_what_to_do_without_labels_is_said(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", images=drawn(9, 0)[0])
     with pytest.raises(InputError, match="--labels and the column"):
         open_rows(tmp_path / "d.npz", image_size=16)
-    with pytest.raises(InputError, match="no class with two pictures"):
+    with pytest.raises(InputError, match="no class with two images"):
         open_rows({"images": drawn(3, 0)[0], "labels": np.arange(3)}, image_size=16)
 
 
@@ -106,7 +106,7 @@ UNKNOWN = [-1] * 12
 def test_a_test_split_without_labels_is_passed_over(test: list[int] | None) -> None:
     rows = open_rows(parts(train=KNOWN, validation=KNOWN, test=test), image_size=16)
     assert (len(rows.bank), len(rows.query), rows.split) == (12, 12, "validation")
-    assert "from train (12 pictures) to validation (12), since test has no labels" in rows.protocol
+    assert "from train (12 images) to validation (12), since test has no labels" in rows.protocol
     assert "validation, since test has no labels; --test-split names others" in rows.notes[0]
 
 
@@ -137,8 +137,8 @@ def test_classes_of_bank_and_queries_compare_by_name(monkeypatch: pytest.MonkeyP
     named = {"train": ("cat", "owl"), "test": ("owl", "dog", "cat")}
 
     def opened(data: object, *, split: str, labels: object, columns: object) -> Source:
-        pictures, labels = drawn(6, 1)[0], [number % len(named[split]) for number in range(6)]
-        source = open_source({"images": pictures, "labels": np.array(labels)})
+        images, labels = drawn(6, 1)[0], [number % len(named[split]) for number in range(6)]
+        source = open_source({"images": images, "labels": np.array(labels)})
         source.class_names, source.split = named[split], split
         return source
 
@@ -150,7 +150,7 @@ def test_classes_of_bank_and_queries_compare_by_name(monkeypatch: pytest.MonkeyP
     assert names == rows.query.class_names
     assert [names[label] for label in rows.bank_labels] == ["cat", "owl"] * 3
     assert [names[label] for label in rows.query_labels] == ["owl", "dog", "cat"] * 2
-    assert any("classes dog are not in the bank, so their 2 pictures" in note for note in rows.notes)
+    assert any("classes dog are not in the bank, so their 2 images" in note for note in rows.notes)
 
 
 def test_classes_may_be_asked_for_by_name() -> None:
@@ -207,8 +207,8 @@ def test_a_class_of_nothing_but_copies_stays_in_the_bank() -> None:
 
 
 def test_copies_are_told_and_held_out_together(tmp_path: Path) -> None:
-    pictures, labels = drawn(60, 3)
-    twice, both = np.concatenate([pictures, pictures]), np.concatenate([labels, labels])
+    images, labels = drawn(60, 3)
+    twice, both = np.concatenate([images, images]), np.concatenate([labels, labels])
     np.savez(tmp_path / "d.npz", images=twice, labels=both)
     rows = open_rows(tmp_path / "d.npz", image_size=16, quiet=True)
     assert rows.bank.copies == len(rows.bank) // 2
@@ -217,6 +217,6 @@ def test_copies_are_told_and_held_out_together(tmp_path: Path) -> None:
     assert "copies: 60 of 120 images are exact copies of another one" in remarks(
         prepare(open_source(tmp_path / "d.npz"), short_side=None)
     )
-    np.savez(tmp_path / "s.npz", train_images=pictures, train_labels=labels, test_images=twice, test_labels=both)
+    np.savez(tmp_path / "s.npz", train_images=images, train_labels=labels, test_images=twice, test_labels=both)
     notes = open_rows(tmp_path / "s.npz", image_size=16, quiet=True).notes
     assert "120 of 120 queries have an exact copy in the bank" in notes

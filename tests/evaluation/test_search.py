@@ -57,7 +57,7 @@ def test_the_sieve_keeps_few_and_gives_up_on_equal_values() -> None:
     assert nearest._sieve(rows("all equal").numpy(), 10) is None
 
 
-def test_equally_similar_pictures_come_in_the_order_of_the_bank() -> None:
+def test_equally_similar_images_come_in_the_order_of_the_bank() -> None:
     bank = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [1.0, 0.0], [2.0, 0.0]])
     for tile_rows in (1, 2, 5):
         found = neighbours(torch.tensor([[3.0, 0.0]]), bank, 5, tile_rows=tile_rows)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from likewise.evaluation.significance import holm, mcnemar, over_pictures, over_seeds
+from likewise.evaluation.significance import holm, mcnemar, over_images, over_seeds
 
 
 def answers(seed: int, count: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -17,7 +17,7 @@ def answers(seed: int, count: int = 400) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(seed=st.integers(0, 1000))
-def test_mcnemar_looks_only_at_pictures_that_one_of_two_gets_right(seed: int) -> None:
+def test_mcnemar_looks_only_at_images_that_one_of_two_gets_right(seed: int) -> None:
     first, second = answers(seed)
     found = mcnemar(first, second)
     won, lost = int((second & ~first).sum()), int((first & ~second).sum())
@@ -33,11 +33,11 @@ def test_the_same_answers_differ_by_nothing() -> None:
     assert mcnemar(first, first)[:4] == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_one_run_each_is_mcnemar_and_more_are_paired_over_pictures() -> None:
+def test_one_run_each_is_mcnemar_and_more_are_paired_over_images() -> None:
     first, second = answers(1)
-    assert over_pictures(first[None], second[None]) == mcnemar(first, second)
+    assert over_images(first[None], second[None]) == mcnemar(first, second)
     third, fourth = answers(2)
-    found = over_pictures(np.stack([first, third]), np.stack([second, fourth]))
+    found = over_images(np.stack([first, third]), np.stack([second, fourth]))
     wanted = stats.ttest_rel((second + 1.0 * fourth) / 2, (first + 1.0 * third) / 2)
     assert found.p == pytest.approx(wanted.pvalue)
     interval = wanted.confidence_interval()

@@ -44,7 +44,7 @@ def test_an_onnx_file_is_the_encoder_it_was_made_of(
         evaluate(tmp_path / f"encoder.{kind}", data, probe="knn", quiet=True) for kind in ("onnx", "safetensors")
     )
     assert [score.value for score in one] == [score.value for score in other]
-    with pytest.raises(InputError, match="takes pictures of 16 px, not of 32"):
+    with pytest.raises(InputError, match="takes images of 16 px, not of 32"):
         load_onnx(tmp_path / "encoder.onnx", 32)
     (tmp_path / "torn.onnx").write_bytes((tmp_path / "encoder.onnx").read_bytes()[:500])
     with pytest.raises(InputError, match="is no ONNX model") as caught:
@@ -75,9 +75,9 @@ def test_random_weights_are_a_baseline(run: Path, data: Path) -> None:
 
 
 def test_several_data_sets_have_a_mean(run: Path, tmp_path: Path, data: Path) -> None:
-    pictures, labels = drawn(60, 3)
+    images, labels = drawn(60, 3)
     kept = np.flatnonzero((labels != 0) | (np.arange(60) % 4 == 0))
-    np.savez(tmp_path / "pets.npz", images=pictures[kept], labels=labels[kept])
+    np.savez(tmp_path / "pets.npz", images=images[kept], labels=labels[kept])
     found = transfer(run, [data, tmp_path / "pets.npz"], probe="centroid", quiet=True)
     plain, by_class = (evaluation.scores[0] for evaluation in found.evaluations)
     assert (plain.measure, by_class.measure) == ("accuracy", "mean per-class accuracy")
@@ -122,14 +122,14 @@ def test_fine_tuning_on_few_labels_is_a_probe(encoder: Encoder, data: Path) -> N
 
 
 def test_cameras_are_a_column(tmp_path: Path, encoder: Encoder) -> None:
-    pictures, labels = drawn(24, 4)
+    images, labels = drawn(24, 4)
     rows = ["path,label,camera,split"]
-    for number, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
+    for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
         rows.append(f"{number}.png,{label},cam{number % 2},{'test' if number % 4 < 2 else 'train'}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     found = evaluate(encoder, tmp_path / "list.csv", probe="retrieval", cameras="camera", quiet=True)
-    assert "without pictures of the same class by the same camera" in found.scores[0].protocol
+    assert "without images of the same class by the same camera" in found.scores[0].protocol
     bank = ProbeSettings(gallery="bank", k=(1,))
     searched = evaluate(encoder, tmp_path / "list.csv", probe="retrieval", settings=bank, quiet=True)
     assert [score.k for score in searched] == [None, 1]
@@ -178,8 +178,8 @@ def test_intersection_over_union_by_hand() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_one_picture_of_a_class_is_told(tmp_path: Path, encoder: Encoder) -> None:
-    pictures, _ = drawn(21, 4)
-    np.savez(tmp_path / "d.npz", images=pictures, labels=np.r_[np.arange(20) % 2, 2])
+def test_one_image_of_a_class_is_told(tmp_path: Path, encoder: Encoder) -> None:
+    images, _ = drawn(21, 4)
+    np.savez(tmp_path / "d.npz", images=images, labels=np.r_[np.arange(20) % 2, 2])
     found = evaluate(encoder, tmp_path / "d.npz", probe="knn", quiet=True)
-    assert found.notes[0] == "classes 2 have one picture in the bank: probes know next to nothing of them"
+    assert found.notes[0] == "classes 2 have one image in the bank: probes know next to nothing of them"

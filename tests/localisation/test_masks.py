@@ -156,7 +156,7 @@ def test_an_onnx_model_is_a_source(tmp_path: Path, scenes: Images) -> None:
     path = tmp_path / "bright.onnx"
     torch.onnx.export(Brightness(), (torch.zeros(4, 3, 32, 32),), str(path), dynamo=False)  # four at a time
     found = all_of(Masks(scenes, f"onnx:{path}"), scenes)
-    grey = np.stack([scenes.picture(at).mean(2) for at in range(COUNT)])
+    grey = np.stack([scenes.image(at).mean(2) for at in range(COUNT)])
     assert np.corrcoef(found.ravel(), grey.ravel())[0, 1] > 0.8
     (tmp_path / "no.onnx").write_bytes(b"no")
     with pytest.raises(InputError, match="no ONNX model"):

@@ -43,7 +43,7 @@ def test_equals_the_plain_formula(
     torch.testing.assert_close(*gradients)
 
 
-def test_labels_of_the_batch_leave_the_picture_itself_out() -> None:
+def test_labels_of_the_batch_leave_the_image_itself_out() -> None:
     keys = unit(torch.randn(6, 4, dtype=torch.float64))
     labels, confidence = batch_targets(keys, keys, own_columns(keys, 6), 0.05, neighbours=3)
     torch.testing.assert_close(labels.sum(1), torch.ones(6, dtype=torch.float64))

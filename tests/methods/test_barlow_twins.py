@@ -13,7 +13,7 @@ from tests.contract.gauntlet import make
 
 
 @pytest.mark.parametrize(("count", "dim"), [(2, 9), (6, 7), (7, 7), (40, 5)])
-def test_the_sum_over_pictures_equals_the_sum_over_dimensions(count: int, dim: int) -> None:
+def test_the_sum_over_images_equals_the_sum_over_dimensions(count: int, dim: int) -> None:
     torch.manual_seed(count)
     first, second = (torch.randn(count, dim, dtype=torch.float64, requires_grad=True) for _ in range(2))
     c_DD = cross_correlation(first, second)

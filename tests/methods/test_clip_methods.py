@@ -31,7 +31,7 @@ def test_cvrl_is_the_sum_of_both_directions_with_all_clips_through_one_network()
     method = make("cvrl", temperature=0.3)
     views, batch = batch_at(method, 0)
     assert views["first"].image.shape == (BATCH, 3, 8, 16, 16)
-    assert batch.index.shape == (BATCH, 2, 8)
+    assert batch.ids.shape == (BATCH, 2, 8)
     loss = method(views, batch).loss
     network = make("cvrl", temperature=0.3).get_submodule("network")
     first, second = network(torch.cat([views["first"].image, views["second"].image])).chunk(2)
@@ -73,7 +73,7 @@ def test_modist_is_four_terms_against_the_queues_of_before_which_the_keys_then_e
     terms = method(views, batch)
     looks = torch.cat([views["first"].image, views["second"].image])
     motion = [
-        copy.motion_of(views[f"{role}_motion"], batch.index[:, at]).image for at, role in enumerate(("first", "second"))
+        copy.motion_of(views[f"{role}_motion"], batch.ids[:, at]).image for at, role in enumerate(("first", "second"))
     ]
     q_v, q_m = copy.visual(looks).chunk(2), copy.moving(torch.cat(motion)).chunk(2)
     k_v, k_m = copy.visual_keys(looks).chunk(2), copy.moving_keys(torch.cat(motion)).chunk(2)
@@ -128,7 +128,7 @@ def test_heads_of_their_own_are_of_unit_length_each() -> None:
 def test_motion_can_be_shown_in_three_ways(motion: str, channels: int) -> None:
     method = modist(motion=motion)
     views, batch = batch_at(method, 0)
-    seen = method.motion_of(views["second_motion"], batch.index[:, 1]).image
+    seen = method.motion_of(views["second_motion"], batch.ids[:, 1]).image
     assert seen.shape == (BATCH, channels, 8, 16, 16)
     assert (method.flow is None) == (motion == "difference")
     assert motion == "difference" or float(seen.abs().max()) <= 1.0
@@ -138,13 +138,13 @@ def test_the_motion_is_that_of_the_same_frames() -> None:
     method = modist()
     views, batch = batch_at(method, 0)
     method.flows = np.zeros_like(flows(96))
-    moving = batch.index[2, 1, 5]
+    moving = batch.ids[2, 1, 5]
     method.flows[int(moving), 0, :, 10:] = 5.0
-    other = method.motion_of(views["first_motion"], batch.index[:, 0]).image
-    own = method.motion_of(views["second_motion"], batch.index[:, 1]).image
+    other = method.motion_of(views["first_motion"], batch.ids[:, 0]).image
+    own = method.motion_of(views["second_motion"], batch.ids[:, 1]).image
     assert float(own[2].abs().sum()) > 0.0
     assert not own[[row for row in range(BATCH) if row != 2]].any()
-    assert bool(other.any()) == bool((batch.index[:, 0] == moving).any())
+    assert bool(other.any()) == bool((batch.ids[:, 0] == moving).any())
 
 
 # Cross-pixel flow similarity -----------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ from likewise.methods.method import Facts, Progress
 from likewise.methods.msf import MSF
 from likewise.methods.parts.cmsf.labeller import Labeller
 from likewise.verbs.learning.train import train
-from tests.contract.gauntlet import BATCH, CLASSES, PICTURES, SPEC, batch_at, make, one_step, optimizer_of
+from tests.contract.gauntlet import BATCH, CLASSES, IMAGES, SPEC, batch_at, make, one_step, optimizer_of
 
-EPOCH = PICTURES // BATCH
+EPOCH = IMAGES // BATCH
 
 
 def cmsf(**changes: Any) -> CMSF:
@@ -80,20 +80,20 @@ def test_clusters_are_made_once_after_each_epoch_and_survive_a_resume() -> None:
     assert resumed(*batch_at(resumed, EPOCH)).loss.isfinite()
 
 
-def test_pictures_that_were_never_seen_have_no_cluster() -> None:
+def test_images_that_were_never_seen_have_no_cluster() -> None:
     method = cmsf(constraint="clusters", clusters=50)
     for step in range(3):
         method(*batch_at(method, step))
     method.constraint.begin(Progress(EPOCH, 0.0, 1))
     cluster = method.constraint.get_buffer("cluster")
     assert (cluster[3 * BATCH :] == -1).all()
-    assert cluster[: 3 * BATCH].unique().tolist() == list(range(3 * BATCH))  # no more clusters than pictures
+    assert cluster[: 3 * BATCH].unique().tolist() == list(range(3 * BATCH))  # no more clusters than images
     assert method(*batch_at(method, 5)).parts["mean_rank"] == 2.0
 
 
 def test_neighbours_by_label_have_the_label_also_where_there_are_few() -> None:
     method = cmsf(constraint="labels", topk=8, queue_size=32)
-    views, batch = batch_at(method, 0)  # two or three pictures of a label, and a memory of noise
+    views, batch = batch_at(method, 0)  # two or three images of a label, and a memory of noise
     terms = method(views, batch)
     assert terms.parts["purity"] == 1.0
     everyone = cmsf(constraint="labels", topk=8, same_label="all")
@@ -103,7 +103,7 @@ def test_neighbours_by_label_have_the_label_also_where_there_are_few() -> None:
     assert abs(official.loss - terms.loss) > 0.01  # over seeds 0 to 3 on this encoder .04 to .11, in either direction
 
 
-def test_a_picture_without_a_label_is_not_constrained() -> None:
+def test_an_image_without_a_label_is_not_constrained() -> None:
     views, batch = batch_at(make("msf", topk=5), 0)
     batch = batch._replace(labels=torch.full((BATCH,), -1))
     expected = make("msf", topk=5)(views, batch).loss
@@ -171,11 +171,11 @@ def test_the_main_optimiser_leaves_the_classifier_alone() -> None:
 
 def test_labels_beyond_the_share_are_only_watched() -> None:
     method = semi(label_share=0.25, confidence=1.0)
-    assert int(method.labeller.usable.sum()) == PICTURES // 4
+    assert int(method.labeller.usable.sum()) == IMAGES // 4
     other = semi(label_share=0.25, confidence=1.0)
     views, batch = batch_at(method, 0)
     assert batch.labels is not None
-    hidden = ~method.labeller.usable[batch.index]
+    hidden = ~method.labeller.usable[batch.ids]
     wrong = torch.where(hidden, (batch.labels + 1) % CLASSES, batch.labels)
     assert 0 < int(hidden.sum()) < BATCH
     loss = method(views, batch).loss

@@ -25,7 +25,7 @@ from likewise.similarity.compatible import affinity, class_means, consensus, inf
 from likewise.verbs.learning.train import train
 from tests.contract.gauntlet import (
     CLASSES,
-    PICTURES,
+    IMAGES,
     SIDE,
     SPEC,
     Data,
@@ -33,12 +33,12 @@ from tests.contract.gauntlet import (
     make,
     one_step,
     optimizer_of,
-    pictures,
     refresh_before,
+    some_images,
     teacher,
 )
 
-FACTS = Facts(images=PICTURES, batch_size=8, image_size=SIDE, classes=CLASSES)
+FACTS = Facts(images=IMAGES, batch_size=8, image_size=SIDE, classes=CLASSES)
 QUICK: dict[str, Any] = {"width": 8, "batch_size": 16, "epochs": 1, "quiet": True, "report": False, "loggers": ()}
 
 
@@ -58,7 +58,7 @@ def nccl(**changes: Any) -> NCCL:
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of BCT without an old encoder: the first of a chain."""
     folder = tmp_path_factory.mktemp("first")
-    pixels, labels = pictures()
+    pixels, labels = some_images()
     np.savez(folder / "data.npz", images=pixels.numpy(), labels=labels.numpy())
     run = train(str(folder / "data.npz"), method="bct", embedding=6, out=str(folder / "run"), **QUICK)
     return run.path
@@ -98,7 +98,7 @@ def test_an_encoder_without_its_neck_is_not_loaded(tmp_path: Path) -> None:
 def test_rows_are_the_mean_old_vectors_of_each_class_and_do_not_change() -> None:
     method = bct()
     assert method.old is not None
-    pixels, labels = pictures()
+    pixels, labels = some_images()
     rows = class_means(method.old.vectors, labels, torch.arange(CLASSES))
     torch.testing.assert_close(method.rows, rows)
     optimizer = optimizer_of(method)
@@ -207,8 +207,8 @@ def test_old_vectors_enter_the_memory_before_the_losses() -> None:
     assert batch.labels is not None
     weights = {key: value.clone() for key, value in method.classifier.state_dict().items()}
     terms = method.step(views, batch)
-    old = unit(method.old.vectors[batch.index])
-    assert len(method.queue) == len(batch.index)
+    old = unit(method.old.vectors[batch.ids])
+    assert len(method.queue) == len(batch.ids)
     torch.testing.assert_close(method.queue.rows[: len(old)], old)
     scores = method.classifier(old).detach()
     torch.testing.assert_close(method.queue.column("scores")[: len(old)], scores)
@@ -225,7 +225,7 @@ def test_old_vectors_enter_the_memory_before_the_losses() -> None:
 
 def test_an_image_that_is_not_credible_trains_the_classifier_only() -> None:
     method = nccl().eval()
-    method.credible = torch.zeros(PICTURES, dtype=torch.bool)
+    method.credible = torch.zeros(IMAGES, dtype=torch.bool)
     method.credible[0] = True
     views, batch = batch_at(method, 0)
     terms = method.step(views, batch)
@@ -239,11 +239,11 @@ def test_an_image_that_is_not_credible_trains_the_classifier_only() -> None:
 def test_where_no_old_vector_is_credible_the_run_does_not_begin() -> None:
     method = nccl()
     strict = NCCL(build(SPEC), dataclasses.replace(method.settings, filter_old=True), FACTS)
-    strict.know(Data().names, pictures()[1])
+    strict.know(Data().names, some_images()[1])
     with pytest.raises(InputError, match="none of its vectors lies clearly in one class"):
-        strict.refresh(torch.randn(PICTURES, strict.old.dim), Progress(0, 0.0, 0))
-    clear = torch.nn.functional.one_hot(pictures()[1], strict.old.dim).float()
-    strict.refresh(clear + 0.01 * torch.randn(PICTURES, strict.old.dim), Progress(0, 0.0, 0))
+        strict.refresh(torch.randn(IMAGES, strict.old.dim), Progress(0, 0.0, 0))
+    clear = torch.nn.functional.one_hot(some_images()[1], strict.old.dim).float()
+    strict.refresh(clear + 0.01 * torch.randn(IMAGES, strict.old.dim), Progress(0, 0.0, 0))
     assert strict.credible.all()
 
 
@@ -252,7 +252,7 @@ def test_with_clusters_no_label_is_looked_at() -> None:
     views, batch = batch_at(method, 0)
     blind = batch._replace(labels=None)
     terms = method.step(views, blind)
-    assert method.queue.column("label")[: len(batch.index)].equal(method.clusters.of(batch.index))
+    assert method.queue.column("label")[: len(batch.ids)].equal(method.clusters.of(batch.ids))
     assert terms.loss.isfinite()
 
 
@@ -269,8 +269,8 @@ def test_the_margin_makes_the_own_class_harder() -> None:
 
 
 def test_old_vectors_are_looked_up_by_name(tmp_path: Path) -> None:
-    names = [f"{number}.png" for number in reversed(range(PICTURES))]
-    vectors = np.random.default_rng(0).normal(size=(PICTURES, 7)).astype(np.float32)
+    names = [f"{number}.png" for number in reversed(range(IMAGES))]
+    vectors = np.random.default_rng(0).normal(size=(IMAGES, 7)).astype(np.float32)
     write_table(tmp_path / "old.npz", names, vectors)
     method = nccl(old=str(tmp_path / "old.npz"))
     assert method.old.dim == 7
@@ -326,7 +326,7 @@ def test_a_resumed_method_makes_its_old_vectors_again() -> None:
         refresh_before(fresh, Progress(3, 0.5, 1))
         assert not fresh.refresh_lost()
         fresh.load_state_dict(state)
-    assert len(Data()) == PICTURES
+    assert len(Data()) == IMAGES
 
 
 def test_an_index_stands_for_the_encoder_that_it_keeps(first: Path, tmp_path: Path) -> None:

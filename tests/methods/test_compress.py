@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from likewise.methods.compress import CompRess
 from likewise.methods.method import Progress
 from likewise.verbs.learning.train import Interrupted, train
-from tests.contract.gauntlet import PICTURES, batch_at, make, needs, one_step, optimizer_of
+from tests.contract.gauntlet import IMAGES, batch_at, make, needs, one_step, optimizer_of
 
 
 def compress(**changes: Any) -> CompRess:
@@ -31,9 +31,9 @@ def test_every_form_gives_the_whole_encoder_a_gradient(changes: dict[str, Any]) 
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in method.student.parameters())
 
 
-def test_row_for_row_both_banks_hold_the_same_pictures() -> None:
+def test_row_for_row_both_banks_hold_the_same_images() -> None:
     method = compress(keys="student").eval()
-    for step in range(5):  # 40 pictures in 32 rows
+    for step in range(5):  # 40 images in 32 rows
         views, batch = batch_at(method, step)
         method.step(views, batch)
     assert method.teacher_bank.position.equal(method.student_bank.position)
@@ -58,15 +58,15 @@ def test_with_one_bank_the_student_is_brought_to_the_teachers_length() -> None:
     assert not hasattr(method, "student_bank")
 
 
-def test_the_table_holds_the_teachers_view_of_every_picture_and_is_not_saved() -> None:
+def test_the_table_holds_the_teachers_view_of_every_image_and_is_not_saved() -> None:
     method = compress(cached=True)
     assert isinstance(method.teacher.rows, torch.Tensor)
-    assert len(method.teacher.rows) == PICTURES
+    assert len(method.teacher.rows) == IMAGES
     assert not method.refresh_due(1)
     assert not any("rows" in key and key.startswith("teacher.") for key in method.state_dict())
     views, batch = batch_at(method, 0)
     method.step(views, batch)
-    rows = torch.nn.functional.normalize(method.teacher.look_up(batch.index), dim=1)
+    rows = torch.nn.functional.normalize(method.teacher.look_up(batch.ids), dim=1)
     torch.testing.assert_close(method.teacher_bank.rows[: len(rows)], rows)
 
 

@@ -14,7 +14,7 @@ from likewise.errors import InputError
 from likewise.methods.dino import DINO, teacher_temperature
 from likewise.methods.method import Facts, Progress
 from likewise.similarity.prototypes.centring import Centre, centred
-from tests.contract.gauntlet import BATCH, PICTURES, batch_at, make, one_step, optimizer_of
+from tests.contract.gauntlet import BATCH, IMAGES, batch_at, make, one_step, optimizer_of
 
 
 def dino(**changes: Any) -> DINO:
@@ -27,7 +27,7 @@ def transformer(**changes: Any) -> DINO:
     spec = EncoderSpec(name="vit_tiny_patch16_224", stem="small", image_size=16)
     settings = replace(DINO.Settings(prototypes=32, small_crops=2), **changes)
     torch.manual_seed(0)
-    return DINO(build(spec), settings, Facts(images=PICTURES, batch_size=BATCH, image_size=16)).train()
+    return DINO(build(spec), settings, Facts(images=IMAGES, batch_size=BATCH, image_size=16)).train()
 
 
 def test_the_centre_moves_after_its_step_by_raw_scores() -> None:

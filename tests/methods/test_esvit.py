@@ -15,7 +15,7 @@ from likewise.methods.dino import DINO
 from likewise.methods.esvit import ESViT
 from likewise.methods.method import Facts, Progress
 from likewise.similarity.dense.regions import best_tokens
-from tests.contract.gauntlet import BATCH, PICTURES, SIDE, batch_at, make, one_step, optimizer_of
+from tests.contract.gauntlet import BATCH, IMAGES, SIDE, batch_at, make, one_step, optimizer_of
 
 
 def esvit(**changes: Any) -> ESViT:
@@ -28,7 +28,7 @@ def of(name: str, **changes: Any) -> ESViT:
     spec = EncoderSpec(name=name, stem="small", image_size=SIDE)
     settings = replace(ESViT.Settings(prototypes=32, hidden=32, bottleneck=16, norm_in_head=False), **changes)
     torch.manual_seed(0)
-    return ESViT(build(spec), settings, Facts(images=PICTURES, batch_size=BATCH, image_size=SIDE)).train()
+    return ESViT(build(spec), settings, Facts(images=IMAGES, batch_size=BATCH, image_size=SIDE)).train()
 
 
 @pytest.mark.parametrize("name", ["swin_micro", "vit_tiny_patch16_224"])

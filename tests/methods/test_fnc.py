@@ -15,7 +15,7 @@ from tests.contract.gauntlet import batch_at, make, one_step, optimizer_of
 
 
 def test_a_false_negative_is_among_the_best_and_above_the_threshold() -> None:
-    views = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # two views of one picture
+    views = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # two views of one image
     angles = torch.tensor([0.0, 5.0, 40.0, 50.0, 100.0, 135.0, 180.0]).deg2rad()
     candidates = torch.stack([angles.cos(), angles.sin()], 1)
     mine = torch.zeros(1, 7, dtype=torch.bool)

@@ -122,7 +122,7 @@ def test_the_average_takes_the_weights_before_they_shrink() -> None:
 def test_fixmatch_believes_sure_guesses_and_has_fewer_labelled_images() -> None:
     method = hiermatch(form="fixmatch", levels=(), threshold=0.34, unlabelled_weight=1.0, ratio=4).eval()
     views, batch = batch_at(method, 0)
-    assert len(batch.others["labelled"].index) == BATCH // 4
+    assert len(batch.others["labelled"].ids) == BATCH // 4
     x, weak, strong = (method.network(views[role].image)[0] for role in ("labelled", "first", "second"))
     labels = batch.others["labelled"].labels
     assert labels is not None

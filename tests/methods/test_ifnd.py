@@ -38,7 +38,7 @@ def test_no_label_is_not_the_same_as_no_label() -> None:
     assert found.tolist() == [[False, False, False], [False, True, False]]
 
 
-def test_rows_of_the_queue_have_the_newest_label_of_their_picture() -> None:
+def test_rows_of_the_queue_have_the_newest_label_of_their_image() -> None:
     method = ifnd()
     optimizer = optimizer_of(method)
     assert one_step(method, optimizer, 0).parts["false_negatives"] == 0
@@ -66,7 +66,7 @@ def test_attraction_survives_that_its_memory_is_written_before_backward() -> Non
     assert terms.loss.isfinite()
 
 
-def test_numbers_of_clusters_come_from_the_number_of_pictures() -> None:
+def test_numbers_of_clusters_come_from_the_number_of_images() -> None:
     from likewise.encoders import build
 
     for images, expected in ((50_000, [1000, 2000]), (96, [10]), (4, [4])):

@@ -85,7 +85,7 @@ def test_a_second_neck_is_the_banks_and_the_first_the_queues() -> None:
     terms = method(views, batch)
     terms.loss.backward()
     torch.testing.assert_close(method.queue.rows[: len(intra)], intra)
-    torch.testing.assert_close(method.bank.rows[batch.index], inter)
+    torch.testing.assert_close(method.bank.rows[batch.ids], inter)
     assert all(p.grad is not None and p.grad.any() for p in method.student[1].parameters())
 
 

@@ -22,7 +22,7 @@ from likewise.similarity.mutual import (
     supervised_mutual_contrast,
 )
 from likewise.similarity.mutual import imitation as imitated
-from tests.contract.gauntlet import PICTURES, SIDE, SPEC, batch_at, make, one_step, optimizer_of
+from tests.contract.gauntlet import IMAGES, SIDE, SPEC, batch_at, make, one_step, optimizer_of
 
 T, SOFT = 0.1, 3.0
 
@@ -59,7 +59,7 @@ def test_all_parts_are_the_sums_over_networks_and_pairs(networks: int) -> None:
         torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-12)
 
 
-def test_with_labels_a_lonely_picture_is_left_out() -> None:
+def test_with_labels_a_lonely_image_is_left_out() -> None:
     torch.manual_seed(0)
     e = torch.randn(2, 6, 4, dtype=torch.float64)
     labels = torch.tensor([0, 0, 1, 1, 1, 2])
@@ -74,7 +74,7 @@ def test_with_labels_a_lonely_picture_is_left_out() -> None:
     torch.testing.assert_close(supervised_contrast(logits, labels), loss)
 
 
-def test_between_networks_a_picture_may_count_as_its_own_positive() -> None:
+def test_between_networks_an_image_may_count_as_its_own_positive() -> None:
     logits = torch.eye(3, dtype=torch.float64)
     labels = torch.arange(3)
     assert supervised_contrast(logits, labels) == 0
@@ -114,7 +114,7 @@ def test_without_imitation_and_exchange_it_is_moco_for_each() -> None:
     torch.testing.assert_close(terms.loss.detach(), terms.parts["vcl"])
 
 
-def test_a_picture_without_a_label_is_no_anchor_and_in_nobodys_sum() -> None:
+def test_an_image_without_a_label_is_no_anchor_and_in_nobodys_sum() -> None:
     torch.manual_seed(1)
     e = unit(torch.randn(6, 4, dtype=torch.float64))
     labels = torch.tensor([0, 1, -1, 0, 1, -1])
@@ -154,5 +154,5 @@ def test_with_labels_a_step_is_the_weighted_sum_of_its_parts(networks: int) -> N
 def test_the_form_with_labels_says_so_where_there_are_none() -> None:
     with pytest.raises(InputError, match="needs labels"):
         MCLSupervised(
-            build(SPEC, seed=0), MCLSupervised.Settings(), Facts(images=PICTURES, batch_size=8, image_size=SIDE)
+            build(SPEC, seed=0), MCLSupervised.Settings(), Facts(images=IMAGES, batch_size=8, image_size=SIDE)
         )

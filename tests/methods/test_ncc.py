@@ -1,4 +1,4 @@
-"""NCC: BYOL first, pictures without a label, when the teacher moves, and the queue."""
+"""NCC: BYOL first, images without a label, when the teacher moves, and the queue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_first_share_of_the_budget_is_byol_alone() -> None:
         assert ("scatter" not in terms.parts) == plain
 
 
-def test_pictures_without_a_label_belong_to_no_prototype_and_none_at_all_costs_nothing() -> None:
+def test_images_without_a_label_belong_to_no_prototype_and_none_at_all_costs_nothing() -> None:
     rows, labels = unit(torch.randn(4, 3)), torch.tensor([-1, 0, 0, 2])
     found = prototypes(rows, labels, 3)
     torch.testing.assert_close(found, torch.stack([unit((rows[1] + rows[2])[None])[0], torch.zeros(3), rows[3]]))
@@ -53,17 +53,17 @@ def test_the_teacher_moves_towards_the_weights_of_the_pass(update: str) -> None:
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_the_queue_remembers_which_picture_a_key_is_of(together: bool) -> None:
+def test_the_queue_remembers_which_image_a_key_is_of(together: bool) -> None:
     method = ncc(queue_size=40, together=together, plain_share=0.0)
     assert method.queue is not None
     optimizer = optimizer_of(method)
     for step in range(2):
         assert one_step(method, optimizer, step).loss.isfinite()
-    both = [*range(8), *range(8), *range(8, 16), *range(8, 16)]  # of each picture the keys of both views
+    both = [*range(8), *range(8), *range(8, 16), *range(8, 16)]  # of each image the keys of both views
     assert method.queue.column("index").tolist() == [*both, *[-1] * 8]
 
 
-def test_every_picture_gets_a_cluster_and_the_predictor_a_rate_of_its_own() -> None:
+def test_every_image_gets_a_cluster_and_the_predictor_a_rate_of_its_own() -> None:
     method = ncc()
     assert method.clusters.sizes().tolist() == method.clusters.labels.bincount(minlength=3).tolist()
     assert int(method.clusters.sizes().sum()) == 96

@@ -35,7 +35,7 @@ def test_purity_counts_friends_of_the_same_label() -> None:
     method = make("nnclr", queue_size=8)
     queue = method.get_submodule("queue")
     method(*batch_at(method, 0))
-    views, batch = batch_at(method, 0)  # all labels of the queue are those of the same pictures now
+    views, batch = batch_at(method, 0)  # all labels of the queue are those of the same images now
     assert 0 <= float(method(views, batch).parts["purity"]) <= 1
     queue.get_buffer("column_label").fill_(7)
     assert float(method(views, batch).parts["purity"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import torch
 
 from likewise.cli import main
 from likewise.data import open_source
+from likewise.encoders import build
 from likewise.errors import InputError
 from likewise.methods.nncsl import NNCSL
 from likewise.methods.whole import restore
 from likewise.recipes import carry_out, names
 from likewise.recipes.nncsl import Recipe, data_of, kept_in, stages
-from tests.contract.gauntlet import BATCH, CLASSES, batch_at, make, one_step, optimizer_of
+from tests.contract.gauntlet import BATCH, CLASSES, SPEC, batch_at, facts_of, make, one_step, optimizer_of
 
 FAST: dict[str, Any] = {
     "width": 8, "image_size": 16, "batch_size": 8, "device": "cpu", "precision": "float32", "quiet": True,
@@ -36,7 +38,7 @@ def test_unlabelled_images_are_of_the_current_task_and_supports_of_all() -> None
         _, batch = batch_at(method, step)
         assert batch.labels is not None
         assert not (batch.labels == 0).any(), "class 0 is old"
-        assert len(batch.index) == BATCH
+        assert len(batch.ids) == BATCH
         support = batch.others["support"].labels
         assert support is not None
         assert set(support.tolist()) == set(range(CLASSES))
@@ -63,6 +65,12 @@ def test_a_task_without_labels_is_refused() -> None:
     method = nncsl(current=(4,), total=5)
     with pytest.raises(InputError, match="no image with a label is of the current classes"):
         method(*batch_at(nncsl(), 0))
+
+
+def test_one_class_is_nothing_to_tell_apart() -> None:
+    facts = replace(facts_of(), classes=1)
+    with pytest.raises(InputError, match="labels of two classes or more"):
+        NNCSL(build(SPEC, seed=0), NNCSL.Settings(), facts)
 
 
 def test_the_buffer_keeps_classes_equal_and_fills_up_from_the_new() -> None:

@@ -32,7 +32,7 @@ def test_the_strength_of_jitter_is_that_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize(("side", "blurred"), [(32, False), (224, True)])
-def test_only_large_pictures_are_blurred(side: int, blurred: bool) -> None:
+def test_only_large_images_are_blurred(side: int, blurred: bool) -> None:
     encoder = make("simclr").encoders()["student"]
     method = SimCLR(encoder, SimCLR.Settings(), Facts(images=9, batch_size=4, image_size=side))  # type: ignore[arg-type]
     assert all((policy.blur is not None) == blurred for policy in method.views.values())

@@ -34,7 +34,7 @@ def test_the_band(negatives: str, low: int, high: int, others: int, expected: tu
 
 
 def plain(prediction: Tensor, target: Tensor, margin: float, gamma: float, negatives: str) -> Tensor:
-    """One picture at a time, with sorted distances; ranks 2 to 4."""
+    """One image at a time, with sorted distances; ranks 2 to 4."""
     p, g = unit(prediction), unit(target)
     losses = []
     for i in range(len(p)):

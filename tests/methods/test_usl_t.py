@@ -19,7 +19,7 @@ from likewise.selection.usl_t import neighbour_table, picks, surest_first
 from likewise.similarity.prototypes.self_label import agree, confident
 from likewise.verbs.labelling.select import select
 from likewise.verbs.learning.train import train
-from tests.contract.gauntlet import PICTURES, Data, batch_at, facts_of, make, one_step, optimizer_of
+from tests.contract.gauntlet import IMAGES, Data, batch_at, facts_of, make, one_step, optimizer_of
 
 FAST: dict[str, Any] = {
     "batch_size": 8, "device": "cpu", "precision": "float32", "quiet": True, "report": False, "loggers": (),
@@ -51,14 +51,14 @@ def test_the_loss_is_that_of_all_heads_and_their_means_follow_afterwards() -> No
 
 
 def test_a_batch_holds_each_image_twice_and_a_neighbour_of_the_table(tmp_path: Path) -> None:
-    table = (np.arange(PICTURES)[:, None] + np.array([1, 2])) % PICTURES
+    table = (np.arange(IMAGES)[:, None] + np.array([1, 2])) % IMAGES
     np.save(tmp_path / "table.npy", table)
     settings = USLT.Settings(neighbours=str(tmp_path / "table.npy"))
     order = order_of("main", USLT.streams(settings, facts_of())["main"], Data(), 8, 0)  # type: ignore[arg-type]
     batches = np.concatenate([order.batch(step) for step in range(order.steps_per_epoch)])[:, :, 0]
-    assert sorted(batches[:, 0].tolist()) == list(range(PICTURES))
+    assert sorted(batches[:, 0].tolist()) == list(range(IMAGES))
     assert (batches[:, 0] == batches[:, 1]).all()
-    assert set(((batches[:, 2] - batches[:, 0]) % PICTURES).tolist()) == {1, 2}
+    assert set(((batches[:, 2] - batches[:, 0]) % IMAGES).tolist()) == {1, 2}
 
 
 @pytest.mark.parametrize(

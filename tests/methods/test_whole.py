@@ -41,6 +41,9 @@ def test_a_run_hands_on_its_whole_method(name: str, tmp_path: Path) -> None:
     for key, value in trained.state_dict().items():
         if key in names:
             assert torch.equal(state[key], value), key
+    if type(trained).logits is not Method.logits:
+        image = torch.randn(4, 3, SPEC.image_size, SPEC.image_size)
+        assert torch.equal(again.logits(image), trained.logits(image)), "a classifier without its memory"
 
 
 def test_memories_stay_out_and_are_fresh(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def test_equal_views_are_consistent() -> None:
     assert queue_consistency(q, q, unit(torch.randn(20, 8, dtype=torch.float64))).abs() < 1e-12
 
 
-def test_a_pictures_own_pair_does_not_count() -> None:
+def test_an_images_own_pair_does_not_count() -> None:
     q, k = torch.eye(4, dtype=torch.float64)[:3], torch.eye(4, dtype=torch.float64)[:3]
     changed = k.clone()
     changed[0] = torch.tensor([0.0, 0.0, 0.0, 1.0])  # its own pair is not similar any more, all others are as before

@@ -96,11 +96,11 @@ def stored(tmp_path: Path) -> dict[str, Path]:
     save_encoder(build(SPEC, seed=0), tmp_path / "encoder.safetensors")
     files = {"encoder": tmp_path / "encoder.safetensors"}
     for name, seed in (("old", 1), ("same", 2), ("dark", 3)):
-        pictures, labels = drawn(90, seed)
+        images, labels = drawn(90, seed)
         if name == "dark":
-            pictures[labels == 2] //= 3
+            images[labels == 2] //= 3
         files[name] = tmp_path / f"{name}.npz"
-        np.savez(files[name], images=pictures, labels=labels)
+        np.savez(files[name], images=images, labels=labels)
     return files
 
 

@@ -1,4 +1,4 @@
-"""A run directory as a finished training leaves it, and pictures to show."""
+"""A run directory as a finished training leaves it, and images to show."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def make_run(tmp_path: Path) -> MakeRun:
     return make
 
 
-def pictures(count: int, *, labelled: bool = True) -> Images:
+def some_images(count: int, *, labelled: bool = True) -> Images:
     draw = np.random.default_rng(0)
     arrays = {"images": draw.integers(0, 256, (count, 12, 9, 3)).astype(np.uint8)}
     if labelled:
@@ -94,7 +94,7 @@ def pictures(count: int, *, labelled: bool = True) -> Images:
 
 
 def grouped(images: Images, dim: int = 8) -> Tensor:
-    """Features in which pictures of a class lie together."""
+    """Features in which images of a class lie together."""
     generator = torch.Generator().manual_seed(0)
     noise = 0.1 * torch.randn(len(images), dim, generator=generator)
     if images.labels is None:

@@ -26,7 +26,7 @@ def drawn(labels: Any, names: tuple[str, ...] | None = None) -> Images:
 
 
 def judged(classes: int = 3, each: int = 8, wrong: int = 5, names: tuple[str, ...] | None = None) -> Judged:
-    """Rare classes last; the first pictures are given the class after their own."""
+    """Rare classes last; the first images are given the class after their own."""
     truth = np.arange(classes * each) % classes
     bank = np.repeat(np.arange(classes), np.arange(classes, 0, -1))
     predicted = truth.copy()
@@ -47,7 +47,7 @@ def test_the_counts_are_the_confusion_matrix() -> None:
     found = judged()
     assert found.counts.tolist() == confusion_matrix(found.truth, found.predicted_Q).tolist()
     assert found.by_frequency == [0, 1, 2]
-    assert "5 of 24 pictures" in mistakes(found)
+    assert "5 of 24 images" in mistakes(found)
 
 
 def test_the_most_confused_are_by_share_of_the_class() -> None:
@@ -56,7 +56,7 @@ def test_the_most_confused_are_by_share_of_the_class() -> None:
     assert most_confused(np.diag([3, 0, 2]), 9) == []
 
 
-def test_hard_pictures_are_those_with_no_neighbour_of_their_class_and_not_all_of_one_class() -> None:
+def test_hard_images_are_those_with_no_neighbour_of_their_class_and_not_all_of_one_class() -> None:
     truth = np.array([0, 0, 0, 0, 1, 2, 3])
     own = np.array([0.0, 0.0, 0.0, 0.0, 0.1, 0.2, 0.3])
     nearest = np.array([0.5, 0.9, 0.7, 0.6, 0.1, 0.1, 0.1], dtype=np.float32)

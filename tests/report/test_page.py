@@ -14,7 +14,7 @@ from likewise.errors import InputError
 from likewise.report import Evaluated, write_report
 from likewise.report.style import SCRIPT, STYLE
 from tests.browser import barriers, opened
-from tests.report.conftest import MakeRun, grouped, pictures, score
+from tests.report.conftest import MakeRun, grouped, score, some_images
 
 VOID = {"meta", "img", "link", "br", "circle", "path", "line", "rect"}
 
@@ -62,7 +62,7 @@ def page(path: Path) -> Page:
 
 
 def test_everything_is_there_and_nothing_is_fetched(make_run: MakeRun) -> None:
-    images = pictures(60)
+    images = some_images(60)
     path = write_report(
         make_run(broken=[{"name": "IMG_1.jpg", "reason": "it is empty"}]), images=images, features=grouped(images)
     )
@@ -73,10 +73,10 @@ def test_everything_is_there_and_nothing_is_fetched(make_run: MakeRun) -> None:
     assert all(address.startswith("data:image/jpeg;base64,") for address in found.fetched)
     words = " ".join(found.words)
     for expected in (
-        "ISD learned from 5,000 pictures of photos in 6 minutes, without labels.",
+        "ISD learned from 5,000 images of photos in 6 minutes, without labels.",
         "32.0\u00a0%",
         "58.0\u00a0%",
-        "20-nearest-neighbour accuracy on 1,000 test pictures, before and after training",
+        "20-nearest-neighbour accuracy on 1,000 test images, before and after training",
         "exact cosine",
         "Healthy",
         "it is empty",
@@ -90,7 +90,7 @@ def test_everything_is_there_and_nothing_is_fetched(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
 def test_a_browser_shows_it_and_nobody_is_kept_out(make_run: MakeRun, width: int, theme: str) -> None:
-    images = pictures(40)
+    images = some_images(40)
     path = write_report(make_run(), images=images, features=grouped(images))
     with opened(path.as_uri(), width=width, theme=theme) as seen:
         assert barriers(seen.page) == []
@@ -99,7 +99,7 @@ def test_a_browser_shows_it_and_nobody_is_kept_out(make_run: MakeRun, width: int
 
 
 def test_an_evaluation_has_a_section_of_its_own_and_leaves_the_map(make_run: MakeRun) -> None:
-    collection, others = pictures(40), pictures(30)
+    collection, others = some_images(40), some_images(30)
     others.names = [f"other-{n}.png" for n in range(30)]
     run = make_run()
     write_report(run, images=collection, features=grouped(collection))
@@ -128,7 +128,7 @@ def test_the_headline_does_not_celebrate_what_may_be_chance(make_run: MakeRun) -
     assert "No clear gain: the interval includes 0." in markup
 
 
-def test_the_page_prints_in_colour_opens_pictures_and_cuts_nothing_on_a_phone() -> None:
+def test_the_page_prints_in_colour_opens_images_and_cuts_nothing_on_a_phone() -> None:
     paper = STYLE.split("@media print")[1]
     assert "print-color-adjust:exact" in paper
     phone = STYLE.split("@media(max-width:720px)")[1]
@@ -140,7 +140,7 @@ def test_the_page_prints_in_colour_opens_pictures_and_cuts_nothing_on_a_phone() 
 
 def test_names_cannot_become_markup(make_run: MakeRun) -> None:
     evil = '"><script>alert(1)</script><img src="https://example.org/x.png">'
-    images = pictures(12)
+    images = some_images(12)
     images.names = [f"{evil}{n}" for n in range(12)]
     images.class_names = (evil, "b", "c")
     run = make_run(
@@ -162,7 +162,7 @@ def test_names_cannot_become_markup(make_run: MakeRun) -> None:
 
 
 def test_file_names_that_are_no_text_are_written(make_run: MakeRun) -> None:
-    images = pictures(4, labelled=False)
+    images = some_images(4, labelled=False)
     images.names = ["caf\udce9.jpg", "\u4e2d.jpg", "a\nb.jpg", ""]
     write_report(make_run(), images=images, features=grouped(images))
 
@@ -181,15 +181,15 @@ def test_a_run_whose_files_are_odd_has_a_page(make_run: MakeRun) -> None:
     assert "training" in page(write_report(run)).sections
 
 
-def test_pictures_stay_when_the_page_is_written_again(make_run: MakeRun) -> None:
-    images = pictures(20)
+def test_images_stay_when_the_page_is_written_again(make_run: MakeRun) -> None:
+    images = some_images(20)
     run = make_run()
     write_report(run, images=images, features=grouped(images))
     assert "map" in page(write_report(run)).sections
 
 
-def test_features_that_are_no_numbers_cost_only_the_pictures(make_run: MakeRun) -> None:
-    images = pictures(20)
+def test_features_that_are_no_numbers_cost_only_the_images(make_run: MakeRun) -> None:
+    images = some_images(20)
     features = grouped(images)
     run = make_run(health="collapsed")
     write_report(run, images=images, features=features)
@@ -201,22 +201,22 @@ def test_features_that_are_no_numbers_cost_only_the_pictures(make_run: MakeRun) 
 
 
 def test_what_does_not_fit_is_one_line(make_run: MakeRun, tmp_path: Path) -> None:
-    images = pictures(20)
-    with pytest.raises(InputError, match="20 pictures and features of 19"):
+    images = some_images(20)
+    with pytest.raises(InputError, match="20 images and features of 19"):
         write_report(make_run(), images=images, features=grouped(images)[:19])
     with pytest.raises(InputError, match="no run"):
         write_report(tmp_path)
 
 
-def test_many_pictures_are_sampled(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("likewise.report.page.PICTURED", 30)
-    images = pictures(200)
+def test_many_images_are_sampled(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("likewise.report.page.SHOWN", 30)
+    images = some_images(200)
     found = page(write_report(make_run(), images=images, features=grouped(images)))
     assert any("of 30 that" in words for words in found.words)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_few_pictures_do_no_harm(make_run: MakeRun, count: int) -> None:
-    images = pictures(5, labelled=False).subset(np.arange(count))
+def test_few_images_do_no_harm(make_run: MakeRun, count: int) -> None:
+    images = some_images(5, labelled=False).subset(np.arange(count))
     found = page(write_report(make_run(), images=images, features=grouped(images)))
     assert ("map" in found.sections) == (count >= 2)

@@ -19,7 +19,7 @@ from likewise.report.places.looking import packed
 from likewise.report.places.section import masks, patches
 from likewise.similarity import unit
 from tests.browser import barriers, opened, until
-from tests.report.conftest import MakeRun, pictures
+from tests.report.conftest import MakeRun, some_images
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def encoder() -> Encoder:
 
 @pytest.fixture
 def looked(encoder: Encoder) -> Looked:
-    images = pictures(8)
+    images = some_images(8)
     found = look(encoder, images, masks=Masks(images, "center"), source="center")
     assert found is not None
     return found
@@ -66,8 +66,8 @@ def test_masks_are_shown_where_there_are_some(looked: Looked, encoder: Encoder) 
 
 def test_encoders_without_places_have_no_patches(encoder: Encoder) -> None:
     small = build(EncoderSpec(name="resnet18", width=8, stem="small", image_size=8), seed=0)
-    assert look(small, pictures(4)) is None, "a map of one cell"
-    assert look(encoder, pictures(1)) is None
+    assert look(small, some_images(4)) is None, "a map of one cell"
+    assert look(encoder, some_images(1)) is None
 
 
 def test_attention_is_that_of_the_class_token() -> None:
@@ -87,7 +87,7 @@ def test_attention_is_that_of_the_class_token() -> None:
             for q, k in zip(query.chunk(3, -1), key.chunk(3, -1), strict=True)
         ]
     assert torch.allclose(found.flatten(1), torch.stack(by_head).mean(0)[:, 0, 1:], atol=1e-6)
-    looked = look(vit, pictures(3))
+    looked = look(vit, some_images(3))
     assert looked is not None
     assert looked.attention_Nhw is not None
     assert looked.attention_Nhw.max() == 255

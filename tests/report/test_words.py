@@ -101,7 +101,7 @@ def test_commands_can_be_typed(make_run: MakeRun) -> None:
 
 def test_the_headline_fits_what_is_known(make_run: MakeRun) -> None:
     run = make_run(status="running", minutes=None, data={})
-    assert words.headline(Facts.read(run)) == "ISD is learning from pictures, without labels: 6 minutes so far."
+    assert words.headline(Facts.read(run)) == "ISD is learning from images, without labels: 6 minutes so far."
     assert words.status_words({"status": "finished", "finished": "2026-01-05T10:00:00+00:00"}) == (
         "finished 5\u00a0Jan\u00a02026"
     )

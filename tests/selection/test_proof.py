@@ -47,3 +47,14 @@ def test_nothing_to_measure_is_said() -> None:
         measure(blobs(6), torch.tensor([0, 1, -1, -1, -1, -1]), torch.tensor([0, 1]))
     with pytest.raises(InputError, match="allowed are 2 to 3"):
         expect(blobs(6), {}, classes=4)
+
+
+def test_features_of_nothing_promise_little_more_than_chance() -> None:
+    """k-means finds clusters in noise as well; the other half of the features knows nothing of them."""
+    noise_ND = torch.randn(600, 32, generator=torch.Generator().manual_seed(0))
+    rows = torch.arange(40)
+    found = expect(noise_ND, {"any": lambda _: rows}, classes=10, worlds=6)["any"]
+    assert found.low < 0.13
+    assert found.accuracy < 0.19
+    blobs_ND = blobs(600, groups=10, noise=0.2)
+    assert expect(blobs_ND, {"any": lambda _: rows}, classes=10, worlds=6)["any"].accuracy > 0.45

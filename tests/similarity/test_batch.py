@@ -33,7 +33,7 @@ def plain_contrast(query: Tensor, key: Tensor, temperature: float) -> Tensor:
 
 
 def plain_nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Equation 1 of SimCLR over the 2N views, with view i and view i + N of the same picture."""
+    """Equation 1 of SimCLR over the 2N views, with view i and view i + N of the same image."""
     views, count = torch.cat([first, second]), len(first)
     losses = []
     for i in range(2 * count):

@@ -1,4 +1,4 @@
-"""Pictures drawn by label: the right labels, each as likely as it should be, and never an endless loop."""
+"""Images drawn by label: the right labels, each as likely as it should be, and never an endless loop."""
 
 from __future__ import annotations
 

@@ -38,12 +38,12 @@ def options(out: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def pictures() -> np.ndarray[Any, Any]:
+def some_images() -> np.ndarray[Any, Any]:
     return np.random.default_rng(0).integers(0, 255, (50, 16, 16, 3), dtype=np.uint8)
 
 
 def test_methods_see_gradients_as_they_are(
-    pictures: np.ndarray[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    some_images: np.ndarray[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
@@ -51,15 +51,15 @@ def test_methods_see_gradients_as_they_are(
         seen.append(max(float(p.grad.abs().max()) for p in self.parameters() if p.grad is not None))
 
     monkeypatch.setattr(BYOL, "after_backward", after_backward)
-    train(pictures, **options(tmp_path / "run"))
+    train(some_images, **options(tmp_path / "run"))
     assert min(seen) > 0
     assert max(seen) < 100, "scaled gradients are a thousand times as large"
 
 
 def test_the_scale_outlives_an_interruption(
-    pictures: np.ndarray[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    some_images: np.ndarray[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(pictures, **options(tmp_path / "straight"))
+    train(some_images, **options(tmp_path / "straight"))
     whole = Loop._step
 
     def step(self: Loop, loaded: Any) -> None:
@@ -70,10 +70,10 @@ def test_the_scale_outlives_an_interruption(
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_step", step)
         with pytest.raises(KeyboardInterrupt):
-            train(pictures, **options(tmp_path / "run"))
+            train(some_images, **options(tmp_path / "run"))
     stopped = checkpoints.load(tmp_path / "run" / "checkpoints" / "step-000000003.pt")
     assert stopped["precision"]["scale"] == 2.0**11
-    train(pictures, **options(tmp_path / "run"), resume=True)
+    train(some_images, **options(tmp_path / "run"), resume=True)
     last = [checkpoints.load(tmp_path / name / "checkpoints" / "step-000000006.pt") for name in ("straight", "run")]
     assert last[0]["precision"] == last[1]["precision"]
     assert last[0]["precision"]["scale"] == 2.0**13

@@ -183,7 +183,7 @@ def test_small_batches_have_no_rank_to_judge() -> None:
 
 def test_reason_names_the_settings_at_fault_with_their_values() -> None:
     report = run(lambda step: same())[-1][1]
-    assert report.reason.startswith("all pictures get the same embedding (spread 0.00")
+    assert report.reason.startswith("all images get the same embedding (spread 0.00")
     for named in ("momentum=0.99", "learning_rate=0.06", "temperature_student=0.1", "batch_size=256"):
         assert named in report.reason
     assert "queue_size" not in report.reason

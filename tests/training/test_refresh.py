@@ -35,7 +35,7 @@ EPOCHS, STEPS_PER_EPOCH = 3, 6
 
 
 class Squares:
-    """Pictures of 4 x 4 pixels, picture n all of the value n mod 251; remembers how many are asked for at once."""
+    """Images of 4 x 4 pixels, image n all of the value n mod 251; remembers how many are asked for at once."""
 
     def __init__(self, count: int) -> None:
         self.count, self.most = count, 0
@@ -50,7 +50,7 @@ class Squares:
 
 
 def network() -> nn.Module:
-    """Gives 255 times the mean of each picture, and half of that in training mode."""
+    """Gives 255 times the mean of each image, and half of that in training mode."""
     made = nn.Sequential(nn.Flatten(), nn.Linear(48, 1, bias=False), nn.Dropout(0.5)).train()
     nn.init.constant_(made[1].weight, 255 / 48)  # type: ignore[arg-type]
     made[0].eval()
@@ -65,7 +65,7 @@ def _no() -> Any:
     return torch.autocast("cpu", enabled=False)
 
 
-def test_every_picture_has_its_row_and_the_network_its_modes() -> None:
+def test_every_image_has_its_row_and_the_network_its_modes() -> None:
     made, count = network(), 2 * BATCH + 3
     images = Squares(count)
     found = embed_all(made, images, centre(4, mean=MEAN, std=STD), device=torch.device("cpu"), autocast=_no)
@@ -96,7 +96,7 @@ def test_embeddings_that_are_no_numbers_stop_the_run() -> None:
             raise AssertionError("must not be reached")
 
     spec = EncoderSpec(name="resnet18", image_size=4, mean=MEAN, std=STD)
-    with pytest.raises(TrainingStopped, match=r"step 12: 1 of 9 embeddings .* not finite, the first that of picture 5"):
+    with pytest.raises(TrainingStopped, match=r"step 12: 1 of 9 embeddings .* not finite, the first that of image 5"):
         refresh(Bad(), Squares(9), spec, Progress(12, 0.5, 2))
 
 
@@ -110,7 +110,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(scope="module")
 def data() -> NDArray[np.uint8]:
-    """50 pictures of 16 px in two kinds: six batches of eight, and two pictures left over."""
+    """50 images of 16 px in two kinds: six batches of eight, and two images left over."""
     kinds = np.arange(50) % 2
     return (np.random.default_rng(0).integers(0, 128, (50, 16, 16, 3)) + 100 * kinds[:, None, None, None]).astype(
         np.uint8
@@ -184,15 +184,15 @@ def test_a_resumed_run_refreshes_and_draws_as_the_uninterrupted_one(
     assert all(value.equal(states[1][key]) for key, value in states[0].items())
 
 
-def test_a_method_says_how_often_each_picture_is_drawn(
+def test_a_method_says_how_often_each_image_is_drawn(
     data: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two clusters of which one holds five pictures: they are seen as often as the other forty-five together."""
+    """Two clusters of which one holds five images: they are seen as often as the other forty-five together."""
     seen: list[Tensor] = []
     whole = Loop._step
 
     def step(self: Loop, loaded: Any) -> None:
-        seen.append(loaded.index)
+        seen.append(loaded.ids)
         whole(self, loaded)
 
     def refreshed(self: NCC, features_ND: Tensor, progress: Progress) -> None:

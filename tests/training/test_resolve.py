@@ -46,7 +46,7 @@ def test_image_size(side: int, device: str, size: int) -> None:
     assert image_size(Asked(), side, device).value == size
 
 
-def test_small_pictures_on_a_laptop() -> None:
+def test_small_images_on_a_laptop() -> None:
     plan = planned()
     assert (plan.encoder.width, plan.encoder.stem, plan.precision) == (16, "small", "bf16")
     assert plan.encoder.mean == CIFAR.mean
@@ -95,7 +95,7 @@ def test_a_pretrained_encoder_is_not_trained_with_muon() -> None:
     assert any(choice.setting == "optimiser" for choice in planned(pretrained=True).choices)
 
 
-def test_few_pictures_get_a_small_batch_and_queue() -> None:
+def test_few_images_get_a_small_batch_and_queue() -> None:
     plan = planned(CIFAR._replace(images=100))
     assert plan.batch_size <= 25
     assert plan.settings.queue_size == 50
@@ -139,7 +139,7 @@ def test_the_smallest_batch_of_a_method_is_enforced(monkeypatch: pytest.MonkeyPa
     with pytest.raises(InputError, match=r"batch_size=16 in 4 parts is too small: .* allowed is 24 or more"):
         planned(batch_size=16, accumulate=4)
     few = DataFacts(40, 32, 0, CIFAR.mean, CIFAR.std)
-    with pytest.raises(InputError, match="data of 40 pictures: allowed are 6 to that many"):
+    with pytest.raises(InputError, match="data of 40 images: allowed are 6 to that many"):
         planned(few, batch_size=41)
 
 

@@ -109,26 +109,26 @@ def test_a_method_draws_from_three_streams_and_sees_columns(two: None, data: Pat
         train(data, **{**how, "beside": None}, epochs=1)
     run = train(data, **how, epochs=2, out=str(tmp_path / "run"))
     assert len(SEEN) == 2 * (60 // 8)
-    every = torch.cat([batch.index for batch in SEEN[: 60 // 8]])
+    every = torch.cat([batch.ids for batch in SEEN[: 60 // 8]])
     assert len(every.unique()) == len(every), "an epoch shows an image once"
     for batch in SEEN:
         assert batch.labels is not None
         assert (batch.labels == -1).all(), "only images without a label"
-        assert batch.columns["scan"].equal(batch.index // 8)
-        assert batch.columns["truth"].equal(batch.index % 3), "kept for scoring"
+        assert batch.columns["scan"].equal(batch.ids // 8)
+        assert batch.columns["truth"].equal(batch.ids % 3), "kept for scoring"
         support = batch.others["support"]
         assert support.labels is not None
         assert support.labels.reshape(2, 3).sort(1).values.equal(torch.arange(3).expand(2, 3))
         assert support.labels.equal(support.index % 3)
-        assert batch.others["base"].index.shape == (4,)
+        assert batch.others["base"].ids.shape == (4,)
     assert run.read()["data"]["beside"]["images"] == 72
-    straight = [batch.index.tolist() + batch.others["base"].index.tolist() for batch in SEEN]
+    straight = [batch.ids.tolist() + batch.others["base"].ids.tolist() for batch in SEEN]
     SEEN.clear()
     train(data, **{**how, "beside": None}, epochs=3, out=run.path, resume=True)
     assert len(SEEN) == 60 // 8
     SEEN.clear()
     train(data, **how, epochs=3, out=str(tmp_path / "again"))
-    assert [batch.index.tolist() + batch.others["base"].index.tolist() for batch in SEEN][: len(straight)] == straight
+    assert [batch.ids.tolist() + batch.others["base"].ids.tolist() for batch in SEEN][: len(straight)] == straight
     with pytest.raises(InputError, match="is not the second data set"):
         train(data, **{**how, "beside": str(data)}, epochs=4, out=run.path, resume=True)
     with pytest.raises(InputError, match="no image with a label, which the stream 'support'"):

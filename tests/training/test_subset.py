@@ -21,7 +21,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """160 noisy pictures of 16 px in four classes: red, green, blue and white."""
+    """160 noisy images of 16 px in four classes: red, green, blue and white."""
     draw = np.random.default_rng(0)
     labels = np.arange(160) % 4
     colours = 160 * np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
@@ -59,7 +59,7 @@ def test_a_run_knows_its_draw(data: Path, tmp_path: Path) -> None:
         evaluate(run, tmp_path / "other.npz", probe="knn", classes="trained", quiet=True)
     assert evaluate(run, tmp_path / "other.npz", probe="knn", quiet=True).scores[0].groups is None
 
-    train(data, **options(run.path, resume=True))  # a finished run goes on with the same pictures
+    train(data, **options(run.path, resume=True))  # a finished run goes on with the same images
     for other in ({"subset": "isd:1"}, {"subset": "isd:1/2/9"}):  # the latter with another seed
         with pytest.raises(InputError, match=r"was trained on the draw isd:1/2/9 \(seed 3\)"):
             train(data, **options(run.path, resume=True, **other))
@@ -67,7 +67,7 @@ def test_a_run_knows_its_draw(data: Path, tmp_path: Path) -> None:
 
 def test_wrong_labels_and_classes_that_no_run_has(data: Path, tmp_path: Path) -> None:
     run = train(data, **options(tmp_path / "run"))
-    with pytest.raises(InputError, match="was trained on all pictures"):
+    with pytest.raises(InputError, match="was trained on all images"):
         train(data, **options(run.path, resume=True, subset="share:0.5"))
     with pytest.raises(InputError, match="for runs that were trained on a draw"):
         evaluate(run, probe="knn", classes="trained", quiet=True)

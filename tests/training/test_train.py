@@ -1,4 +1,4 @@
-"""Whole runs on tiny pictures: kill, resume, interrupt, stop, refuse."""
+"""Whole runs on tiny images: kill, resume, interrupt, stop, refuse."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """50 pictures of 16 px in three classes: six batches of eight, and two pictures left over.
+    """50 images of 16 px in three classes: six batches of eight, and two images left over.
 
     Each is a video, has a caption, and is of one of two scans, for methods that ask for these.
     """
@@ -183,7 +183,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update(
         return terms._replace(loss=terms.loss * float("nan")) if self.queue.position == 0 else terms
 
     monkeypatch.setattr(ISD, "step", step)
-    with pytest.raises(TrainingStopped, match=r"loss of step \d+ is nan.*images of that batch: picture \d+, .*"):
+    with pytest.raises(TrainingStopped, match=r"loss of step \d+ is nan.*images of that batch: image \d+, .*"):
         train(data, **options(tmp_path / "run", queue_size=24))
     stored = json.loads((tmp_path / "run" / "run.json").read_text())
     assert stored["status"] == "stopped"

@@ -19,7 +19,7 @@ from likewise.training.optimising import optimisers
 from likewise.training.planning.machine import keep_freed_memory
 from likewise.training.watching.health import Health
 from likewise.views import make_views
-from tests.contract.gauntlet import BATCH, make, pictures
+from tests.contract.gauntlet import BATCH, make, some_images
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ FIRST = ("isd", "moco_v2", "msf", "byol")
 def steps(method: Method, optimizer: torch.optim.Optimizer, count: int = 2) -> None:
     """What the loop does at every step, on the device of the method."""
     device = next(method.parameters()).device
-    pixels, labels = pictures()
+    pixels, labels = some_images()
     averages, guard, health = Averages(), FiniteGuard(device), Health(every=1)
     for number in range(count):
         progress = Progress(number, number / 10, 0)

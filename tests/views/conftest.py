@@ -1,4 +1,4 @@
-"""Real pictures for the tests of the views: two colour photographs that come with scikit-learn, cut into patches."""
+"""Real images for the tests of the views: two colour photographs that come with scikit-learn, cut into patches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def small(patches: Tensor) -> Tensor:
 
 @pytest.fixture(scope="session")
 def ragged(photos: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Pictures of different sizes as a loader pads them: (6, 90, 120, 3) uint8 and their sizes (6, 2)."""
+    """Images of different sizes as a loader pads them: (6, 90, 120, 3) uint8 and their sizes (6, 2)."""
     sizes = [(90, 120), (30, 40), (64, 17), (5, 3), (1, 1), (88, 120)]
     pixels = np.zeros((len(sizes), 90, 120, 3), dtype=np.uint8)
     for row, (height, width) in enumerate(sizes):

@@ -47,7 +47,7 @@ def test_equals_its_definition(patches):
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 3)])
-def test_pictures_smaller_than_the_kernel(shape):
+def test_images_smaller_than_the_kernel(shape):
     image = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0))
     for before, after, deviation in zip(image, blur(image, torch.tensor([0.5, 4.1])), (0.5, 4.1), strict=True):
         np.testing.assert_allclose(after.numpy(), smooth(before, deviation), atol=5e-6)

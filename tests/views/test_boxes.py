@@ -1,4 +1,4 @@
-"""Boxes: always within the picture, and distributed as torchvision distributes them."""
+"""Boxes: always within the image, and distributed as torchvision distributes them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def boxes(sizes_B2: Tensor, crop: Crop, seed: int = 0) -> Tensor:
 
 
 def torchvision_boxes(height: int, width: int, crop: Crop) -> Tensor:
-    picture = torch.zeros(3, height, width)
+    image = torch.zeros(3, height, width)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        drawn = [RandomResizedCrop.get_params(picture, list(crop.scale), list(crop.ratio)) for _ in range(DRAWS)]
+        drawn = [RandomResizedCrop.get_params(image, list(crop.scale), list(crop.ratio)) for _ in range(DRAWS)]
     return torch.tensor(drawn)
 
 
@@ -38,7 +38,7 @@ sides = st.integers(1, 500)
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(sides, sides), min_size=1, max_size=8), spans, ratios, st.integers(0, 2**32 - 1))
-def test_boxes_lie_within_the_picture(sizes, scale, ratio, seed):
+def test_boxes_lie_within_the_image(sizes, scale, ratio, seed):
     sizes_B2 = torch.tensor(sizes)
     top, left, height, width = boxes(sizes_B2, Crop(scale=scale, ratio=ratio), seed).unbind(1)
     assert bool((top >= 0).all() and (left >= 0).all() and (height >= 1).all() and (width >= 1).all())
@@ -94,8 +94,8 @@ def test_where_nothing_fits_the_middle_is_taken_as_in_torchvision(size):
 def test_centre_is_the_middle_square(size, fraction, side):
     top, left, height, width = centre_boxes(torch.tensor([size]), Centre(fraction=fraction))[0].tolist()
     assert (height, width) == (side, side)
-    picture = torch.arange(size[0] * size[1]).view(1, *size)
-    theirs = CenterCrop(side)(picture)[0]
+    image = torch.arange(size[0] * size[1]).view(1, *size)
+    theirs = CenterCrop(side)(image)[0]
     even = (size[0] - side) % 2 == 0 and (size[1] - side) % 2 == 0
     assert abs(int(theirs[0, 0]) - (top * size[1] + left)) <= (0 if even else size[1] + 1)
 

@@ -42,7 +42,7 @@ def image(small: Tensor) -> Tensor:
 
 @pytest.fixture
 def mild(image: Tensor) -> Tensor:
-    """Pictures that no jitter drives out of [0, 1]."""
+    """Images that no jitter drives out of [0, 1]."""
     return 0.4 + 0.1 * image
 
 
@@ -84,7 +84,7 @@ def test_grey_comes_last_and_equals_torchvision(image, factors):
     torch.testing.assert_close(ours, tv.rgb_to_grayscale(image, 3), rtol=0, atol=2e-4)
 
 
-def test_neutral_pictures_stay_as_they_are(image):
+def test_neutral_images_stay_as_they_are(image):
     torch.testing.assert_close(applied(image), image, rtol=0, atol=2e-6)
 
 

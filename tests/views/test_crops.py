@@ -25,7 +25,7 @@ def test_roles_sizes_and_looks_of_the_papers() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_small_pictures_are_not_blurred(count: int) -> None:
+def test_small_images_are_not_blurred(count: int) -> None:
     views = crops(32, 16, count)
     assert len(views) == 2 + count
     assert all(view.blur is None for view in views.values())

@@ -68,7 +68,7 @@ def test_processes_make_the_views_of_one(small, world):
 
 
 @pytest.mark.parametrize("size", [8, 32, 120])
-def test_padded_batches_equal_pictures_alone(ragged, size):
+def test_padded_batches_equal_images_alone(ragged, size):
     pixels, sizes = ragged
     policies = {"any": strong(size, mean=MEAN, std=STD)}
     together = made(pixels, sizes, policies)["any"].image
@@ -138,13 +138,13 @@ def test_own_transforms_stand_beside_batched_ones(small):
 @pytest.mark.parametrize(
     ("pixels", "sizes", "says"),
     [
-        (torch.zeros(2, 3, 8, 8), torch.full((2, 2), 8), "uint8 pictures (B, H, W, 3), found float32 (2, 3, 8, 8)"),
+        (torch.zeros(2, 3, 8, 8), torch.full((2, 2), 8), "uint8 images (B, H, W, 3), found float32 (2, 3, 8, 8)"),
         (torch.zeros(2, 8, 8, 3).byte(), torch.full((3, 2), 8), "shape (2, 2), found (3, 2)"),
         (torch.zeros(2, 8, 8, 3).byte(), torch.tensor([[8, 8], [9, 8]]), "between 1 and the padded 8x8"),
         (torch.zeros(2, 8, 8, 3).byte(), torch.tensor([[8, 8], [0, 8]]), "between 1 and the padded 8x8"),
     ],
 )
-def test_pictures_and_sizes_that_do_not_fit_are_refused_in_one_line(pixels, sizes, says):
+def test_images_and_sizes_that_do_not_fit_are_refused_in_one_line(pixels, sizes, says):
     with pytest.raises(InputError) as caught:
         made(pixels, sizes)
     assert says in str(caught.value)

@@ -1,4 +1,4 @@
-"""Views by a plain function of one picture: seeded per picture, nothing disturbed, results checked."""
+"""Views by a plain function of one image: seeded per image, nothing disturbed, results checked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pixels(small):
     return small[:12]
 
 
-def test_every_picture_has_its_own_numbers_and_they_repeat(pixels):
+def test_every_image_has_its_own_numbers_and_they_repeat(pixels):
     one = made(pixels)
     assert torch.equal(one, made(pixels))
     assert one.is_contiguous(memory_format=torch.channels_last)

@@ -46,7 +46,7 @@ def test_solarise_equals_torchvision(image):
         torch.testing.assert_close(view, normalised(tv.solarize(one, 0.6) if chosen else one))
 
 
-def test_the_same_parameters_through_torchvision_give_the_same_pictures(image):
+def test_the_same_parameters_through_torchvision_give_the_same_images(image):
     """Step by step with torchvision's functions, hue in HSV and one clamp per step: means and spreads agree."""
     views, look = finished(POLICY, image)
     views = views * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
@@ -60,15 +60,15 @@ def test_the_same_parameters_through_torchvision_give_the_same_pictures(image):
         out = tv.gaussian_blur(out, [13, 13], [factors[5]] * 2) if factors[5] else out
         theirs.append(tv.solarize(out, 0.5) if factors[6] else out)
     plain = ~look.solarise  # beside the threshold a small difference becomes a large one
-    for of_picture in (lambda out: out.mean(dim=(2, 3)), lambda out: out.std(dim=(2, 3))):
-        ours, others = of_picture(views)[plain], of_picture(torch.stack(theirs))[plain]
+    for of_image in (lambda out: out.mean(dim=(2, 3)), lambda out: out.std(dim=(2, 3))):
+        ours, others = of_image(views)[plain], of_image(torch.stack(theirs))[plain]
         assert float((ours - others).abs().mean()) < 0.02
         assert float(torch.corrcoef(torch.stack([ours.flatten(), others.flatten()]))[0, 1]) > 0.98
 
 
 @pytest.mark.parametrize("transforms", [v1, v2], ids=["v1", "v2"])
 def test_strong_views_have_the_statistics_of_torchvision(small, transforms):
-    """Whole recipe, own randomness: moments over many pictures. The standard errors are about 0.004."""
+    """Whole recipe, own randomness: moments over many images. The standard errors are about 0.004."""
     recipe = transforms.Compose([
         transforms.RandomResizedCrop(32, scale=(0.2, 1.0), antialias=True),
         transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
@@ -76,10 +76,10 @@ def test_strong_views_have_the_statistics_of_torchvision(small, transforms):
         transforms.RandomApply([transforms.GaussianBlur(13, sigma=(0.1, 2.0))], p=0.5),
         transforms.RandomHorizontalFlip(),
     ])  # fmt: skip
-    pictures = small.permute(0, 3, 1, 2) / 255.0
+    images = small.permute(0, 3, 1, 2) / 255.0
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        theirs = torch.stack([recipe(one) for _ in range(4) for one in pictures])
+        theirs = torch.stack([recipe(one) for _ in range(4) for one in images])
     policy = strong(32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     ours = []
     for step in range(4):
@@ -87,21 +87,21 @@ def test_strong_views_have_the_statistics_of_torchvision(small, transforms):
         ours.append(photometric(crop_and_flip(small, one.geometry, 32), one.look, policy))
     for moment in (
         lambda out: out.mean(dim=(0, 2, 3)),  # level of each channel
-        lambda out: out.std(dim=(2, 3)).mean(dim=0),  # spread within pictures
-        lambda out: out.mean(dim=(2, 3)).std(dim=0),  # spread between pictures
+        lambda out: out.std(dim=(2, 3)).mean(dim=0),  # spread within images
+        lambda out: out.mean(dim=(2, 3)).std(dim=0),  # spread between images
         lambda out: (out.amax(dim=1) - out.amin(dim=1)).mean(),  # colourfulness
         lambda out: out.diff(dim=3).abs().mean(),  # sharpness
     ):
         torch.testing.assert_close(moment(torch.cat(ours)), moment(theirs), rtol=0.05, atol=0.006)
 
 
-def test_the_picture_given_is_kept(image):
+def test_the_image_given_is_kept(image):
     before = image.clone()
     finished(POLICY, image)
     assert torch.equal(image, before)
 
 
-def test_channels_last_pictures_are_taken_as_well(image):
+def test_channels_last_images_are_taken_as_well(image):
     views, look = finished(POLICY, image)
     again = photometric(image.contiguous(memory_format=torch.channels_last), look, POLICY)
     torch.testing.assert_close(again, views, rtol=0, atol=1e-5)

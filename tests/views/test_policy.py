@@ -100,5 +100,5 @@ def test_a_shrunk_view_is_smaller_and_otherwise_the_same():
     assert policy.shrunk(1.0) is policy
     assert policy.shrunk(0.01).size == 12
     assert strong(8, **STATS).shrunk(0.5).size == 8
-    own = from_callable(lambda picture: picture, 32)
+    own = from_callable(lambda image: image, 32)
     assert own.shrunk(0.5) is own

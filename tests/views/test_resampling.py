@@ -13,7 +13,7 @@ from torch.nn import functional
 from likewise.views import Crop, ViewPolicy, crop_and_flip, crop_and_flip_flow, crop_and_flip_mask, draw
 from likewise.views.drawing import Geometry
 from likewise.views.geometry import spatial as spatial_module
-from likewise.views.geometry.resampling import axis_weights, by_matrices, by_pictures
+from likewise.views.geometry.resampling import axis_weights, by_images, by_matrices
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -22,10 +22,10 @@ def geometry_of(sizes, seed=0, scale=(0.05, 1.0)) -> Geometry:
     return draw(ViewPolicy(size=1, crop=Crop(scale=scale)), sizes, seed=seed, step=0, role="any").geometry
 
 
-def resized(picture_HWC, box, flip, size, interpolation):
+def resized(image_HWC, box, flip, size, interpolation):
     """One box by PyTorch's own resize, in float64."""
     top, left, height, width = box.tolist()
-    box_1CHW = picture_HWC[top : top + height, left : left + width].permute(2, 0, 1)[None].double()
+    box_1CHW = image_HWC[top : top + height, left : left + width].permute(2, 0, 1)[None].double()
     view = functional.interpolate(box_1CHW, (size, size), mode=interpolation, antialias=True)[0]
     return view.flip(-1) if flip else view
 
@@ -36,21 +36,21 @@ def test_matrices_equal_the_antialiased_resize(ragged, interpolation, size):
     pixels, sizes = ragged
     geometry = geometry_of(sizes)
     ours = by_matrices(pixels.permute(0, 3, 1, 2).float(), geometry, size, interpolation)
-    for row, picture in enumerate(pixels):
-        theirs = resized(picture, geometry.box[row], geometry.flip[row], size, interpolation)
+    for row, image in enumerate(pixels):
+        theirs = resized(image, geometry.box[row], geometry.flip[row], size, interpolation)
         torch.testing.assert_close(ours[row].double(), theirs, rtol=0, atol=2e-3)  # of 255
 
 
 @pytest.mark.parametrize("interpolation", FILTERS)
 @pytest.mark.parametrize("size", [1, 24, 150])
-def test_pictures_one_by_one_equal_pillow_to_one_level(ragged, interpolation, size):
+def test_images_one_by_one_equal_pillow_to_one_level(ragged, interpolation, size):
     pixels, sizes = ragged
     geometry = geometry_of(sizes, seed=3)
-    ours = by_pictures(pixels, geometry, size, interpolation)
+    ours = by_images(pixels, geometry, size, interpolation)
     assert ours.dtype == torch.uint8
-    for row, picture in enumerate(pixels):
+    for row, image in enumerate(pixels):
         top, left, height, width = geometry.box[row].tolist()
-        part = Image.fromarray(picture[top : top + height, left : left + width].numpy())
+        part = Image.fromarray(image[top : top + height, left : left + width].numpy())
         theirs = np.asarray(part.resize((size, size), FILTERS[interpolation]), dtype=np.int64)
         theirs = theirs[:, ::-1] if geometry.flip[row] else theirs
         difference = np.abs(ours[row].permute(1, 2, 0).numpy() - theirs)
@@ -104,7 +104,7 @@ def test_flip_mirrors(small):
     torch.testing.assert_close(there, back.flip(-1), rtol=0, atol=1e-6)
 
 
-def test_the_whole_picture_at_its_own_size_is_itself(small):
+def test_the_whole_image_at_its_own_size_is_itself(small):
     count = len(small)
     whole = torch.tensor([[0, 0, 32, 32]] * count)
     geometry = Geometry(whole, torch.zeros(count, dtype=torch.bool), torch.full((count, 2), 32))
@@ -127,19 +127,19 @@ def test_weights_sum_to_one_and_stay_within_the_box(length, size, start, mirror,
     assert not weights[:, start + length :].any()
 
 
-def test_masks_go_where_the_picture_goes(patches):
+def test_masks_go_where_the_image_goes(patches):
     mask = (patches[..., 0] > 128).float()
     geometry = geometry_of(torch.full((len(patches), 2), 64))
-    as_picture = crop_and_flip(mask[..., None].repeat(1, 1, 1, 3), geometry, 24)
+    as_svg = crop_and_flip(mask[..., None].repeat(1, 1, 1, 3), geometry, 24)
     as_mask = crop_and_flip_mask(mask, geometry, 24)
     assert as_mask.shape == (len(patches), 1, 24, 24)
-    torch.testing.assert_close(as_mask, as_picture[:, :1])
+    torch.testing.assert_close(as_mask, as_svg[:, :1])
     assert float(as_mask.min()) >= 0
     assert float(as_mask.max()) <= 1
 
 
 def test_flow_still_points_to_the_same_place():
-    """A flow that everywhere points to the middle of the picture, still points to it in every view."""
+    """A flow that everywhere points to the middle of the image, still points to it in every view."""
     middle = 31.5
     rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     flow = torch.stack([middle - columns, middle - rows]).expand(50, -1, -1, -1)

@@ -26,12 +26,12 @@ def luma(image_HW3: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """(h, w) 8-bit luma of an image whose longer side is brought to `size` (Lanczos)."""
     from PIL import Image
 
-    picture = Image.fromarray(image_HW3)
-    scale = size / max(picture.size)
+    image = Image.fromarray(image_HW3)
+    scale = size / max(image.size)
     if scale != 1.0:
-        wide, high = (max(1, round(side * scale)) for side in picture.size)
-        picture = picture.resize((wide, high), Image.Resampling.LANCZOS)
-    return np.asarray(picture.convert("L"))
+        wide, high = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((wide, high), Image.Resampling.LANCZOS)
+    return np.asarray(image.convert("L"))
 
 
 def _side(length: int) -> int:

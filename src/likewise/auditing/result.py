@@ -268,7 +268,7 @@ def _paired(other: Trials, first: Trials) -> significance.Test:
     both = np.zeros((2, len(levels), len(images)), dtype=bool)
     for place, trials in enumerate((one, two)):
         both[place, column, row] = trials.right
-    return significance.over_pictures(both[0], both[1])
+    return significance.over_images(both[0], both[1])
 
 
 def _plain(bias: ShapeBias) -> dict[str, float | None]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import tyro
+from tyro.conf import Positional
 
 if TYPE_CHECKING:
     from likewise.runs import RunDirectory
@@ -14,6 +17,56 @@ Data = Annotated[
     str,
     tyro.conf.arg(metavar="DATA", help="A folder, a list, a CSV, Parquet or NumPy file, or a name such as cifar10."),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looking:
+    """Arguments of the verbs that look at images with an encoder and write what they find."""
+
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN|ENCODER|INDEX")]
+    """Run directory, weights file, index folder, or the name of a timm model with --pretrained."""
+    which: Literal["student", "teacher"] | None = None
+    """Which encoder of the run; by default the one that its method deploys."""
+    pretrained: bool = False
+    """Take timm's published weights of the model named."""
+    image_size: int | None = None
+    """Side at which images are shown; by default the encoder's own."""
+    seed: int = 0
+    """What draws, clusters and held-out labels follow from."""
+    overwrite: bool = False
+    """Replace files that exist."""
+    json: bool = False
+    """Print one JSON object."""
+    quiet: bool = False
+    """Print the result and nothing else."""
+
+    def keywords(self, *positional: str) -> dict[str, Any]:
+        """Everything by its name, but for the run, the form of printing, and what is given by its position."""
+        return {name: value for name, value in vars(self).items() if name not in {"run", "json", *positional}}
+
+
+class Result(Protocol):
+    """What a verb found."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As an object."""
+
+
+def tell(parsed: Looking, result: Result, line: str) -> bool:
+    """Print the result as it was asked for, as one object or its first line; whether there is more to say."""
+    if parsed.json:
+        print(json.dumps(result.to_json(), indent=2))
+        return False
+    print(line)
+    return not parsed.quiet
+
+
+def tell_notes(notes: Sequence[str]) -> None:
+    """A paragraph each."""
+    from likewise.terminal import paragraph
+
+    for note in notes:
+        print(paragraph(note, first="note    ", indent="        "))
 
 
 def method_shapes(method: str, variant: str | None) -> tuple[Any, Any, Any]:

@@ -61,10 +61,10 @@ class Comparison:
         return as_page(self)
 
     def to_svg(self) -> str:
-        """The label-efficiency curve as a picture. Raises InputError where it was not measured."""
-        from likewise.comparison.plots import as_picture
+        """The label-efficiency curve as an image. Raises InputError where it was not measured."""
+        from likewise.comparison.plots import as_svg
 
-        return as_picture(self)
+        return as_svg(self)
 
     def to_csv(self) -> str:
         """One line for each score of each run, with its protocol."""
@@ -96,7 +96,7 @@ class Comparison:
                     "column": self.columns[one.column].title,
                     "best": self.rows[one.best].label,
                     "other": self.rows[one.other].label,
-                    "pictures": None if one.pictures is None else one.pictures._asdict(),
+                    "pictures": None if one.images is None else one.images._asdict(),
                     "seeds": None if one.seeds is None else one.seeds._asdict(),
                 }
                 for one in self.contrasts

@@ -1,7 +1,7 @@
 """Label efficiency: how accurate a classifier on top of an encoder is, against how many labels it is given.
 
-Each point is the linear probe of a few labelled pictures of each class, drawn several times; all encoders get the same
-draws, and are judged by the same pictures.
+Each point is the linear probe of a few labelled images of each class, drawn several times; all encoders get the same
+draws, and are judged by the same images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from likewise.training.watching.progress import decoding
 
 DRAWS = 5
 PROTOCOL = (
-    "linear probe (L2-normalised, standardised, L-BFGS) of so many labelled pictures of each class, mean over {draws} "
+    "linear probe (L2-normalised, standardised, L-BFGS) of so many labelled images of each class, mean over {draws} "
     "draws that are the same for all encoders; {rows}"
 )
 
@@ -76,7 +76,7 @@ def measure(
 ) -> dict[str, Efficiency]:
     """The curve of the encoder, under its role, and of the same encoder `untrained` where that is asked for.
 
-    Raises InputError where the data has no labels, or no class has as many pictures as the largest number.
+    Raises InputError where the data has no labels, or no class has as many images as the largest number.
     """
     subject = open_subject(run, which, pretrained=pretrained)
     data = subject.default_data() if data is None else data
@@ -84,7 +84,7 @@ def measure(
     rows = open_rows(data, image_size=size, labels=labels, cache_dir=cache_dir, quiet=quiet)
     most = int(np.bincount(rows.bank_labels).max())
     if most < max(counts):
-        raise InputError(f"labels_per_class={max(counts)} is more than any class has: the largest has {most} pictures")
+        raise InputError(f"labels_per_class={max(counts)} is more than any class has: the largest has {most} images")
     encoders = {subject.which: subject.encoder} | ({"untrained": subject.untrained()} if untrained else {})
     found = {}
     for role, encoder in encoders.items():

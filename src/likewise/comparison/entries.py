@@ -26,7 +26,7 @@ class Curve(NamedTuple):
     """One quantity over training."""
 
     images: list[float]
-    """Pictures seen, each pass counted."""
+    """Images seen, each pass counted."""
     minutes: list[float]
     value: list[float]
 
@@ -43,8 +43,8 @@ class Kind(NamedTuple):
     variant: str
     protocol: str
     """Without what the probe chose for itself, such as a weight decay."""
-    pictures: str
-    """Fingerprint of the pictures, empty where it was not kept."""
+    images: str
+    """Fingerprint of the images, empty where it was not kept."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Scored:
     high: float | None = None
     protocol: str = ""
     right_Q: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
-    """Which pictures were classified correctly; None where that was not kept."""
+    """Which images were classified correctly; None where that was not kept."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Entry:
     seed: int | None = None
     scores: tuple[Scored, ...] = ()
     images: int | None = None
-    """Pictures seen in training."""
+    """Images seen in training."""
     minutes: float | None = None
     status: str = ""
     curves: Mapping[str, Curve] = field(default_factory=dict)
@@ -101,12 +101,12 @@ def of_encoder(name: str, result: Evaluation) -> Entry:
     return Entry(name, {"encoder": name}, scores=scores_of(result))
 
 
-def scores_of(result: Evaluation, truth_Q: NDArray[np.int64] | None = None, pictures: str = "") -> tuple[Scored, ...]:
-    """The scores of an evaluation, with which pictures were right where `truth_Q` says what they are."""
+def scores_of(result: Evaluation, truth_Q: NDArray[np.int64] | None = None, images: str = "") -> tuple[Scored, ...]:
+    """The scores of an evaluation, with which images were right where `truth_Q` says what they are."""
     found = []
     for score in result.scores:
         right = None if score.predicted is None or truth_Q is None else score.predicted == truth_Q
-        found.append(_scored({**score.to_json(), "data": result.data}, right, "" if right is None else pictures))
+        found.append(_scored({**score.to_json(), "data": result.data}, right, "" if right is None else images))
     return tuple(found)
 
 
@@ -136,10 +136,10 @@ def protocol_of(words: str) -> str:
 
 def _stored(path: Path, score: Mapping[str, Any]) -> Scored:
     kept = predictions.read(path, score)
-    return _scored(score, None if kept is None else kept.right, "" if kept is None else kept.pictures)
+    return _scored(score, None if kept is None else kept.right, "" if kept is None else kept.images)
 
 
-def _scored(score: Mapping[str, Any], right_Q: NDArray[np.bool_] | None, pictures: str) -> Scored:
+def _scored(score: Mapping[str, Any], right_Q: NDArray[np.bool_] | None, images: str) -> Scored:
     protocol = str(score["protocol"])
     kind = Kind(
         data=str(score.get("data", "")),
@@ -150,7 +150,7 @@ def _scored(score: Mapping[str, Any], right_Q: NDArray[np.bool_] | None, picture
         measure=str(score.get("measure", "accuracy")),
         variant=str(score.get("variant", "")),
         protocol=protocol_of(protocol),
-        pictures=pictures,
+        images=images,
     )
     value, low, high = (None if score.get(key) is None else float(score[key]) for key in ("value", "low", "high"))
     return Scored(
@@ -194,7 +194,7 @@ def distinct(values: Iterable[Any]) -> list[Any]:
     return found
 
 
-def same_pictures(first: Sequence[Scored]) -> bool:
-    """Whether it is known that all of these scores are of the same pictures."""
-    known = all(score.right_Q is not None and score.kind.pictures for score in first)
-    return known and len({score.kind.pictures for score in first}) == 1
+def same_images(first: Sequence[Scored]) -> bool:
+    """Whether it is known that all of these scores are of the same images."""
+    known = all(score.right_Q is not None and score.kind.images for score in first)
+    return known and len({score.kind.images for score in first}) == 1

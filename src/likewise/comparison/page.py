@@ -54,7 +54,7 @@ def _masthead(comparison: Comparison) -> str:
     if found is not None and found[0] is not None:
         value = tag("p", tag("strong", percent(found[0].mean)), class_="gain")
         kind = found[1].kind
-        said = f"{found[1].title} on {count(kind.n)} {kind.split} pictures of {kind.data}"
+        said = f"{found[1].title} on {count(kind.n)} {kind.split} images of {kind.data}"
         number = tag("div", value, tag("p", text(said), class_="small"), class_="figure")
     title = tag("div", tag("h1", "comparison"), tag("p", text(headline(comparison)), class_="headline"))
     return tag("header", tag("div", title, number, class_="hero"))
@@ -74,13 +74,13 @@ def _scores(comparison: Comparison) -> str:
         ]
         rows.append([name, str(len(group.entries)), *cells])
     several = any(len(group.entries) > 1 for group in comparison.groups)
-    lead = "Frozen encoders, judged by pictures whose labels they never learned from."
+    lead = "Frozen encoders, judged by images whose labels they never learned from."
     lead += " With the standard deviation over runs that differ only in their seed." if several else ""
     tests = "".join(tag("li", text(sentence(comparison, one))) for one in comparison.contrasts)
     many = len(comparison.groups) > 2
     raised = " p is raised for the number of comparisons (Holm)." if many else ""
     why = (
-        "Over pictures: would these encoders differ on other pictures of the kind? Over seeds: would they, if "
+        "Over images: would these encoders differ on other images of the kind? Over seeds: would they, if "
         f"everything were trained again?{raised}"
     )
     tested = tag("h3", "Is it more than chance?") + tag("p", text(why), class_="small") if tests else ""
@@ -158,7 +158,7 @@ def _cost(comparison: Comparison) -> str:
             ]
         )
     lead = "Scores of runs with different budgets say as much about the budgets as about the settings."
-    head = ["", "pictures seen", "time", "pictures/s", "on"]
+    head = ["", "images seen", "time", "images/s", "on"]
     return section("cost", "What they cost", lead, table(head, rows, "compared"))
 
 

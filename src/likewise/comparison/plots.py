@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from likewise.comparison.comparing import Comparison
 
 TITLE = "Accuracy against labels of each class"
-X_LABEL = "labelled pictures of each class"
+X_LABEL = "labelled images of each class"
 
 
 def whole(value: float) -> str:
@@ -51,19 +51,19 @@ def efficiency_series(curves: Sequence[Efficiency]) -> list[Series]:
     ]
 
 
-def as_picture(comparison: Comparison) -> str:
+def as_svg(comparison: Comparison) -> str:
     """The label-efficiency curve as an SVG file. Raises InputError where it was not measured."""
     if not comparison.efficiency:
         raise InputError("there is no label-efficiency curve to draw: pass labels_per_class, such as 1 5 20 100")
     if len(comparison.efficiency[0].counts) < 2:
         raise InputError("a curve needs two numbers of labels or more: pass labels_per_class, such as 1 5 20 100")
     colours = "".join(f".k{number}{{--k:{colour}}}" for number, colour in enumerate(CLASS_COLOURS))
-    style = tag("style", colours + _PICTURE)
+    style = tag("style", colours + _STYLE)
     series = efficiency_series(comparison.efficiency)
     return svg(TITLE, series, x_label=X_LABEL, form=whole, log_x=True, large=True, style=style) + "\n"
 
 
-_PICTURE = (
+_STYLE = (
     "svg{background:#fff;font-family:system-ui,sans-serif}.grid{stroke:#e7e2d8}.tick{font-size:11px;fill:#6a655c}"
     ".series{fill:none;stroke:var(--k);stroke-width:2.2}.dashed{stroke-dasharray:5 4}.band{fill:var(--k);opacity:.14}"
     ".mark{fill:var(--k)}.name{font-size:12.5px;font-weight:600;fill:var(--k)}"
@@ -71,16 +71,16 @@ _PICTURE = (
 
 
 def learning_charts(comparison: Comparison) -> str:
-    """The score while training and the losses, against pictures seen and against minutes."""
+    """The score while training and the losses, against images seen and against minutes."""
     parts = []
-    for axis, label in (("images", "pictures seen"), ("minutes", "minutes")):
+    for axis, label in (("images", "images seen"), ("minutes", "minutes")):
         series = _series(comparison.groups, "knn", axis)
         title = f"Nearest neighbours, by {label}"
         parts.append(overlay(title, series, x_label=label, form=whole, note="Each on its sample, while training."))
     methods = dict.fromkeys(str(group.entries[0].settings.get("method")) for group in comparison.groups)
     for method in methods:
         own = [group for group in comparison.groups if str(group.entries[0].settings.get("method")) == method]
-        for axis, label in (("images", "pictures seen"), ("minutes", "minutes")):
+        for axis, label in (("images", "images seen"), ("minutes", "minutes")):
             series = _series(own, "loss", axis, comparison.groups)
             many = len(methods) > 1
             note = "Losses of different methods cannot be compared, so each has a chart of its own." if many else ""

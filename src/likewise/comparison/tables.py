@@ -9,9 +9,9 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from likewise.comparison.entries import Entry, Kind, Scored, distinct, same_pictures
+from likewise.comparison.entries import Entry, Kind, Scored, distinct, same_images
 from likewise.comparison.groups import Group
-from likewise.evaluation.significance import Test, holm, over_pictures, over_seeds
+from likewise.evaluation.significance import Test, holm, over_images, over_seeds
 
 BASELINES = ("untrained", "random")
 """Roles that are rows of their own: what an encoder is without its training."""
@@ -52,8 +52,8 @@ class Contrast:
     column: int
     best: int
     other: int
-    pictures: Test | None
-    """Over the same pictures, where it is known what each was taken for."""
+    images: Test | None
+    """Over the same images, where it is known what each was taken for."""
     seeds: Test | None
     """Over runs, where both have several."""
 
@@ -75,13 +75,13 @@ def columns_of(entries: Sequence[Entry]) -> list[Column]:
 
 
 def unified(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries, where scores without a fingerprint of their pictures join the one that agrees in all else."""
+    """The entries, where scores without a fingerprint of their images join the one that agrees in all else."""
     kinds = distinct(score.kind for entry in entries for score in entry.scores)
 
     def joined(score: Scored) -> Scored:
-        if score.kind.pictures:
+        if score.kind.images:
             return score
-        agreeing = [kind for kind in kinds if kind.pictures and kind._replace(pictures="") == score.kind]
+        agreeing = [kind for kind in kinds if kind.images and kind._replace(images="") == score.kind]
         return replace(score, kind=agreeing[0]) if len(agreeing) == 1 else score
 
     return [replace(entry, scores=tuple(joined(score) for score in entry.scores)) for entry in entries]
@@ -127,20 +127,20 @@ def _contrast(
     groups: Sequence[Group], column: Column, number: int, best: int, other: int, cells: dict[int, Cell]
 ) -> Contrast:
     first, second = cells[other].scores, cells[best].scores
-    pictures = None
-    if same_pictures([*first, *second]):
+    images = None
+    if same_images([*first, *second]):
         stacks = [np.stack([score.right_Q for score in part if score.right_Q is not None]) for part in (first, second)]
-        pictures = over_pictures(*stacks)
+        images = over_images(*stacks)
     seeds = [[entry.seed for entry in groups[place].entries if _score(entry, column)] for place in (other, best)]
     order = [np.argsort(np.array([-1 if seed is None else seed for seed in part]), kind="stable") for part in seeds]
     values = [[part[int(i)].value for i in rank] for part, rank in zip((first, second), order, strict=True)]
     paired = sorted(map(str, seeds[0])) == sorted(map(str, seeds[1])) and len(set(seeds[0])) == len(seeds[0])
-    return Contrast(number, best, other, pictures, over_seeds(*values, paired=paired))
+    return Contrast(number, best, other, images, over_seeds(*values, paired=paired))
 
 
 def _raised(mine: list[Contrast]) -> list[Contrast]:
     """The same with Holm's correction for comparing with all others."""
-    for name in ("pictures", "seeds"):
+    for name in ("images", "seeds"):
         tests = {place: test for place, one in enumerate(mine) if (test := getattr(one, name)) is not None}
         raised = holm([test.p for test in tests.values()])
         for (place, test), p in zip(tests.items(), raised, strict=True):
@@ -171,8 +171,8 @@ def _difference(first: Column, second: Column) -> str:
         only = ", ".join(part for part in one if part not in two), ", ".join(part for part in two if part not in one)
         return f"'{only[0]}', and '{only[1]}'"
     if first.kind.n != second.kind.n or first.kind.split != second.kind.split:
-        return f"{first.kind.n:,} {first.kind.split} pictures, and {second.kind.n:,} {second.kind.split} pictures"
-    return "of other pictures"
+        return f"{first.kind.n:,} {first.kind.split} images, and {second.kind.n:,} {second.kind.split} images"
+    return "of other images"
 
 
 def _title(kind: Kind) -> str:

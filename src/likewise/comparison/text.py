@@ -122,7 +122,7 @@ def sentence(comparison: Comparison, one: Contrast) -> str:
     """`knn k=20: isd leads moco_v2 by 2.1 points (0.8 to 3.4; ...)`."""
     best, other = comparison.groups[one.best].label, comparison.groups[one.other].label
     title = comparison.columns[one.column].title
-    tests = [test for test in (one.seeds, one.pictures) if test is not None]
+    tests = [test for test in (one.seeds, one.images) if test is not None]
     if not tests:
         return (
             f"{title}: {best} leads {other}; whether by more than chance is not known from single runs without answers"

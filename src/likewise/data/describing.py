@@ -42,7 +42,7 @@ class Description:
     name: str
     """As the source is called."""
     count: int
-    """Pictures in all."""
+    """Images in all."""
     splits: tuple[str, ...]
     """Splits of the data that the source was opened from."""
     split: str | None
@@ -50,7 +50,7 @@ class Description:
     split_counts: dict[str, int]
     """Images of each split, of none under an empty name; empty where not known."""
     sample: int
-    """Pictures looked at, evenly spread."""
+    """Images looked at, evenly spread."""
     height: Span
     """In pixels, upright."""
     width: Span
@@ -58,19 +58,19 @@ class Description:
     side: float
     """Median of the short sides, in pixels."""
     grey_share: float
-    """Share, 0 to 1, of pictures without colour."""
+    """Share, 0 to 1, of images without colour."""
     formats: dict[str, int]
-    """How the pictures are stored: number of pictures by format, the most frequent first."""
+    """How the images are stored: number of images by format, the most frequent first."""
     broken: tuple[Broken, ...]
-    """Pictures that cannot be read, of the sample and of those whose headers were looked at."""
+    """Images that cannot be read, of the sample and of those whose headers were looked at."""
     headers: int = 0
     """Files whose header and end were looked at."""
     classes: tuple[str, ...] | None
     """Names of the classes, or their numbers; None without labels."""
     class_counts: dict[str, int] | None
-    """Pictures of each class in all, the most frequent first; None without labels."""
+    """Images of each class in all, the most frequent first; None without labels."""
     unlabelled: int
-    """Pictures without a label in data that has labels."""
+    """Images without a label in data that has labels."""
     left_out: dict[str, int]
     """What lies beside the images and is none that can be read: number of files by ending."""
     ranges: dict[str, Range]
@@ -84,7 +84,7 @@ class Description:
         seen = sum(self.formats.values())
         formats = ", ".join(f"{name} {count / seen:.0%}" for name, count in self.formats.items())
         lines = [
-            f"{self.name}: {self.count:,} pictures; looked at {self.sample:,}",
+            f"{self.name}: {self.count:,} images; looked at {self.sample:,}",
             *([f"  splits  {splits}"] if splits else []),
             f"  height  {self.height}",
             f"  width   {self.width}",
@@ -106,9 +106,9 @@ class Description:
 
 
 def describe(source: Source, sample: int = 64) -> Description:
-    """Look at `sample` pictures of a source and at all of its labels.
+    """Look at `sample` images of a source and at all of its labels.
 
-    Raises InputError where none of the pictures looked at can be read.
+    Raises InputError where none of the images looked at can be read.
     """
     positions = [int(position) for position in spread(len(source), sample)]
     with ThreadPoolExecutor(_WORKERS) as pool:
@@ -117,7 +117,7 @@ def describe(source: Source, sample: int = 64) -> Description:
     broken = tuple(look for look in looks if isinstance(look, Broken))
     if not seen:
         what = f"{broken[0].name} ({broken[0].reason})" if broken else "there are none"
-        raise InputError(f"none of {len(positions)} pictures of {source.name} can be read: {what}")
+        raise InputError(f"none of {len(positions)} images of {source.name} can be read: {what}")
     counts = class_counts(source)
     return Description(
         name=source.name,
@@ -142,7 +142,7 @@ def describe(source: Source, sample: int = 64) -> Description:
 
 
 def class_counts(source: Source | Images) -> dict[str, int] | None:
-    """Pictures of each class that occurs, the most frequent first; None without labels."""
+    """Images of each class that occurs, the most frequent first; None without labels."""
     if source.labels is None:
         return None
     numbers, counts = np.unique(source.labels[source.labels >= 0], return_counts=True)

@@ -1,4 +1,4 @@
-"""Decoded pictures, ready to be gathered into batches straight from the memory-mapped cache."""
+"""Decoded images, ready to be gathered into batches straight from the memory-mapped cache."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from likewise.data.source import Broken, Column
 
 
 class Images:
-    """Decoded uint8 pictures in a memory-mapped file; those that could not be read are left out.
+    """Decoded uint8 images in a memory-mapped file; those that could not be read are left out.
 
-    Pictures are numbered 0 to N - 1 in the order of their source. Subsets share the file.
+    Images are numbered 0 to N - 1 in the order of their source. Subsets share the file.
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class Images:
         self.fingerprint = fingerprint
         """Hexadecimal; another one for other data, another size, or another subset."""
         self.names = names
-        """One per picture, for people."""
+        """One per image, for people."""
         self.labels = labels
         """(N,) int64, -1 where unknown; or None."""
         self.class_names = class_names
         """Name of each class, or None."""
         self.broken = broken
-        """The pictures of the source that are left out, with their reasons."""
+        """The images of the source that are left out, with their reasons."""
         self.sizes = sizes
-        """(N, 2) int32: height and width of each picture."""
+        """(N, 2) int32: height and width of each image."""
         self.digests = digests
-        """(N,) of the pixels of each picture: equal for exact copies."""
+        """(N,) of the pixels of each image: equal for exact copies."""
         self.ranges = ranges
         """What became black and white in images of other numbers than 0 to 255, by their unit."""
         self.left_out = left_out
-        """What lay beside the pictures and is none that can be read: number of files by ending."""
+        """What lay beside the images and is none that can be read: number of files by ending."""
         self.columns = dict(columns or {})
         """What else is known of each image, by the name of its column."""
         self._offsets = offsets
@@ -71,7 +71,7 @@ class Images:
     def _open(self, flat: NDArray[np.uint8] | None = None) -> None:
         self._flat = _mapped(self._file) if flat is None else flat
         self._uniform: NDArray[np.uint8] | None = None
-        """(M, H, W, 3) view of the whole file where its pictures are all of one size."""
+        """(M, H, W, 3) view of the whole file where its images are all of one size."""
         self._rows = self._offsets
         height, width = (int(side) for side in self.sizes[0]) if len(self.sizes) else (0, 0)
         each = height * width * 3
@@ -85,11 +85,11 @@ class Images:
 
     @property
     def copies(self) -> int:
-        """How many pictures are exact copies of another one, which is not counted."""
+        """How many images are exact copies of another one, which is not counted."""
         return len(self.digests) - len(np.unique(self.digests))
 
     def __repr__(self) -> str:
-        return f"Images({self.name}, {len(self):,} pictures)"
+        return f"Images({self.name}, {len(self):,} images)"
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the mapped memory, which another process maps again."""
@@ -100,9 +100,9 @@ class Images:
         self._open()
 
     def gather(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """The pictures at positions `index`, in that order.
+        """The images at positions `index`, in that order.
 
-        Returns pixels (B, H, W, 3) uint8, where H and W are the largest of the batch and smaller pictures are filled up
+        Returns pixels (B, H, W, 3) uint8, where H and W are the largest of the batch and smaller images are filled up
         with zeros at the bottom and at the right; and sizes (B, 2) int64, the true height and width. Both are on the
         CPU and free to be changed.
         """
@@ -118,18 +118,18 @@ class Images:
         height, width = sizes.max(axis=0, initial=0)
         pixels = np.zeros((len(sizes), height, width, 3), dtype=np.uint8)
         for row, (start, (rows, columns)) in enumerate(zip(offsets.tolist(), sizes.tolist(), strict=True)):
-            picture = self._flat[start : start + rows * columns * 3].reshape(rows, columns, 3)
-            pixels[row, :rows, :columns] = picture
+            image = self._flat[start : start + rows * columns * 3].reshape(rows, columns, 3)
+            pixels[row, :rows, :columns] = image
         return pixels
 
-    def picture(self, position: int) -> Pixels:
-        """One picture, (H, W, 3) uint8, not to be written to."""
+    def image(self, position: int) -> Pixels:
+        """One image, (H, W, 3) uint8, not to be written to."""
         height, width = (int(side) for side in self.sizes[position])
         start = int(self._offsets[position])
         return self._flat[start : start + height * width * 3].reshape(height, width, 3)
 
     def subset(self, index: NDArray[np.int64]) -> Images:
-        """The pictures at positions `index`, in that order, over the same memory map."""
+        """The images at positions `index`, in that order, over the same memory map."""
         index = np.asarray(index, dtype=np.int64)
         return Images(
             name=self.name,

@@ -144,7 +144,7 @@ def _tidy(part: Stated) -> NDArray[Any]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise InputError(f"{part.what} has shape {array.shape}: one label a picture is needed")
+        raise InputError(f"{part.what} has shape {array.shape}: one label an image is needed")
     if array.dtype.kind in "Mm":
         array = array.astype(str)
     if array.dtype.kind in "OUS":

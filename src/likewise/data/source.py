@@ -1,4 +1,4 @@
-"""What a source of pictures is: it knows all of them at once and decodes them one at a time."""
+"""What a source of images is: it knows all of them at once and decodes them one at a time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Broken:
-    """A picture that was left out."""
+    """An image that was left out."""
 
     name: str
     """As in `Source.names`."""
@@ -58,7 +58,7 @@ class Column(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What one picture turns out to be, for `describe`."""
+    """What one image turns out to be, for `describe`."""
 
     height: int
     """Rows of pixels, upright."""
@@ -72,7 +72,7 @@ class Look(NamedTuple):
 
 @dataclass(kw_only=True, eq=False)
 class Source(ABC):
-    """Where pictures come from. Everything but the pixels is known when it is opened; opening decodes nothing.
+    """Where images come from. Everything but the pixels is known when it is opened; opening decodes nothing.
 
     A source of one's own is a subclass with `read`; `open_source` hands such an object back as it is.
     """
@@ -82,9 +82,9 @@ class Source(ABC):
     fingerprint: str
     """Hexadecimal; another one when the data change (paths, sizes and times of files, contents of arrays)."""
     names: Sequence[str]
-    """One per picture, for people: relative path, `image.path`, or row number."""
+    """One per image, for people: relative path, `image.path`, or row number."""
     labels: NDArray[np.int64] | None = None
-    """(N,) class of each picture, -1 where unknown; None where the data has no labels or none were asked for."""
+    """(N,) class of each image, -1 where unknown; None where the data has no labels or none were asked for."""
     class_names: tuple[str, ...] | None = None
     """Name of each class where the data names them."""
     splits: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, position: int, short_side: int | None = None) -> Pixels:
-        """Decode one picture to (H, W, 3) uint8 RGB.
+        """Decode one image to (H, W, 3) uint8 RGB.
 
         With `short_side` the source may return fewer pixels than it has, as long as the short side keeps at least
         that many: JPEG files are then decoded at a fraction of their size. May be called from several threads.
@@ -113,12 +113,12 @@ class Source(ABC):
         """
 
     def look(self, position: int) -> Look:
-        """Size, colour and format of one picture. Raises BrokenImage."""
+        """Size, colour and format of one image. Raises BrokenImage."""
         pixels = self.read(position)
         return Look(pixels.shape[0], pixels.shape[1], is_grey(pixels), "array")
 
     def file(self, position: int) -> str | None:
-        """Path of the file that holds this picture and no other; None where it lies in something else."""
+        """Path of the file that holds this image and no other; None where it lies in something else."""
         return None
 
     def shown_by(self, wished: Mapping[str, Range]) -> Source:
@@ -131,13 +131,13 @@ class Source(ABC):
         return replace(self, spans=other, fingerprint=digest(self.fingerprint, sorted(other.ranges().items())))
 
     def sample(self, count: int) -> Source:
-        """At most `count` of the pictures, evenly spread over all of them."""
+        """At most `count` of the images, evenly spread over all of them."""
         return self if count >= len(self) else Part.of(self, spread(len(self), count))
 
 
 @dataclass(kw_only=True, eq=False)
 class Part(Source):
-    """Some pictures of another source."""
+    """Some images of another source."""
 
     whole: Source
     """The other source."""
@@ -146,7 +146,7 @@ class Part(Source):
 
     @classmethod
     def of(cls, whole: Source, index: NDArray[np.int64]) -> Part:
-        """The pictures `index` of `whole`."""
+        """The images `index` of `whole`."""
         return cls(
             name=whole.name,
             fingerprint=digest(whole.fingerprint, digest_array(index)),
@@ -189,7 +189,7 @@ class Joined(Source):
 
     @classmethod
     def of(cls, parts: Sequence[Source]) -> Joined:
-        """The pictures of all `parts`; those of parts without labels are unlabelled, where others have some.
+        """The images of all `parts`; those of parts without labels are unlabelled, where others have some.
 
         Classes are the same where their names are. Raises InputError where that cannot be said (`united`).
         """
@@ -260,6 +260,6 @@ def files_in_words(left_out: Mapping[str, int]) -> str:
 
 
 def write_broken(path: Path, broken: Iterable[Broken]) -> None:
-    """Write the pictures that were left out as a JSON list of {name, reason}."""
+    """Write the images that were left out as a JSON list of {name, reason}."""
     text = json.dumps([asdict(entry) for entry in broken], indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")

@@ -35,6 +35,7 @@ ITERATIONS = 30
 EVERY = 30
 """So many numbers of classes are all tried, where Brent's search would try some."""
 _LEAST_AGREEMENT = 0.3
+_LEAST_FOUND = 0.5
 _TIE = 1e-6
 """Weight of the agreement of samples where labelled images are found equally well."""
 
@@ -251,6 +252,11 @@ def _notes(published: Estimate | None, stability: Estimate, most: int) -> tuple[
         )
     if published is not None and (published.high < 0.9 * stability.low or published.low > 1.1 * stability.high):
         notes.append("the published search and stability name different numbers of classes")
+    if published is not None and (found := max(published.tried.values())) < _LEAST_FOUND:
+        notes.append(
+            f"at the best number only {found:.0%} of the labelled images are in the cluster of their class: these "
+            "features hardly tell the named classes apart, and the number may be far off"
+        )
     if (published or stability).high >= most:
         notes.append(f"the estimate reaches the largest number that was tried, {most}: try more with --most")
     return tuple(notes)

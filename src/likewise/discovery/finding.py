@@ -88,14 +88,14 @@ def find(
 ) -> Found:
     """Semi-supervised k-means of unit features into `clusters`, of which some are labelled (-1 elsewhere).
 
-    `published` seeding draws each new centre, `greedy` chooses it among several images (`semi_kmeans`). A pure function
-    of its arguments. Raises InputError as `semi_kmeans` does, and for another seeding.
+    `published` seeding draws each new centre, `greedy` chooses it among several images and keeps all centres at unit
+    length (`semi_kmeans`). A pure function of its arguments. Raises InputError as `semi_kmeans` does, and for another
+    seeding.
     """
     if seeding not in get_args(Seeding):
         raise unknown("seeding", seeding, get_args(Seeding))
     old = np.unique(labels_N[labels_N >= 0])
-    candidates = GREEDY if seeding == "greedy" else 1
-    best = _clustered(features_ND, labels_N, old, clusters, runs=runs, candidates=candidates, seed=seed)
+    best = _clustered(features_ND, labels_N, old, clusters, runs=runs, seeding=seeding, seed=seed)
     folds_N = _folds(labels_N, np.random.default_rng([0x666F6C64, seed]))
     margins: list[NDArray[np.float64]] = []
     back: list[NDArray[np.bool_]] = []
@@ -105,7 +105,7 @@ def find(
             shown_N = labels_N.copy()
             shown_N[out_H] = -1
             other = _clustered(
-                features_ND, shown_N, old, clusters, runs=1, candidates=candidates, seed=1000 * (seed + 1) + number
+                features_ND, shown_N, old, clusters, runs=1, seeding=seeding, seed=1000 * (seed + 1) + number
             )
             margins.append(_margin(features_ND[torch.from_numpy(out_H)], other.centres))
             back.append(other.clusters[out_H] == np.searchsorted(old, labels_N[out_H]))
@@ -147,14 +147,21 @@ class _Clustered(NamedTuple):
 
 
 def _clustered(
-    features_ND: Tensor, labels_N: Ids, old: Ids, clusters: int, *, runs: int, candidates: int, seed: int
+    features_ND: Tensor, labels_N: Ids, old: Ids, clusters: int, *, runs: int, seeding: Seeding, seed: int
 ) -> _Clustered:
     """Semi-supervised k-means, with the images in their own order."""
     known_N = labels_N >= 0
     shown, hidden = torch.from_numpy(np.flatnonzero(known_N)), torch.from_numpy(np.flatnonzero(~known_N))
     own_L = torch.from_numpy(np.searchsorted(old, labels_N[known_N]))
     found: SemiKMeans = semi_kmeans(
-        features_ND[hidden], features_ND[shown], own_L, clusters, runs=runs, candidates=candidates, seed=seed
+        features_ND[hidden],
+        features_ND[shown],
+        own_L,
+        clusters,
+        runs=runs,
+        candidates=GREEDY if seeding == "greedy" else 1,
+        unit_centres=seeding == "greedy",
+        seed=seed,
     )
     everywhere_N = torch.empty(len(labels_N), dtype=torch.int64)
     everywhere_N[torch.cat([shown, hidden])] = found.assignment

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from likewise.errors import InputError
 
@@ -36,6 +37,7 @@ def semi_kmeans(
     iterations: int = 10,
     tolerance: float = 1e-4,
     candidates: int = 1,
+    unit_centres: bool = False,
     seed: int = 0,
 ) -> SemiKMeans:
     """Cluster all images, each labelled class being a cluster whose labelled members stay in it.
@@ -48,6 +50,9 @@ def semi_kmeans(
     With more than one of `candidates` that many images are drawn for each further centre, and the one that leaves the
     smallest sum of squared distances is taken, the greedy form of k-means++. Published is 1.
 
+    With `unit_centres`, for unit features, centres are the means at unit length. The mean of a wide cluster is short,
+    and so nearer to what lies apart from everything than the long means of narrow ones. Published is without.
+
     Raises InputError for no cluster, fewer than labelled classes, or more than there are images for.
     """
     classes, own_L = torch.unique(labels_L, return_inverse=True)
@@ -58,7 +63,7 @@ def semi_kmeans(
             f"allowed are {least} to {len(classes) + len(unlabelled_UD)}"
         )
     random = np.random.RandomState(seed)  # one uniform number a centre, as in the published code
-    points = _Points(unlabelled_UD, labelled_LD, own_L, torch.cat([labelled_LD, unlabelled_UD]))
+    points = _Points(unlabelled_UD, labelled_LD, own_L, torch.cat([labelled_LD, unlabelled_UD]), unit_centres)
     found = [
         _run(points, _begun(points, clusters, candidates, random), iterations=iterations, tolerance=tolerance)
         for _ in range(runs)
@@ -75,6 +80,11 @@ class _Points(NamedTuple):
     """(L,) the cluster that each labelled image stays in."""
     everything: Tensor
     """(L + U, D)."""
+    unit_centres: bool
+
+    def centres(self, means_KD: Tensor) -> Tensor:
+        """(K, D) the centres that clusters with these means have."""
+        return normalize(means_KD, dim=1) if self.unit_centres else means_KD
 
     @property
     def known(self) -> int:
@@ -94,7 +104,7 @@ def _run(points: _Points, centres_KD: Tensor, *, iterations: int, tolerance: flo
             best = SemiKMeans(assignment, centres_KD.clone(), inertia)
         sums = torch.zeros_like(centres_KD).index_add_(0, assignment, points.everything)
         counts = assignment.bincount(minlength=len(centres_KD)).unsqueeze(1)
-        moved = torch.where(counts > 0, sums / counts.clamp_min(1), centres_KD)
+        moved = points.centres(torch.where(counts > 0, sums / counts.clamp_min(1), centres_KD))
         shift = float((moved - centres_KD).square().sum(1).sqrt().sum() ** 2)
         centres_KD = moved
         if shift < tolerance:
@@ -119,6 +129,7 @@ def _begun(points: _Points, clusters: int, candidates: int, random: np.random.Ra
     centres_KD = points.labelled_LD.new_zeros(clusters, unlabelled_UD.shape[1])
     centres_KD.index_add_(0, points.own_L, points.labelled_LD)
     centres_KD[:known] /= points.own_L.bincount(minlength=known).unsqueeze(1)
+    centres_KD[:known] = points.centres(centres_KD[:known])
     nearest_U = unlabelled_UD.new_full((len(unlabelled_UD),), torch.inf)
     if 0 < known < clusters:
         nearest_U = _squared(unlabelled_UD, centres_KD[:known]).amin(1)

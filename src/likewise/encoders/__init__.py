@@ -1,4 +1,4 @@
-"""Encoders: any timm model by name, narrow and small-picture ResNets, the heads and norms that methods put on them.
+"""Encoders: any timm model by name, narrow and small-image ResNets, the heads and norms that methods put on them.
 
 `build(EncoderSpec(name="resnet18", width=16, stem="small", image_size=32), seed=0)` is an `Encoder`;
 `heads.mlp((F, 2 * F, F // 4))` is a projector; `save_encoder` and `load_encoder` keep one on disk.

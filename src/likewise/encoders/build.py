@@ -1,4 +1,4 @@
-"""From a spec to an encoder: find the timm model, fit it to width, stem and picture size, draw its weights."""
+"""From a spec to an encoder: find the timm model, fit it to width, stem and image size, draw its weights."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _made(spec: EncoderSpec) -> Encoder:
 
 @cache
 def has_small_stem(name: str) -> bool:
-    """Whether the model called `name` can have first layers for small pictures: ResNets, ConvNeXts, ViTs, ..."""
+    """Whether the model called `name` can have first layers for small images: ResNets, ConvNeXts, ViTs, ..."""
     check_name(name)
     return _can_be(EncoderSpec(name=name, stem="small", image_size=32))
 
@@ -236,12 +236,12 @@ def _ask_timm(spec: EncoderSpec, arguments: dict[str, Any]) -> nn.Module:
 
 
 def _small_patch(spec: EncoderSpec) -> int:
-    """Patch side that cuts the picture into a grid as near to 8 x 8 as its side allows."""
+    """Patch side that cuts the image into a grid as near to 8 x 8 as its side allows."""
     size = spec.image_size
     sides = [patch for patch in range(1, size + 1) if size % patch == 0 and _GRID // 2 <= size // patch <= 2 * _GRID]
     if not sides:
         near = round(size / _GRID) * _GRID or _GRID
-        raise InputError(f"a {size} px picture does not divide into patches for {spec.name!r}; {near} px does")
+        raise InputError(f"a {size} px image does not divide into patches for {spec.name!r}; {near} px does")
     return min(sides, key=lambda patch: abs(math.log(size / patch / _GRID)))
 
 
@@ -251,7 +251,7 @@ def _family(name: str) -> str:
 
 
 def _shrink_stem(model: nn.Module, spec: EncoderSpec) -> None:
-    """Give the model first layers for small pictures, in place, or check that timm did so when it made the model."""
+    """Give the model first layers for small images, in place, or check that timm did so when it made the model."""
     patches = patch_sides(model)
     reductions = {stage["reduction"] for stage in getattr(model, "feature_info", [])}
     if isinstance(model, Staged | SmallSwin):

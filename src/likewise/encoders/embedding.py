@@ -79,7 +79,7 @@ def embed(network: nn.Module, spec: EncoderSpec, data: Any, *, batch_size: int =
 
 def rows(
     network: nn.Module,
-    images: Pictures,
+    images: ImageSet,
     positions: NDArray[np.int64],
     view: ViewPolicy,
     batch_size: int = BATCH,
@@ -126,28 +126,28 @@ def view_fraction(image_size: int) -> float:
 
 
 def batch_for(image_size: int, batch_size: int, device: torch.device) -> int:
-    """Pictures that go through the encoder together: on a processor fewer large ones, so that memory stays small."""
+    """Images that go through the encoder together: on a processor fewer large ones, so that memory stays small."""
     if device.type != "cpu" or image_size <= WHOLE_UP_TO:
         return batch_size
     return max(1, min(batch_size, max(8, batch_size * WHOLE_UP_TO**2 // image_size**2)))
 
 
-class Pictures(Protocol):
+class ImageSet(Protocol):
     """Where pixels come from; `likewise.data.Images` is one."""
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         ...
 
     def gather(self, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Pixels (B, H, W, 3) and true sizes (B, 2) of the pictures at positions `index`."""
+        """Pixels (B, H, W, 3) and true sizes (B, 2) of the images at positions `index`."""
         ...
 
 
 def batches(
-    images: Pictures, positions: NDArray[np.int64], batch_size: int
+    images: ImageSet, positions: NDArray[np.int64], batch_size: int
 ) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-    """How many pictures came before, and pixels with sizes, of each batch; the next is fetched while one is used.
+    """How many images came before, and pixels with sizes, of each batch; the next is fetched while one is used.
 
     Of videos the pixels are those of their clips.
     """

@@ -22,7 +22,7 @@ NECK = "neck."
 
 
 class Encoder(nn.Module):
-    """(B, 3, H, W) normalised pictures -> (B, F) features. Of clips (B, 3, frames, H, W), too: `forward` says how.
+    """(B, 3, H, W) normalised images -> (B, F) features. Of clips (B, 3, frames, H, W), too: `forward` says how.
 
     `backbone` is the timm model without its classifier, with timm's own keys. `weights()` is what is saved and
     deployed: the backbone's, and where the spec names a neck, its layer's under `neck.`. Pooling is the model's own

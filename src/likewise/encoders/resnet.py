@@ -1,4 +1,4 @@
-"""What timm does not offer for its ResNets: narrow ones, and a stem for small pictures."""
+"""What timm does not offer for its ResNets: narrow ones, and a stem for small images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def narrow(model: ResNet, width: int, name: str) -> None:
 
 
 def small_stem(model: ResNet, *, keep_weights: bool) -> None:
-    """Keep the detail of small pictures, in place: first convolution at stride 1, no max-pooling.
+    """Keep the detail of small images, in place: first convolution at stride 1, no max-pooling.
 
     The 7x7 convolution becomes a 3x3 one (as for CIFAR in He et al. 2016). With `keep_weights` it is the centre of the
     7x7 kernel, otherwise it is drawn like the others. A deep stem of three 3x3 convolutions keeps them, the first

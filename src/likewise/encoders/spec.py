@@ -24,7 +24,7 @@ class EncoderSpec:
     width: int = 64
     """Channels of the first stage of a ResNet; 16 makes every channel count a quarter of the usual. 64 for others."""
     stem: Stem = "imagenet"
-    """`imagenet`: the model's own first layers. `small`: first layers that keep the detail of pictures up to 64 px."""
+    """`imagenet`: the model's own first layers. `small`: first layers that keep the detail of images up to 64 px."""
     image_size: int = 224
     """Side of the square input in pixels."""
     pretrained: bool = False

@@ -1,4 +1,4 @@
-"""Which pictures an encoder is judged by: those that are classified, and those whose labels the probe knows."""
+"""Which images an encoder is judged by: those that are classified, and those whose labels the probe knows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from likewise.evaluation.remarks import remarks
 from likewise.training.watching.progress import decoding
 
 HELD_OUT = 0.2
-"""Share of the pictures that is held out where the data has no splits."""
+"""Share of the images that is held out where the data has no splits."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Rows:
     """The bank and the queries of an evaluation; all of them have labels."""
 
     bank: Images
-    """Pictures whose labels are known to the probe."""
+    """Images whose labels are known to the probe."""
     query: Images
-    """Pictures that are classified."""
+    """Images that are classified."""
     split: str
     """What the queries are called in a score."""
     protocol: str
@@ -40,7 +40,7 @@ class Rows:
     notes: tuple[str, ...] = ()
     """What a reader should know."""
     bank_cameras: NDArray[np.int64] | None = None
-    """(N,) camera of each picture of the bank, where one was asked for."""
+    """(N,) camera of each image of the bank, where one was asked for."""
     query_cameras: NDArray[np.int64] | None = None
     """(Q,) the same of the queries."""
 
@@ -59,7 +59,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class _Part:
-    """Pictures, and the camera of each where cameras are asked for."""
+    """Images, and the camera of each where cameras are asked for."""
 
     images: Images
     cameras: NDArray[np.int64] | None = None
@@ -70,11 +70,11 @@ class _Part:
         return self.images.labels
 
     def keep(self, index: NDArray[np.int64]) -> _Part:
-        """The pictures at these positions."""
+        """The images at these positions."""
         return _Part(self.images.subset(index), None if self.cameras is None else self.cameras[index])
 
     def of_classes(self, classes: Sequence[int] | None) -> _Part:
-        """The pictures of these classes; all where None."""
+        """The images of these classes; all where None."""
         return self if classes is None else self.keep(np.flatnonzero(np.isin(self.labels, classes)))
 
 
@@ -97,10 +97,10 @@ def open_rows(
     cache_dir: Path | None = None,
     quiet: bool = False,
 ) -> Rows:
-    """The pictures of `data` to evaluate on, decoded.
+    """The images of `data` to evaluate on, decoded.
 
     The bank is the training split and the queries the test split, or else the validation split, the first that has
-    labels, unless others are named. Where the data does not have both, a stratified fifth of the labelled pictures is
+    labels, unless others are named. Where the data does not have both, a stratified fifth of the labelled images is
     held out, a pure function of `seed`. `classes`, numbers or names, leaves all others out. `subset` draws from the
     bank (`likewise.data.splitting.subsets`); where the draw leaves classes out, their queries are left out too.
     `cameras` is a column of the data, `columns` are further ones that the images keep. Without `needs_labels` data
@@ -145,9 +145,9 @@ def _divided(
     else:
         query, also_out = opened(sources.query)
         notes, split_name = [*notes, *also_out], str(sources.query.split)
-        protocol = f"from {sources.bank.split} ({len(bank.images):,} pictures) to {split_name} ({len(query.images):,})"
+        protocol = f"from {sources.bank.split} ({len(bank.images):,} images) to {split_name} ({len(query.images):,})"
     if sources.why:
-        notes = [f"the pictures that are classified: {split_name}, {sources.why}; --test-split names others", *notes]
+        notes = [f"the images that are classified: {split_name}, {sources.why}; --test-split names others", *notes]
         protocol += f", {sources.why}"
     return bank, query, split_name, protocol, notes
 
@@ -189,7 +189,7 @@ def _chosen(
     if query_split is not None and bank_split is None:
         raise InputError(f"no split of {what} is called train: name the bank with --train-split, {', '.join(splits)}")
     if query_split is not None and bank_split == query_split:
-        raise InputError(f"bank and queries are both the split {bank_split!r}: every picture would find itself")
+        raise InputError(f"bank and queries are both the split {bank_split!r}: every image would find itself")
 
     def checked(split: str | None) -> Source:
         source = open_source(data, split=split, labels=labels, columns=columns)
@@ -242,7 +242,7 @@ def _opened(
     cache_dir: Path | None,
     quiet: bool,
 ) -> tuple[_Part, list[str]]:
-    """The labelled pictures of one split and of `classes`, decoded, and notes."""
+    """The labelled images of one split and of `classes`, decoded, and notes."""
     source = source.shown_by(ranges)
     with decoding(source.name, enabled=not quiet) as progress:
         images = prepare(source, short_side=short_side, cache_dir=cache_dir, progress=progress)
@@ -254,9 +254,7 @@ def _opened(
     part, notes = _labelled(_Part(images, seen), source.split or "the data")
     part = part.of_classes(_numbers_of(classes, images.class_names))
     if not len(part.images):
-        raise InputError(
-            f"no picture of {source.split or source.name} is of the {len(classes or ())} classes asked for"
-        )
+        raise InputError(f"no image of {source.split or source.name} is of the {len(classes or ())} classes asked for")
     return part, notes
 
 
@@ -273,11 +271,11 @@ def _held_out(whole: _Part, split: str | None, seed: int) -> tuple[_Part, _Part,
     if not len(query_rows):
         once = ", exact copies counted once" if whole.images.copies else ""
         raise InputError(
-            f"{whole.images.name} has no class with two pictures or more{once}, so none can be held out to be judged on"
+            f"{whole.images.name} has no class with two images or more{once}, so none can be held out to be judged on"
         )
     protocol = (
-        f"a stratified {HELD_OUT:.0%} held out of {split or 'all pictures'} (seed {seed}): from {len(bank_rows):,} "
-        f"pictures to {len(query_rows):,}, which the encoder may have seen in training, without labels"
+        f"a stratified {HELD_OUT:.0%} held out of {split or 'all images'} (seed {seed}): from {len(bank_rows):,} "
+        f"images to {len(query_rows):,}, which the encoder may have seen in training, without labels"
         + (", exact copies on one side" if whole.images.copies else "")
     )
     return whole.keep(bank_rows), whole.keep(query_rows), protocol
@@ -305,7 +303,7 @@ def stratified(
     """Positions of a larger and a smaller part, the latter with about `share` of each class, both in rising order.
 
     Rows labelled -1 are in neither part, and every class with one row or more keeps one in the larger part. Rows that
-    are equal in `same`, exact copies of one picture, come into one part, that of the first of them; a class of nothing
+    are equal in `same`, exact copies of one image, come into one part, that of the first of them; a class of nothing
     but copies stays in the larger part. A pure function of its arguments.
     """
     generator = np.random.default_rng(seed)
@@ -326,14 +324,14 @@ def stratified(
 
 
 def _labelled(part: _Part, what: str) -> tuple[_Part, list[str]]:
-    """The pictures whose label is known, and a note where there are others."""
+    """The images whose label is known, and a note where there are others."""
     known = part.labels >= 0
     if known.all():
         return part, []
     if not known.any():
-        raise InputError(f"no picture of {what} that can be read has a label")
+        raise InputError(f"no image of {what} that can be read has a label")
     missing = int((~known).sum())
-    return part.keep(np.flatnonzero(known)), [f"{missing:,} pictures of {what} have no label and were left out"]
+    return part.keep(np.flatnonzero(known)), [f"{missing:,} images of {what} have no label and were left out"]
 
 
 def _unlabelled(source: Source, data: Any, labels: str | None) -> InputError:

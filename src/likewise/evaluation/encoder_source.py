@@ -21,7 +21,7 @@ Run = str | Path | RunDirectory | Encoder
 
 CLIPS = 4
 """Clips of a video whose features are averaged."""
-PICTURE_SIZE = 224
+IMAGE_SIZE = 224
 """Side that a timm model sees unless another is asked for."""
 
 
@@ -139,12 +139,12 @@ def _published(name: str, pretrained: bool, image_size: int | None) -> Encoder:
     if not pretrained:
         raise InputError(f"{name} alone has random weights: pass pretrained for timm's, or a run or a weights file")
     mean, std = normalisation(name)
-    size = image_size or PICTURE_SIZE
+    size = image_size or IMAGE_SIZE
     return build(EncoderSpec(name=name, image_size=size, pretrained=True, mean=mean, std=std)).eval()
 
 
 def _sized(encoder: Encoder, image_size: int | None) -> Encoder:
-    """The same weights, shown pictures of another size. Raises InputError for a size that the model does not take."""
+    """The same weights, shown images of another size. Raises InputError for a size that the model does not take."""
     if image_size is None or image_size == encoder.spec.image_size:
         return encoder
     if _is_timm(encoder.spec.name):  # an ONNX file in memory says for itself what it takes

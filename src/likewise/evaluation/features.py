@@ -1,6 +1,6 @@
-"""Features of pictures: computed once, in eval mode, of the centre of each picture, and kept.
+"""Features of images: computed once, in eval mode, of the centre of each image, and kept.
 
-Shapes: N pictures, F features, B pictures in a batch.
+Shapes: N images, F features, B images in a batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from likewise.views import ViewPolicy
 Precision = Literal["float32", "bf16"]
 Channels = tuple[float, float, float]
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and the number of all."""
+"""Called with the number of images done and the number of all."""
 
 CACHE_BYTES = 4 * 2**30
 """Kept features take at most this much; those not used for longest go first."""
@@ -48,14 +48,14 @@ def extract(
     precision: Precision = "float32",
     progress: Progress | None = None,
 ) -> Tensor:
-    """Features of all pictures, (N, F) float32 on the CPU, in their order.
+    """Features of all images, (N, F) float32 on the CPU, in their order.
 
-    Each picture is seen once, by its centre (`evaluation_view`). Size and normalisation are the encoder's own unless
+    Each image is seen once, by its centre (`evaluation_view`). Size and normalisation are the encoder's own unless
     given. The encoder is moved to `device` if one is given and is in the mode it was in when this returns. With
     `precision="bf16"` products are computed in bfloat16: on processors that have it about 1.7 times as fast, but a
     tenth of the nearest neighbours of an untrained encoder change, so scores are made in float32.
 
-    Raises InputError for no pictures, and for a precision that does not exist.
+    Raises InputError for no images, and for a precision that does not exist.
     """
     view = evaluation_view(encoder, image_size=image_size, mean=mean, std=std)
     features_NF: Tensor | None = None
@@ -80,14 +80,14 @@ def _extracted(
     precision: Precision,
     first: int = 0,
 ) -> Iterator[tuple[int, Tensor]]:
-    """First position and features (B, F) of each batch, from picture `first` on; what comes of them may be trained on.
+    """First position and features (B, F) of each batch, from image `first` on; what comes of them may be trained on.
 
     Raises InputError as `extract` does.
     """
     if precision not in _DTYPES:
         raise unknown("precision", precision, _DTYPES)
     if not len(images):
-        raise InputError(f"{images.name} holds no pictures to compute features of")
+        raise InputError(f"{images.name} holds no images to compute features of")
     if device is not None:
         encoder.to(device)
     where = next(encoder.parameters()).device
@@ -102,7 +102,7 @@ def _extracted(
 def evaluation_view(
     encoder: Encoder, *, image_size: int | None = None, mean: Channels | None = None, std: Channels | None = None
 ) -> ViewPolicy:
-    """How pictures are shown to `encoder` when it is not trained, with another size or normalisation where given."""
+    """How images are shown to `encoder` when it is not trained, with another size or normalisation where given."""
     spec = encoder.spec
     return view_of(replace(spec, image_size=image_size or spec.image_size, mean=mean or spec.mean, std=std or spec.std))
 
@@ -119,7 +119,7 @@ def cached_features(
 ) -> Tensor:
     """`extract` with the encoder's own view, or what it gave before: (N, F) float32, memory-mapped.
 
-    Kept under the cache directory (see `likewise.data`), keyed by the weights themselves, the pictures, the view and
+    Kept under the cache directory (see `likewise.data`), keyed by the weights themselves, the images, the view and
     the precision. Features go straight to a file, so memory does not grow with their number, and when they are asked
     for again after an interruption only the rest is computed. A file under the final name is always whole; a damaged
     one is made again. Changes to the tensor that is returned do not reach the file.

@@ -1,6 +1,6 @@
 """What training brought: each score beside that of the untrained encoder, and whether the change is more than chance.
 
-Both encoders are asked about the same pictures, so it is the pictures that only one of them gets right which say
+Both encoders are asked about the same images, so it is the images that only one of them gets right which say
 something (`likewise.evaluation.significance`): the interval is of the difference, and narrower than two intervals
 beside each other.
 """
@@ -34,7 +34,7 @@ class Change:
     before: float
     after: float
     low: float | None
-    """Lower end of the 95 % interval of the difference; None where the answers to single pictures are not known."""
+    """Lower end of the 95 % interval of the difference; None where the answers to single images are not known."""
     high: float | None
     how: str
     """How the interval was got."""
@@ -94,8 +94,8 @@ def _change(score: Mapping[str, Any], before: Mapping[str, Any], now: Answers | 
 
 
 def tested(measure: str, now: Answers, then: Answers) -> Test | None:
-    """The difference of two accuracies over the same pictures; None where they are of others, or another measure."""
-    if now.pictures != then.pictures or len(now.truth_Q) != len(then.truth_Q):
+    """The difference of two accuracies over the same images; None where they are of others, or another measure."""
+    if now.images != then.images or len(now.truth_Q) != len(then.truth_Q):
         return None
     if measure == "accuracy":
         return mcnemar(then.right, now.right)

@@ -14,7 +14,7 @@ from likewise.evaluation.scores import ClassScore, GroupScore
 NORMAL_95 = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
 MANY, FEW = 100, 20
-"""A class with more than MANY pictures is frequent, one with fewer than FEW rare (Liu et al., CVPR 2019)."""
+"""A class with more than MANY images is frequent, one with fewer than FEW rare (Liu et al., CVPR 2019)."""
 SKEWED = 2.0
 """From this ratio of the largest class to the smallest on, figures by class are given without being asked for."""
 
@@ -35,7 +35,7 @@ class Interval(NamedTuple):
 def wilson(right: int, n: int) -> Interval:
     """Interval of a share of which `right` of `n` were seen (Wilson 1927); also right where all or none are."""
     if not n:
-        return Interval(0.0, 1.0, "95 %, no pictures")
+        return Interval(0.0, 1.0, "95 %, no images")
     share, z2 = right / n, NORMAL_95**2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = NORMAL_95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
@@ -101,7 +101,7 @@ def by_group(right_C: Counts, asked_C: Counts, groups: Mapping[str, Sequence[int
 
 
 def usual_groups(frequency: Counts) -> dict[str, list[int]]:
-    """Many-, medium- and few-shot classes by their number of pictures; classes without any are in none."""
+    """Many-, medium- and few-shot classes by their number of images; classes without any are in none."""
     many = [int(number) for number in np.flatnonzero(frequency > MANY)]
     medium = [int(number) for number in np.flatnonzero((frequency >= FEW) & (frequency <= MANY))]
     few = [int(number) for number in np.flatnonzero((frequency > 0) & (frequency < FEW))]
@@ -109,6 +109,6 @@ def usual_groups(frequency: Counts) -> dict[str, list[int]]:
 
 
 def is_skewed(frequency: Counts) -> bool:
-    """Whether the largest class has so many more pictures than the smallest that one number hides something."""
+    """Whether the largest class has so many more images than the smallest that one number hides something."""
     present = frequency[frequency > 0]
     return len(present) > 1 and float(present.max() / present.min()) >= SKEWED

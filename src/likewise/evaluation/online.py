@@ -1,6 +1,6 @@
-"""Nearest neighbours while training goes on: whether it learns, on a fixed sample of pictures with known labels.
+"""Nearest neighbours while training goes on: whether it learns, on a fixed sample of images with known labels.
 
-Every picture of the sample is classified by its nearest others (leave-one-out), so each is a query and a neighbour.
+Every image of the sample is classified by its nearest others (leave-one-out), so each is a query and a neighbour.
 Labels are only looked at. Training is not touched: eval mode and back, no random numbers, and a cost that is bounded
 beforehand and watched afterwards.
 """
@@ -30,38 +30,38 @@ SHARE = 0.015
 """Of the time of training that is planned for it."""
 LIMIT = 0.02
 """Of the time of training that it may take where moments were slower than planned."""
-MOST_PICTURES, LEAST_PICTURES = 2500, 256
+MOST_IMAGES, LEAST_IMAGES = 2500, 256
 """In the sample: more would say little more, and from fewer the curve is mostly noise."""
 FEWEST, USUAL, MOST = 2, 10, 50
 """Measurements of a run: before and after, enough for a curve, and no more than anybody looks at."""
 PASSES = 4
-"""Forward passes that training spends on a picture at least: one view forward and backward, another by a teacher."""
+"""Forward passes that training spends on an image at least: one view forward and backward, another by a teacher."""
 _TIMED = 64
 _SEED = 0
-"""The sample depends on the pictures alone, so that all runs on them are measured by the same."""
+"""The sample depends on the images alone, so that all runs on them are measured by the same."""
 
 
 def leave_one_out(encoder: Encoder, images: Images, *, k: int = 20, precision: Precision = "bf16") -> float:
-    """Accuracy, 0 to 1, of the majority of the `k` nearest others of each picture, by cosine.
+    """Accuracy, 0 to 1, of the majority of the `k` nearest others of each image, by cosine.
 
     In bfloat16 by default, so not quite the number that `evaluate` would give. The encoder is left in the mode it was
-    in. Raises InputError where pictures have no labels, or there are fewer than two.
+    in. Raises InputError where images have no labels, or there are fewer than two.
     """
     return float(answered(encoder, images, k=k, precision=precision).mean())
 
 
 def answered(encoder: Encoder, images: Images, *, k: int, precision: Precision) -> NDArray[np.bool_]:
-    """(N,) whether each picture is given its class by its nearest others, as `leave_one_out` counts it."""
+    """(N,) whether each image is given its class by its nearest others, as `leave_one_out` counts it."""
     if images.labels is None or (images.labels < 0).any():
-        raise InputError("a score while training needs pictures that all have labels: take a subset of labelled ones")
+        raise InputError("a score while training needs images that all have labels: take a subset of labelled ones")
     if len(images) < 2:
-        raise InputError(f"a score while training needs two pictures or more, not {len(images)}")
+        raise InputError(f"a score while training needs two images or more, not {len(images)}")
     k = min(k, len(images) - 1)
     features_NF = extract(uncompiled(encoder), images, precision=precision)
     labels_N = torch.from_numpy(images.labels)
     found = neighbours(features_NF, features_NF, k + 1)
     other = found.rows != torch.arange(len(images))[:, None]
-    other[other.all(1), -1] = False  # a picture with k copies need not be among its own nearest
+    other[other.all(1), -1] = False  # an image with k copies need not be among its own nearest
     shape = (len(images), k)
     others = Neighbours(found.similarity[other].view(shape), found.rows[other].view(shape))
     return np.asarray(knn.majority(others, labels_N, k).eq(labels_N).numpy(), dtype=np.bool_)
@@ -85,7 +85,7 @@ class OnlineProbe:
         precision: Precision = "float32",
         stored: Mapping[str, Any] | None = None,
     ) -> None:
-        """The budget of training is either `seen`, pictures times epochs, or `minutes`.
+        """The budget of training is either `seen`, images times epochs, or `minutes`.
 
         `stored` is what `begin` returned in an earlier session of the same run: its sample is taken again.
         """
@@ -104,7 +104,7 @@ class OnlineProbe:
         """Choose the sample, or take that of an earlier session; `fraction` of the budget is used.
 
         Returns what is worth writing down: `pictures`, `k`, `measures`, and of a run that has just begun `before`, its
-        accuracy, and `before_right`, a bit for each picture (hexadecimal). Empty, and nothing will be measured, where
+        accuracy, and `before_right`, a bit for each image (hexadecimal). Empty, and nothing will be measured, where
         too few labels are known or training is too short.
         """
         began = time.perf_counter()
@@ -122,7 +122,7 @@ class OnlineProbe:
         return facts
 
     def change(self) -> dict[str, Any]:
-        """What training changed so far, over the same pictures: `after`, `low`, `high`, and `change` in words.
+        """What training changed so far, over the same images: `after`, `low`, `high`, and `change` in words.
 
         Empty where nothing was measured since the beginning, or the answers from then are not known.
         """
@@ -152,16 +152,16 @@ class OnlineProbe:
         if labels is None or known < 2 or len(np.unique(labels[labels >= 0])) < 2:
             return {}
         affordable = SHARE * PASSES * self._seen if self._seen is not None else self._by_the_clock()
-        pictures = min(MOST_PICTURES, known, max(LEAST_PICTURES, int(affordable / USUAL)))
-        measures = min(MOST, int(affordable / pictures))
-        if measures < FEWEST or pictures < min(LEAST_PICTURES, known):
+        images = min(MOST_IMAGES, known, max(LEAST_IMAGES, int(affordable / USUAL)))
+        measures = min(MOST, int(affordable / images))
+        if measures < FEWEST or images < min(LEAST_IMAGES, known):
             return {}
-        rows = sample_rows(self._images, pictures)
+        rows = sample_rows(self._images, images)
         each = len(rows) // len(np.unique(labels[rows]))
         return {"pictures": len(rows), "k": max(1, min(20, each // 5)), "measures": measures}
 
     def _by_the_clock(self) -> float:
-        """Pictures that can be looked at in the share of the minutes: the second pass over a few is timed."""
+        """Images that can be looked at in the share of the minutes: the second pass over a few is timed."""
         assert self._minutes is not None
         few = self._images.subset(np.arange(min(_TIMED, len(self._images))))
         encoder = uncompiled(self._encoder)
@@ -206,7 +206,7 @@ def _unpacked(words: str, count: int) -> NDArray[np.bool_]:
 
 
 def sample_rows(images: Images, count: int) -> NDArray[np.int64]:
-    """Positions of about `count` labelled pictures, of each class its share, always the same; of exact copies one."""
+    """Positions of about `count` labelled images, of each class its share, always the same; of exact copies one."""
     assert images.labels is not None
     labels = np.full(len(images), -1)
     first = np.unique(images.digests, return_index=True)[1]

@@ -1,7 +1,7 @@
-"""Which class each picture was given: kept beside the scores of a run, so that runs can be compared picture by picture.
+"""Which class each image was given: kept beside the scores of a run, so that runs can be compared image by image.
 
 A file in RUN/answers holds the answers of one score in the smallest integers that fit, a few kilobytes for ten thousand
-pictures, with the right answers and what identifies the pictures.
+images, with the right answers and what identifies the images.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ FOLDER = "answers"
 
 @dataclass(frozen=True)
 class Answers:
-    """What a probe said of some pictures."""
+    """What a probe said of some images."""
 
     predicted_Q: NDArray[np.int64]
     """The class that each was given."""
     truth_Q: NDArray[np.int64]
     """The class that each has."""
-    pictures: str
-    """Fingerprint of the pictures, in their order."""
+    images: str
+    """Fingerprint of the images, in their order."""
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -39,7 +39,7 @@ class Answers:
         return np.equal(self.predicted_Q, self.truth_Q)
 
 
-def keep(run: Path, scores: Iterable[Score], data: str, truth_Q: NDArray[np.int64], pictures: str) -> None:
+def keep(run: Path, scores: Iterable[Score], data: str, truth_Q: NDArray[np.int64], images: str) -> None:
     """Write the answers of those scores that have any; of the same kind on the same data, the newest stay."""
     for score in scores:
         if score.predicted is None or len(score.predicted) != len(truth_Q):
@@ -49,7 +49,7 @@ def keep(run: Path, scores: Iterable[Score], data: str, truth_Q: NDArray[np.int6
         arrays: dict[str, Any] = {
             "predicted": _small(score.predicted),
             "truth": _small(truth_Q),
-            "pictures": np.array(pictures),
+            "pictures": np.array(images),
             "protocol": np.array(score.protocol),
         }
         with write_aside(path) as file:
@@ -64,10 +64,10 @@ def read(run: Path, score: Mapping[str, Any]) -> Answers | None:
             if str(kept["protocol"]) != score.get("protocol"):
                 return None
             predicted, truth = kept["predicted"].astype(np.int64), kept["truth"].astype(np.int64)
-            pictures = str(kept["pictures"])
+            images = str(kept["pictures"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    return Answers(predicted, truth, pictures) if predicted.shape == truth.shape else None
+    return Answers(predicted, truth, images) if predicted.shape == truth.shape else None
 
 
 def _path(run: Path, score: Mapping[str, Any]) -> Path:

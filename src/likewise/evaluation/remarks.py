@@ -20,7 +20,7 @@ def remarks(bank: Images, query: Images, ranges: Mapping[str, Range] | None, *, 
 
 
 def _singles(bank: Images) -> list[str]:
-    """A note where the bank has classes of one picture: what is said of them says little."""
+    """A note where the bank has classes of one image: what is said of them says little."""
     assert bank.labels is not None
     counts = np.bincount(bank.labels)
     alone = np.flatnonzero(counts == 1)
@@ -28,7 +28,7 @@ def _singles(bank: Images) -> list[str]:
         return []
     names = [bank.class_names[value] if bank.class_names else str(value) for value in alone[:_NAMED]]
     more = f" and {len(alone) - _NAMED} more" if len(alone) > _NAMED else ""
-    return [f"classes {', '.join(names)}{more} have one picture in the bank: probes know next to nothing of them"]
+    return [f"classes {', '.join(names)}{more} have one image in the bank: probes know next to nothing of them"]
 
 
 def _shown(bank: Images, trained: Mapping[str, Range] | None) -> list[str]:
@@ -58,7 +58,7 @@ def _strangers(bank: Images, query: Images) -> list[str]:
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     lost = int(np.isin(query.labels, missing).sum())
     told = (
-        f"classes {', '.join(names)}{more} are not in the bank, so their {lost:,} pictures count as wrong: "
+        f"classes {', '.join(names)}{more} are not in the bank, so their {lost:,} images count as wrong: "
         "give a bank that has them"
     )
     return [told]

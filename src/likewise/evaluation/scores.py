@@ -19,11 +19,11 @@ class ClassScore(NamedTuple):
     name: str
     """As the data calls it, or its number."""
     value: float
-    """Share of its pictures that were classified correctly."""
+    """Share of its images that were classified correctly."""
     n: int
-    """Pictures of it that were classified."""
+    """Images of it that were classified."""
     frequency: int
-    """Pictures of it to learn from: in the bank, or in the training data of the run where that was skewed."""
+    """Images of it to learn from: in the bank, or in the training data of the run where that was skewed."""
 
 
 class GroupScore(NamedTuple):
@@ -34,7 +34,7 @@ class GroupScore(NamedTuple):
     classes: int
     """Classes in the group that were asked for."""
     n: int
-    """Pictures of them."""
+    """Images of them."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Score:
     k: int | None
     """Neighbours or shots asked for; None where there is no such number."""
     value: float
-    """Share of the pictures that were classified correctly, 0 to 1, unless `measure` says otherwise."""
+    """Share of the images that were classified correctly, 0 to 1, unless `measure` says otherwise."""
     protocol: str
     """Everything that another person needs to get the same number."""
     split: str
-    """The pictures that were classified: `test`, or `held out` where the data has no splits."""
+    """The images that were classified: `test`, or `held out` where the data has no splits."""
     n: int
     """How many they are."""
     which: str
@@ -72,7 +72,7 @@ class Score:
     groups: Mapping[str, GroupScore] | None = None
     """The same by group: `many`, `medium` and `few`, or the groups of the draw (`large`, `rare`)."""
     predicted: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
-    """(n,) the class each picture was given, in the order of the queries; not saved with the score."""
+    """(n,) the class each image was given, in the order of the queries; not saved with the score."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, without the predictions and without what is not known."""
@@ -110,7 +110,7 @@ class Evaluation:
     data: str
     """Path or name of the data."""
     notes: list[str]
-    """What a reader should know: classes that the bank lacks, pictures left out, ..."""
+    """What a reader should know: classes that the bank lacks, images left out, ..."""
     changes: list[Change] = field(default_factory=list)
     """Of each score over the untrained encoder, where that was scored too."""
 

@@ -30,7 +30,7 @@ class Scoring:
     classes: Classes = "all"
     """For a run trained on some of the classes: which are evaluated."""
     cameras: str | None = None
-    """Column with the camera of each picture: retrieval leaves the query's class by its own camera out."""
+    """Column with the camera of each image: retrieval leaves the query's class by its own camera out."""
     clips: int | None = None
     """Clips of each video whose features are averaged; 0: each frame is an image of its own. By default 4 for encoders
     that were trained on clips."""
@@ -38,6 +38,6 @@ class Scoring:
     """Folder of masks for the probes segmentation, backgrounds and localisation; the latter two take the sources of
     `likewise localise`, too, such as given, mbd or given:TABLE:COLUMN."""
     seed: int = 0
-    """What held-out pictures, episodes and draws of labels follow from."""
+    """What held-out images, episodes and draws of labels follow from."""
     quiet: bool = False
     """Print the result and nothing else."""

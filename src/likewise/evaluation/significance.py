@@ -1,6 +1,6 @@
-"""Whether a difference is more than chance: over the same pictures, and over seeds.
+"""Whether a difference is more than chance: over the same images, and over seeds.
 
-The two answer different questions. Over pictures: would these encoders differ on other pictures of the kind? Over
+The two answer different questions. Over images: would these encoders differ on other images of the kind? Over
 seeds: would the settings differ if everything were trained again? A difference between two single runs can only be
 tested by the first, and says nothing about the second.
 """
@@ -33,16 +33,16 @@ class Test(NamedTuple):
 
 
 def mcnemar(first_Q: NDArray[np.bool_], second_Q: NDArray[np.bool_]) -> Test:
-    """Two classifiers on the same pictures: the exact McNemar test (McNemar 1947) of those that only one gets right.
+    """Two classifiers on the same images: the exact McNemar test (McNemar 1947) of those that only one gets right.
 
-    The interval is that of Bonett and Price (J. Educ. Behav. Stat. 2012) for paired proportions, which adds a picture
-    to either side: Wald's is too narrow where few pictures tell the two apart, and would exclude 0 where the test does
-    not. Answers that are the same for every picture differ by exactly 0.
+    The interval is that of Bonett and Price (J. Educ. Behav. Stat. 2012) for paired proportions, which adds an image
+    to either side: Wald's is too narrow where few images tell the two apart, and would exclude 0 where the test does
+    not. Answers that are the same for every image differ by exactly 0.
     """
     count = len(first_Q)
     lost, won = int((first_Q & ~second_Q).sum()), int((second_Q & ~first_Q).sum())
     difference = (won - lost) / count
-    how = f"McNemar, exact: of {count:,} pictures {won:,} against {lost:,} only one gets right"
+    how = f"McNemar, exact: of {count:,} images {won:,} against {lost:,} only one gets right"
     if not won + lost:
         return Test(0.0, 0.0, 0.0, 1.0, how)
     low, high = _bonett_price(won, lost, count)
@@ -50,9 +50,9 @@ def mcnemar(first_Q: NDArray[np.bool_], second_Q: NDArray[np.bool_]) -> Test:
 
 
 def over_classes(first_Q: NDArray[np.bool_], second_Q: NDArray[np.bool_], truth_Q: NDArray[np.int64]) -> Test:
-    """Two classifiers on the same pictures by their mean over classes, each class a sample of its own.
+    """Two classifiers on the same images by their mean over classes, each class a sample of its own.
 
-    `truth_Q` is the class of each picture. Pairs within a class as in `mcnemar`, with half a picture added to either
+    `truth_Q` is the class of each image. Pairs within a class as in `mcnemar`, with half an image added to either
     side of each; p is that of the normal distribution.
     """
     asked_C = np.bincount(truth_Q)
@@ -62,7 +62,7 @@ def over_classes(first_Q: NDArray[np.bool_], second_Q: NDArray[np.bool_], truth_
     lost_C = np.bincount(truth_Q[first_Q & ~second_Q], minlength=len(asked_C))[present]
     classes = len(n_C)
     difference = float(((won_C - lost_C) / n_C).mean())
-    how = f"paired by class: of {len(truth_Q):,} pictures {won_C.sum():,} against {lost_C.sum():,} only one gets right"
+    how = f"paired by class: of {len(truth_Q):,} images {won_C.sum():,} against {lost_C.sum():,} only one gets right"
     if not (won_C.sum() or lost_C.sum()):
         return Test(0.0, 0.0, 0.0, 1.0, how)
     win_C, lose_C = (won_C + 0.5) / (n_C + 1), (lost_C + 0.5) / (n_C + 1)
@@ -79,16 +79,16 @@ def _bonett_price(won: int, lost: int, count: int) -> tuple[float, float]:
     return max(-1.0, win - lose - reach), min(1.0, win - lose + reach)
 
 
-def over_pictures(first_RQ: NDArray[np.bool_], second_RQ: NDArray[np.bool_]) -> Test:
-    """Two groups of classifiers on the same pictures, by the share of each group that gets a picture right.
+def over_images(first_RQ: NDArray[np.bool_], second_RQ: NDArray[np.bool_]) -> Test:
+    """Two groups of classifiers on the same images, by the share of each group that gets an image right.
 
-    One classifier each is McNemar's test; more are a paired t test over pictures.
+    One classifier each is McNemar's test; more are a paired t test over images.
     """
     if len(first_RQ) == len(second_RQ) == 1:
         return mcnemar(first_RQ[0], second_RQ[0])
     d_Q = second_RQ.mean(0) - first_RQ.mean(0)
     runs = f"{len(first_RQ)} and {len(second_RQ)} runs"
-    return _t(d_Q, f"paired t over {d_Q.size:,} pictures, means of {runs}")
+    return _t(d_Q, f"paired t over {d_Q.size:,} images, means of {runs}")
 
 
 def over_seeds(first: Sequence[float], second: Sequence[float], *, paired: bool) -> Test | None:

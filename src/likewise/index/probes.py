@@ -30,7 +30,7 @@ FLOOR = 1e-4
 
 
 class Probes:
-    """The probe images as an encoder is shown them (`likewise.encoders.embedding.Pictures`)."""
+    """The probe images as an encoder is shown them (`likewise.encoders.embedding.ImageSet`)."""
 
     def __init__(self, short_side: int) -> None:
         self._pixels = [fit(image, short_side) for image in images(short_side)]

@@ -54,7 +54,7 @@ class Session:
         self.source, self.groups, self.names, self.journal = source, grouped, names, journal
         self._save = save
         self._lock = threading.Lock()
-        self.picture = lru_cache(maxsize=400)(self._picture)
+        self.image = lru_cache(maxsize=400)(self._image)
 
     def state(self) -> dict[str, Any]:
         """What changes."""
@@ -97,7 +97,7 @@ class Session:
             self._save()
             return {**self._state(), "touched": list(touched)}
 
-    def _picture(self, row: int, size: str) -> tuple[bytes, str]:
+    def _image(self, row: int, size: str) -> tuple[bytes, str]:
         """One image as the browser takes it, and its type. Raises BrokenImage."""
         image = Image.fromarray(self.source.read(row, SIDES[size] if size == "small" else None))
         image.thumbnail((SIDES[size], SIDES[size]), Image.Resampling.LANCZOS)
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _image(self, row: int, size: str) -> None:
         try:
-            content, kind = self.server.session.picture(row, size)
+            content, kind = self.server.session.image(row, size)
         except BrokenImage as error:
             self._fail(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         else:

@@ -27,7 +27,7 @@ from likewise.localisation.masks import Masks
 from likewise.localisation.sources import ROUNDS
 from likewise.views import make_views
 from likewise.views.backgrounds import usable
-from likewise.views.policies.pair import SMALL_PICTURE
+from likewise.views.policies.pair import SMALL_IMAGE
 
 LEAST, MOST = 0.02, 0.95
 """Shares of an image that its object covers at least and at most; other images are left out."""
@@ -103,7 +103,7 @@ def localisation_scores(
     """
     if run is None or not Path(run).exists():
         raise InputError("the probe localisation asks a run or a weights file; this encoder is neither")
-    fine = 2 if encoder.spec.image_size <= SMALL_PICTURE and has_width(encoder.spec.name) else 1
+    fine = 2 if encoder.spec.image_size <= SMALL_IMAGE and has_width(encoder.spec.name) else 1
     source = f"contracam:{run}:{ROUNDS}:{fine}"
     found = held_to(query, source, source_of(truth))
     words = (

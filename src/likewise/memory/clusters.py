@@ -1,6 +1,6 @@
-"""Which cluster each picture of the data set belongs to: pseudo-labels that are made anew between epochs.
+"""Which cluster each image of the data set belongs to: pseudo-labels that are made anew between epochs.
 
-Shapes: N pictures, C clusters, D dimensions, B pictures in a batch.
+Shapes: N images, C clusters, D dimensions, B images in a batch.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from likewise.similarity.members import sums_of_members
 
 
 class Clusters(nn.Module):
-    """A label for every picture and a centroid for every cluster, all of it in buffers.
+    """A label for every image and a centroid for every cluster, all of it in buffers.
 
-    Until the first `find` no picture has a label.
+    Until the first `find` no image has a label.
     """
 
     labels: Tensor
@@ -25,7 +25,7 @@ class Clusters(nn.Module):
     def __init__(self, images: int, clusters: int, dim: int) -> None:
         super().__init__()
         if not 1 <= clusters <= images:
-            raise InputError(f"clusters={clusters} of {images} pictures: allowed are 1 to {images}")
+            raise InputError(f"clusters={clusters} of {images} images: allowed are 1 to {images}")
         self.register_buffer("labels", torch.full((images,), NONE, dtype=torch.int64))
         self.register_buffer("centroids", torch.zeros(clusters, dim))
 
@@ -37,13 +37,13 @@ class Clusters(nn.Module):
     def find(
         self, rows_ND: Tensor, *, metric: Metric = "cosine", iterations: int = 100, tolerance: float = 1e-4
     ) -> None:
-        """Cluster the pictures by k-means of their embeddings; the same embeddings give the same clusters."""
+        """Cluster the images by k-means of their embeddings; the same embeddings give the same clusters."""
         found = kmeans(rows_ND, len(self), metric=metric, iterations=iterations, tolerance=tolerance)
         self.labels.copy_(found.assignment)
         self.centroids.copy_(found.centroids)
 
     def even_weights(self) -> Tensor | None:
-        """(N,) 1 / pictures in the same cluster, 0 for those in none: drawn by these, all clusters come equally often.
+        """(N,) 1 / images in the same cluster, 0 for those in none: drawn by these, all clusters come equally often.
 
         None before the first `find`.
         """
@@ -88,9 +88,9 @@ class Clusters(nn.Module):
         self.centroids[empty] = rows_ND[member[second]].mean(0)
 
     def of(self, index: Tensor) -> Tensor:
-        """Labels of the pictures `index`, of any shape; none where the index is negative, as in unwritten memory."""
+        """Labels of the images `index`, of any shape; none where the index is negative, as in unwritten memory."""
         return torch.where(index < 0, NONE, self.labels[index.clamp(min=0)])
 
     def sizes(self) -> Tensor:
-        """(C,) pictures in each cluster."""
+        """(C,) images in each cluster."""
         return torch.bincount(self.labels[self.labels >= 0], minlength=len(self))

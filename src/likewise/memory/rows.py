@@ -1,6 +1,6 @@
-"""What a view is compared with: embeddings of other pictures, kept from earlier steps.
+"""What a view is compared with: embeddings of other images, kept from earlier steps.
 
-`Queue` forgets the oldest rows, `Bank` has one slot per picture, `History` two. All are modules whose whole state,
+`Queue` forgets the oldest rows, `Bank` has one slot per image, `History` two. All are modules whose whole state,
 write positions included, lies in buffers, so checkpoints resume exactly.
 """
 
@@ -29,7 +29,7 @@ class Column(NamedTuple):
 
 
 LABEL = Column()
-"""A label or picture index: one int64 a row, -1 where never written."""
+"""A label or image index: one int64 a row, -1 where never written."""
 
 
 class Queue(nn.Module):
@@ -39,7 +39,7 @@ class Queue(nn.Module):
     `noise="columns"` reproduces the official ResNet-18 code of ISD, which normalises the noise along the other axis;
     `noise="uniform"` is that of CompRess, uniform within 1/sqrt(D/3) and so of about unit norm.
     Columns are read as `queue.column("label")`. A batch that reaches past the end goes on at the beginning; with
-    `end="slide"` it is written over the last rows instead, as the cache of labelled pictures of CMSF does, and with
+    `end="slide"` it is written over the last rows instead, as the cache of labelled images of CMSF does, and with
     `end="cut"` what reaches past the end is dropped and the next batch begins at the front, as t-ReX's memory does.
     """
 
@@ -133,7 +133,7 @@ class Queue(nn.Module):
 
 
 class Bank(nn.Module):
-    """One embedding per picture of the data set, (N, D), moved towards each new one.
+    """One embedding per image of the data set, (N, D), moved towards each new one.
 
     A first write stores the row as it is; later ones store normalise(m old + (1 - m) new).
     """
@@ -144,14 +144,14 @@ class Bank(nn.Module):
     def __init__(self, count: int, dim: int, *, momentum: float = 0.0) -> None:
         super().__init__()
         if count < 1 or not 0.0 <= momentum < 1.0:
-            raise InputError(f"bank of {count} pictures with momentum {momentum}: needs 1 or more, and 0 <= m < 1")
+            raise InputError(f"bank of {count} images with momentum {momentum}: needs 1 or more, and 0 <= m < 1")
         self.momentum = momentum
         self.register_buffer("rows", normalize(torch.randn(count, dim), dim=1))
         self.register_buffer("written", torch.zeros(count, dtype=torch.bool))
 
     @torch.no_grad()
     def write(self, index_B: Tensor, rows_BD: Tensor) -> None:
-        """Move the slots of the pictures `index_B` towards `rows_BD`."""
+        """Move the slots of the images `index_B` towards `rows_BD`."""
         new = rows_BD.to(self.rows.dtype)
         moved = normalize(torch.lerp(self.rows[index_B], new, 1.0 - self.momentum), dim=1)
         seen = self.written[index_B].unsqueeze(1)
@@ -166,7 +166,7 @@ class Bank(nn.Module):
 
 
 class History(nn.Module):
-    """The last two embeddings of every picture of the data set, (2, N, D): this epoch's and that of the one before.
+    """The last two embeddings of every image of the data set, (2, N, D): this epoch's and that of the one before.
 
     Until they are overwritten the rows hold Gaussian noise, not normalised, as CMSF starts.
     """
@@ -178,21 +178,21 @@ class History(nn.Module):
     def __init__(self, count: int, dim: int) -> None:
         super().__init__()
         if count < 1:
-            raise InputError(f"history of {count} pictures: it needs at least 1")
+            raise InputError(f"history of {count} images: it needs at least 1")
         self.register_buffer("rows", torch.randn(2, count, dim))
         self.register_buffer("slot", torch.zeros(count, dtype=torch.int64))
         self.register_buffer("written", torch.zeros(2, count, dtype=torch.bool))
 
     @torch.no_grad()
     def write(self, index_B: Tensor, rows_BD: Tensor) -> None:
-        """Write over the older embedding of the pictures `index_B`; what was the newer one is then the older."""
+        """Write over the older embedding of the images `index_B`; what was the newer one is then the older."""
         slot_B = self.slot[index_B]
         self.rows[slot_B, index_B] = rows_BD.to(self.rows.dtype)
         self.written[slot_B, index_B] = True
         self.slot[index_B] = 1 - slot_B
 
     def older(self, index_B: Tensor) -> Tensor:
-        """(B, D) the older embedding of the pictures `index_B`."""
+        """(B, D) the older embedding of the images `index_B`."""
         return self.rows[self.slot[index_B], index_B]
 
     def has_older(self, index_B: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""ASCL: MoCo with a soft target whose softness is settled for each picture by how sure the teacher is."""
+"""ASCL: MoCo with a soft target whose softness is settled for each image by how sure the teacher is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ASCL(Method):
         p = softmax_j(k . n_j / Tt),   c = 1 - H(p) / ln K,   s_j = min(1, kappa c p_j)
         y = (1, s_1 ... s_K) / sum,    L = mean cross-entropy( y, softmax((q.k, q.n_1 ... q.n_K) / Ts) )
 
-    A teacher that is sure where the picture belongs makes its neighbours positives, too; an unsure one leaves MoCo. In
+    A teacher that is sure where the image belongs makes its neighbours positives, too; an unsure one leaves MoCo. In
     the BYOL form the rows are the other keys of the batch, and L = mean 2 - 2 h . sum_j y_j k_j with h the prediction.
 
     Order inside a step: teacher moves, both look, target and loss with the queue as it was, then the keys enter it.
@@ -39,7 +39,7 @@ class ASCL(Method):
     card: ClassVar[Card] = Card(
         title="Adaptive Soft Contrastive Learning",
         paper="Feng, Patras. Adaptive Soft Contrastive Learning. ICPR 2022, arXiv 2207.11163",
-        summary="When many pictures are of the same kind: MoCo that takes near neighbours for positives as far as it "
+        summary="When many images are of the same kind: MoCo that takes near neighbours for positives as far as it "
         "is sure of them, with no threshold to set.",
         memory="queue",
     )
@@ -74,7 +74,7 @@ class ASCL(Method):
         views: PairPolicy = "weak/strong"
         """Teacher/student views."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
         blur: tuple[float, float] = (0.0, 0.5)
         """Shares of strong views that are blurred: of images up to 64 px, half in the paper, and of larger ones."""
 
@@ -172,7 +172,7 @@ class ASCL(Method):
         return {"student": self.student[0], "teacher": self.teacher.network.get_submodule("0")}
 
     _cifar: ClassVar = Settings(neighbours=1, hidden=2048, blur=(0.5, 0.5))
-    _small_pictures: ClassVar = Optimisation(
+    _small_images: ClassVar = Optimisation(
         learning_rate=0.03, weight_decay=5e-4, warmup=5 / 200, batch_size=256, epochs=200
     )
 
@@ -180,17 +180,17 @@ class ASCL(Method):
         "small": Preset(
             settings=Settings(),
             optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, warmup=0.025, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
+            note="narrow encoders, images up to 64 px",
         ),
         "cifar": Preset(
             settings=_cifar,
-            optimisation=_small_pictures,
+            optimisation=_small_images,
             note="the published recipe for CIFAR-10, STL-10 and Tiny ImageNet, ResNet-18; 5 neighbours for CIFAR-100",
             normalisation="cifar10",
         ),
         "cifar_byol": Preset(
             settings=replace(_cifar, form="byol"),
-            optimisation=_small_pictures,
+            optimisation=_small_images,
             note="the published BYOL form, CIFAR, ResNet-18",
             normalisation="cifar10",
         ),

@@ -41,7 +41,7 @@ def cross_correlation(first_ND: Tensor, second_ND: Tensor) -> Tensor:
 
 
 def reduce_redundancy(first_BD: Tensor, second_BD: Tensor, lambd: float) -> Redundancy:
-    """L = sum_i (C_ii - 1)^2 + lambda sum_{i != j} C_ij^2, over the global batch of N pictures (eq. 1 and 2).
+    """L = sum_i (C_ii - 1)^2 + lambda sum_{i != j} C_ij^2, over the global batch of N images (eq. 1 and 2).
 
     With a and b the standardised embeddings, sum_ij C_ij^2 = sum_nm (a a^T * b b^T)_nm / N^2, the sum of an N x N
     matrix: where the batch is smaller than the embedding is long, the D x D matrix is never made.
@@ -92,13 +92,13 @@ class BarlowTwins(Method):
         """lambda: weight of the off-diagonal terms, of which there are D times as many as others."""
         loss_scale: float = 0.003
         """Factor on the loss, which grows with D, so that 3 / D suits SGD; 1 in the paper, where LARS makes it
-        meaningless. At 0.1, which is usual elsewhere, four epochs of 12,000 pictures end 8 points lower."""
+        meaningless. At 0.1, which is usual elsewhere, four epochs of 12,000 images end 8 points lower."""
         bias_rate: float = 1.0
         """Factor on the learning rate of biases and norms; officially .0048 / .2."""
         zero_init: bool = False
         """Start each residual block as the identity, its last norm with scale 0 (official code, ResNets only)."""
         crop_scale: tuple[float, float] = (0.08, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
 
         def __post_init__(self) -> None:
             at_least("embedding", self.embedding, 2)

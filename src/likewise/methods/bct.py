@@ -178,7 +178,7 @@ class BCT(Method):
         parts = {"classification": new.detach(), "accuracy": (scores_NC.argmax(1) == labels_N).float().mean()}
         if self.old is None:
             return Terms(new, parts, x_BD.detach())
-        old = self._influence(x_ND, labels_N, image, gather(batch.index))
+        old = self._influence(x_ND, labels_N, image, gather(batch.ids))
         return Terms(new + self.settings.weight * old, {**parts, "influence": old.detach()}, x_BD.detach())
 
     def _influence(self, x_ND: Tensor, labels_N: Tensor, image: Tensor, index_N: Tensor) -> Tensor:

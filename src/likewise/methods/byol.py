@@ -74,7 +74,7 @@ class BYOL(Method):
         views: Literal["asymmetric", "same"] = "asymmetric"
         """asymmetric: the official pair (blur 1.0 / .1 above 64 px, solarise 0 / .2); same: the MoCo v2 policy."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
 
         def __post_init__(self) -> None:
             between("momentum", self.momentum, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""CMSF: mean shift among those neighbours that are known, from another source, to be related to the picture."""
+"""CMSF: mean shift among those neighbours that are known, from another source, to be related to the image."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ from likewise.similarity import (
 from likewise.teachers import evaluated
 
 IMAGES_PER_CLUSTER = 25
-"""The paper's 50,000 clusters hold about as many pictures each."""
+"""The paper's 50,000 clusters hold about as many images each."""
 WATCHED = 32
-"""Pictures of a batch whose neighbours are ranked, for a curve."""
+"""Images of a batch whose neighbours are ranked, for a curve."""
 
 Kind = Literal["2q", "clusters", "labels"]
 
@@ -106,12 +106,12 @@ class CMSF(Method):
 
         2q, clusters:  L = [A(N_k(u; M)) + A(N_k(u; C))] / 2          labels:  L = A(N_k(u; C))
 
-    C holds, with `2q`, the rows of the pictures that were nearest an epoch ago, under another augmentation; with
+    C holds, with `2q`, the rows of the images that were nearest an epoch ago, under another augmentation; with
     `clusters`, the rows of the same k-means cluster of all teacher vectors of the last epoch; with `labels`, the rows
     of the same label, which may be noisy (`likewise.methods.parts.cmsf.constraints`). With few labels see `cmsf_semi`.
 
     Order inside a step: teacher moves, both look, the teacher's vectors enter memory and pool FIRST, then neighbours
-    and loss. A picture's own vector is a candidate in every form.
+    and loss. An image's own vector is a candidate in every form.
 
     Navaneet, Koohpayegani, Tejankar, Pourahmadi, Subramanya, Pirsiavash: Constrained Mean Shift Using Distant Yet
     Related Neighbors for Representation Learning, ECCV 2022, arXiv 2112.04607, section 3.
@@ -131,19 +131,19 @@ class CMSF(Method):
         """Settings of CMSF. The defaults are those of the small preset."""
 
         constraint: Kind = "2q"
-        """What makes a row a candidate: an earlier augmentation (2q), k-means clusters, or the pictures' labels."""
+        """What makes a row a candidate: an earlier augmentation (2q), k-means clusters, or the images' labels."""
         topk_prime: int = 10
         """k' of 2q: rows found by the earlier embeddings, of which k are taken; at least k. The published run has 5."""
         clusters: int = 0
-        """Clusters of k-means; 0 stands for one for every 25 pictures, on ImageNet the paper's 50,000."""
+        """Clusters of k-means; 0 stands for one for every 25 images, on ImageNet the paper's 50,000."""
         kmeans_iterations: int = 10
         """Iterations of k-means after each epoch; 20 in the paper."""
         same_label: Literal["nearest", "all"] = "nearest"
         """For labels: the k nearest rows of the same label, or all of them (top-all)."""
         first_visit: FirstVisit = "unconstrained"
-        """For 2q, pictures seen once: plain neighbours, or the noise that the official code starts from."""
+        """For 2q, images seen once: plain neighbours, or the noise that the official code starts from."""
         unwritten: Unwritten = "masked"
-        """Rows that were never written: no candidates, or taken for the last picture, as officially."""
+        """Rows that were never written: no candidates, or taken for the last image, as officially."""
         few: Few = "available"
         """Fewer than k candidates: the mean of those there are, or of k rows of any kind, as officially."""
 
@@ -170,7 +170,7 @@ class CMSF(Method):
                 clusters = self.clusters or max(1, images // IMAGES_PER_CLUSTER)
                 return SameCluster(images, dim, clusters, self.kmeans_iterations, unwritten=self.unwritten)
             if not classes:
-                raise InputError("constraint=labels needs labels, and the pictures have none: allowed are 2q, clusters")
+                raise InputError("constraint=labels needs labels, and the images have none: allowed are 2q, clusters")
             return SameLabel()
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
@@ -190,7 +190,7 @@ class CMSF(Method):
         """The teacher's vectors enter memory and pool; then the pull to the neighbours found in the memory."""
         v_BD = self.predictor(self.student(views["student"].image))
         u_BD = unit(shuffled(self.teacher, views["teacher"].image))
-        index_A, u_AD = gather(batch.index), gather(u_BD)
+        index_A, u_AD = gather(batch.ids), gather(u_BD)
         self.queue.push(u_AD, image=index_A, label=gather(batch.labels))
         self.constraint.remember(index_A, u_AD)
         plain = neighbours(u_BD, self.queue.rows, self.settings.topk)

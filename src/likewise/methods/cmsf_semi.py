@@ -36,14 +36,14 @@ from likewise.teachers import evaluated
 class CMSFSemi(Method):
     """Constrained Mean Shift, semi-supervised with pseudo-labels.
 
-    A classifier on the teacher's unit vector guesses the label of each picture that has none; a guess counts where its
+    A classifier on the teacher's unit vector guesses the label of each image that has none; a guess counts where its
     probability reaches the confidence threshold. With u the teacher's vector, v the student's unit prediction, and C
-    the rows of the memory with the picture's label, true or guessed,
+    the rows of the memory with the image's label, true or guessed,
 
         L = mean_i (1/k) sum_{j in N_k(u_i; C)} |v_i - M_j|^2.
 
-    For a picture without a label that counts C is the whole memory, which is plain mean shift; its row in the memory is
-    a candidate of such pictures alone. The classifier is taught apart, once or twice an epoch, on a memory of labelled
+    For an image without a label that counts C is the whole memory, which is plain mean shift; its row in the memory is
+    a candidate of such images alone. The classifier is taught apart, once or twice an epoch, on a memory of labelled
     teacher vectors (`likewise.methods.parts.cmsf.labeller`).
 
     Order inside a step: teacher moves, both look, labels are guessed, the teacher's vectors enter both memories, then
@@ -57,7 +57,7 @@ class CMSFSemi(Method):
         title="Constrained Mean Shift with few labels",
         paper="Navaneet, Koohpayegani, Tejankar, Pourahmadi, Subramanya, Pirsiavash. Constrained Mean Shift Using "
         "Distant Yet Related Neighbors for Representation Learning. ECCV 2022, arXiv 2112.04607",
-        summary="When some of the pictures have labels: learns from all, at a small batch and on few processors.",
+        summary="When some of the images have labels: learns from all, at a small batch and on few processors.",
         needs=("some labels",),
         memory="queue",
     )
@@ -82,7 +82,7 @@ class CMSFSemi(Method):
         head_times: int = 1
         """How often in an epoch it is taught; 2 in the paper for batches below 1024."""
         bank_size: int = 0
-        """Labelled vectors that are kept for it; 0 stands for as many as there are pictures that may have labels."""
+        """Labelled vectors that are kept for it; 0 stands for as many as there are images that may have labels."""
         empty_rows: Literal["ignored", "class 0"] = "ignored"
         """Rows of the bank that were never written: left out, or taught as class 0, as officially."""
         cache_confident: bool = False
@@ -101,7 +101,7 @@ class CMSFSemi(Method):
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         if not facts.classes:
-            raise InputError("cmsf_semi needs labels of some pictures, and there are none: without labels use cmsf")
+            raise InputError("cmsf_semi needs labels of some images, and there are none: without labels use cmsf")
         self.settings, self.steps_per_epoch = settings, facts.steps_per_epoch
         self.student, self.predictor, self.teacher, self.queue, self.views = shift_parts(
             encoder, settings, facts, columns=("image", "believed")
@@ -132,10 +132,10 @@ class CMSFSemi(Method):
         settings = self.settings
         v_BD = self.predictor(self.student(views["student"].image))
         u_BD = unit(shuffled(self.teacher, views["teacher"].image))
-        labels_B = torch.full_like(batch.index, -1) if batch.labels is None else batch.labels
-        told = self.labeller(u_BD, labels_B, batch.index)
+        labels_B = torch.full_like(batch.ids, -1) if batch.labels is None else batch.labels
+        told = self.labeller(u_BD, labels_B, batch.ids)
         u_AD, believed_A, known_A = gather(u_BD), gather(told.labels), gather(told.known)
-        self.queue.push(u_AD, image=gather(batch.index), label=gather(labels_B), believed=believed_A)
+        self.queue.push(u_AD, image=gather(batch.ids), label=gather(labels_B), believed=believed_A)
         self.labeller.remember(u_AD, believed_A, believed_A >= 0 if settings.cache_confident else known_A)
         plain = neighbours(u_BD, self.queue.rows, settings.topk)
         same_label = outside(told.labels, self.queue.column("believed"))

@@ -1,4 +1,4 @@
-"""CompRess: a small student sees how pictures relate to a bank of others as a frozen, larger teacher does."""
+"""CompRess: a small student sees how images relate to a bank of others as a frozen, larger teacher does."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from likewise.views import weak
 class CompRess(Taught):
     """Compressing representations.
 
-    The student must find a picture as similar to each anchor of a bank as the teacher does. One view of each picture
-    goes to both; with unit vectors t and s, row j of the banks A_t and A_s being the same picture,
+    The student must find an image as similar to each anchor of a bank as the teacher does. One view of each image
+    goes to both; with unit vectors t and s, row j of the banks A_t and A_s being the same image,
 
         L = KL(p_t || p_s),   p_t = softmax(A_t t / T),   p_s = softmax(A_s s / T).
 
@@ -63,7 +63,7 @@ class CompRess(Taught):
         embedding: int = 0
         """With two banks, length of a linear layer on the student, 0 for none (the official ResNet-50 has 8192)."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -98,10 +98,10 @@ class CompRess(Taught):
             self.slow.update(self.student, self.settings.momentum)
 
     def step(self, views: Views, batch: Batch) -> Terms:
-        """KL between both views of the banks as they were; then row for row the same pictures enter both."""
+        """KL between both views of the banks as they were; then row for row the same images enter both."""
         image, two, temperature = views["image"].image, self.settings.banks == "two", self.settings.temperature
         s_BD = self.student(image)
-        t_BE = self.teacher.see(image, batch.index)
+        t_BE = self.teacher.see(image, batch.ids)
         told = distill(
             s_BD,
             t_BE,
@@ -129,7 +129,7 @@ class CompRess(Taught):
         "small": Preset(
             settings=Settings(),
             optimisation=Optimisation(learning_rate=0.06, weight_decay=1e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
+            note="narrow encoders, images up to 64 px",
         ),
         "imagenet": Preset(
             settings=Settings(queue_size=128_000, crop_scale=(0.08, 1.0)),

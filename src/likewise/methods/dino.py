@@ -43,7 +43,7 @@ def scaled(settings: DINO.Settings) -> DINO.Settings:
 class DINO(Method):
     """Self-distillation with no labels.
 
-    Teacher (a moving average) and student score a picture against K prototypes; the student, which sees all crops,
+    Teacher (a moving average) and student score an image against K prototypes; the student, which sees all crops,
     must predict the teacher's softmax of each large crop from every other crop. With student scores s and teacher
     scores t, both cosines, and a running centre c of t:
 
@@ -79,7 +79,7 @@ class DINO(Method):
         """Ts: divides the student's scores."""
         temperature_teacher: float = 0.03
         """Tt: divides the teacher's centred scores, after the warm-up; officially 0.04, or 0.07 in long runs. An
-        untrained network only leaves the loss of ln K where its views of a picture agree by more than Tt / Ts."""
+        untrained network only leaves the loss of ln K where its views of an image agree by more than Tt / Ts."""
         warmup_temperature: float = 0.02
         """Tt at the start; officially 0.04."""
         temperature_warmup: float = 0.1
@@ -99,7 +99,7 @@ class DINO(Method):
         norm_last_layer: bool = True
         """Keep the prototypes at unit length; without, their lengths are learned, which is better for large models."""
         large_scale: tuple[float, float] = (0.4, 1.0)
-        """Smallest and largest share of the picture that a large crop covers, beside small ones."""
+        """Smallest and largest share of the image that a large crop covers, beside small ones."""
         only_scale: tuple[float, float] = (0.4, 1.0)
         """The same where there are no small crops; officially 0.14 to 1."""
         clip: float = 3.0
@@ -200,7 +200,7 @@ class DINO(Method):
         "small": Preset(
             settings=Settings(),
             optimisation=Optimisation(learning_rate=0.8, weight_decay=1e-4, epochs=30),
-            note="narrow ResNets, pictures up to 64 px",
+            note="narrow ResNets, images up to 64 px",
         ),
         "small_vit": Preset(
             settings=Settings(temperature_teacher=0.07, warmup_temperature=0.04, norm_in_head=False, small_crops=4),
@@ -213,7 +213,7 @@ class DINO(Method):
                 warmup=0.1,
                 epochs=30,
             ),
-            note="small transformers, pictures up to 64 px: --encoder vit_tiny_patch16_224",
+            note="small transformers, images up to 64 px: --encoder vit_tiny_patch16_224",
         ),
         "imagenet": Preset(
             settings=replace(_published, drop_path=0.1),
@@ -225,6 +225,6 @@ class DINO(Method):
         "imagenet_resnet": Preset(
             settings=replace(_published, large_scale=(0.14, 1.0), small_scale=(0.05, 0.14)),
             optimisation=replace(_long, learning_rate=0.12, final=1e-6 / 0.12),
-            note="the published recipe for ResNet-50: SGD, rate 0.03 for 256 pictures",
+            note="the published recipe for ResNet-50: SGD, rate 0.03 for 256 images",
         ),
     }

@@ -129,7 +129,7 @@ class FlowSim(Method):
         assert view.flip is not None
         side = view.image.shape[-1]
         every_1P2 = all_points(side, view.image.device)
-        field_B3GG = flow_rows(self, batch.index)
+        field_B3GG = flow_rows(self, batch.ids)
         flow_BP2, known_BP = read_flow(
             field_B3GG, view.box, view.flip, every_1P2.expand(len(field_B3GG), -1, 2), side
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""FNC: contrast in the batch that first looks for pictures of the same kind, by several views and a threshold."""
+"""FNC: contrast in the batch that first looks for images of the same kind, by several views and a threshold."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Strategy = Literal["attraction", "elimination"]
 
 @torch.no_grad()
 def detect(views_VBD: Tensor, candidates_CD: Tensor, own_BC: Tensor, topk: int, threshold: float) -> Tensor:
-    """(B, C) bool, which candidates are false negatives of each picture (FNC, arXiv 2011.11765, section 3.3).
+    """(B, C) bool, which candidates are false negatives of each image (FNC, arXiv 2011.11765, section 3.3).
 
-    A candidate's score is its largest cosine with any of the V views of the picture. It is a false negative where it
-    is both among the `topk` best and above the `threshold`. The picture's `own_BC` candidates are no candidates.
+    A candidate's score is its largest cosine with any of the V views of the image. It is a false negative where it
+    is both among the `topk` best and above the `threshold`. The image's `own_BC` candidates are no candidates.
     """
     scores_VBC = torch.stack([similarities(unit(v_BD), candidates_CD) for v_BD in views_VBD])
     score_BC = scores_VBC.amax(0).masked_fill(own_BC, -torch.inf)
@@ -46,7 +46,7 @@ def objective(
 ) -> Tensor:
     """The contrast of each view with all other embeddings, by what is known of them (FNC, eq. 2-4).
 
-    With z = v.e/T, P the other views of the picture (`own_VBC` but for the anchor's own column) and F its false
+    With z = v.e/T, P the other views of the image (`own_VBC` but for the anchor's own column) and F its false
     negatives: attraction is -mean_{P + F} z + log sum_{all others} e^z, elimination -mean_P z + log sum_{others, not F}
     e^z. Mean over the batch, sum over the V anchors times 2/V.
     """
@@ -64,9 +64,9 @@ def objective(
     return total * 2 / V
 
 
-def own(views_VBD: Tensor, pictures: int) -> Tensor:
-    """(V, B, C) bool, the one column that is each anchor itself: column = view * pictures + picture."""
-    own_BN = own_columns(views_VBD[0], pictures)
+def own(views_VBD: Tensor, images: int) -> Tensor:
+    """(V, B, C) bool, the one column that is each anchor itself: column = view * images + image."""
+    own_BN = own_columns(views_VBD[0], images)
     same_view_VV = torch.eye(len(views_VBD), dtype=torch.bool, device=own_BN.device)
     return (same_view_VV[:, None, :, None] & own_BN[None, :, None, :]).flatten(2)
 
@@ -74,8 +74,8 @@ def own(views_VBD: Tensor, pictures: int) -> Tensor:
 class FNC(Method):
     """False Negative Cancellation.
 
-    SimCLR with V views of each picture. Those embeddings of other pictures that are most similar to any of the views,
-    and similar enough, are taken for false negatives: pictures of the same kind. Attraction makes positives of them,
+    SimCLR with V views of each image. Those embeddings of other images that are most similar to any of the views,
+    and similar enough, are taken for false negatives: images of the same kind. Attraction makes positives of them,
     which stay in the denominator; elimination takes them out of it. See `objective` for the formula.
 
     Embeddings are compared with all views of the batch, or, as in the official code, with a memory alone, written by a
@@ -92,8 +92,8 @@ class FNC(Method):
         title="False Negative Cancellation",
         paper="Huynh, Kornblith, Walter, Maire, Khademi. Boosting Contrastive Self-Supervised Learning with False "
         "Negative Cancellation. WACV 2022, arXiv 2011.11765",
-        summary="SimCLR that pulls in, or at least does not push away, pictures of the same kind; for several views a "
-        "picture and batches that hold many of a kind.",
+        summary="SimCLR that pulls in, or at least does not push away, images of the same kind; for several views "
+        "of an image and batches that hold many of a kind.",
         within_batch=True,
     )
 
@@ -104,7 +104,7 @@ class FNC(Method):
         support: int = 2
         """Views beside the two of SimCLR: V = 2 + support."""
         topk: int = 5
-        """Most false negatives that a picture has."""
+        """Most false negatives that an image has."""
         threshold: float = 0.7
         """Least cosine of a false negative."""
         strategy: Strategy = "attraction"
@@ -123,7 +123,7 @@ class FNC(Method):
         jitter_strength: float = 0.5
         """s: colours change by .8 s, hue by .2 s; 1 in the paper."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
         interpolation: Filter = "bilinear"
         """What crops are resized by; bicubic in the official code."""
 
@@ -193,9 +193,9 @@ class FNC(Method):
             none_BC, of_C = own_VBC.any(0), None if labels_N is None else labels_N.repeat(V)
         else:
             scored_VBD = self.teacher(images).unflatten(0, (V, -1))
-            order_C = self.remember(scored_VBD, gather(batch.index), labels_N)
+            order_C = self.remember(scored_VBD, gather(batch.ids), labels_N)
             columns_CD, of_C = self.queue.rows[order_C], self.queue.column("label")[order_C]
-            own_VBN = own(raw_VBD, len(gather(batch.index)))
+            own_VBN = own(raw_VBD, len(gather(batch.ids)))
             own_VBC = pad(own_VBN, (0, self.queue.size - own_VBN.shape[2]))
             none_BC = own_VBC.any(0) | (self.queue.column("index")[order_C] < 0)  # which nothing was written to
         false_BC = detect(scored_VBD, columns_CD, none_BC, settings.topk, settings.threshold)

@@ -9,18 +9,22 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from likewise.data.batches.streams import MAIN, Stream, evenly
+from likewise.data.batches.streams import Stream
 from likewise.encoders import Encoder
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Preset, Terms, Views
 from likewise.methods.parts.discovery import (
     FIXED_CROP,
+    PUBLISHED,
     BranchSettings,
     branch_head,
     branch_views,
     check_labelled,
+    equally,
     freeze,
     gcd_loss,
     labels_of,
+    published,
+    small,
 )
 
 
@@ -56,7 +60,7 @@ class GCD(Method):
     @classmethod
     def streams(cls, settings: Settings, facts: Facts) -> Mapping[str, Stream]:
         """Labelled and unlabelled images equally often."""
-        return {MAIN: Stream(draw=evenly)}
+        return equally()
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -71,7 +75,7 @@ class GCD(Method):
         h_RD = self.network(torch.cat([views["first"].image, views["second"].image]))
         loss, unsupervised, by_label = gcd_loss(h_RD, labels_of(batch), self.settings)
         parts = {"views": unsupervised.detach(), "labels": by_label.detach()}
-        return Terms(loss, parts, h_RD[: len(batch.index)].detach())
+        return Terms(loss, parts, h_RD[: len(batch.ids)].detach())
 
     def encoders(self) -> dict[str, nn.Module]:
         """The one network."""
@@ -80,26 +84,12 @@ class GCD(Method):
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=128, epochs=30),
+            optimisation=small(epochs=30),
             note="narrow encoders, images up to 64 px, minutes of training",
         ),
         "vit": Preset(
-            settings=Settings(
-                temperature_unsupervised=1.0,
-                hidden=2048,
-                bottleneck=256,
-                embedding=65_536,
-                tuned="last",
-                colours=False,
-            ),
-            optimisation=Optimisation(
-                learning_rate=0.1,
-                weight_decay=5e-5,
-                schedule="cosine_epoch",
-                final=1e-3,
-                batch_size=128,
-                epochs=200,
-            ),
+            settings=Settings(**PUBLISHED),
+            optimisation=published(epochs=200),
             note="the published recipe, ViT-B/16 of DINO, its last block trained: --encoder vit_base_patch16_224.dino "
             "--pretrained",
             differs={"views": FIXED_CROP},

@@ -1,4 +1,4 @@
-"""IFND: MoCo whose negatives leave out the pictures that clustering finds to be of the same kind."""
+"""IFND: MoCo whose negatives leave out the images that clustering finds to be of the same kind."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from likewise.similarity import unit
 from likewise.similarity.positives.false_negatives import Strategy, accept, assign, contrast_without, false_negatives
 from likewise.teachers import evaluated
 
-PICTURES_PER_CLUSTER = (50, 25)
+IMAGES_PER_CLUSTER = (50, 25)
 """About as many as in the finer two of the paper's clusterings of ImageNet. The larger clusters of a young network hold
-pictures of any kind, and leaving these out takes away just the negatives that teach something."""
+images of any kind, and leaving these out takes away just the negatives that teach something."""
 FEWEST = 10
-"""Fewest clusters where their number is not given: a cluster of few sees most pictures as of one kind."""
+"""Fewest clusters where their number is not given: a cluster of few sees most images as of one kind."""
 
 
 class IFND(Method):
     """Incremental False Negative Detection.
 
-    MoCo v2 with a look at the whole data set between epochs: the teacher's embeddings of all pictures are clustered
+    MoCo v2 with a look at the whole data set between epochs: the teacher's embeddings of all images are clustered
     at H granularities, the most confident share r of the assignments is believed, r growing from 0 to 1 over the run,
     and a row of the queue that carries the label of the anchor at granularity h is no negative of it there:
 
         L = mean_h mean_i -log( exp(q.k/T) / (exp(q.k/T) + sum_{n in N_ih} exp(q.n/T)) )
 
-    The queue remembers which picture each key is of, so that its label is the newest one. Before labels are there this
+    The queue remembers which image each key is of, so that its label is the newest one. Before labels are there this
     is MoCo. Order inside a step as in MoCo: teacher moves, both look, logits against the queue as it was, keys enter.
 
     Chen, Hung, Tseng, Chien, Yang: Incremental False Negative Detection for Contrastive Learning, ICLR 2022,
@@ -45,7 +45,7 @@ class IFND(Method):
         title="Incremental False Negative Detection",
         paper="Chen, Hung, Tseng, Chien, Yang. Incremental False Negative Detection for Contrastive Learning. "
         "ICLR 2022, arXiv 2106.03719",
-        summary="MoCo for data with many classes or large sets, where pushing pictures of the same class apart hurts.",
+        summary="MoCo for data with many classes or large sets, where pushing images of the same class apart hurts.",
         memory="queue",
     )
 
@@ -54,7 +54,7 @@ class IFND(Method):
         """Settings of IFND. The defaults are those of the small preset."""
 
         clusters: tuple[int, ...] = ()
-        """C_1 .. C_H: clusters at each granularity. Empty stands for N/50 and N/25 of N pictures, from 10."""
+        """C_1 .. C_H: clusters at each granularity. Empty stands for N/50 and N/25 of N images, from 10."""
         refresh_every: int = 1
         """Epochs between two clusterings; the first comes after that many. The paper's interval is not known for sure,
         one epoch is likely."""
@@ -84,7 +84,7 @@ class IFND(Method):
         self.settings = settings
         self.student, self.teacher, self.queue, self.views = moco_parts(encoder, settings, facts, columns=("index",))
         images = facts.images
-        usual = sorted({min(images, max(FEWEST, images // each)) for each in PICTURES_PER_CLUSTER})
+        usual = sorted({min(images, max(FEWEST, images // each)) for each in IMAGES_PER_CLUSTER})
         self.levels = nn.ModuleList(Clusters(images, count, settings.embedding) for count in settings.clusters or usual)
 
     def refresh_due(self, epoch: int) -> bool:
@@ -96,7 +96,7 @@ class IFND(Method):
         return self.teacher.network
 
     def refresh(self, features_ND: Tensor, progress: Progress) -> None:
-        """Cluster all pictures at each granularity and keep the labels that are believed."""
+        """Cluster all images at each granularity and keep the labels that are believed."""
         v_ND, settings = unit(features_ND), self.settings
         first, last = settings.acceptance
         rate = first + (last - first) * progress.fraction
@@ -115,14 +115,14 @@ class IFND(Method):
         k_BD = key(self.teacher, views["second"].image, shuffle=settings.shuffle)
         rows_of = self.queue.column("index")
         false_HBK = [
-            false_negatives(level.of(batch.index), level.of(rows_of)) for level in cast("list[Clusters]", self.levels)
+            false_negatives(level.of(batch.ids), level.of(rows_of)) for level in cast("list[Clusters]", self.levels)
         ]
         losses = [
             contrast_without(q_BD, k_BD, self.queue.rows, settings.temperature, false_BK, settings.strategy)
             for false_BK in false_HBK
         ]
         parts = self._watched(false_HBK, batch.labels)
-        self.queue.push(gather(k_BD), label=gather(batch.labels), index=gather(batch.index))
+        self.queue.push(gather(k_BD), label=gather(batch.labels), index=gather(batch.ids))
         return Terms(torch.stack(losses).mean(), parts, q_BD.detach())
 
     def _watched(self, false_HBK: list[Tensor], labels_B: Tensor | None) -> dict[str, Tensor]:

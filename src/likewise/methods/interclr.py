@@ -1,6 +1,6 @@
-"""InterCLR: MoCo, and beside it contrast with other pictures of the same pseudo-class out of a bank of all pictures.
+"""InterCLR: MoCo, and beside it contrast with other images of the same pseudo-class out of a bank of all images.
 
-Shapes: B pictures in a batch, N in the data set, D dimensions, n negatives of an anchor.
+Shapes: B images in a batch, N in the data set, D dimensions, n negatives of an anchor.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from likewise.teachers import evaluated
 class InterCLR(Method):
     """Inter-image invariance on MoCo.
 
-    Beside MoCo's contrast of two views of a picture stands one with other pictures: the positive is drawn among all
-    pictures of the same pseudo-class, the negatives among those of others, both out of a bank with one embedding for
-    each picture of the data set. Pseudo-classes are a k-means before training, and are kept up to date online: each
-    picture of a batch goes to the nearest centroid, and centroids follow their members. Or they are offline, which is
+    Beside MoCo's contrast of two views of an image stands one with other images: the positive is drawn among all
+    images of the same pseudo-class, the negatives among those of others, both out of a bank with one embedding for
+    each image of the data set. Pseudo-classes are a k-means before training, and are kept up to date online: each
+    image of a batch goes to the nearest centroid, and centroids follow their members. Or they are offline, which is
     the small preset: a k-means before each epoch.
 
         L = 0.75 L_intra + 0.25 L_inter,   L_inter = -log( e^((q.b+ - m)/T) / (e^((q.b+ - m)/T) + sum_n e^(q.b_n/T)) )
@@ -45,13 +45,13 @@ class InterCLR(Method):
         title="Inter-Image Contrastive Learning",
         paper="Xie, Zhan, Liu, Ong, Loy. Delving into Inter-Image Invariance for Unsupervised Visual Representations. "
         "IJCV 2022, arXiv 2008.11702",
-        summary="MoCo with pull between pictures of a kind, without clustering the whole data set at each epoch.",
+        summary="MoCo with pull between images of a kind, without clustering the whole data set at each epoch.",
         memory="bank",
     )
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(MocoSettings):
-        """Settings of InterCLR. The defaults are those of the small preset; N is the number of pictures."""
+        """Settings of InterCLR. The defaults are those of the small preset; N is the number of images."""
 
         second_neck: bool = False
         """A head of its own for the inter branch, whose embeddings the bank then holds."""
@@ -62,9 +62,9 @@ class InterCLR(Method):
         clusters: int = 0
         """Pseudo-classes, C; 0 stands for N/200, from 10."""
         pseudo_labels: Literal["online", "offline"] = "offline"
-        """online, the official one: a batch's labels change at each step. offline: k-means of all pictures before each
+        """online, the official one: a batch's labels change at each step. offline: k-means of all images before each
         epoch instead. In a few epochs embeddings drift faster than the bank is renewed, and online labels then tell
-        when a picture was last seen rather than what it shows."""
+        when an image was last seen rather than what it shows."""
         strategy: Strategy = "semihard"
         """Negatives: out of the nearest (semihard) or farthest (semieasy) rows, the nearest (hard), or any (random)."""
         negatives: int = 0
@@ -131,7 +131,7 @@ class InterCLR(Method):
         return self.teacher.network
 
     def refresh(self, features_ND: Tensor, progress: Progress) -> None:
-        """k-means of all pictures, whose embeddings fill the bank."""
+        """k-means of all images, whose embeddings fill the bank."""
         rows_ND = unit(self._split(features_ND)[1])
         self.clusters.find(rows_ND, metric="euclidean", iterations=20)
         self.clusters.recompute(rows_ND)
@@ -149,9 +149,9 @@ class InterCLR(Method):
         k_BD, inter_k_BD = map(unit, self._split(key(self.teacher, views["second"].image, shuffle=settings.shuffle)))
         loss = contrast(q_BD, k_BD, self.queue.rows, settings.temperature)
         parts = {"intra": loss.detach()}
-        index_N = gather(batch.index)
+        index_N = gather(batch.ids)
         if self.weight:
-            inter = self._inter(inter_q_BD, batch.index, len(index_N))
+            inter = self._inter(inter_q_BD, batch.ids, len(index_N))
             loss = (1.0 - self.weight) * loss + self.weight * inter
             parts["inter"] = inter.detach()
         self.queue.push(gather(k_BD), label=gather(batch.labels))
@@ -164,7 +164,7 @@ class InterCLR(Method):
         return parts[0], parts[-1]
 
     def _inter(self, q_BD: Tensor, index_B: Tensor, drawn: int) -> Tensor:
-        """The contrast with pictures out of the bank; random numbers are drawn for the `drawn` of the global batch."""
+        """The contrast with images out of the bank; random numbers are drawn for the `drawn` of the global batch."""
         settings, bank_ND, labels_N = self.settings, self.bank.rows, self.clusters.labels
         own_B, here = self.clusters.of(index_B), positions(q_BD)
         columns = self.pool if settings.strategy in ("semihard", "semieasy") else self.negatives

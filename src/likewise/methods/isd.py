@@ -1,4 +1,4 @@
-"""ISD: the student must see a picture's similarities to a memory of others as a slowly moving teacher sees them."""
+"""ISD: the student must see an image's similarities to a memory of others as a slowly moving teacher sees them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from likewise.teachers import Momentum, evaluated
 from likewise.views.policies.pair import PairPolicy, teacher_student
 
 WATCHED = 5
-"""Nearest rows whose labels are compared with the picture's, for a curve."""
+"""Nearest rows whose labels are compared with the image's, for a curve."""
 
 Predictor = Literal["wide", "plain", "none"]
 
@@ -46,7 +46,7 @@ def predictor(form: Predictor, features: int, dim: int) -> nn.Module:
 class ISD(Method):
     """Iterative Similarity Distillation.
 
-    A momentum teacher looks at one view of a picture and turns its similarities to a memory of K earlier embeddings
+    A momentum teacher looks at one view of an image and turns its similarities to a memory of K earlier embeddings
     into a probability distribution; the student, looking at another view, must reproduce it:
 
         p_t(j) = softmax_j(k . M_j / Tt),   p_s(j) = softmax_j(q . M_j / Ts),   L = mean KL(p_t || p_s)
@@ -59,9 +59,9 @@ class ISD(Method):
     enter the memory. The published code moves the teacher between the two forward passes, which is the same: the
     student's pass changes no parameter.
 
-    What the small preset does otherwise, since in a few minutes a young teacher finds all pictures alike, and a student
+    What the small preset does otherwise, since in a few minutes a young teacher finds all images alike, and a student
     that copies this learns nothing: `entropy` lets Tt follow, so that a target always names a few rows; with
-    `enqueue=before` a picture's own vector is one of them; `centred` embeddings fill the sphere from the first step;
+    `enqueue=before` an image's own vector is one of them; `centred` embeddings fill the sphere from the first step;
     the teacher is quick, and the memory holds this batch alone, since rows of the batches before come from an encoder
     that has changed much since then; and kernels are updated by Muon. The presets r18 and plus are the paper's.
 
@@ -82,7 +82,7 @@ class ISD(Method):
         """Settings of ISD. The defaults are those of the small preset."""
 
         queue_size: int = 128
-        """Rows of the memory, K. Smaller than the data set, so that no picture is in it twice."""
+        """Rows of the memory, K. Smaller than the data set, so that no image is in it twice."""
         enqueue: Literal["before", "after"] = "before"
         """Whether the teacher's vectors enter the memory before the loss, each a row of its own target, or after it.
         With `before` the memory has room for a batch at least."""
@@ -108,7 +108,7 @@ class ISD(Method):
         views: PairPolicy = "strong/strong"
         """Teacher/student views."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
         noise: Literal["rows", "columns"] = "rows"
         """How the noise that first fills the memory is normalised. The official ResNet-18 code does it by columns."""
 
@@ -151,7 +151,7 @@ class ISD(Method):
         """KL between the teacher's and the student's view of the memory, which the teacher's vectors enter."""
         q_BD = self.predictor(self.student(views["student"].image))
         k_BD = unit(shuffled(self.teacher, views["teacher"].image))
-        own = 1 if self.settings.enqueue == "before" else 0  # the nearest row is then the picture itself
+        own = 1 if self.settings.enqueue == "before" else 0  # the nearest row is then the image itself
         if own:
             self._remember(k_BD, batch)
         told = distill(
@@ -196,7 +196,7 @@ class ISD(Method):
             optimisation=Optimisation(
                 optimiser="muon", learning_rate=0.1, weight_decay=5e-4, batch_size=128, epochs=30
             ),
-            note="tuned for pictures up to 64 px and minutes of training; see docs/performance.md",
+            note="tuned for images up to 64 px and minutes of training; see docs/performance.md",
         ),
         "r18": Preset(
             settings=replace(
@@ -229,6 +229,6 @@ class ISD(Method):
         "proposed": Preset(
             settings=replace(_paper, queue_size=4096, temperature_teacher=0.02, embedding=64),
             optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=256, epochs=30),
-            note="the published form, only scaled down to narrow encoders and pictures up to 64 px",
+            note="the published form, only scaled down to narrow encoders and images up to 64 px",
         ),
     }

@@ -71,9 +71,9 @@ class MCL(Method):
         hue: float = 0.1
         """Strength of the jitter of hue; 0.4 in MoCo v1."""
         jitter: float = 0.8
-        """Share of pictures whose colours are jittered; all in MoCo v1."""
+        """Share of images whose colours are jittered; all in MoCo v1."""
         blur: float = 0.5
-        """Share of pictures above 64 px that are blurred; none in MoCo v1."""
+        """Share of images above 64 px that are blurred; none in MoCo v1."""
 
         def __post_init__(self) -> None:
             super().__post_init__()

@@ -40,7 +40,7 @@ class MCLSupervised(Method):
         title="Mutual Contrastive Learning with labels",
         paper="Yang, An, Cai, Xu. Mutual Contrastive Learning for Visual Representation Learning. AAAI 2022, "
         "arXiv 2104.12565",
-        summary="With labels for all pictures: classifiers that teach each other, of which one is kept, at the cost "
+        summary="With labels for all images: classifiers that teach each other, of which one is kept, at the cost "
         "of one when used.",
         needs=("labels",),
         within_batch=True,
@@ -67,13 +67,13 @@ class MCLSupervised(Method):
         logit_weight: float = 0.0
         """w_l: weight of the imitation of the mean of all logits; of more than two networks only the last imitates."""
         own_is_positive: bool = False
-        """Between networks a picture is a positive of itself, as in the paper; the official code leaves it out."""
+        """Between networks an image is a positive of itself, as in the paper; the official code leaves it out."""
         per_class: int = 0
         """Images of each class in a batch, at least; 2 in the official code. 0: as they come."""
         embedding: int = 128
         """Length D of the embedding."""
         crop_scale: tuple[float, float] = (0.4, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
         pad: int = 0
         """Pixels of black that an image is given on each side before it is cropped at its own size, 4 in the official
         code; 0: crops of `crop_scale`, resized."""

@@ -50,9 +50,9 @@ class Facts:
     """What a method may know about the job when it is built. Everything in it is settled before training starts."""
 
     images: int
-    """Pictures in the training set."""
+    """Images in the training set."""
     batch_size: int
-    """Pictures per step over all processes."""
+    """Images per step over all processes."""
     image_size: int
     """Side of the encoder's input in pixels."""
     classes: int = 0
@@ -104,10 +104,10 @@ def refuse_idle(settings: Any, given: Mapping[str, Any]) -> None:
 
 
 class Batch(NamedTuple):
-    """What is known about the pictures of a batch, beside their views."""
+    """What is known about the images of a batch, beside their views."""
 
-    index: Tensor  # type: ignore[assignment]  # a picture's index, not tuple.index
-    """(B,) int64: position of each picture in the data set."""
+    ids: Tensor
+    """(B,) int64: position of each image in the data set."""
     labels: Tensor | None = None
     """(B,) int64, -1 where unknown; None where the data has no labels. Self-supervised methods only monitor them."""
     columns: Mapping[str, Tensor] = {}
@@ -178,11 +178,11 @@ class Optimisation:
     final: float = 0.0
     """For cosines and the line: share of the learning rate that is left at the end."""
     batch_size: int = 256
-    """Pictures per optimiser step over all processes."""
+    """Images per optimiser step over all processes."""
     first_size: float = 1.0
     """Side that views begin with, as a share of the encoder's input. They change to `last_size` over the budget."""
     last_size: float = 1.0
-    """Side that views end with. A crop shows things larger than the whole picture does, so that below 1 the encoder
+    """Side that views end with. A crop shows things larger than the whole image does, so that below 1 the encoder
     learns from them at the size that it will see them at, and at less cost (arXiv 1906.06423)."""
     clip_norm: float | None = None
     """Longest that all gradients together may be; None leaves them."""
@@ -216,7 +216,7 @@ WHOLE_BATCH = (
 
 def usual(settings: Any) -> Preset:
     """The recipe of most small defaults: `settings`, optimised as `Optimisation` is by default."""
-    return Preset(settings=settings, note="narrow encoders, pictures up to 64 px")
+    return Preset(settings=settings, note="narrow encoders, images up to 64 px")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +230,7 @@ class Card:
     summary: str
     """When to choose it, in one or two sentences."""
     needs: tuple[Need, ...] = ()
-    """What it needs beside pictures."""
+    """What it needs beside images."""
     memory: Literal["none", "queue", "bank", "prototypes"] = "none"
     """What embeddings are compared with."""
     smallest_batch: int = 2
@@ -258,6 +258,8 @@ class Method(nn.Module):
     Settings: ClassVar[type]
     presets: ClassVar[Mapping[str, Preset]]
     """Recipes by name, the default first."""
+    answers_from: ClassVar[tuple[str, ...]] = ()
+    """Names of the memories that `logits` reads: a run keeps them with its networks."""
 
     views: Mapping[str, ViewPolicy]
     """Role -> what that view looks like."""
@@ -342,7 +344,7 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} composes nothing")
 
     needs_refresh: ClassVar[bool] = False
-    """Whether the method looks at the whole data set between epochs: clusters, a bank of all pictures."""
+    """Whether the method looks at the whole data set between epochs: clusters, a bank of all images."""
 
     def refresh_due(self, epoch: int) -> bool:
         """Whether `refresh` is wanted before epoch `epoch` (from 0) begins: by default before each, if at all."""
@@ -362,14 +364,14 @@ class Method(nn.Module):
         """
 
     def refresh_with(self) -> nn.Module | None:
-        """The network whose embeddings of all pictures `refresh` is given; it is run in eval mode.
+        """The network whose embeddings of all images `refresh` is given; it is run in eval mode.
 
         None where there is nothing to look at: `refresh` is then given vectors of no dimension.
         """
         raise NotImplementedError(f"{type(self).__name__} names no network to refresh with")
 
     def refresh(self, features_ND: Tensor, progress: Progress) -> None:
-        """Called where `refresh_due`, with what `refresh_with` makes of the centre of each picture, in their order.
+        """Called where `refresh_due`, with what `refresh_with` makes of the centre of each image, in their order.
 
         What is kept of it must lie in buffers: a run resumed in the middle of an epoch does not refresh again, unless
         `refresh_lost` says that it has to.
@@ -377,7 +379,7 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no refresh")
 
     def sample_weights(self) -> Tensor | None:
-        """(N,) how often each picture is drawn, relative to others, until the next `refresh`; None: once an epoch.
+        """(N,) how often each image is drawn, relative to others, until the next `refresh`; None: once an epoch.
 
         Follows from buffers, and is the same on every process.
         """

@@ -1,4 +1,4 @@
-"""MIRA: the targets of a batch are those close to the teacher's that say most about which picture is which."""
+"""MIRA: the targets of a batch are those close to the teacher's that say most about which image is which."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MIRA(Method):
     """Mutual Information Regularized Assignment.
 
     Like SwAV it clusters online, but clusters need not be of equal size. The teacher's probabilities p of a batch
-    become targets W, rows summing to 1, that stay near p while telling the pictures apart:
+    become targets W, rows summing to 1, that stay near p while telling the images apart:
 
         W = argmin (1/n) sum_i KL(w_i || p_i) - beta I(W),   I(W) = H(mean_i w_i) - (1/n) sum_i H(w_i)
 
@@ -63,7 +63,7 @@ class MIRA(Method):
         """Ts: divides the student's scores."""
         temperature_teacher: float = 0.15
         """Tt: divides the teacher's scores; officially 0.225. With beta the targets are as sharp as at Tt (1 - beta): a
-        young network only leaves the loss of ln C where its views of a picture agree by more than Tt (1 - beta) / Ts.
+        young network only leaves the loss of ln C where its views of an image agree by more than Tt (1 - beta) / Ts.
         Lower Tt costs balance: it weighs the teacher's word against the mutual information."""
         beta: float = 0.9
         """Weight of the mutual information at the start, below 1; officially 0.75. 0 leaves the teacher's targets."""
@@ -124,7 +124,7 @@ class MIRA(Method):
 
     @torch.no_grad()
     def targets(self, teacher_BD: Tensor, prototypes_CD: Tensor) -> Tensor:
-        """Assignment (B, C) of one view, solved over the pictures of all processes."""
+        """Assignment (B, C) of one view, solved over the images of all processes."""
         return mira(
             similarities(unit(teacher_BD), prototypes_CD),
             temperature=self.settings.temperature_teacher,
@@ -146,7 +146,7 @@ class MIRA(Method):
         "small": Preset(
             settings=Settings(),
             optimisation=Optimisation(learning_rate=0.4, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
+            note="narrow encoders, images up to 64 px",
         ),
         "imagenet": Preset(
             settings=Settings(

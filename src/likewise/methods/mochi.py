@@ -93,7 +93,7 @@ def contrast_mixed(
 class MoCHi(Method):
     """Mixing of Contrastive Hard negatives.
 
-    MoCo v2, and for each query q negatives that no picture has: of its N most similar rows of the queue, s convex mixes
+    MoCo v2, and for each query q negatives that no image has: of its N most similar rows of the queue, s convex mixes
     of two, h ~ a n_i + (1 - a) n_j, and s' mixes of one with the query itself, h' ~ b q + (1 - b) n_j with b < 1/2, all
     of unit length. They stand in the denominator beside the queue:
 

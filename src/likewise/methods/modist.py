@@ -155,7 +155,7 @@ class MoDist(Method):
     def step(self, views: Views, batch: Batch) -> Terms:
         """Four terms against the queues as they were; then the keys of both clips enter them."""
         settings = self.settings
-        motion = [self.motion_of(views[f"{role}_motion"], batch.index[:, at]) for at, role in enumerate(ROLES)]
+        motion = [self.motion_of(views[f"{role}_motion"], batch.ids[:, at]) for at, role in enumerate(ROLES)]
         moves_B = motion[0].moves & motion[1].moves
         looks, moved = torch.cat([views[role].image for role in ROLES]), torch.cat([each.image for each in motion])
         q_v, q_m = self.visual(looks).chunk(2), self.moving(moved).chunk(2)

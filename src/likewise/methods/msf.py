@@ -66,7 +66,7 @@ class MSF(Method):
         paper="Koohpayegani, Tejankar, Pirsiavash. Mean Shift for Self-Supervised Learning. ICCV 2021, "
         "arXiv 2105.07269",
         summary="Best accuracy per unit of computation at batch 256 without negatives; loses least with weak "
-        "augmentation only, so useful outside natural pictures.",
+        "augmentation only, so useful outside natural images.",
         memory="queue",
     )
 

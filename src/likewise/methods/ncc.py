@@ -1,4 +1,4 @@
-"""NCC, later ProPos: clustering on BYOL; prototypes are pushed apart, pictures only pulled, from around their place."""
+"""NCC, later ProPos: clustering on BYOL; prototypes are pushed apart, images only pulled, from around their place."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from likewise.views.policies.pair import strong_views, two_views
 class NCC(Method):
     """Non-contrastive clustering with prototype scattering and positive sampling (NCC, later ProPos).
 
-    BYOL, and k-means of the teacher's embeddings of all pictures every few epochs, whose clusters are labels until the
+    BYOL, and k-means of the teacher's embeddings of all images every few epochs, whose clusters are labels until the
     next. With z the student's projection of one view, k the unit projection of the other by the teacher, and q_c, k_c
     the unit means of unit(z) and k over the members of cluster c in the batch,
 
         L = -2 mean cos(predictor(z + sigma noise), k) + lambda L_scatter(q, k),   mean over both orders of the views
 
-    (`alignment`, `scatter`). No picture is pushed away, only prototypes are. A first share of the budget is BYOL alone,
+    (`alignment`, `scatter`). No image is pushed away, only prototypes are. A first share of the budget is BYOL alone,
     without noise. An optional queue of earlier keys makes up for batches with few members a cluster.
 
     Order inside a step: both look, losses, keys enter the queue, teacher moves towards the weights that were just
@@ -46,7 +46,7 @@ class NCC(Method):
         paper="Huang, Chen, Zhang, Shan. Learning Representation for Clustering via Prototype Scattering and Positive "
         "Sampling. TPAMI 2022, arXiv 2111.11821",
         summary="To cluster a data set whose number of classes is known or can be guessed; batches must hold several "
-        "pictures of each cluster.",
+        "images of each cluster.",
         memory="prototypes",
         within_batch=True,
         deploy="teacher",
@@ -57,7 +57,7 @@ class NCC(Method):
         """Settings of NCC. The defaults are those of the small preset."""
 
         clusters: int = 0
-        """Number of clusters; 0 stands for the number of classes where it is known, else a 500th of the pictures, from
+        """Number of clusters; 0 stands for the number of classes where it is known, else a 500th of the images, from
         10."""
         noise_std: float = 0.001
         """sigma: deviation of the noise on the raw projection that the positive is sampled with."""
@@ -80,7 +80,7 @@ class NCC(Method):
         together: bool = False
         """Both views through each network in one pass, so with common batch statistics, as in the second version."""
         balanced: bool = False
-        """Draw pictures so that each cluster is seen as often as any other, as the second version does."""
+        """Draw images so that each cluster is seen as often as any other, as the second version does."""
         shuffle: bool = True
         """Permute the teacher's images for their pass, over all processes, so that none is normalised among the same
         images as for the student. Of effect where batch statistics are those of a part of the batch."""
@@ -95,7 +95,7 @@ class NCC(Method):
         views: Literal["same", "asymmetric"] = "same"
         """same: SimCLR's colours for both, with blur above 64 px; asymmetric: BYOL's pair, as for ImageNet."""
         crop_scale: tuple[float, float] = (0.08, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
 
         def __post_init__(self) -> None:
             for name in ("clusters", "noise_std", "scatter_weight", "queue_size"):
@@ -137,7 +137,7 @@ class NCC(Method):
         return self.teacher.network
 
     def refresh(self, features_ND: Tensor, progress: Progress) -> None:
-        """Spherical k-means of all pictures."""
+        """Spherical k-means of all images."""
         self.clusters.find(features_ND, metric="cosine", iterations=300)
 
     def sample_weights(self) -> Tensor | None:
@@ -164,7 +164,7 @@ class NCC(Method):
         images, settings = [views["first"].image, views["second"].image], self.settings
         z_2BD = self._through(self.student, images)
         k_2BD = [unit(k_BD) for k_BD in self._through(self._look, images)]
-        labels_N = self.clusters.of(gather(batch.index))
+        labels_N = self.clusters.of(gather(batch.ids))
         sigma = 0.0 if self.plain else settings.noise_std
         around_2BD = [sampled(z_BD, self._noise(z_BD, len(labels_N)), sigma) for z_BD in z_2BD]
         p_2BD = self._through(self.predictor, around_2BD)
@@ -180,7 +180,7 @@ class NCC(Method):
             loss = loss + settings.scatter_weight * parts["scatter"]
         if self.queue is not None:
             for k_BD in k_2BD:
-                self.queue.push(gather(k_BD), index=gather(batch.index))
+                self.queue.push(gather(k_BD), index=gather(batch.ids))
         return Terms(loss, {name: part.detach() for name, part in parts.items()}, z_2BD[0].detach())
 
     def _through(self, network: Callable[[Tensor], Tensor], views: list[Tensor]) -> list[Tensor]:
@@ -224,7 +224,7 @@ class NCC(Method):
         "small": Preset(
             settings=Settings(),
             optimisation=Optimisation(learning_rate=0.05, weight_decay=5e-4, warmup=0.05, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
+            note="narrow encoders, images up to 64 px",
         ),
         "cifar10": Preset(
             settings=replace(_official, momentum_schedule="constant", split_batch_norm=4),

@@ -189,17 +189,17 @@ class NCCL(Method):
     def _label(self, batch: Batch) -> Tensor:
         """(B,) class of each image, -1 where unknown."""
         if self.settings.classes == "clusters":
-            return self.clusters.of(batch.index)
-        return torch.full_like(batch.index, -1) if batch.labels is None else batch.labels
+            return self.clusters.of(batch.ids)
+        return torch.full_like(batch.ids, -1) if batch.labels is None else batch.labels
 
     # Training --------------------------------------------------------------------------------------------------------
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Scores; the credible old vectors enter the memory; then classification and both forms of consensus."""
-        settings, device = self.settings, batch.index.device
+        settings, device = self.settings, batch.ids.device
         x_BD = self.student(views["view"].image)
         x_ND = gather_with_gradient(x_BD)
-        labels_N, index_N = gather(self._label(batch)), gather(batch.index)
+        labels_N, index_N = gather(self._label(batch)), gather(batch.ids)
         v_ND = self._unit(x_ND)
         scores_NC = self.classifier(v_ND)
         old_ND = unit(self.old(index_N)).to(v_ND.dtype)

@@ -1,4 +1,4 @@
-"""NNCLR: contrast with the nearest neighbour of a view, found among earlier pictures, instead of the view itself."""
+"""NNCLR: contrast with the nearest neighbour of a view, found among earlier images, instead of the view itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FriendContrast(NamedTuple):
     loss: Tensor
     """Scalar, mean over the batch."""
     rows: Tensor
-    """(B,) row of the support that stands for each picture."""
+    """(B,) row of the support that stands for each image."""
 
 
 def friend_contrast(
@@ -55,7 +55,7 @@ class NNCLR(Method):
 
         L(1, 2) = mean_i -log( exp(NN(z1_i).p2_i/T) / sum_j exp(NN(z1_i).p2_j/T) ),   L = (L(1, 2) + L(2, 1)) / 2
 
-    A picture so has positives that are other pictures, and depends less on augmentation. There is no teacher.
+    An image so has positives that are other images, and depends less on augmentation. There is no teacher.
 
     Order inside a step: both views, search in the queue as it was, loss, then the projections of view 1 enter it.
 
@@ -66,7 +66,7 @@ class NNCLR(Method):
         title="Nearest-Neighbour Contrastive Learning of Visual Representations",
         paper="Dwibedi, Aytar, Tompson, Sermanet, Zisserman. With a Little Help from My Friends: Nearest-Neighbor "
         "Contrastive Learning of Visual Representations. ICCV 2021, arXiv 2104.14548",
-        summary="Contrast that depends little on augmentation, for pictures of which nobody knows which changes do not "
+        summary="Contrast that depends little on augmentation, for images of which nobody knows which changes do not "
         "matter; slower to start than SimCLR.",
         memory="queue",
         within_batch=True,
@@ -94,7 +94,7 @@ class NNCLR(Method):
         solarise: float = 0.2
         """Share of second views that are solarised."""
         crop_scale: tuple[float, float] = (0.08, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
 
         def __post_init__(self) -> None:
             at_least("queue_size", self.queue_size, 1)
@@ -150,7 +150,7 @@ class NNCLR(Method):
         "small": Preset(
             settings=Settings(),
             optimisation=Optimisation(learning_rate=0.12, weight_decay=5e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
+            note="narrow encoders, images up to 64 px",
         ),
         "cifar": Preset(
             settings=Settings(queue_size=65_536, hidden=2048, embedding=256, predictor_hidden=4096),

@@ -127,6 +127,8 @@ class NNCSL(Method):
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         classes = settings.total or facts.classes
+        if classes < 2:
+            raise InputError("nncsl needs some labels of two classes or more: without labels use isd or byol")
         if facts.classes < 1 or classes < max(facts.classes, *settings.current, 0):
             raise InputError(
                 f"nncsl needs some labels, of at most total={settings.total} classes: the data has {facts.classes}"
@@ -157,7 +159,7 @@ class NNCSL(Method):
             loss = loss + settings.distillation_weight * distilled
             parts["distillation"] = distilled
         told = {name: value.detach() for name, value in parts.items()}
-        return Terms(loss, {**told, **found.parts}, now.views[: len(batch.index)].detach())
+        return Terms(loss, {**told, **found.parts}, now.views[: len(batch.ids)].detach())
 
     def is_current(self, labels_S: Tensor) -> Tensor:
         """(S,) bool, whether a class belongs to this task."""

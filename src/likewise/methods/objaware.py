@@ -105,7 +105,7 @@ class ObjectAware(Around):
     def compose(self, crops: Views, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Draws what the step mixes, for the whole batch; the views themselves stay."""
         if self.mixing:
-            count = len(gather(batch.index))
+            count = len(gather(batch.ids))
             self.drawn = Drawn(
                 coins(count, self.settings.mix, generator),
                 partners(count, generator),

@@ -27,7 +27,7 @@ _GENERATED = "<!-- Written by `make docs` from the method's source: change that,
 _MEMORIES = {
     "none": "none",
     "queue": "queue of recent embeddings",
-    "bank": "one embedding per picture",
+    "bank": "one embedding per image",
     "prototypes": "learned prototypes",
 }
 
@@ -106,7 +106,7 @@ def index_page(methods: Mapping[str, type[Method]]) -> str:
             method.card.title,
             method.card.summary,
             _MEMORIES[method.card.memory],
-            ", ".join(method.card.needs) or "pictures only",
+            ", ".join(method.card.needs) or "images only",
             status(method),
         )
         for name, method in methods.items()
@@ -176,7 +176,7 @@ def _page(title: str, *parts: str) -> str:
 def _facts(method: type[Method]) -> Iterable[tuple[str, str]]:
     """The card as rows of a table."""
     card = method.card
-    yield "needs", ", ".join(card.needs) or "pictures only"
+    yield "needs", ", ".join(card.needs) or "images only"
     yield "memory", _MEMORIES[card.memory]
     yield "smallest batch", str(card.smallest_batch)
     yield "assumes balanced clusters", "yes: take care with skewed data" if card.uniform_prior else "no"

@@ -69,6 +69,8 @@ class PAWS(Method):
         within_batch=True,
     )
 
+    answers_from = ("recent",)
+
     @dataclass(frozen=True, kw_only=True)
     class Settings(SupportSettings):
         """Settings of PAWS. The defaults are those of the small preset."""
@@ -123,7 +125,7 @@ class PAWS(Method):
         loss = found.consistency + settings.mean_entropy * found.mean_entropy
         self.recent.push(unit(plain.rows), label=plain.labels)
         parts = {"consistency": found.consistency.detach(), "mean_entropy": found.mean_entropy.detach(), **found.parts}
-        return Terms(loss, parts, h.views[: len(batch.index)].detach())
+        return Terms(loss, parts, h.views[: len(batch.ids)].detach())
 
     def with_memory(self, supports: Supports) -> Supports:
         """The supports, and the rows of the memory that were written before this step."""

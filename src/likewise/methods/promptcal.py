@@ -9,24 +9,28 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.data.batches.streams import MAIN, Stream, evenly
+from likewise.data.batches.streams import Stream
 from likewise.distributed import common, gather
 from likewise.encoders import Encoder
 from likewise.encoders.two_vectors import TwoVectors
 from likewise.errors import InputError
 from likewise.memory import LABEL, Queue
-from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
+from likewise.methods.method import Batch, Card, Facts, Method, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import at_least, between
 from likewise.methods.parts.discovery import (
     FIXED_CROP,
+    PUBLISHED,
     BranchSettings,
     both_views,
     branch_head,
     branch_views,
     check_labelled,
+    equally,
     freeze,
     gcd_loss,
     labels_of,
+    published,
+    small,
     supervised,
 )
 from likewise.similarity import unit
@@ -164,7 +168,7 @@ class PromptCAL(Method):
     @classmethod
     def streams(cls, settings: Settings, facts: Facts) -> Mapping[str, Stream]:
         """Labelled and unlabelled images equally often."""
-        return {MAIN: Stream(draw=evenly)}
+        return equally()
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
@@ -191,7 +195,7 @@ class PromptCAL(Method):
         images = torch.cat([views["first"].image, views["second"].image])
         seen = self.student(images)
         labels_R = labels_of(batch)
-        first = seen[0].features[: len(batch.index)].detach()
+        first = seen[0].features[: len(batch.ids)].detach()
         if self.settings.stage == 1:
             (own, by_views, by_label), (other, _, _) = (gcd_loss(one.output, labels_R, self.settings) for one in seen)
             parts = {"views": by_views.detach(), "labels": by_label.detach(), "prompt": other.detach()}
@@ -261,42 +265,19 @@ class PromptCAL(Method):
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=128, epochs=10),
+            optimisation=small(epochs=10),
             note="narrow encoders, images up to 64 px, begun with a trained encoder or a run of stage 1",
         ),
         "vit-1": Preset(
-            settings=Settings(
-                stage=1,
-                temperature_unsupervised=1.0,
-                hidden=2048,
-                bottleneck=256,
-                embedding=65_536,
-                tuned="last",
-                colours=False,
-            ),
-            optimisation=Optimisation(
-                learning_rate=0.1, weight_decay=5e-5, schedule="cosine_epoch", final=1e-3, batch_size=128, epochs=200
-            ),
+            settings=Settings(**PUBLISHED, stage=1),
+            optimisation=published(epochs=200),
             note="the published first stage, without the term that keeps ImageNet features: --encoder "
             "vit_base_patch16_prompts.dino --pretrained",
             differs={"views": FIXED_CROP},
         ),
         "vit-2": Preset(
-            settings=Settings(
-                temperature_unsupervised=1.0,
-                hidden=2048,
-                bottleneck=256,
-                embedding=65_536,
-                tuned="last",
-                colours=False,
-                momentum=0.999,
-                queue_size=4096,
-                most_pairs=1024,
-                own_view="same",
-            ),
-            optimisation=Optimisation(
-                learning_rate=0.1, weight_decay=5e-5, schedule="cosine_epoch", final=1e-3, batch_size=128, epochs=70
-            ),
+            settings=Settings(**PUBLISHED, momentum=0.999, queue_size=4096, most_pairs=1024, own_view="same"),
+            optimisation=published(epochs=70),
             note="the published second stage for CIFAR: begin it with a run of vit-1",
             differs={"views": FIXED_CROP},
         ),

@@ -44,7 +44,7 @@ def relate(
     """Cross-entropy of the relations, eq. 3-5 of arXiv 2107.09282: ISD's divergence plus the teacher's entropy.
 
     L = -sum_j p_t(j) log p_s(j) with p = softmax(unit(z) . M_j / T), over the memory alone: the teacher's vector of
-    the same picture is no column. Gradient goes to the student only.
+    the same image is no column. Gradient goes to the student only.
     """
     told = distill(student_BD, teacher_BD, memory_KD, temperature_student, temperature_teacher, top=top)
     return Relations(told.loss + told.teacher_entropy, told.teacher_entropy, told.neighbours)
@@ -110,7 +110,7 @@ class ReSSL(Method):
         views: PairPolicy = "weak/strong"
         """Teacher/student views. Strong for the teacher loses several points, which is the paper's point."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
         blur: tuple[float, float] = (0.0, 0.5)
         """Shares of strong views that are blurred: of images up to 64 px, half in the paper, and of larger ones."""
 

@@ -1,4 +1,4 @@
-"""SEED: a student sees a picture's similarities to a queue of other pictures as a frozen, larger teacher does."""
+"""SEED: a student sees an image's similarities to a queue of other images as a frozen, larger teacher does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def seed_distill(
     *,
     top: int | None = None,
 ) -> Distillation:
-    """Similarity distillation whose memory is the teacher's own vector of the picture, then the queue.
+    """Similarity distillation whose memory is the teacher's own vector of the image, then the queue.
 
     With t = softmax([z_t.z_t ; Q z_t] / tau_T) and s = [z_s.z_t ; Q z_s] / tau_S, SEED minimises the cross-entropy
     -sum_k t_k log softmax(s)_k (arXiv 2101.04731, eq. 5): `cross_entropy` of what this returns. It stops at the
@@ -45,7 +45,7 @@ def seed_distill(
 class SEED(Taught):
     """Self-supervised distillation from a frozen teacher.
 
-    One view of each picture goes to both networks. With z_s and z_t their unit vectors and Q the queue of earlier z_t,
+    One view of each image goes to both networks. With z_s and z_t their unit vectors and Q the queue of earlier z_t,
 
         L = -mean_i sum_k t_ik log softmax(s_i)_k,
         s_i = [z_s.z_t ; Q z_s] / tau_S,   t_i = softmax([1 ; Q z_t] / tau_T),
@@ -81,17 +81,17 @@ class SEED(Taught):
         temperature_student: float = 0.2
         """tau_S: divides the student's similarities."""
         temperature_teacher: float = 0.05
-        """tau_T: the paper says 0.01, the official default is 1e-4, which leaves only the picture itself."""
+        """tau_T: the paper says 0.01, the official default is 1e-4, which leaves only the image itself."""
         teacher_head: bool = False
         """Compare what the teacher's projection head gives, as published: the teacher must be a run that kept it."""
         centred: bool = True
         """Standardise the teacher's features by the batch. Pooled features are never negative, so that all point the
         same way and few rows of the queue differ; the paper's teachers have a projection head."""
         small_crops: int = 0
-        """Small crops (96 of 224 px) of each picture that both networks see besides, with a queue of their own; 6 in
+        """Small crops (96 of 224 px) of each image that both networks see besides, with a queue of their own; 6 in
         the paper's longest runs."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that the large crop covers."""
+        """Smallest and largest share of the image that the large crop covers."""
         small_crop_scale: tuple[float, float] = (0.05, 0.14)
         """The same for small crops."""
 
@@ -134,7 +134,7 @@ class SEED(Taught):
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Cross-entropy of both views of the queue as it was; then the teacher's vectors enter it."""
-        q_BD, told, k_BD = self._compare(views["large_0"].image, batch.index, self.queue)
+        q_BD, told, k_BD = self._compare(views["large_0"].image, batch.ids, self.queue)
         parts = {"teacher_entropy": told.teacher_entropy, "divergence": told.loss.detach()}
         labels = batch.labels
         if labels is not None and told.neighbours is not None:
@@ -143,9 +143,9 @@ class SEED(Taught):
         loss = told.cross_entropy
         if self.settings.small_crops:
             crops = torch.cat([views[f"small_{n}"].image for n in range(self.settings.small_crops)])
-            index = batch.index.repeat(self.settings.small_crops)
+            index = batch.ids.repeat(self.settings.small_crops)
             _, told, k_crops = self._compare(crops, index, self.small_queue)
-            self.small_queue.push(gather(k_crops[: len(k_BD)]))  # one crop of each picture
+            self.small_queue.push(gather(k_crops[: len(k_BD)]))  # one crop of each image
             loss = loss + told.cross_entropy
         return Terms(loss, parts, q_BD.detach())
 
@@ -163,7 +163,7 @@ class SEED(Taught):
         "small": Preset(
             settings=Settings(),
             optimisation=Optimisation(learning_rate=0.06, weight_decay=1e-4, epochs=30),
-            note="narrow encoders, pictures up to 64 px",
+            note="narrow encoders, images up to 64 px",
         ),
         "imagenet": Preset(
             settings=Settings(queue_size=65_536, temperature_teacher=0.01, teacher_head=True, centred=False),

@@ -1,4 +1,4 @@
-"""SimCLR: of all views of all pictures in the batch, pick the other view of the same picture."""
+"""SimCLR: of all views of all images in the batch, pick the other view of the same image."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from likewise.views.policies.policy import Filter
 class SimCLR(Method):
     """A Simple framework for Contrastive Learning of Representations.
 
-    Both views of N pictures go through one network; with z the 2N unit embeddings and (i, j) views of one picture,
+    Both views of N images go through one network; with z the 2N unit embeddings and (i, j) views of one image,
 
-        l(i, j) = -log( exp(z_i.z_j/T) / sum_{k != i} exp(z_i.z_k/T) ),   L = mean of l(i, j) and l(j, i) over pictures.
+        l(i, j) = -log( exp(z_i.z_j/T) / sum_{k != i} exp(z_i.z_k/T) ),   L = mean of l(i, j) and l(j, i) over images.
 
     The 2N - 2 other views are negatives, with gradient, those of other processes too. No teacher and no memory, so a
-    large batch helps: it is all that a picture is compared with.
+    large batch helps: it is all that an image is compared with.
 
     Chen, Kornblith, Norouzi, Hinton: SimCLR, ICML 2020, arXiv 2002.05709, section 2 and algorithm 1.
     """
@@ -50,7 +50,7 @@ class SimCLR(Method):
         jitter_strength: float = 0.5
         """s: colours change by .8 s, hue by .2 s. The paper has 1 for ImageNet and .5 for CIFAR-10."""
         crop_scale: tuple[float, float] = (0.2, 1.0)
-        """Smallest and largest share of the picture that a crop covers; .08 to 1 in the paper."""
+        """Smallest and largest share of the image that a crop covers; .08 to 1 in the paper."""
         interpolation: Filter = "bilinear"
         """What crops are resized by; bicubic in the official code."""
         last_norm: bool = False
@@ -104,7 +104,7 @@ class SimCLR(Method):
             optimisation=Optimisation(
                 optimiser="muon", learning_rate=0.1, weight_decay=5e-4, batch_size=128, epochs=30
             ),
-            note="narrow encoders, pictures up to 64 px, minutes of training",
+            note="narrow encoders, images up to 64 px, minutes of training",
         ),
         "cifar": Preset(
             settings=Settings(temperature=0.5, **_official),

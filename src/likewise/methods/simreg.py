@@ -113,7 +113,7 @@ class SimReg(Taught):
         features_BF = self.student(views["student"].image)
         taught = views["teacher" if "teacher" in views else "student"].image
         losses = [
-            pull(head(features_BF), unit(cast("Teacher", teacher).see(taught, batch.index)))
+            pull(head(features_BF), unit(cast("Teacher", teacher).see(taught, batch.ids)))
             for head, teacher in zip(self.regressors, self.teachers, strict=True)
         ]
         parts = {f"loss_{n}": loss.detach() for n, loss in enumerate(losses)} if len(losses) > 1 else {}

@@ -26,7 +26,7 @@ from likewise.views.policies.pair import blurred
 def codes(
     scores_BK: Tensor, queued_LK: Tensor, *, epsilon: float, iterations: int, gather: Gather | None = None
 ) -> Tensor:
-    """Balanced assignment (B, K) of a batch, found together with the scores of earlier pictures (section 3.1)."""
+    """Balanced assignment (B, K) of a batch, found together with the scores of earlier images (section 3.1)."""
     together = torch.cat([queued_LK, scores_BK])
     return sinkhorn(together, epsilon=epsilon, iterations=iterations, gather=gather)[len(queued_LK) :]
 
@@ -34,13 +34,13 @@ def codes(
 class SwAV(Method):
     """Swapping Assignments between Views.
 
-    Scores of a picture against K unit prototypes c are turned by Sinkhorn-Knopp over the batch into codes q that use
+    Scores of an image against K unit prototypes c are turned by Sinkhorn-Knopp over the batch into codes q that use
     all prototypes equally; every other view, large or small, must predict the code of a large view. With unit
     embeddings z, s = z C^T, V views and the codes of the two large ones:
 
         q_i = sinkhorn(s_i / epsilon),   L = mean over i, v != i of -sum_k q_i(k) log softmax(s_v / T)_k
 
-    No gradient goes to the codes. There is no teacher and nothing is pushed away: what keeps pictures apart is that
+    No gradient goes to the codes. There is no teacher and nothing is pushed away: what keeps images apart is that
     the codes are balanced. With a batch smaller than K they are made together with earlier embeddings, kept in one
     queue per large view, which is used once it is full.
 
@@ -55,7 +55,7 @@ class SwAV(Method):
         title="Swapping Assignments between Views",
         paper="Caron, Misra, Mairal, Goyal, Bojanowski, Joulin. Unsupervised Learning of Visual Features by "
         "Contrasting Cluster Assignments. NeurIPS 2020, arXiv 2006.09882",
-        summary="High linear accuracy in few epochs where several crops per picture are affordable, and when "
+        summary="High linear accuracy in few epochs where several crops per image are affordable, and when "
         "prototypes are wanted. Not for very unbalanced data: its clusters are forced to be of equal size.",
         memory="prototypes",
         uniform_prior=True,
@@ -81,11 +81,11 @@ class SwAV(Method):
         embedding: int = 64
         """Length D of the embedding."""
         large_scale: tuple[float, float] = (0.3, 1.0)
-        """Smallest and largest share of the picture that a large crop covers."""
+        """Smallest and largest share of the image that a large crop covers."""
         small_scale: tuple[float, float] = (0.05, 0.3)
-        """Smallest and largest share of the picture that a small crop covers."""
+        """Smallest and largest share of the image that a small crop covers."""
         jitter: float = 0.4
-        """Strength of the jitter of brightness, contrast and saturation, in 8 of 10 pictures; hue gets a quarter."""
+        """Strength of the jitter of brightness, contrast and saturation, in 8 of 10 images; hue gets a quarter."""
         queue_size: int = 1024
         """L: earlier embeddings of each large view that codes are balanced over; 0 for the batch alone. The official
         code rounds it down to whole batches."""

@@ -1,4 +1,4 @@
-"""Truncated triplet: nearer to the other view than to a band of near, but not the nearest, other pictures."""
+"""Truncated triplet: nearer to the other view than to a band of near, but not the nearest, other images."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Triplet(Method):
         gamma: float = 2.0
         """Weight of the positive's distance."""
         margin: float = 100.0
-        """Margin of the hinge. Above 4 it is open for every picture; a small one lets most teach nothing."""
+        """Margin of the hinge. Above 4 it is open for every image; a small one lets most teach nothing."""
         momentum: float = 0.9
         """m: share of its old weights that the teacher keeps at first; rises to 1 over the budget along a cosine."""
         hidden: int = 1024
@@ -112,7 +112,7 @@ class Triplet(Method):
         resize_teacher: float = 1.0
         """The same for the teacher."""
         crop_scale: tuple[float, float] = (0.08, 1.0)
-        """Smallest and largest share of the picture that a crop covers."""
+        """Smallest and largest share of the image that a crop covers."""
 
         def __post_init__(self) -> None:
             at_least("rank_low", self.rank_low, 1)

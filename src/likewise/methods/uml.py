@@ -132,7 +132,7 @@ class UML(Method):
         settings, count = self.settings, len(self.views)
         e_ND = self.encoder(torch.cat([views[role].image for role in self.views]))
         e_ND = e_ND.to(torch.promote_types(e_ND.dtype, torch.float32))
-        watched_BD = e_ND[: len(batch.index)].detach()
+        watched_BD = e_ND[: len(batch.ids)].detach()
         e_ND = torch.cat([gather_with_gradient(view_BD) for view_BD in e_ND.chunk(count)])
         images = len(e_ND) // count
         drawn = draw_tasks(images, tasks=settings.tasks, way=settings.way, shot=settings.shot, query=settings.query)

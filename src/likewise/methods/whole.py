@@ -2,14 +2,14 @@
 
 What a run deploys is its encoder alone; another method may want the rest, such as the head of a teacher or the classes
 of an older encoder. Memories and what lies elsewhere (a frozen teacher) are left out: the first are as long as the data
-and are filled again, the second is named by the settings.
+and are filled again, the second is named by the settings. A memory that `logits` answers from is kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ LEFT_OUT = (Queue, Bank, History, Clusters, Frozen)
 def save_method(method: Method, facts: Facts, folder: Path) -> None:
     """Write the networks of `method`, and the facts it was built with, into a run directory."""
     content = serialise(
-        {name: value.detach().cpu().clone().contiguous() for name, value in kept(method).items()},
+        {name: value.detach().cpu().clone().contiguous() for name, value in kept(method, method.answers_from).items()},
         metadata={"facts": json.dumps(dataclasses.asdict(dataclasses.replace(facts, columns={})), sort_keys=True)},
     )
     with write_aside(folder / FILE) as file:
@@ -44,8 +44,9 @@ def save_method(method: Method, facts: Facts, folder: Path) -> None:
 def restore(run: str | Path | RunDirectory) -> Method:
     """The method of a finished run, with its trained networks, in eval mode on the CPU.
 
-    Its memories are as they were drawn. Raises InputError where there is no run, where it is from before methods were
-    kept, and where the file does not hold exactly the networks that the run's settings make.
+    Its memories are as they were drawn, but for those that `logits` answers from. Raises InputError where there is no
+    run, where it is from before methods were kept, and where the file does not hold exactly the networks that the run's
+    settings make.
     """
     opened = run if isinstance(run, RunDirectory) else RunDirectory.open(run)
     path = opened.path / FILE
@@ -62,7 +63,7 @@ def restore(run: str | Path | RunDirectory) -> Method:
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged, or {opened.settings_file} does not describe it: {error}") from error
     method = found(encoder, settings, facts)
-    own = kept(method)
+    own = kept(method, method.answers_from)
     odd = sorted({*own} ^ {*weights}) + [key for key in own if key in weights and own[key].shape != weights[key].shape]
     if odd:
         raise InputError(f"{path} does not hold the networks of {stored['method']}: {odd[0]} does not fit")
@@ -84,7 +85,9 @@ def _tuple(value: Any) -> Any:
     return tuple(map(_tuple, value)) if isinstance(value, list) else value
 
 
-def kept(method: Method) -> dict[str, Tensor]:
-    """State of a method by name, without that of its memories and of teachers from elsewhere."""
-    without = tuple(f"{name}." for name, part in method.named_modules() if isinstance(part, LEFT_OUT))
+def kept(method: Method, memories: Sequence[str] = ()) -> dict[str, Tensor]:
+    """State of a method by name, without that of teachers from elsewhere, and of its memories all but these."""
+    without = tuple(
+        f"{name}." for name, part in method.named_modules() if isinstance(part, LEFT_OUT) and name not in memories
+    )
     return {name: value for name, value in method.state_dict().items() if not name.startswith(without)}

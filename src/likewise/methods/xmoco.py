@@ -1,4 +1,4 @@
-"""XMoCo: MoCo v2 that also wants the similarity of any two pictures to survive augmentation."""
+"""XMoCo: MoCo v2 that also wants the similarity of any two images to survive augmentation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Form = Literal["symmetric", "teacher", "queue"]
 
 
 def cross_consistency(query_BD: Tensor, key_BD: Tensor, *, form: Literal["symmetric", "teacher"]) -> Tensor:
-    """Mean squared change of the similarity of two pictures of the batch from one pair of views to another.
+    """Mean squared change of the similarity of two images of the batch from one pair of views to another.
 
     With S_ij = q_i . k_j over the global batch, mean over i != j of (S_ij - S_ji)^2 (symmetric; gradient through both
     q_i and q_j) or (q_i . k_j - k_i . k_j)^2 (teacher). No gradient goes to the keys.
@@ -35,7 +35,7 @@ def cross_consistency(query_BD: Tensor, key_BD: Tensor, *, form: Literal["symmet
 
 
 def queue_consistency(query_BD: Tensor, key_BD: Tensor, memory_KD: Tensor) -> Tensor:
-    """Mean over pictures and rows of the memory of (q . n - k . n)^2 = (q - k)' N'N (q - k) / K, without B x K."""
+    """Mean over images and rows of the memory of (q . n - k . n)^2 = (q - k)' N'N (q - k) / K, without B x K."""
     change_BD = unit(query_BD) - unit(key_BD).detach()
     rows_KD = memory_KD.to(change_BD.dtype)
     gram_DD = similarities(rows_KD.T, rows_KD.T)
@@ -55,11 +55,11 @@ def uniformity(query_BD: Tensor, key_BD: Tensor, temperature: float) -> Tensor:
 class XMoCo(Method):
     """Extended Momentum Contrast, in our reading.
 
-    MoCo v2 with two further wishes for the similarities S_ij = q_i . k_j of the pictures of a batch:
+    MoCo v2 with two further wishes for the similarities S_ij = q_i . k_j of the images of a batch:
 
         L = L_nce + lambda_c mean_{i != j} (S_ij - S_ji)^2 + lambda_u mean_i KL( uniform || softmax_{j != i} S_ij / Tu )
 
-    Picture A is as similar to B whichever augmentation of each is looked at, and no negative is favoured. Only the
+    Image A is as similar to B whichever augmentation of each is looked at, and no negative is favoured. Only the
     abstract of the paper was at hand: that there are these two terms is certain, their exact form and all constants
     are ours, and each is a setting.
 
@@ -74,7 +74,7 @@ class XMoCo(Method):
         title="Extended Momentum Contrast",
         paper="Seyfi, Banitalebi-Dehkordi, Zhang. Extending Momentum Contrast with Cross Similarity Consistency "
         "Regularization. IEEE TCSVT 32(10), 2022, arXiv 2206.04676",
-        summary="A cheap addition to MoCo v2 where relations between pictures matter; our reading of the abstract.",
+        summary="A cheap addition to MoCo v2 where relations between images matter; our reading of the abstract.",
         memory="queue",
         smallest_batch=2,
         within_batch=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from likewise.report.mistakes import Judged
-from likewise.report.page import PICTURED, Evaluated, write_report
+from likewise.report.page import SHOWN, Evaluated, write_report
 from likewise.report.places import Looked, look
 
-__all__ = ["PICTURED", "Evaluated", "Judged", "Looked", "look", "write_report"]
+__all__ = ["SHOWN", "Evaluated", "Judged", "Looked", "look", "write_report"]

@@ -26,7 +26,7 @@ class Curve(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """A score before and after training, by the same protocol on the same pictures."""
+    """A score before and after training, by the same protocol on the same images."""
 
     before: float | None
     after: float
@@ -49,7 +49,7 @@ class Facts:
     metrics: list[dict[str, Any]]
     """metrics.jsonl."""
     broken: list[dict[str, Any]]
-    """broken.json: pictures that were left out, with reasons."""
+    """broken.json: images that were left out, with reasons."""
 
     @classmethod
     def read(cls, path: Path) -> Facts:
@@ -91,7 +91,7 @@ class Facts:
 
     @cached_property
     def images_seen(self) -> int:
-        """Pictures that passed through the encoder, each pass counted."""
+        """Images that passed through the encoder, each pass counted."""
         return int(self.last("images") or 0)
 
     @cached_property
@@ -152,7 +152,7 @@ class Facts:
                 None,
             )
             probe = "linear probe" if best["name"] == "linear" else f"{best['k']}-nearest-neighbour"
-            what = f"{probe} accuracy on {best['n']:,} {best['split']} pictures"
+            what = f"{probe} accuracy on {best['n']:,} {best['split']} images"
             return Gain(before, best["value"], what, *self._changed(best))
         values = self.curve("knn").y
         if not values:

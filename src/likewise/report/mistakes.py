@@ -1,4 +1,4 @@
-"""Where an encoder goes wrong: which classes it takes for which, how rare ones fare, and the pictures it fails on."""
+"""Where an encoder goes wrong: which classes it takes for which, how rare ones fare, and the images it fails on."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from likewise.similarity import neighbours, unit
 
 HARDEST, FAILURES, NEIGHBOURS = 24, 8, 6
 VOTERS = 20
-"""Nearest pictures that say how hard a picture is."""
+"""Nearest images that say how hard an image is."""
 SHARE_OF_ONE_CLASS = 4
-"""Of the hardest pictures a class has at most one in so many, so that one bad class does not hide the others."""
+"""Of the hardest images a class has at most one in so many, so that one bad class does not hide the others."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Pictures that were classified, by pictures whose class is known."""
+    """Images that were classified, by images whose class is known."""
 
     query: Images
     bank: Images
@@ -35,11 +35,11 @@ class Judged:
     bank_NF: Tensor
     predicted_Q: NDArray[np.int64]
     frequency_C: NDArray[np.int64]
-    """Pictures of each class to learn from."""
+    """Images of each class to learn from."""
     probe: str
     """What classified them, in a few words."""
     data: str = ""
-    """What the pictures are of, by path or name."""
+    """What the images are of, by path or name."""
 
     @property
     def truth(self) -> NDArray[np.int64]:
@@ -77,7 +77,7 @@ def mistakes(judged: Judged) -> str:
     if len(judged.by_frequency) < 2 or len(judged.query) != len(judged.predicted_Q):
         return ""
     wrong = int((judged.predicted_Q != judged.truth).sum())
-    of = f"{count(wrong)} of {count(len(judged.query))} pictures{f' of {judged.data}' if judged.data else ''}"
+    of = f"{count(wrong)} of {count(len(judged.query))} images{f' of {judged.data}' if judged.data else ''}"
     lead = f"By {judged.probe}, {of} are given a class that is not theirs."
     frequency = np.pad(judged.frequency_C, (0, judged.classes - len(judged.frequency_C)))
     parts = [
@@ -85,12 +85,12 @@ def mistakes(judged: Judged) -> str:
         confusion.matrix(judged.counts, judged.by_frequency, judged.names),
     ]
     if wrong:
-        parts += [_pictures(judged)]
+        parts += [_hard_images(judged)]
     return section("mistakes", "Where it goes wrong", lead, *parts)
 
 
-def _pictures(judged: Judged) -> str:
-    """The hardest pictures, and what failures were taken for."""
+def _hard_images(judged: Judged) -> str:
+    """The hardest images, and what failures were taken for."""
     assert judged.bank.labels is not None
     voters = min(max(VOTERS, NEIGHBOURS), len(judged.bank_NF))
     failed = np.flatnonzero(judged.predicted_Q != judged.truth)
@@ -106,7 +106,7 @@ def _pictures(judged: Judged) -> str:
         for place in shown
     )
     return (
-        tag("h3", "The hardest pictures")
+        tag("h3", "The hardest images")
         + tag("p", text(_HARD), class_="small")
         + tag("ul", tiles, class_="tiles")
         + tag("h3", "What failures look like to the encoder")
@@ -116,11 +116,11 @@ def _pictures(judged: Judged) -> str:
 
 
 _HARD = (
-    f"None or few of their {VOTERS} nearest pictures with a known class have theirs, though something is very near. "
+    f"None or few of their {VOTERS} nearest images with a known class have theirs, though something is very near. "
     "Look here for wrong labels, too."
 )
 _SEEN = (
-    "The clearest failure of each of the most frequent mistakes, with the nearest pictures whose class is known. Green "
+    "The clearest failure of each of the most frequent mistakes, with the nearest images whose class is known. Green "
     "shares its class, dashed red is of the class named below."
 )
 
@@ -165,7 +165,7 @@ def _tile(judged: Judged, position: int) -> str:
 
 
 def _line(judged: Judged, position: int, rows: NDArray[np.int64], similarity: NDArray[np.float32]) -> str:
-    """A failure and its nearest pictures of the bank."""
+    """A failure and its nearest images of the bank."""
     assert judged.bank.labels is not None
     own, taken = int(judged.truth[position]), judged.names[int(judged.predicted_Q[position])]
     caption = text(judged.names[own]) + tag("span", text(f"taken for {taken}"), class_="taken")

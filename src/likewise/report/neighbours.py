@@ -1,4 +1,4 @@
-"""Pictures and what the encoder finds most similar to them: the quickest way to see what it has learned."""
+"""Images and what the encoder finds most similar to them: the quickest way to see what it has learned."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ SIDE = 112
 
 @dataclass(frozen=True)
 class Found:
-    """The nearest other pictures of some pictures."""
+    """The nearest other images of some images."""
 
     query_Q: npt.NDArray[np.int64]
-    """Positions of the pictures."""
+    """Positions of the images."""
     nearest_QK: npt.NDArray[np.int64]
-    """Positions of their neighbours, nearest first; never the picture itself."""
+    """Positions of their neighbours, nearest first; never the image itself."""
     similarity_QK: npt.NDArray[np.float32]
     """Cosine similarities."""
 
 
 def find(features_NF: Tensor, query_Q: npt.NDArray[np.int64], k: int) -> Found:
-    """The `k` nearest others (fewer where there are fewer) of the pictures at `query_Q`. At least two are needed."""
+    """The `k` nearest others (fewer where there are fewer) of the images at `query_Q`. At least two are needed."""
     k = min(k, len(features_NF) - 1)
     unit_NF = unit(features_NF)
     found = neighbours(unit_NF[torch.from_numpy(query_Q)], unit_NF, k + 1)
     rows, values = found.rows.numpy(), found.similarity.numpy()
-    # A picture is nearest to itself, but not always first: copies of it are as near.
+    # An image is nearest to itself, but not always first: copies of it are as near.
     other = rows != query_Q[:, None]
     other[other.all(axis=1), -1] = False
     shape = (len(query_Q), k)
@@ -47,7 +47,7 @@ def find(features_NF: Tensor, query_Q: npt.NDArray[np.int64], k: int) -> Found:
 
 
 def agreement(images: Images, features_NF: Tensor, k: int = NEIGHBOURS) -> tuple[float, float] | None:
-    """Mean share of the `k` nearest others with the picture's class, and what chance would give; None unlabelled."""
+    """Mean share of the `k` nearest others with the image's class, and what chance would give; None unlabelled."""
     if images.labels is None or (images.labels >= 0).sum() < 2:
         return None
     known = np.flatnonzero(images.labels >= 0)
@@ -60,7 +60,7 @@ def agreement(images: Images, features_NF: Tensor, k: int = NEIGHBOURS) -> tuple
 
 
 def choose(images: Images, count: int = QUERIES) -> npt.NDArray[np.int64]:
-    """Pictures to show neighbours of, not picked by hand: one of each class in turn, or an even sample of all."""
+    """Images to show neighbours of, not picked by hand: one of each class in turn, or an even sample of all."""
     if images.labels is None or not (images.labels >= 0).any():
         return spread(len(images), count)
     generator, labels = np.random.default_rng(0), images.labels
@@ -73,7 +73,7 @@ def choose(images: Images, count: int = QUERIES) -> npt.NDArray[np.int64]:
 
 
 def grid(images: Images, features_NF: Tensor) -> str:
-    """Rows of a picture and its neighbours; empty for fewer than two pictures."""
+    """Rows of an image and its neighbours; empty for fewer than two images."""
     if len(images) < 2:
         return ""
     found = find(features_NF, choose(images), NEIGHBOURS)
@@ -90,19 +90,19 @@ def grid(images: Images, features_NF: Tensor) -> str:
 
 def lead(images: Images, features_NF: Tensor) -> str:
     """What the grid shows, in words, with how often neighbours share the class."""
-    words = f"Each picture, and those of {len(images):,} that the encoder finds most like it, with their similarity."
+    words = f"Each image, and those of {len(images):,} that the encoder finds most like it, with their similarity."
     agreed = agreement(images, features_NF) if len(images) > 2 else None
     if agreed is None:
         return words
     share, chance = agreed
     return (
         f"{words} Green shares its class, dashed red is of the class named below. Of the {NEIGHBOURS} nearest of every "
-        f"picture {percent(share, 0)} share its class; chance would give {percent(chance, 0)}."
+        f"image {percent(share, 0)} share its class; chance would give {percent(chance, 0)}."
     )
 
 
 def label(images: Images, position: int) -> str:
-    """The class of a picture in words; empty where it is not known."""
+    """The class of an image in words; empty where it is not known."""
     if images.labels is None or images.labels[position] < 0:
         return ""
     value = int(images.labels[position])

@@ -19,8 +19,8 @@ from likewise.report.markup import section, tag
 from likewise.report.mistakes import Judged, mistakes
 from likewise.report.places import Looked, masks, patches
 
-PICTURED = 1500
-"""Pictures that the map and the neighbours are made of at most."""
+SHOWN = 1500
+"""Images that the map and the neighbours are made of at most."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +51,25 @@ def write_report(
     """Write report.html into the run directory `run`, and return its path.
 
     With the `images` that the run learned from and their `features` (N, F), of the encoder `which`, it shows neighbours
-    and a map of at most `PICTURED` of them; both are left out where the features are not finite, as of a run that
+    and a map of at most `SHOWN` of them; both are left out where the features are not finite, as of a run that
     diverged. They are kept in the run (pictures.html), and shown again by a report that is written without. So is what
     is shown of an evaluation: neighbours and a map of the images that were `evaluated` (evaluated.html), and the
     mistakes of what was `judged` (mistakes.html), and so are the patches of what was `looked` at (patches.html). The
     page is one file that opens offline.
 
-    Raises InputError where there is no run, and where pictures and features do not fit.
+    Raises InputError where there is no run, and where images and features do not fit.
     """
     facts = Facts.read(Path(run))
     kept, given = Path(run) / "pictures.html", images is not None and features is not None
-    pictures, said = kept.read_text(encoding="utf-8") if not given and kept.exists() else "", ""
+    image_parts, said = kept.read_text(encoding="utf-8") if not given and kept.exists() else "", ""
     if images is not None and features is not None:
         if len(images) != len(features):
-            raise InputError(f"the report got {len(images)} pictures and features of {len(features)}: one row each")
+            raise InputError(f"the report got {len(images)} images and features of {len(features)}: one row each")
         images, features = _sample(images, features.detach().float().cpu())
         if bool(torch.isfinite(features).all()):
-            pictures = _pictures(images, features, which)
+            image_parts = _image_parts(images, features, which)
             with write_aside(kept) as file:
-                file.write(_encoded(pictures))
+                file.write(_encoded(image_parts))
         else:
             kept.unlink(missing_ok=True)
             said = tag("p", "No neighbours and no map: the encoder's features are not finite numbers.", class_="note")
@@ -77,7 +77,7 @@ def write_report(
         [
             sections.masthead(facts),
             said,
-            pictures,
+            image_parts,
             sections.scores(facts),
             _evaluated(Path(run) / "evaluated.html", evaluated),
             _mistakes(Path(run) / "mistakes.html", judged),
@@ -111,7 +111,7 @@ def _evaluated(kept: Path, evaluated: Evaluated | None) -> str:
         f"{evaluated.data}, {evaluated.split}: what the encoder was judged by. {neighbours.lead(images, features)}",
         grid,
         tag("h3", "Their map", class_="apart"),
-        map2d.picture_map(images, features),
+        map2d.image_map(images, features),
     )
     with write_aside(kept) as file:
         file.write(_encoded(shown))
@@ -144,18 +144,18 @@ def _encoded(page: str) -> bytes:
 
 
 def _sample(images: Images, features_NF: Tensor) -> tuple[Images, Tensor]:
-    if len(images) <= PICTURED:
+    if len(images) <= SHOWN:
         return images, features_NF
-    index = spread(len(images), PICTURED)
+    index = spread(len(images), SHOWN)
     return images.subset(index), features_NF[torch.from_numpy(index)]
 
 
-def _pictures(images: Images, features_NF: Tensor, which: str) -> str:
+def _image_parts(images: Images, features_NF: Tensor, which: str) -> str:
     grid = neighbours.grid(images, features_NF)
     alike = neighbours.lead(images, features_NF) if grid else ""
     return section("neighbours", "What it finds alike", alike, grid) + section(
         "map",
         "The collection at a glance",
-        f"What the encoder learned from. Pictures close together are close for the {which}.",
-        map2d.picture_map(images, features_NF),
+        f"What the encoder learned from. Images close together are close for the {which}.",
+        map2d.image_map(images, features_NF),
     )

@@ -1,4 +1,4 @@
-"""The parts of the report below its pictures: scores, curves, time, data, settings, commands."""
+"""The parts of the report below its images: scores, curves, time, data, settings, commands."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def masthead(facts: Facts) -> str:
         numbers = tag(
             "div",
             tag("p", tag("strong", count(facts.images_seen)), class_="gain"),
-            tag("p", "pictures seen", class_="small"),
+            tag("p", "images seen", class_="small"),
             class_="figure",
         )
     title = tag("div", tag("h1", text(facts.path.name)), tag("p", text(headline(facts)), class_="headline"))
@@ -65,9 +65,9 @@ def _facts_list(facts: Facts) -> str:
     entries = [
         ("method", f"{facts.run.get('method', '-')}{f', {v}' if (v := facts.run.get('variant')) else ''}"),
         ("encoder", f"{name}{width}{f', {size} px' if size else ''}"),
-        ("data", f"{data.get('name', '-')}{f', {count(n)} pictures' if (n := data.get('images')) else ''}"),
+        ("data", f"{data.get('name', '-')}{f', {count(n)} images' if (n := data.get('images')) else ''}"),
         ("time", f"{minutes(facts.minutes)} on {facts.run.get('device', '-')}" if facts.minutes else "-"),
-        ("speed", f"{count(speed)} pictures/s" if speed else "-"),
+        ("speed", f"{count(speed)} images/s" if speed else "-"),
         ("status", status_words(facts.run)),
     ]
     cells = [tag("div", tag("dt", text(key)), tag("dd", text(value))) for key, value in entries]
@@ -90,7 +90,7 @@ def scores(facts: Facts) -> str:
     rows = [_score_row(key, group, roles, facts) for key, group in groups.items()]
     marked = ", the untrained marked" if "untrained" in roles else ""
     changed = ["change, 95 % interval"] if "untrained" in roles else []
-    head = ["probe", *(text(role) for role in roles), *changed, f"of all pictures{marked}", "on"]
+    head = ["probe", *(text(role) for role in roles), *changed, f"of all images{marked}", "on"]
     listing = "".join(
         tag("li", tag("b", text(_probe(*key[2:]))), " ", text(next(iter(group.values())).get("protocol", "")))
         for key, group in groups.items()
@@ -99,9 +99,9 @@ def scores(facts: Facts) -> str:
     verdicts = "".join(tag("p", text(line), class_="note") for line in _verdicts(facts))
     how = details("How each score was got", tag("ul", listing, class_="protocols"))
     content = verdicts + table(head, rows, "scores") + notes + how
-    lead = "The frozen encoder, judged by pictures whose labels it never learned from."
+    lead = "The frozen encoder, judged by images whose labels it never learned from."
     if facts.run.get("classifier"):
-        lead = "The encoder with its classifier, judged by pictures that neither learned from."
+        lead = "The encoder with its classifier, judged by images that neither learned from."
     return section("scores", "How good it is", lead, content)
 
 
@@ -128,7 +128,7 @@ def _score_row(key: tuple[Any, ...], group: dict[str, dict[str, Any]], roles: Se
     if before is not None:
         marks += f'<u style="left:{100 * max(0.0, before):.2f}%"></u>'
     where = next(iter(group.values()))
-    on = f"{count(where.get('n', 0))} {where.get('split', '')} pictures"
+    on = f"{count(where.get('n', 0))} {where.get('split', '')} images"
     changed = [_changed(group, facts)] if "untrained" in roles else []
     return [text(_probe(*key[2:])), *cells, *changed, tag("i", marks, class_="gauge") if is_share else "", text(on)]
 
@@ -218,7 +218,7 @@ def _curves(facts: Facts) -> list[str]:
         curve("spread", "Spread", floor=0.0, ceiling=1.0, note="1: embeddings fill the sphere. 0: all the same."),
         curve("effective_rank", "Effective rank", floor=0.0, note="Directions that the embeddings really use."),
         curve("learning_rate", "Learning rate", floor=0.0, note="Follows the share of the budget that is used."),
-        curve("images_per_second", "Pictures per second", smooth=True, floor=0.0, note="End to end."),
+        curve("images_per_second", "Images per second", smooth=True, floor=0.0, note="End to end."),
     ]
 
 
@@ -229,7 +229,7 @@ def _online_words(facts: Facts) -> str:
         return "Accuracy on a fixed sample while training."
     k, sample = online.get("k", 0), count(online.get("pictures", 0))
     others = "its nearest other" if k == 1 else f"its {k} nearest others"
-    return f"Accuracy while training: each of {sample} pictures, always the same, classified by {others}."
+    return f"Accuracy while training: each of {sample} images, always the same, classified by {others}."
 
 
 def time_spent(facts: Facts) -> str:
@@ -249,7 +249,7 @@ def time_spent(facts: Facts) -> str:
 
 
 def data(facts: Facts, images: Images | None) -> str:
-    """How the classes are balanced, and which pictures could not be read."""
+    """How the classes are balanced, and which images could not be read."""
     content = _balance(facts, images) + _beside(facts)
     if facts.broken:
         rows = [
@@ -258,8 +258,8 @@ def data(facts: Facts, images: Images | None) -> str:
         ]
         more = len(facts.broken) - BROKEN_SHOWN
         tail = tag("p", text(f"and {more:,} more, in broken.json"), class_="small") if more > 0 else ""
-        title = f"{count(len(facts.broken))} {'picture' if len(facts.broken) == 1 else 'pictures'} could not be read"
-        content += tag("h3", text(title)) + table(["picture", "why it was left out"], rows, "broken") + tail
+        title = f"{count(len(facts.broken))} {'image' if len(facts.broken) == 1 else 'images'} could not be read"
+        content += tag("h3", text(title)) + table(["image", "why it was left out"], rows, "broken") + tail
     return section("data", "What it learned from", "", content)
 
 
@@ -274,16 +274,16 @@ def _beside(facts: Facts) -> str:
 
 
 def _balance(facts: Facts, images: Images | None) -> str:
-    """Pictures of each class: of the training data where that was counted, else of those shown here."""
+    """Images of each class: of the training data where that was counted, else of those shown here."""
     data, evaluated = facts.part("data"), facts.part("classes")
     if evaluated.get("data") != data.get("path"):
-        evaluated = {}  # of other pictures than the run learned from
+        evaluated = {}  # of other images than the run learned from
     counted = data.get("class_counts") or evaluated.get("bank")
     names = data.get("class_names") or evaluated.get("names")
     where = "in the data"
     if not counted and images is not None and images.labels is not None and (images.labels >= 0).any():
         counted = np.bincount(images.labels[images.labels >= 0]).tolist()
-        names, where = images.class_names, f"among the {len(images):,} pictures of this report"
+        names, where = images.class_names, f"among the {len(images):,} images of this report"
     if not counted or len(counted) < 2:
         return ""
     named = [str(names[value]) if names and value < len(names) else f"class {value}" for value in range(len(counted))]

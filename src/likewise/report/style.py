@@ -1,7 +1,7 @@
 """How the page looks and what it does by itself, from the files in assets/. Nothing is fetched, no fonts either.
 
 `page.css` has one palette for light and one for dark; `page.js` switches between them, shows values under the pointer
-and larger pictures, picks single classes, and copies commands; `patches` colour patches of a picture by a click.
+and larger images, picks single classes, and copies commands; `patches` colour patches of an image by a click.
 """
 
 from __future__ import annotations

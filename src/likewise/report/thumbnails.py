@@ -15,30 +15,30 @@ from likewise.report.markup import text
 
 QUALITY = 82
 LARGE = 192
-"""Pixels of a thumbnail that can be opened larger, where the picture has them."""
+"""Pixels of a thumbnail that can be opened larger, where the image has them."""
 
 
 def thumbnail(images: Images, position: int, side: int) -> Image.Image:
-    """The middle square of one picture, `side` pixels wide."""
+    """The middle square of one image, `side` pixels wide."""
     pixels, sizes = images.gather(np.array([position]))
     height, width = (int(value) for value in sizes[0])
-    picture = Image.fromarray(pixels[0, :height, :width].numpy())
+    drawn = Image.fromarray(pixels[0, :height, :width].numpy())
     edge = min(height, width)
     left, top = (width - edge) // 2, (height - edge) // 2
-    return picture.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge))
+    return drawn.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge))
 
 
 def image(images: Images, position: int, shown: int, said: str) -> str:
-    """An `img` element of one picture, `shown` points wide, with the pixels to be opened larger; `said` is its text."""
+    """An `img` element of one image, `shown` points wide, with the pixels to be opened larger; `said` is its text."""
     pixels = int(images.gather(np.array([position]))[1][0].min())
     source = data_uri(thumbnail(images, position, min(LARGE, max(shown, pixels))))
     return f'<img src="{source}" width="{shown}" height="{shown}" loading="lazy" alt="{text(said)}">'
 
 
-def data_uri(picture: Image.Image) -> str:
+def data_uri(drawn: Image.Image) -> str:
     """A JPEG as the address of itself."""
     buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    drawn.convert("RGB").save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -35,15 +35,15 @@ class Verdict:
 def headline(facts: Facts) -> str:
     """One sentence: who learned what from how much, in which time."""
     data, method = facts.part("data"), str(facts.run.get("method", "This run")).upper().replace("_", " ")
-    pictures = f"{count(data['images'])} pictures" if isinstance(data.get("images"), int | float) else "pictures"
+    images = f"{count(data['images'])} images" if isinstance(data.get("images"), int | float) else "images"
     of = f" of {data['name']}" if data.get("name") else ""
     took = f" in {minutes(facts.minutes)}" if facts.minutes else ""
     if facts.run.get("classifier"):
         name, classes = facts.part("encoder").get("name", "An encoder"), len(facts.part("classifier")["class_names"])
-        return f"{name} learned {count(classes)} classes from {pictures}{of}{took}, with labels."
+        return f"{name} learned {count(classes)} classes from {images}{of}{took}, with labels."
     if facts.run.get("status") == "running":
-        return f"{method} is learning from {pictures}{of}, without labels: {minutes(facts.minutes)} so far."
-    return f"{method} learned from {pictures}{of}{took}, without labels."
+        return f"{method} is learning from {images}{of}, without labels: {minutes(facts.minutes)} so far."
+    return f"{method} learned from {images}{of}{took}, without labels."
 
 
 def verdict(facts: Facts) -> Verdict:
@@ -70,13 +70,11 @@ def _evidence(facts: Facts) -> str:
     spread, rank, purity = facts.recent("spread"), facts.recent("effective_rank"), facts.recent("purity")
     found = []
     if spread is not None:
-        found.append(
-            f"Different pictures get different embeddings (spread {spread:.2f}, where 1 is best and 0 collapse)"
-        )
+        found.append(f"Different images get different embeddings (spread {spread:.2f}, where 1 is best and 0 collapse)")
     if rank is not None:
         found.append(f"they use about {rank:.0f} directions")
     if purity is not None:
-        found.append(f"{percent(purity, 0)} of a picture's neighbours in the memory share its class")
+        found.append(f"{percent(purity, 0)} of an image's neighbours in the memory share its class")
     if len(found) > 1:
         return f"{', '.join(found[:-1])}, and {found[-1]}."
     return f"{_capital(found[0])}." if found else ""
@@ -86,7 +84,7 @@ def _symptom(facts: Facts) -> tuple[str, str]:
     """What is wrong with the newest numbers: a key of `_ADVICE`, and words."""
     spread, rank, entropy = facts.recent("spread"), facts.recent("effective_rank"), facts.recent("teacher_entropy")
     if spread is not None and spread < LOW_SPREAD:
-        return "spread", f"Different pictures get almost the same embedding (spread {spread:.3f}, where 1 is best)."
+        return "spread", f"Different images get almost the same embedding (spread {spread:.3f}, where 1 is best)."
     if rank is not None and rank < LOW_RANK:
         return "rank", f"The embeddings use hardly more than one direction (effective rank {rank:.1f})."
     most = math.log(facts.queue) if facts.queue else math.inf
@@ -117,7 +115,7 @@ def time_words(shares: dict[str, float]) -> str:
     if largest == "model":
         return f"{percent(model, 0)} of the time went into the model itself: the machine was kept busy."
     what = {
-        "data": "waiting for pictures: a faster disk or more memory would help",
+        "data": "waiting for images: a faster disk or more memory would help",
         "views": "making views: fewer or smaller views, or an accelerator, would help",
         "rest": "neither data, views nor model, but logging and checkpoints: write them less often",
     }

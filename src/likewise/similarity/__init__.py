@@ -1,4 +1,4 @@
-"""The heart: how a picture relates to a memory of other pictures."""
+"""The heart: how an image relates to a memory of other images."""
 
 from likewise.similarity.batch import contrast_in_batch, nt_xent, own_columns
 from likewise.similarity.constrained import Few, among, average, average_of_all, outside, ranks

@@ -1,6 +1,6 @@
-"""Contrast inside a batch: the other pictures of the global batch are what a query is compared with.
+"""Contrast inside a batch: the other images of the global batch are what a query is compared with.
 
-B pictures in this process, N in all processes together, D dimensions. Without a memory there is nothing to stream: the
+B images in this process, N in all processes together, D dimensions. Without a memory there is nothing to stream: the
 B x N logits are small. Gradient goes to queries and keys of all processes (`likewise.distributed`).
 """
 
@@ -15,7 +15,7 @@ from likewise.similarity.read import similarities, unit
 
 
 def contrast_in_batch(query_BD: Tensor, key_BD: Tensor, temperature: float, *, against_queries: bool = False) -> Tensor:
-    """Each query must pick its own key among the keys of all pictures, mean over the batch.
+    """Each query must pick its own key among the keys of all images, mean over the batch.
 
     L = mean_i -log( exp(q_i.k_i/T) / (sum_j exp(q_i.k_j/T) [+ sum_{j != i} exp(q_i.q_j/T)]) ), all vectors unit; the
     part in brackets with `against_queries`. A key that must not be changed is handed in detached.
@@ -33,7 +33,7 @@ def contrast_in_batch(query_BD: Tensor, key_BD: Tensor, temperature: float, *, a
 def nt_xent(first_BD: Tensor, second_BD: Tensor, temperature: float) -> Tensor:
     """Normalised temperature-scaled cross-entropy (SimCLR, arXiv 2002.05709, eq. 1): both views contrast with all.
 
-    Of the 2N views of the global batch each must pick the other view of its picture among the 2N - 1 others.
+    Of the 2N views of the global batch each must pick the other view of its image among the 2N - 1 others.
     """
     forth = contrast_in_batch(first_BD, second_BD, temperature, against_queries=True)
     back = contrast_in_batch(second_BD, first_BD, temperature, against_queries=True)
@@ -41,5 +41,5 @@ def nt_xent(first_BD: Tensor, second_BD: Tensor, temperature: float) -> Tensor:
 
 
 def own_columns(x_BD: Tensor, columns: int) -> Tensor:
-    """(B, N) bool: True where a column of the gathered batch is the row's own picture."""
+    """(B, N) bool: True where a column of the gathered batch is the row's own image."""
     return positions(x_BD).unsqueeze(1) == torch.arange(columns, device=x_BD.device)

@@ -46,8 +46,8 @@ def distill(
     KL(p_t || p_s) = (k . m_t)/Tt - lse_t - (q . m_t)/Ts + lse_s, and its gradient in q is (m_s - m_t)/Ts.
     No gradient goes to the teacher or the memory.
 
-    With `student_memory_KD` the student looks at a memory of its own, of any width, whose row j is the same picture as
-    row j of the teacher's. With `own_BE` each picture has one row more, its own, which nobody else sees; the student's
+    With `student_memory_KD` the student looks at a memory of its own, of any width, whose row j is the same image as
+    row j of the teacher's. With `own_BE` each image has one row more, its own, which nobody else sees; the student's
     side of it is `student_own_BD`, or the same. Both enter as one more logit of each read.
 
     A query whose rows are all excluded, and that has no row of its own, has no target: it counts in the means over the

@@ -1,6 +1,6 @@
 """Mutual contrastive learning: networks that contrast on their own embeddings and each other's (arXiv 2104.12565).
 
-Shapes: B pictures in a batch, K in a queue, C classes, D dimensions, M networks.
+Shapes: B images in a batch, K in a queue, C classes, D dimensions, M networks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from likewise.similarity.losses import contrast, cross_entropy, distill
 from likewise.similarity.read import similarities, unit
 
 UNKNOWN = -1
-"""Label of a picture that has none."""
+"""Label of an image that has none."""
 
 
 class MutualContrast(NamedTuple):
@@ -42,7 +42,7 @@ def mutual_contrast(
 ) -> MutualContrast:
     """Mutual contrastive learning of M networks (arXiv 2104.12565, eq. 1-9), with nothing of size B x K.
 
-    `queries` and `keys` are M batches (B, D), `queues` M memories (K, D) whose row j is the same picture in all. With
+    `queries` and `keys` are M batches (B, D), `queues` M memories (K, D) whose row j is the same image in all. With
     z^ab = [q_a.k_b ; Q_b q_a] / t, the positive first, and D(s <- r) = T^2 KL(softmax(r/T) || softmax(s/T)):
 
         VCL  = sum_a CE(z^aa)                    soft VCL = sum_{a != b} D(z^aa <- z^bb)
@@ -90,8 +90,8 @@ def supervised_mutual_contrast(
     """The four parts of mutual contrastive learning with labels (arXiv 2104.12565, eq. 1-9), each a mean over B.
 
     With S^ab = e_a e_b^T / t the similarities of the batch: VCL is the supervised contrast of each S^aa, ICL that of
-    each S^ab; the soft terms let rows of S^aa imitate those of S^bb, and S^ab those of S^ba, over all columns, a
-    picture's own included. Between networks a picture's own column is left out of ICL as in the official code; the
+    each S^ab; the soft terms let rows of S^aa imitate those of S^bb, and S^ab those of S^ba, over all columns, an
+    image's own included. Between networks an image's own column is left out of ICL as in the official code; the
     paper counts it as a positive: `own_is_positive`.
     """
     units = [unit(each) for each in embeddings]
@@ -114,7 +114,7 @@ def supervised_contrast(logits_BB: Tensor, labels_B: Tensor, *, own_is_positive:
     """SupCon (arXiv 2004.11362, eq. 2): each anchor must find its class among the others, mean over anchors.
 
     L = -mean_i mean_{j in P(i)} [ S_ij - log sum_{j allowed} exp S_ij ]. An anchor's own column is neither positive
-    nor allowed unless `own_is_positive`. Anchors without a positive have no loss and are not counted; a picture
+    nor allowed unless `own_is_positive`. Anchors without a positive have no loss and are not counted; an image
     without a label is no anchor and in nobody's sum.
     """
     known_B = labels_B != UNKNOWN
@@ -138,7 +138,7 @@ def imitation(student_BK: Tensor, teacher_BK: Tensor, kl_temperature: float) -> 
 
 
 def classification(logits_NC: Tensor, labels_N: Tensor) -> Tensor:
-    """Mean cross-entropy of the pictures whose label is known; 0 where none is."""
+    """Mean cross-entropy of the images whose label is known; 0 where none is."""
     known_N = labels_N != UNKNOWN
     loss_N = functional.cross_entropy(logits_NC, labels_N, ignore_index=UNKNOWN, reduction="none")
     return loss_N.sum() / known_N.sum().clamp(min=1)

@@ -37,10 +37,10 @@ Array = npt.NDArray[Any]
 def neighbours(
     query_QD: Tensor, bank_ND: Tensor, k: int, *, tile_rows: int = _TILE_ROWS, tile_bytes: int = _TILE_BYTES
 ) -> Neighbours:
-    """The `k` pictures of the bank most similar to each query by cosine, nearest first.
+    """The `k` images of the bank most similar to each query by cosine, nearest first.
 
     Vectors are normalised here, in float32 (float64 stays); zero vectors have similarity 0 to everything. Equally
-    similar pictures come in the order of the bank; of those that tie for the k-th place any may be chosen.
+    similar images come in the order of the bank; of those that tie for the k-th place any may be chosen.
 
     Raises InputError for `k` outside 1..N, for shapes that do not fit, and for features that are not finite.
     """
@@ -50,7 +50,7 @@ def neighbours(
         widths = f"{query_QD.shape[1]} and {bank_ND.shape[1]}"
         raise InputError(f"queries and bank must have the same dimensions, found {widths}")
     if not 1 <= k <= len(bank_ND):
-        raise InputError(f"k={k} neighbours asked of a bank of {len(bank_ND)} pictures: allowed are 1 to that many")
+        raise InputError(f"k={k} neighbours asked of a bank of {len(bank_ND)} images: allowed are 1 to that many")
     dtype = torch.float64 if torch.float64 in {query_QD.dtype, bank_ND.dtype} else torch.float32
     rows_at_once = max(1, tile_bytes // (dtype.itemsize * bank_ND.shape[1]))
     look = _by_processor if query_QD.device.type == "cpu" else _by_accelerator
@@ -72,12 +72,12 @@ def neighbours(
 def check_features(what: str, x_ND: Tensor) -> None:
     """Raise InputError, which calls them `what`, unless features are a table of finite numbers."""
     if x_ND.ndim != 2 or 0 in x_ND.shape:
-        raise InputError(f"{what} features must be (pictures, dimensions), at least one each, not {tuple(x_ND.shape)}")
+        raise InputError(f"{what} features must be (images, dimensions), at least one each, not {tuple(x_ND.shape)}")
     finite_N = torch.isfinite(x_ND.amax(1)) & torch.isfinite(x_ND.amin(1))
     if not bool(finite_N.all()):
         bad = (~finite_N).nonzero().flatten()
         raise InputError(
-            f"{what} features of {len(bad)} of {len(x_ND)} pictures are not finite numbers (first: row {int(bad[0])}): "
+            f"{what} features of {len(bad)} of {len(x_ND)} images are not finite numbers (first: row {int(bad[0])}): "
             "the encoder diverged or its weights are damaged"
         )
 

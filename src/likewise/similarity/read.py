@@ -60,11 +60,11 @@ def read(
 
     `temperature` is a number, or (B, 1) for one per query. `exclude` masks rows per query; a query with every row
     masked gets a zero mean and a log-sum-exp of minus infinity. `tile` is the number of rows per tile. `values` (K, E)
-    is a second memory whose row j belongs to the same picture as row j of the first: it is carried along.
+    is a second memory whose row j belongs to the same image as row j of the first: it is carried along.
     Raises InputError where `top` asks for more rows than there are, and where the two memories differ in length.
     """
     if values is not None and len(values) != len(memory_KD):
-        raise InputError(f"memories of {len(memory_KD)} and {len(values)} rows: row j of both has to be one picture")
+        raise InputError(f"memories of {len(memory_KD)} and {len(values)} rows: row j of both has to be one image")
     if top is not None and not 1 <= top <= len(memory_KD):
         raise InputError(f"top={top} neighbours asked of a memory of {len(memory_KD)} rows: allowed are 1 to that many")
     with torch.autocast(query_BD.device.type, enabled=False):

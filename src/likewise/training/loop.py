@@ -219,7 +219,7 @@ class Loop:
             self.reason = f"collapsed, {report.reason}"
 
     def _begin_probe(self) -> None:
-        """Measure the encoder before training, by pictures whose labels it never learns from."""
+        """Measure the encoder before training, by images whose labels it never learns from."""
         if self.probe is not None and self.clock.fraction() < 1.0:
             facts = self.probe.begin(self.clock.fraction())
             self.run.write(online=facts)

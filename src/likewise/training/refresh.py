@@ -1,7 +1,7 @@
-"""Between epochs a method may look at the whole data set: every picture's embedding by a network that it names.
+"""Between epochs a method may look at the whole data set: every image's embedding by a network that it names.
 
-Processes embed a share of the pictures each and gather them, so that all hold the same table and make the same
-clusters of it. Shapes: N pictures, D dimensions, B pictures in a batch.
+Processes embed a share of the images each and gather them, so that all hold the same table and make the same
+clusters of it. Shapes: N images, D dimensions, B images in a batch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from likewise.distributed import gather, rank, world
 from likewise.encoders import EncoderSpec
-from likewise.encoders.embedding import Autocast, Pictures, rows, view_of
+from likewise.encoders.embedding import Autocast, ImageSet, rows, view_of
 from likewise.errors import TrainingStopped
 from likewise.methods.method import Method, Progress
 from likewise.views import ViewPolicy
@@ -22,14 +22,14 @@ from likewise.views import ViewPolicy
 
 def refresh(
     method: Method,
-    images: Pictures,
+    images: ImageSet,
     spec: EncoderSpec,
     progress: Progress,
     *,
     device: torch.device | str = "cpu",
     autocast: Autocast = contextlib.nullcontext,
 ) -> None:
-    """Give `method` the embeddings of all pictures, seen by their centre as in evaluation.
+    """Give `method` the embeddings of all images, seen by their centre as in evaluation.
 
     Raises TrainingStopped where an embedding is not finite: no cluster could be made of it.
     """
@@ -42,7 +42,7 @@ def refresh(
     if broken_N.any():
         raise TrainingStopped(
             f"training stopped at step {progress.step}: {int(broken_N.sum())} of {len(features_ND)} embeddings of the "
-            f"data set are not finite, the first that of picture {int(broken_N.nonzero()[0])}"
+            f"data set are not finite, the first that of image {int(broken_N.nonzero()[0])}"
         )
     labels = getattr(images, "labels", None)
     names = getattr(images, "names", [])
@@ -52,9 +52,9 @@ def refresh(
 
 @torch.no_grad()
 def embed_all(
-    network: nn.Module, images: Pictures, view: ViewPolicy, *, device: torch.device, autocast: Autocast
+    network: nn.Module, images: ImageSet, view: ViewPolicy, *, device: torch.device, autocast: Autocast
 ) -> Tensor:
-    """Embeddings of all pictures (N, D) in their order, on the device, in float32 or better."""
+    """Embeddings of all images (N, D) in their order, on the device, in float32 or better."""
     count = len(images)
     # Each process the same number, or gathering them would wait for ever: the last shares begin again at the front.
     own = np.arange(rank(), -(-count // world()) * world(), world()) % count

@@ -23,6 +23,6 @@ def seed_step(seed: int, step: int, rank: int = 0) -> None:
 
     Dropout and stochastic depth draw from the global generators, whose state would otherwise have to be saved for each
     device and process. With a state that depends on the step alone there is nothing to save. Processes get different
-    seeds, because they see different pictures.
+    seeds, because they see different images.
     """
     torch.manual_seed(derived_seed(seed, step, rank, "global"))

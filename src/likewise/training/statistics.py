@@ -8,15 +8,15 @@ import torch
 from likewise.data import Images
 
 SAMPLE = 2048
-"""Pictures looked at: enough to fix both to about the third digit."""
+"""Images looked at: enough to fix both to about the third digit."""
 LEAST_DEVIATION = 0.05
-"""Deviations below this are raised to it, so that flat pictures are not blown up into noise."""
+"""Deviations below this are raised to it, so that flat images are not blown up into noise."""
 
 Channels = tuple[float, float, float]
 
 
 def channel_statistics(images: Images) -> tuple[Channels, Channels]:
-    """Means and deviations of red, green and blue on a scale of 0 to 1, over an even sample of the pictures."""
+    """Means and deviations of red, green and blue on a scale of 0 to 1, over an even sample of the images."""
     index = np.unique(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(np.int64))
     count = torch.zeros((), dtype=torch.float64)
     total, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)

@@ -46,7 +46,7 @@ def stream_roles(method: Method, views: Mapping[str, tuple[str, ...]]) -> dict[s
 def batch_of(loaded: LoadedBatch) -> Batch:
     """What the method is told of a batch, beside its views."""
     others = {name: batch_of(other) for name, other in loaded.others.items()}
-    return Batch(loaded.index, loaded.labels, loaded.columns, others)
+    return Batch(loaded.ids, loaded.labels, loaded.columns, others)
 
 
 def views_of(
@@ -157,7 +157,7 @@ class Update:
             self.watch.enter("model")
             with self.fabric.no_backward_sync(self.wrapped, enabled=number + 1 < parts):
                 terms = self.wrapped(views, batch)
-                self.guard.watch(terms.loss, batch.index)
+                self.guard.watch(terms.loss, batch.ids)
                 self.fabric.backward(terms.loss / parts)
             observe(progress, terms)
 

@@ -39,7 +39,7 @@ def page_of(index: Index, images: RowImages, shown: Shown) -> str:
     """The page, with thumbnails read from the images now."""
     label = index.columns.get("label")
 
-    def picture(row: int) -> str | None:
+    def image(row: int) -> str | None:
         position = int(images.position_N[row])
         if position < 0:
             return None
@@ -55,7 +55,7 @@ def page_of(index: Index, images: RowImages, shown: Shown) -> str:
         return data_uri(square)
 
     named = Named(
-        picture,
+        image,
         lambda row: "" if label is None or label[row] is None else str(label[row]),
         lambda row: images.ids[row],
     )

@@ -29,7 +29,7 @@ class Example(NamedTuple):
 class Named(NamedTuple):
     """How rows are shown."""
 
-    picture: Callable[[int], str | None]
+    image: Callable[[int], str | None]
     """The address of a thumbnail of a row, None where it cannot be had."""
     label: Callable[[int], str]
     """The class of a row in words, empty where it is not known."""
@@ -144,7 +144,7 @@ def _neighbour(query: int, row: int, named: Named) -> str:
 
 
 def _image(row: int, named: Named) -> str:
-    address = named.picture(row)
+    address = named.image(row)
     if address is None:
         return tag("span", text(named.name(row)), class_="small")
     return (

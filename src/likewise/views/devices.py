@@ -1,4 +1,4 @@
-"""Moving small tensors to where the pictures are."""
+"""Moving small tensors to where the images are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The random part of a view: per-picture parameters, a pure function of (seed, step, role, global row).
+"""The random part of a view: per-image parameters, a pure function of (seed, step, role, global row).
 
 Each parameter has its own column of uniform numbers, so that a change of one setting (say, no blur) leaves the other
 parameters as they were, and all policies of one role see the same crops. The first parameters share one table, in
@@ -23,26 +23,26 @@ from likewise.views.policies.policy import Centre, CutOut, Fill, ViewPolicy
 
 
 class Geometry(NamedTuple):
-    """Where each view lies in its picture. Tensors on the CPU, B rows."""
+    """Where each view lies in its image. Tensors on the CPU, B rows."""
 
     box: Tensor
     """(B, 4) int64: top, left, height, width in pixels of the source."""
     flip: Tensor
     """(B,) bool: mirrored left to right after the crop."""
     sizes: Tensor
-    """(B, 2) int64: height and width of the source pictures."""
+    """(B, 2) int64: height and width of the source images."""
     shift: Tensor | None = None
     """(B, 2) float64: how far the view is moved down and to the right after all, as shares of its side."""
     fill: Fill = "reflect"
     """What a move leaves free."""
 
     def rows(self, rows: slice) -> Geometry:
-        """The geometry of some pictures."""
+        """The geometry of some images."""
         shift = None if self.shift is None else self.shift[rows]
         return Geometry(self.box[rows], self.flip[rows], self.sizes[rows], shift, self.fill)
 
     def fractions(self) -> Tensor:
-        """(B, 4) float32: top, left, height, width as fractions of the source picture.
+        """(B, 4) float32: top, left, height, width as fractions of the source image.
 
         Of a moved view these are where its corners lie, which may be outside of it.
         """
@@ -81,12 +81,12 @@ class Look(NamedTuple):
     """(B, 4) int64: top, left, height and width of the cut-out in pixels of the view; height 0 where there is none."""
 
     def rows(self, rows: slice) -> Look:
-        """The look of some pictures."""
+        """The look of some images."""
         return Look._make(None if part is None else part[rows] for part in self)
 
 
 class Draw(NamedTuple):
-    """Everything random about one view of every picture of a batch."""
+    """Everything random about one view of every image of a batch."""
 
     geometry: Geometry
     look: Look
@@ -146,12 +146,12 @@ def draw(
     world: int = 1,
     regions_BR4: Tensor | None = None,
 ) -> Draw:
-    """Draw the parameters of one view for the pictures of one process.
+    """Draw the parameters of one view for the images of one process.
 
-    `sizes_B2` holds height and width of this process's B pictures, `regions_BR4` their regions (see `regions`) for
-    policies with `within_region`. Random numbers are drawn for the whole batch of B x `world` pictures by CPU
+    `sizes_B2` holds height and width of this process's B images, `regions_BR4` their regions (see `regions`) for
+    policies with `within_region`. Random numbers are drawn for the whole batch of B x `world` images by CPU
     generators that depend on (seed, step, role) only, and row b is global row b x `world` + `rank`: any number of
-    processes draws the same for the same picture. Raises InputError where regions are needed and missing.
+    processes draws the same for the same image. Raises InputError where regions are needed and missing.
     """
     generator = torch.Generator().manual_seed(stream_seed(seed, step, role))
     sizes_B2 = sizes_B2.to("cpu", torch.int64)

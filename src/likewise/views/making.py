@@ -1,4 +1,4 @@
-"""All views of a batch in one call: draw, then crop, then colours, a few pictures at a time.
+"""All views of a batch in one call: draw, then crop, then colours, a few images at a time.
 
 Where a method composes images, all crops are made first, handed to it, and then finished.
 """
@@ -39,10 +39,10 @@ def make_views(
     compose: Compose | None = None,
     masks: Tensor | None = None,
 ) -> dict[str, View]:
-    """One view of every picture for each role.
+    """One view of every image for each role.
 
     `pixels_BHWC` is uint8 RGB on any device, padded at the bottom and at the right to equal size; `sizes_B2` holds the
-    true height and width of each picture and is best kept on the CPU, where it is needed. Random parameters are a
+    true height and width of each image and is best kept on the CPU, where it is needed. Random parameters are a
     pure function of (`seed`, `step`, role, global row), where row b of process `rank` of `world` is global row
     b x `world` + `rank`. Images are float32, contiguous in torch.channels_last, on the device of the pixels; an
     enclosing autocast does not change them. Roles with a `per_sample` function carry no geometry.
@@ -135,7 +135,7 @@ def _composed(
 
 
 def rendered(policies: Mapping[str, ViewPolicy], draws: Mapping[str, Draw], pixels_BHWC: Tensor) -> dict[str, Tensor]:
-    """The images of all roles. Each group of pictures passes through all of its views while it is in the cache."""
+    """The images of all roles. Each group of images passes through all of its views while it is in the cache."""
     batch, height, width, channels = pixels_BHWC.shape
     device = pixels_BHWC.device
     images = {
@@ -164,12 +164,12 @@ def _checked_sizes(pixels_BHWC: Tensor, sizes_B2: Tensor) -> Tensor:
     """Sizes on the CPU as int64. Raises InputError where they cannot belong to the pixels."""
     if pixels_BHWC.dim() != 4 or pixels_BHWC.shape[-1] != 3 or pixels_BHWC.dtype != torch.uint8:
         found = f"{pixels_BHWC.dtype} {tuple(pixels_BHWC.shape)}".removeprefix("torch.")
-        raise InputError(f"views are made of uint8 pictures (B, H, W, 3), found {found}")
+        raise InputError(f"views are made of uint8 images (B, H, W, 3), found {found}")
     if tuple(sizes_B2.shape) != (len(pixels_BHWC), 2):
         count = len(pixels_BHWC)
-        raise InputError(f"sizes of {count} pictures have the shape ({count}, 2), found {tuple(sizes_B2.shape)}")
+        raise InputError(f"sizes of {count} images have the shape ({count}, 2), found {tuple(sizes_B2.shape)}")
     sizes_B2 = sizes_B2.to("cpu", torch.int64)
     most_2 = torch.tensor(pixels_BHWC.shape[1:3])
     if bool((sizes_B2 < 1).any()) or bool((sizes_B2 > most_2).any()):
-        raise InputError(f"picture sizes must lie between 1 and the padded {most_2[0]}x{most_2[1]} pixels")
+        raise InputError(f"image sizes must lie between 1 and the padded {most_2[0]}x{most_2[1]} pixels")
     return sizes_B2

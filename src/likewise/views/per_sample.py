@@ -1,4 +1,4 @@
-"""Views by a plain function of one picture, for transforms that nobody has written for batches."""
+"""Views by a plain function of one image, for transforms that nobody has written for batches."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def per_sample_views(
     function: PerSample, size: int, pixels_BHWC: Tensor, sizes_B2: Tensor, *, seed: int, step: int, role: str,
     rank: int = 0, world: int = 1,
 ) -> Tensor:  # fmt: skip
-    """Call `function` on each picture as a PIL image, seeded per (seed, step, role, global row).
+    """Call `function` on each image as a PIL image, seeded per (seed, step, role, global row).
 
     Returns (B, 3, size, size) float32 in torch.channels_last on the device of the pixels. The state of the global
     generators is the same before and after. Raises InputError where the function returns something else than a float
     tensor (3, size, size).
     """
     views = []
-    pictures = pixels_BHWC.cpu().numpy()
+    images = pixels_BHWC.cpu().numpy()
     with _global_randomness_kept():
-        for row, (picture, (height, width)) in enumerate(zip(pictures, sizes_B2.tolist(), strict=True)):
+        for row, (image, (height, width)) in enumerate(zip(images, sizes_B2.tolist(), strict=True)):
             _seed_globally(stream_seed(seed, step, role, row * world + rank))
-            views.append(_checked(function(Image.fromarray(picture[:height, :width])), size, role))
+            views.append(_checked(function(Image.fromarray(image[:height, :width])), size, role))
     return torch.stack(views).to(pixels_BHWC.device, torch.float32).contiguous(memory_format=torch.channels_last)
 
 

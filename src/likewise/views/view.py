@@ -1,4 +1,4 @@
-"""What one view of a batch is: pixels, and where in the source pictures they came from."""
+"""What one view of a batch is: pixels, and where in the source images they came from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class View(NamedTuple):
-    """One view of every picture of a batch.
+    """One view of every image of a batch.
 
     Dense and object-level methods need to know which part of the source a view shows, so the geometry travels with
     the pixels.
@@ -17,7 +17,7 @@ class View(NamedTuple):
     image: Tensor
     """(B, 3, H, W) float, normalised with the statistics of its policy."""
     box: Tensor | None = None
-    """(B, 4) float: top, left, height, width of the crop as fractions of the source picture; a view that was moved
+    """(B, 4) float: top, left, height, width of the crop as fractions of the source image; a view that was moved
     after the crop may reach beyond 0 to 1."""
     flip: Tensor | None = None
     """(B,) bool: mirrored left to right after the crop."""

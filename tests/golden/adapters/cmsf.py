@@ -17,8 +17,8 @@ COVERS = ("cmsf_semi",)
 OFFICIAL: dict[str, Any] = {"few": "any"}
 
 
-class Picture(nn.Identity):
-    """The place of an encoder where vectors come in as pictures."""
+class AsGiven(nn.Identity):
+    """The place of an encoder where vectors come in as images."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -34,9 +34,9 @@ def transparent(method: CMSF | CMSFSemi, v: Vectors) -> None:
     """Student and teacher hand their input through, and the memory is as the official step finds it."""
     method.double()
     dim = v["queue"].shape[1]
-    method.student = nn.Sequential(Picture(dim))
+    method.student = nn.Sequential(AsGiven(dim))
     method.predictor = nn.Sequential()
-    method.teacher.network = nn.Sequential(Picture(dim))
+    method.teacher.network = nn.Sequential(AsGiven(dim))
     method.queue.rows.copy_(v["queue"])
     method.queue.column("label").copy_(v["queue_labels"])
     method.queue.position.copy_(v["queue_ptr"])
@@ -55,7 +55,7 @@ def cmsf(v: Vectors, **changes: Any) -> CMSF:
         **OFFICIAL,
         **changes,
     )
-    method = CMSF(Picture(dim), settings, facts(v))  # type: ignore[arg-type]
+    method = CMSF(AsGiven(dim), settings, facts(v))  # type: ignore[arg-type]
     transparent(method, v)
     method.queue.column("image").copy_(v["queue_index"])
     return method
@@ -122,7 +122,7 @@ def semi(v: Vectors) -> CMSFSemi:
         bank_size=len(v["semi_bank"]),
         **OFFICIAL,
     )
-    method = CMSFSemi(Picture(dim), settings, facts(v))  # type: ignore[arg-type]
+    method = CMSFSemi(AsGiven(dim), settings, facts(v))  # type: ignore[arg-type]
     transparent(method, v)
     method.queue.column("believed").copy_(v["queue_labels"])
     labeller = method.labeller

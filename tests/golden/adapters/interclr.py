@@ -23,7 +23,7 @@ def check_intra(v: Vectors) -> None:
 
 
 def inter(v: Vectors, name: str, query: Tensor) -> Tensor:
-    """The inter branch with the pictures that the official code drew."""
+    """The inter branch with the images that the official code drew."""
     bank, arc = v["feature_bank"], name == "arc"
     return contrast_across(
         query,
@@ -63,7 +63,7 @@ def check_hard_negatives(v: Vectors) -> None:
     assert v["inter_arc_negatives"].sort(1).values.equal(expected)
 
 
-def check_drawn_pictures(v: Vectors) -> None:
+def check_drawn_images(v: Vectors) -> None:
     """Official and own draws keep the same rules: label, and place in the order of similarity."""
     labels = v["label_bank"]
     own = labels[v["indices"]].unsqueeze(1)

@@ -12,7 +12,7 @@ from likewise.methods.xmoco import XMoCo, cross_consistency, queue_consistency, 
 from likewise.similarity import contrast
 
 
-class Picture(nn.Identity):
+class AsGiven(nn.Identity):
     """The place of an encoder that is not asked."""
 
     features = 4
@@ -47,7 +47,7 @@ def check_sum(v: Vectors) -> None:
         weight_uniform=v.number("weight_uniform"),
     )
     facts = Facts(images=size, batch_size=len(v["query"]), image_size=1)
-    method = XMoCo(Picture(), settings, facts).double()  # type: ignore[arg-type]
+    method = XMoCo(AsGiven(), settings, facts).double()  # type: ignore[arg-type]
     method.queue.rows.copy_(v["queue"])
     query = v.leaf("query")
     loss, _ = method.loss(query, v["key"])

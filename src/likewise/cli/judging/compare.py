@@ -22,7 +22,7 @@ class Compare:
     runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN...", help_behavior_hint="")]
     """Run directories, weights files, or names of timm models with --pretrained."""
     data: str | None = None
-    """Score all of them on these pictures now; by default the scores that the runs have are shown."""
+    """Score all of them on these images now; by default the scores that the runs have are shown."""
     probe: tuple[str, ...] = ()
     """What to score by, on `data` or on what each was trained on; by default knn and linear where `data` is given."""
     which: Literal["student", "teacher"] | None = None
@@ -34,15 +34,15 @@ class Compare:
     pretrained: bool = False
     """What is no file is the name of a timm model with its published weights."""
     labels_per_class: tuple[int, ...] = ()
-    """Measure accuracy against labels: numbers of labelled pictures of each class, such as 1 5 20 100."""
+    """Measure accuracy against labels: numbers of labelled images of each class, such as 1 5 20 100."""
     draws: int = 5
-    """Draws of labelled pictures for each of these numbers."""
+    """Draws of labelled images for each of these numbers."""
     csv: str | None = None
     """Write one line for each score of each run."""
     html: str | None = None
     """Write a page with tables, tests and curves."""
     svg: str | None = None
-    """Write the label-efficiency curve as a picture."""
+    """Write the label-efficiency curve as an image."""
     json: bool = False
     """Print one JSON object."""
     quiet: bool = False

@@ -25,7 +25,7 @@ class Evaluate(Scoring):
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN|ENCODER")]
     """Run directory, .safetensors or .onnx file, or the name of a timm model with --pretrained."""
     data: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="DATA")] = ()
-    """Pictures with labels, or several data sets; by default what the run was trained on."""
+    """Images with labels, or several data sets; by default what the run was trained on."""
     which: Literal["student", "teacher"] | None = None
     """Which encoder of the run; by default the one that its method deploys."""
     untrained: bool = False
@@ -35,7 +35,7 @@ class Evaluate(Scoring):
     pretrained: bool = False
     """Take timm's published weights of the model named."""
     image_size: int | None = None
-    """Side at which pictures are shown; by default the encoder's own."""
+    """Side at which images are shown; by default the encoder's own."""
     per_class: bool = False
     """Figures by class and by many-, medium- and few-shot classes, also where classes are not skewed."""
     class_mean: bool = False
@@ -57,7 +57,7 @@ def run(words: list[str]) -> None:
     """Do what the words after the verb ask for."""
     from likewise.parsing import parse
 
-    parsed = parse(evaluate_arguments(), words, "likewise evaluate", "Score an encoder on pictures with labels.")
+    parsed = parse(evaluate_arguments(), words, "likewise evaluate", "Score an encoder on images with labels.")
     from likewise.verbs.judging.evaluate import evaluate
     from likewise.verbs.judging.score_text import as_text, means_text
     from likewise.verbs.judging.transfer import transfer

@@ -42,9 +42,9 @@ class Convert:
     which: Literal["student", "teacher"] = "student"
     """Which of its encoders: the student, or the momentum encoder."""
     image_size: int = 224
-    """Side of the pictures it was trained on."""
+    """Side of the images it was trained on."""
     stem: Literal["imagenet", "small"] = "imagenet"
-    """small: it was trained on small pictures, with a 3x3 first layer and without max-pool."""
+    """small: it was trained on small images, with a 3x3 first layer and without max-pool."""
     overwrite: bool = False
     """Replace `out` where it exists."""
     quiet: bool = False

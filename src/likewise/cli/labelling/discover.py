@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from likewise.cli.shared import print_next
+from likewise.cli.shared import Looking, print_next
 
 if TYPE_CHECKING:
     from likewise.discovery.result import Discovery
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discover:
+class Discover(Looking):
     """Arguments of `likewise discover`."""
 
-    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN|ENCODER")]
-    """Run directory, .safetensors or .onnx file, or the name of a timm model with --pretrained."""
     data: Annotated[Positional[str | None], tyro.conf.arg(metavar="DATA", help_behavior_hint="")] = None
     """Images, some of them labelled; by default what the run was trained on."""
     labelled: str | None = None
@@ -42,24 +40,10 @@ class Discover:
     """Column of captions that new classes are called by, or `caption` for the usual ones; the run has to read texts."""
     out: str | None = None
     """Table (CSV) to write, with a page of the classes beside it."""
-    which: Literal["student", "teacher"] | None = None
-    """Which encoder of the run; by default the one that its method deploys."""
     labels: str | None = None
     """Label column, or `folders` where sub-folders are the classes; what is not known is for scores alone."""
     split: str | None = None
     """Split to look at; by default `train` where the data has one."""
-    pretrained: bool = False
-    """Take timm's published weights of the model named."""
-    image_size: int | None = None
-    """Side at which images are shown; by default the encoder's own."""
-    seed: int = 0
-    """What first centres and samples follow from."""
-    json: bool = False
-    """Print one JSON object."""
-    quiet: bool = False
-    """Print the result and nothing else."""
-    overwrite: bool = False
-    """Replace files that exist."""
 
 
 def run(words: list[str]) -> None:
@@ -74,11 +58,8 @@ def run(words: list[str]) -> None:
 
     if parsed.classes != "auto" and not parsed.classes.isdecimal():
         raise InputError(f"--classes is given {parsed.classes!r}: allowed is a whole number from 1, or auto")
-    names = ("labelled", "subset", "subset_seed", "most", "seeding", "sure", "out", "which", "labels", "split")
-    more = ("captions", "pretrained", "image_size", "seed", "quiet", "overwrite")
-    how = {name: getattr(parsed, name) for name in (*names, *more)}
     classes: int | Literal["auto"] = "auto" if parsed.classes == "auto" else int(parsed.classes)
-    found = discover(parsed.run, parsed.data, classes=classes, **how)
+    found = discover(parsed.run, parsed.data, classes=classes, **parsed.keywords("data", "classes"))
     if parsed.json:
         print(json.dumps(plain(found.to_json()), indent=2))
         return
@@ -91,6 +72,7 @@ def run(words: list[str]) -> None:
 def _after(parsed: Discover, found: Discovery) -> None:
     """Where the files are, and what to do with them."""
     from likewise.commands import command, free_name
+    from likewise.index.embedding.held import is_held
 
     if parsed.out is None:
         same = {name: getattr(parsed, name) for name in ("labelled", "subset", "labels", "split", "seeding")}
@@ -103,4 +85,5 @@ def _after(parsed: Discover, found: Discovery) -> None:
     print(f"table   {parsed.out}")
     print(f"page    {parsed.out.removesuffix('.csv')}.html")
     if all(place is not None for place in found.places):
-        print_next(command("train", parsed.out, method="gcd", start=parsed.run if Path(parsed.run).exists() else None))
+        is_start = Path(parsed.run).exists() and not is_held(parsed.run)
+        print_next(command("train", parsed.out, method="gcd", start=parsed.run if is_start else None))

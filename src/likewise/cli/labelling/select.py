@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
 
-from likewise.cli.shared import print_next
+from likewise.cli.shared import Looking, print_next, tell, tell_notes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Select:
+class Select(Looking):
     """Arguments of `likewise select`."""
 
-    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN|ENCODER")]
-    """Run directory, weights file, or the name of a timm model with --pretrained."""
     data: Annotated[Positional[str | None], tyro.conf.arg(metavar="DATA")] = None
     """Images to choose from; by default what the run was trained on."""
     labels: int
@@ -47,20 +44,6 @@ class Select:
     """Also write tasks for Label Studio (JSON)."""
     cvat: str | None = None
     """Also write a manifest for CVAT (JSONL)."""
-    which: Literal["student", "teacher"] | None = None
-    """Which encoder of the run; by default the one that its method deploys."""
-    pretrained: bool = False
-    """Take timm's published weights of the model named."""
-    image_size: int | None = None
-    """Side at which images are shown; by default the encoder's own."""
-    seed: int = 0
-    """What clusters and draws follow from."""
-    overwrite: bool = False
-    """Replace files that exist."""
-    json: bool = False
-    """Print one JSON object."""
-    quiet: bool = False
-    """Print the result and nothing else."""
 
 
 def run(words: list[str]) -> None:
@@ -71,13 +54,8 @@ def run(words: list[str]) -> None:
     from likewise.terminal import paragraph, table
     from likewise.verbs.labelling.select import figures, select
 
-    how = {name: value for name, value in vars(parsed).items() if name not in {"run", "data", "json"}}
-    result = select(parsed.run, parsed.data, **how)
-    if parsed.json:
-        print(json.dumps(result.to_json(), indent=2))
-        return
-    print(f"picks   {result.out}")
-    if parsed.quiet:
+    result = select(parsed.run, parsed.data, **parsed.keywords("data"))
+    if not tell(parsed, result, f"picks   {result.out}"):
         return
     already = f", {result.covered:,} of them labelled already" if result.covered else ""
     print(f"        {len(result.picks):,} of {result.images:,} images{already}, by {result.by}")
@@ -89,6 +67,5 @@ def run(words: list[str]) -> None:
     if result.measured:
         words_of = "1-NN and linear: accuracy on all other images by their true labels; random is the mean of 10 draws"
         print(paragraph(words_of, indent="  "))
-    for note in result.notes:
-        print(paragraph(note, first="note    ", indent="        "))
+    tell_notes(result.notes)
     print_next(result.following())

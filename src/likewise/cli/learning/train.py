@@ -34,7 +34,7 @@ def run(words: list[str]) -> None:
     from likewise.parsing import explicit, parse, value_of
 
     shape = train_arguments(value_of(words, "method", "isd"), value_of(words, "variant", None))
-    parsed = parse(shape, words, "likewise train", "Learn an encoder from pictures without labels.")
+    parsed = parse(shape, words, "likewise train", "Learn an encoder from images without labels.")
     asked = explicit(parsed, words)
     from likewise.runs import command_line
     from likewise.verbs.learning.train import train

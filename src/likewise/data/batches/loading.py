@@ -26,7 +26,7 @@ _LABELS = ""
 class LoadedBatch(NamedTuple):
     """The images of one step, as they are in the cache.
 
-    Where the order draws clips, (B, C, F) frames, `pixels`, `sizes` and `index` have these two dimensions after the
+    Where the order draws clips, (B, C, F) frames, `pixels`, `sizes` and `ids` have these two dimensions after the
     first; labels and columns are those of the first frame.
     """
 
@@ -34,7 +34,7 @@ class LoadedBatch(NamedTuple):
     """(B, H, W, 3) uint8 on the device, smaller images filled up with zeros at the bottom and at the right."""
     sizes: Tensor
     """(B, 2) int64 on the CPU: true height and width of each image."""
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    ids: Tensor
     """(B,) int64 on the device: position of each image in the `Images`."""
     labels: Tensor | None
     """(B,) int64 on the device, -1 where unknown; None where the data has no labels."""
@@ -52,7 +52,7 @@ class LoadedBatch(NamedTuple):
         return LoadedBatch(
             self.pixels[rows],
             self.sizes[rows],
-            self.index[rows],
+            self.ids[rows],
             None if self.labels is None else self.labels[rows],
             {name: column[rows] for name, column in self.columns.items()},
             {name: other.rows(rows) for name, other in self.others.items()},
@@ -182,7 +182,7 @@ class Loader:
     def _to_device(self, batch: LoadedBatch) -> LoadedBatch:
         if self.device.type == "cpu":
             return batch
-        pixels, index = (part.to(self.device, non_blocking=True) for part in (batch.pixels, batch.index))
+        pixels, index = (part.to(self.device, non_blocking=True) for part in (batch.pixels, batch.ids))
         labels = None if batch.labels is None else batch.labels.to(self.device, non_blocking=True)
         columns = {name: column.to(self.device, non_blocking=True) for name, column in batch.columns.items()}
         others = {name: self._to_device(other) for name, other in batch.others.items()}

@@ -1,4 +1,4 @@
-"""Which pictures make up which batch."""
+"""Which images make up which batch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _STREAM = 0x736D706C  # keeps these draws apart from others made of the same see
 class Sampler:
     """Shuffled batches of positions, a pure function of (seed, epoch, place in the epoch).
 
-    Each epoch is a permutation of all pictures, cut into full batches; the rest that fills no batch is left out,
+    Each epoch is a permutation of all images, cut into full batches; the rest that fills no batch is left out,
     another rest each time. Nothing has to be saved to continue: `batch(step)` is the same in any process at any time.
-    With weights, an epoch is as many independent draws instead, so that a picture may come several times or not at all.
+    With weights, an epoch is as many independent draws instead, so that an image may come several times or not at all.
 
     Raises InputError where the batch is larger than the data.
     """
@@ -25,7 +25,7 @@ class Sampler:
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size} must be at least 1")
         if batch_size > count:
-            raise InputError(f"batch_size={batch_size} is larger than the data: there are {count} pictures")
+            raise InputError(f"batch_size={batch_size} is larger than the data: there are {count} images")
         if seed < 0:
             raise InputError(f"seed={seed} must not be negative")
         self.count = count
@@ -40,12 +40,12 @@ class Sampler:
         return self.count // self.batch_size
 
     def weigh(self, weights_N: NDArray[np.float64] | None) -> None:
-        """From now on draw pictures in proportion to these weights, none negative; None goes back to permutations.
+        """From now on draw images in proportion to these weights, none negative; None goes back to permutations.
 
-        Raises InputError where there is not one weight for each picture, or none above 0.
+        Raises InputError where there is not one weight for each image, or none above 0.
         """
         if weights_N is not None and (len(weights_N) != self.count or not weights_N.sum() > 0 or weights_N.min() < 0):
-            raise InputError(f"weights to draw {self.count} pictures by: one for each, none below 0 and one above it")
+            raise InputError(f"weights to draw {self.count} images by: one for each, none below 0 and one above it")
         self._weights, self._latest = weights_N, None
 
     def batch(self, step: int) -> NDArray[np.int64]:
@@ -54,7 +54,7 @@ class Sampler:
         return self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size].copy()
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """The pictures of one epoch in their order."""
+        """The images of one epoch in their order."""
         if self._latest is None or self._latest[0] != epoch:
             key = (_STREAM, self.seed, epoch)
             weights = self._weights
@@ -64,7 +64,7 @@ class Sampler:
 
 
 def _drawn(uniform_N: NDArray[np.float64], weights_N: NDArray[np.float64]) -> NDArray[np.int64]:
-    """For each uniform number the picture whose share of the weights, put end to end, it falls into."""
+    """For each uniform number the image whose share of the weights, put end to end, it falls into."""
     edges_N = np.cumsum(weights_N)
     drawn_N: NDArray[np.int64] = np.searchsorted(edges_N, uniform_N * edges_N[-1], side="right")
-    return drawn_N.clip(max=int(np.flatnonzero(weights_N)[-1]))  # rounding may point past the last picture
+    return drawn_N.clip(max=int(np.flatnonzero(weights_N)[-1]))  # rounding may point past the last image

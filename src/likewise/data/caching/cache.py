@@ -1,4 +1,4 @@
-"""Decode every picture once, and never again: from a source to `Images`."""
+"""Decode every image once, and never again: from a source to `Images`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from likewise.data.source import Broken, BrokenImage, Pixels, Source, spread
 from likewise.errors import InputError
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and the number of all."""
+"""Called with the number of images done and the number of all."""
 
 CROP_MARGIN = 1.15
 _MOST_WORKERS = 16
 _TASK_BYTES = 8 << 20
-_TASK_PICTURES = 64
+_TASK_IMAGES = 64
 _SHORT_SECONDS = 0.25e-3
-"""Pictures that are decoded faster than this spend most of it under Python's lock: threads would only slow it down."""
+"""Images that are decoded faster than this spend most of it under Python's lock: threads would only slow it down."""
 _SPARE_BYTES = 64 << 20
 _NAMED = 3
 _LOG = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ _LOG = logging.getLogger(__name__)
 class Size(NamedTuple):
     """What a cache will take."""
 
-    pictures: int
-    """Pictures in the source."""
+    images: int
+    """Images in the source."""
     bytes_each: float
     """Mean over a sample."""
     seconds_each: float
@@ -53,19 +53,19 @@ class Size(NamedTuple):
     @property
     def total(self) -> int:
         """Bytes of all."""
-        return math.ceil(self.pictures * self.bytes_each)
+        return math.ceil(self.images * self.bytes_each)
 
 
 def cached_side(image_size: int) -> int:
-    """Short side that pictures are kept at for an encoder that sees `image_size` pixels: 1.15 times as much.
+    """Short side that images are kept at for an encoder that sees `image_size` pixels: 1.15 times as much.
 
-    Random crops have then something to choose from. Smaller pictures are never enlarged.
+    Random crops have then something to choose from. Smaller images are never enlarged.
     """
     return math.ceil(CROP_MARGIN * image_size)
 
 
 def estimate(source: Source, *, short_side: int | None, sample: int = 32) -> Size:
-    """What the cache of `source` will take, from an even sample of its pictures."""
+    """What the cache of `source` will take, from an even sample of its images."""
     sizes: list[int] = []
     times: list[float] = []
     for position in spread(len(source), sample):
@@ -87,21 +87,21 @@ def prepare(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> Images:
-    """The pictures of `source`, decoded: from the cache where they are in it, else into it first.
+    """The images of `source`, decoded: from the cache where they are in it, else into it first.
 
-    Pictures are reduced to `short_side` (Lanczos), never enlarged; None keeps their size. In both cases the long side
+    Images are reduced to `short_side` (Lanczos), never enlarged; None keeps their size. In both cases the long side
     is cut about its centre to three times the short side. The cache lies in `cache_dir`, else where LIKEWISE_CACHE
     says, else in ~/.cache/likewise, under the fingerprint of the source and `short_side`; it appears there only when it
     is complete, and of several processes that want it one writes while the others wait. Labels and names are the
     source's and not part of the cache. `progress` is called while decoding, in threads of which there are `workers`.
 
-    Raises InputError where more than the share `max_broken` of the pictures, or all of them, cannot be read; where the
+    Raises InputError where more than the share `max_broken` of the images, or all of them, cannot be read; where the
     disk has no room; and where the cache cannot be written.
     """
     if not len(source):
-        raise InputError(f"{source.name} holds no pictures")
+        raise InputError(f"{source.name} holds no images")
     if short_side is not None and short_side < 1:
-        raise InputError(f"short_side={short_side}: pictures are at least 1 pixel high")
+        raise InputError(f"short_side={short_side}: images are at least 1 pixel high")
     key = digest(store.FORMAT, source.fingerprint, short_side)
     folder = cache_root(cache_dir) / store.PLACE / f"{_safe(source.name)}-{key}"
     stored = store.load(folder)
@@ -160,20 +160,20 @@ def _write(
     place = f"{folder.parent} ({CACHE_VARIABLE} names another place)"
     if size.total + _SPARE_BYTES > free:
         raise InputError(
-            f"{size.pictures:,} decoded pictures of {source.name} take about {readable(size.total)}, and there are "
-            f"{readable(free)} free in {place}; smaller pictures take less"
+            f"{size.images:,} decoded images of {source.name} take about {readable(size.total)}, and there are "
+            f"{readable(free)} free in {place}; smaller images take less"
         )
-    _LOG.info("decoding %d pictures of %s, about %s, into %s", *size[:1], source.name, readable(size.total), place)
+    _LOG.info("decoding %d images of %s, about %s, into %s", *size[:1], source.name, readable(size.total), place)
     workers = workers or (1 if size.seconds_each < _SHORT_SECONDS else processors())
-    each = min(_TASK_PICTURES, max(1, int(_TASK_BYTES / max(1.0, size.bytes_each))))
+    each = min(_TASK_IMAGES, max(1, int(_TASK_BYTES / max(1.0, size.bytes_each))))
     done = 0
     with store.Writer(folder) as writer:
-        for pictures in _decoded(source, short_side, each, workers):
-            for picture in pictures:
-                if isinstance(picture, str):
-                    writer.add_broken(done, picture)
+        for images in _decoded(source, short_side, each, workers):
+            for image in images:
+                if isinstance(image, str):
+                    writer.add_broken(done, image)
                 else:
-                    writer.add(done, picture)
+                    writer.add(done, image)
                 done += 1
             if len(writer.broken) > max_broken * len(source):  # no need to go through all of them to know
                 _check_broken(source, [Broken(source.names[at], why) for at, why in writer.broken], max_broken, done)
@@ -188,7 +188,7 @@ def _write(
 
 
 def _decoded(source: Source, short_side: int | None, each: int, workers: int) -> Iterator[list[Pixels | str]]:
-    """All pictures in order, `each` at a time, or in place of a picture the reason why it cannot be read."""
+    """All images in order, `each` at a time, or in place of an image the reason why it cannot be read."""
 
     def decode(start: int) -> list[Pixels | str]:
         found: list[Pixels | str] = []
@@ -213,14 +213,14 @@ def _decoded(source: Source, short_side: int | None, each: int, workers: int) ->
 
 
 def _check_broken(source: Source, broken: Sequence[Broken], most: float, seen: int | None = None) -> None:
-    """Raise InputError where too many of the pictures are broken. `seen`: how many have been looked at so far."""
+    """Raise InputError where too many of the images are broken. `seen`: how many have been looked at so far."""
     if len(broken) <= most * len(source) and len(broken) < len(source):
         return
     some = ", ".join(f"{entry.name} ({entry.reason})" for entry in broken[:_NAMED])
     more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
     of = f"the first {seen} of {len(source)}" if seen is not None and seen < len(source) else f"{len(source)}"
     raise InputError(
-        f"{len(broken)} of {of} pictures of {source.name} cannot be read, more than the allowed share of {most:.0%}: "
+        f"{len(broken)} of {of} images of {source.name} cannot be read, more than the allowed share of {most:.0%}: "
         f"{some}{more}"
     )
 
@@ -234,7 +234,7 @@ def _writing_to(parent: Path) -> Iterator[None]:
     except OSError as error:
         why = "no room is left on the disk" if error.errno == errno.ENOSPC else (error.strerror or str(error)).lower()
         raise InputError(
-            f"cannot write decoded pictures to {parent}: {why}; {CACHE_VARIABLE} names another place"
+            f"cannot write decoded images to {parent}: {why}; {CACHE_VARIABLE} names another place"
         ) from error
 
 

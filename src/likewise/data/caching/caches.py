@@ -35,7 +35,7 @@ class Cache:
     """Of which data set."""
     short_side: int | None
     """Pixels that the short side was reduced to; None where images keep their size, and where that is not known."""
-    pictures: int
+    images: int
     """Images in it."""
     bytes: int
     """On the disk."""
@@ -73,7 +73,7 @@ class Cleared:
                 "name": cache.name,
                 "data": cache.data,
                 "short_side": cache.short_side,
-                "images": cache.pictures,
+                "images": cache.images,
                 "bytes": cache.bytes,
                 "last_used": datetime.fromtimestamp(cache.used, UTC).isoformat(timespec="seconds"),
                 "state": "removed" if cache.name in gone else cache.state,
@@ -90,7 +90,7 @@ class Cleared:
             when = datetime.fromtimestamp(cache.used, UTC).astimezone().strftime("%Y-%m-%d")
             side = str(cache.short_side or "any")
             state = "removed" if cache.name in gone else cache.state
-            rows.append((cache.data, f"{cache.pictures:,}", side, readable(cache.bytes), when, state, cache.name))
+            rows.append((cache.data, f"{cache.images:,}", side, readable(cache.bytes), when, state, cache.name))
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         sum_ = readable(sum(cache.bytes for cache in self.caches))
@@ -157,7 +157,7 @@ def _cache(folder: Path) -> Cache | None:
         name=folder.name,
         data=str(facts.get("name", by_name)),
         short_side=facts.get("short_side"),
-        pictures=int(facts.get("pictures", 0)),
+        images=int(facts.get("pictures", 0)),
         bytes=size,
         used=used,
         state=state,

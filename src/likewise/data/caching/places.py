@@ -1,4 +1,4 @@
-"""Where decoded pictures and downloads are kept."""
+"""Where decoded images and downloads are kept."""
 
 from __future__ import annotations
 

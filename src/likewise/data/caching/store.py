@@ -1,6 +1,6 @@
-"""The cache on disk: one flat file of pixels, and an index of where each picture lies in it.
+"""The cache on disk: one flat file of pixels, and an index of where each image lies in it.
 
-A cache is a folder with `pixels.u8` (all pictures, row by row, one after the other), `index.npz` (position in the
+A cache is a folder with `pixels.u8` (all images, row by row, one after the other), `index.npz` (position in the
 source, offset, size and digest of each) and `cache.json`, whose time of change is that of the last use. It is written
 under another name and renamed when it is complete, so a folder under the right name is always a whole cache.
 """
@@ -27,7 +27,7 @@ from likewise.data.decoding.decoded import Pixels
 from likewise.data.decoding.pixels import Range
 
 FORMAT = 2
-"""Changed whenever the same source would give other bytes: how pictures are decoded and reduced is part of it."""
+"""Changed whenever the same source would give other bytes: how images are decoded and reduced is part of it."""
 PIXELS = "pixels.u8"
 """The flat file."""
 _INDEX, _FACTS = "index.npz", "cache.json"
@@ -43,7 +43,7 @@ class Stored(NamedTuple):
     pixels: Path
     """The flat file."""
     positions: NDArray[np.int64]
-    """(N,) position in the source of each picture that could be read, rising."""
+    """(N,) position in the source of each image that could be read, rising."""
     offsets: NDArray[np.int64]
     """(N,) first byte of each."""
     sizes: NDArray[np.int32]
@@ -51,7 +51,7 @@ class Stored(NamedTuple):
     digests: NDArray[np.uint64]
     """(N,) of size and pixels of each: equal for exact copies, and for nothing else."""
     broken: tuple[tuple[int, str], ...]
-    """Position and reason of each picture that could not be read."""
+    """Position and reason of each image that could not be read."""
     ranges: dict[str, Range]
     """What is black and white in images of other numbers than 0 to 255, by their unit."""
 
@@ -127,14 +127,14 @@ class Writer:
             shutil.rmtree(self._aside, ignore_errors=True)
 
     def add(self, position: int, pixels: Pixels) -> None:
-        """Append one picture."""
+        """Append one image."""
         self._file.write(np.ascontiguousarray(pixels).data)
         self._digests.append(digest_of(pixels))
         self._positions.append(position)
         self._sizes.append((pixels.shape[0], pixels.shape[1]))
 
     def add_broken(self, position: int, reason: str) -> None:
-        """Remember a picture that could not be read."""
+        """Remember an image that could not be read."""
         self._broken.append((position, reason))
 
     @property

@@ -1,4 +1,4 @@
-"""From an encoded picture to pixels: every mode that Pillow opens, upright, on white, in RGB."""
+"""From an encoded image to pixels: every mode that Pillow opens, upright, on white, in RGB."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _reasons(data: bytes) -> Iterator[None]:
         if is_heic(start) and not reads_heic():
             raise BrokenImage("HEIC, which the package pillow-heif reads: pip install pillow-heif") from error
         text = start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
-        raise BrokenImage("text, not a picture" if text else "not a picture in a known format") from error
+        raise BrokenImage("text, not an image" if text else "not an image in a known format") from error
     except MemoryError as error:
         raise BrokenImage("too large for the memory") from error
     except Exception as error:  # a decoder fed with damage raises whatever it stumbles over

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from likewise.errors import LikewiseError
 
 Pixels = NDArray[np.uint8]
-"""One decoded picture, (H, W, 3) uint8 RGB."""
+"""One decoded image, (H, W, 3) uint8 RGB."""
 
 
 class BrokenImage(LikewiseError):
-    """One picture cannot be read. Its text says why, in one line, for people."""
+    """One image cannot be read. Its text says why, in one line, for people."""
 
     @property
     def reason(self) -> str:

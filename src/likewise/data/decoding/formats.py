@@ -93,5 +93,5 @@ def orientation_of(image: Image.Image) -> int:
         return 1
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001  # damaged metadata raise anything, and the picture itself may be whole
+    except Exception:  # noqa: BLE001  # damaged metadata raise anything, and the image itself may be whole
         return 1

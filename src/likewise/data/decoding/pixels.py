@@ -11,7 +11,7 @@ from PIL import Image
 from likewise.data.decoding.decoded import BrokenImage, Pixels
 
 LONGEST = 3
-"""The long side is cut, about its centre, to this many short sides: batches are padded to their largest picture, and
+"""The long side is cut, about its centre, to this many short sides: batches are padded to their largest image, and
 one panorama must not make all of them huge."""
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
 _SLACK = 1e-3
@@ -76,7 +76,7 @@ def channels_last(values: NDArray[Any]) -> NDArray[Any]:
         return values
     if values.size and values.ndim == 3 and values.shape[0] in {1, 3, 4}:
         return values.transpose(1, 2, 0)
-    raise BrokenImage(f"an array of shape {values.shape} is no picture: (H, W), (H, W, 1|3|4) or (1|3|4, H, W) are")
+    raise BrokenImage(f"an array of shape {values.shape} is no image: (H, W), (H, W, 1|3|4) or (1|3|4, H, W) are")
 
 
 def as_rgb(values: NDArray[np.uint8]) -> Pixels:
@@ -94,18 +94,18 @@ def as_rgb(values: NDArray[np.uint8]) -> Pixels:
 def checked(values: NDArray[Any]) -> NDArray[Any]:
     """`channels_last` of an array of numbers. Raises BrokenImage for anything else."""
     if values.dtype.kind not in "biuf":
-        raise BrokenImage(f"an array of {values.dtype} is no picture: numbers are")
+        raise BrokenImage(f"an array of {values.dtype} is no image: numbers are")
     return channels_last(values)
 
 
 def from_array(values: NDArray[Any], span: Range | None = None) -> Pixels:
-    """One picture of any numeric type, in the shapes of `channels_last`, as (H, W, 3) uint8. Raises BrokenImage."""
+    """One image of any numeric type, in the shapes of `channels_last`, as (H, W, 3) uint8. Raises BrokenImage."""
     whole = checked(values)
     return as_rgb(to_uint8(whole, span or range_of(whole)))
 
 
 def fit(pixels: Pixels, short_side: int | None) -> Pixels:
-    """What is kept of a picture: at most `LONGEST` times as long as wide, and reduced to `short_side`, never enlarged.
+    """What is kept of an image: at most `LONGEST` times as long as wide, and reduced to `short_side`, never enlarged.
 
     Reduction is by Lanczos with antialiasing.
     """

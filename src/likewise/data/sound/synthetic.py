@@ -171,9 +171,9 @@ def _kept(folder: Path, number: int, *, with_tones: bool) -> tuple[tuple[NDArray
 def scan(number: int, *, with_tones: bool) -> Scan:
     """One scan, a pure function of its number."""
     generator = np.random.default_rng((_VERSION, number))
-    pictures, marks = _digits()
+    images, marks = _digits()
     chosen = generator.integers(0, len(marks), _CELLS * _CELLS)
-    canvas = _canvas(pictures[chosen], generator)
+    canvas = _canvas(images[chosen], generator)
     stops, arrived = _path(generator)
     cell = np.array([_CELL * (at // _CELLS) + _CELL // 2 for at in range(_CELLS**2)])
     times = np.arange(SECONDS * RATE_HZ) / RATE_HZ
@@ -201,16 +201,14 @@ def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return np.asarray(large.clip(0, 1), np.float32), np.asarray(found.target, np.int64)
 
 
-def _canvas(pictures: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
+def _canvas(images: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
     """The digits in a square of cells, on a faint ground."""
     side = _CELL * _CELLS
     canvas = np.full((side, side), 0.12, np.float32)
-    for at, picture in enumerate(pictures):
+    for at, image in enumerate(images):
         top, left = _CELL * (at // _CELLS) + 4, _CELL * (at % _CELLS) + 4
         down, across = generator.integers(-2, 3, 2)
-        canvas[top + down : top + down + 20, left + across : left + across + 20] += picture * generator.uniform(
-            0.6, 0.9
-        )
+        canvas[top + down : top + down + 20, left + across : left + across + 20] += image * generator.uniform(0.6, 0.9)
     return np.pad(canvas, SIDE, constant_values=0.12)
 
 

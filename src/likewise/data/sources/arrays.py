@@ -1,4 +1,4 @@
-"""Pictures in NumPy arrays: .npz and .npy files, arrays and tensors in memory."""
+"""Images in NumPy arrays: .npz and .npy files, arrays and tensors in memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Layout = Literal["grey", "channels last", "channels first"]
 
 @dataclass(kw_only=True, eq=False)
 class ArraySource(Source):
-    """Pictures in one array."""
+    """Images in one array."""
 
     array: NDArray[Any]
     """(N, H, W), (N, H, W, 1|3|4) or (N, 1|3|4, H, W), any numeric type."""
@@ -45,7 +45,7 @@ class ArraySource(Source):
     """Which of the three."""
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
-        """Convert one picture."""
+        """Convert one image."""
         values = np.asarray(self.array[position])
         turned = values.transpose(1, 2, 0) if self.layout == "channels first" else values
         return from_array(turned, None if self.spans is None else self.spans.of(values))
@@ -59,7 +59,7 @@ class SplitArrays(NamedTuple):
 
 
 def layout_of(array: NDArray[Any], what: str) -> Layout:
-    """How pictures lie in an array. Raises InputError for other shapes."""
+    """How images lie in an array. Raises InputError for other shapes."""
     if array.dtype.kind in "biuf" and array.size:
         if array.ndim == 4 and array.shape[3] in {1, 3, 4}:
             return "channels last"
@@ -68,9 +68,9 @@ def layout_of(array: NDArray[Any], what: str) -> Layout:
         if array.ndim == 3 and (array.shape[2] not in {3, 4} or array.shape[1] <= _NARROW):
             return "grey"
         if array.ndim == 3:
-            raise InputError(f"{what} of shape {array.shape} looks like one picture: give (N, H, W, {array.shape[2]})")
+            raise InputError(f"{what} of shape {array.shape} looks like one image: give (N, H, W, {array.shape[2]})")
     raise InputError(
-        f"{what} of shape {array.shape} and type {array.dtype} holds no pictures: numbers of shape (N, H, W), "
+        f"{what} of shape {array.shape} and type {array.dtype} holds no images: numbers of shape (N, H, W), "
         "(N, H, W, 3) or (N, 3, H, W) are wanted"
     )
 
@@ -150,14 +150,14 @@ def _ways(key: str) -> Iterator[tuple[str, str]]:
 def _split_arrays(
     arrays: Mapping[str, NDArray[Any]], split: str, splits: Sequence[str], labels: str | None, what: str
 ) -> SplitArrays:
-    """The pictures and labels of one of `splits`, or of data without any where it is empty. Raises InputError."""
+    """The images and labels of one of `splits`, or of data without any where it is empty. Raises InputError."""
     keys = {rest: key for key in arrays for own, rest in [_split_and_rest(key, splits)] if rest and own == split}
     place = f"{split!r} of {what}" if split else what
     images = next((keys[name] for name in IMAGE_KEYS if name in keys), None)
     if images is None:
         many = [key for key in keys.values() if arrays[key].ndim >= 3]
         if len(many) != 1:
-            raise InputError(f"no array of pictures in {place}: call it 'images'; found {', '.join(arrays)}")
+            raise InputError(f"no array of images in {place}: call it 'images'; found {', '.join(arrays)}")
         images = many[0]
     pixels = arrays[images]
     others = {rest: key for rest, key in keys.items() if key != images}
@@ -165,15 +165,15 @@ def _split_arrays(
         raise unknown(f"array of labels in {place}", labels, others)
     wanted = labels if labels is None else others.get(labels, labels)
     key = wanted or next((others[name] for name in LABEL_KEYS if name in others), None)
-    if key is None and list(arrays) == ["arr_0", "arr_1"]:  # np.savez(file, pictures, labels)
+    if key is None and list(arrays) == ["arr_0", "arr_1"]:  # np.savez(file, images, labels)
         key = "arr_1"
     if key is None:
         return SplitArrays(pixels, None)
     found = arrays[key]
     if wanted is None and (found.ndim > 2 or (found.ndim == 2 and found.shape[1] != 1)):
-        return SplitArrays(pixels, None)  # several labels a picture: of no use here, and not asked for
+        return SplitArrays(pixels, None)  # several labels an image: of no use here, and not asked for
     if len(found) != len(pixels):
-        raise InputError(f"{len(found)} labels for {len(pixels)} pictures in {place}")
+        raise InputError(f"{len(found)} labels for {len(pixels)} images in {place}")
     return SplitArrays(pixels, found)
 
 
@@ -188,12 +188,12 @@ def open_arrays(
     split: str | None = None,
     labels: str | None = None,
 ) -> Source:
-    """The pictures in named arrays: `train_images`, `train_labels`, ...; `images`, `labels`; `x`, `y`; or one array.
+    """The images in named arrays: `train_images`, `train_labels`, ...; `images`, `labels`; `x`, `y`; or one array.
 
     Where the names of arrays speak of no splits, an array may, like a column of a table: `split`, `is_train`, ...
 
     All splits one after the other where `split` is None. `fingerprint` of the file that they are from; without one it
-    is made from the contents. Raises InputError where no pictures are found, or no such split or array of labels.
+    is made from the contents. Raises InputError where no images are found, or no such split or array of labels.
     """
     parts = _parts(arrays, None if labels == NONE else labels, name)
     splits = tuple(part for part in parts if part)
@@ -258,6 +258,6 @@ def splits_of(keys: Sequence[str], opened: Callable[[], Source]) -> tuple[str, .
 
 
 def open_array_file(path: Path, *, split: str | None = None, labels: str | None = None) -> Source:
-    """The pictures in a .npz or .npy file. Raises InputError as `open_arrays` does, and for damaged files."""
+    """The images in a .npz or .npy file. Raises InputError as `open_arrays` does, and for damaged files."""
     fingerprint = digest("arrays", digest_files([file_facts(path)]))
     return open_arrays(load_arrays(path), name=short_name(path), fingerprint=fingerprint, split=split, labels=labels)

@@ -1,4 +1,4 @@
-"""Pictures that are files: a folder of them, or one alone."""
+"""Images that are files: a folder of them, or one alone."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, eq=False)
 class FileSource(Source):
-    """Pictures in files of their own."""
+    """Images in files of their own."""
 
     paths: Sequence[str]
     """(N,) where they are."""
 
     def file(self, position: int) -> str | None:
-        """Where the picture lies."""
+        """Where the image lies."""
         return self.paths[position]
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
@@ -198,19 +198,19 @@ def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str
             f"labels={labels!r} of the folder {place}: allowed are {FOLDERS!r} (sub-folders), 'folders:1', "
             f"'folders:last' and {NONE!r}"
         )
-    if not tree.pictures:
-        raise InputError(f"no pictures in {place}: {_instead(tree)}")
+    if not tree.images:
+        raise InputError(f"no images in {place}: {_instead(tree)}")
     splits = folder_splits(root)
     chosen = pick_split(split, splits.names, f"the folder {place}")
-    names = [file.name for file in tree.pictures]
+    names = [file.name for file in tree.images]
     marks = [splits.of(name) for name in names]
     found = folder_labels(place, splits.left(names), labels) if is_folders(labels) else None
     kept_files = [n for n, mark in enumerate(marks) if chosen is None or mark.lower() == chosen.lower()]
     if not kept_files:
-        raise InputError(f"no pictures in the split {chosen} of the folder {place}")
+        raise InputError(f"no images in the split {chosen} of the folder {place}")
     paths = [os.path.join(root, name) for name in names]  # noqa: PTH118  # a Path for each of a million files is slow
-    spans = spans_of(paths, tree.pictures)
-    files = [tree.pictures[position] for position in kept_files]
+    spans = spans_of(paths, tree.images)
+    files = [tree.images[position] for position in kept_files]
     return FileSource(
         name=short_name(root),
         fingerprint=with_ranges(digest_files(files), spans),
@@ -227,11 +227,11 @@ def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str
 
 
 def open_file(path: Path, *, split: str | None = None, labels: str | None = None) -> FileSource:
-    """One picture. Raises InputError where a split or labels are asked for."""
+    """One image. Raises InputError where a split or labels are asked for."""
     place = printable(str(path))
-    check_split(split, (), f"the picture {place}")
+    check_split(split, (), f"the image {place}")
     if labels not in {None, NONE}:
-        raise InputError(f"labels={labels!r}: the picture {place} has no labels")
+        raise InputError(f"labels={labels!r}: the image {place} has no labels")
     facts = file_facts(path)
     return FileSource(
         name=short_name(path), fingerprint=digest_files([facts]), names=[printable(path.name)], paths=[str(path)]
@@ -242,6 +242,6 @@ def _instead(tree: Tree) -> str:
     if not tree.left_out:
         return "the folder is empty"
     heic = not reads_heic() and any(ending in HEIC for ending in tree.left_out)
-    way = "pip install pillow-heif to read .heic" if heic else "pictures end in .png, .jpg, .webp, .tif, ..."
+    way = "pip install pillow-heif to read .heic" if heic else "images end in .png, .jpg, .webp, .tif, ..."
     found = files_in_words(dict(tree.left_out.most_common(_ENDINGS_NAMED)))
     return f"{len(tree.others)} other files, such as {min(tree.others)} ({found}); {way}"

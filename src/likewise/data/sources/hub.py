@@ -61,7 +61,7 @@ def _cell(data: Any, column: str, position: int) -> bytes:
     except Exception as error:  # whatever the library raises for a damaged file of its own
         raise BrokenImage(f"{type(error).__name__}: {one_line(error)}") from error
     if held is None:
-        raise BrokenImage("no picture in this row")
+        raise BrokenImage("no image in this row")
     return bytes(held["bytes"]) if held["bytes"] is not None else read_bytes(held["path"])
 
 
@@ -212,7 +212,7 @@ def open_parts(parts: Parts, name: str, *, split: str | None = None, labels: str
         if split in {None, part}
     ]
     if not sum(map(len, sources)):
-        raise InputError(f"{name} holds no pictures")
+        raise InputError(f"{name} holds no images")
     return sources[0] if len(sources) == 1 else Joined.of(sources)
 
 

@@ -55,7 +55,7 @@ def read_list(path: Path) -> Columns:
         is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = data.decode("utf-16" if is_wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no UTF-8 text: a list of pictures is .txt, .csv, .tsv or .parquet") from error
+        raise InputError(f"{path} is no UTF-8 text: a list of images is .txt, .csv, .tsv or .parquet") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
     return _lines(text, path) if path.suffix.lower() in TEXT else _separated(text, path)
@@ -88,7 +88,7 @@ def _separated(text: str, path: Path) -> Columns:
     except csv.Error as error:
         raise InputError(f"{path} cannot be read as a table: {error}") from error
     if not rows:
-        raise InputError(f"{path} is empty: it should have a row of column names, and a row for each picture")
+        raise InputError(f"{path} is empty: it should have a row of column names, and a row for each image")
     if _is_image(rows[0][0].strip()):  # no row of names: path, label, split
         rows.insert(0, ["path", "label", SPLIT_COLUMN][: len(rows[0])])
     names = [cell.strip() for cell in rows[0]]
@@ -140,7 +140,7 @@ def open_listed(root: Path, table: Listed, split: str | None) -> FileSource:
     """The images that a table lists, of all rows or of a split. Raises InputError for no row and no such split."""
     rows = rows_of(split, table.splits, len(table.paths), str(root))
     if not len(rows):
-        raise InputError(f"{root} lists no pictures")
+        raise InputError(f"{root} lists no images")
     base = root if root.is_dir() else root.parent
     splits = in_order(table.splits or ())
     every = zip(table.paths, table.folders, table.names, strict=True)

@@ -138,7 +138,7 @@ def _download(name: str, arguments: dict[str, Any]) -> Any:
 
 
 def _marks(dataset: Any) -> NDArray[Any] | None:
-    """Labels of all pictures without reading the pictures, wherever torchvision's class keeps them."""
+    """Labels of all images without reading the images, wherever torchvision's class keeps them."""
     for attribute in _LABEL_ATTRIBUTES:
         values = getattr(dataset, attribute, None)
         if values is not None and len(values) == len(dataset):

@@ -1,4 +1,4 @@
-"""From whatever a person gives as data to a source of pictures."""
+"""From whatever a person gives as data to a source of images."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _ARRAYS = frozenset({".npz", ".npy"})
 def open_source(
     data: Any, *, split: str | None = None, labels: str | None = None, columns: Sequence[str] = ()
 ) -> Source:
-    """Find the pictures in `data`. Nothing is decoded yet (entries of a Python sequence are read through once).
+    """Find the images in `data`. Nothing is decoded yet (entries of a Python sequence are read through once).
 
     `data` is one of
-    - a folder of pictures, searched with its sub-folders; or of Parquet files; or of videos, a frame an image;
+    - a folder of images, searched with its sub-folders; or of Parquet files; or of videos, a frame an image;
     - a video, or `video:8:PATH` for 8 frames a second of one or of a folder;
     - a text file with a path a line, or a CSV, TSV or Parquet file with a column of paths, relative to that file;
-    - a Parquet file with the pictures inside, as Hugging Face writes them;
+    - a Parquet file with the images inside, as Hugging Face writes them;
     - a .tar file with samples as WebDataset writes them, or a folder of these (`sources.tars`);
     - a .npz or .npy file, an array or tensor, or a mapping of arrays like that of a .npz file;
     - a name: `digits`, or one of torchvision's (`cifar10`, `flowers102`, ...), which is downloaded; where a file or
@@ -43,7 +43,7 @@ def open_source(
     - `synthetic:clips`, drawn videos whose motion is known, a frame an image (`likewise.data.videos`);
     - `hf:owner/name`, a data set of the Hugging Face hub, or `hf:owner/name:config`; or a folder that `save_to_disk` of
       the library `datasets` wrote;
-    - a sequence of pictures, arrays or paths, alone or in pairs with labels; or a map-style torch Dataset;
+    - a sequence of images, arrays or paths, alone or in pairs with labels; or a map-style torch Dataset;
     - a table of pandas, polars or pyarrow with a column of paths or of images; a `Dataset` or `DatasetDict` of Hugging
       Face;
     - a Source, which comes back as it is.
@@ -53,7 +53,7 @@ def open_source(
     there is one level of them, else "folders:1" (the first), "folders:2", ..., or "folders:last"; "none" leaves labels
     out. `columns` are further ones that are wanted beside the labels (`Source.columns`), named in the same ways.
 
-    Raises InputError where there are no pictures, and for splits, labels and columns that do not exist.
+    Raises InputError where there are no images, and for splits, labels and columns that do not exist.
     """
     return with_columns(_opened(data, split, labels), data, columns)
 
@@ -112,7 +112,7 @@ def split_names(data: Any) -> tuple[str, ...]:
 
 
 def _text_splits(text: str) -> tuple[str, ...]:
-    """Splits of the data behind a path or a name, without looking at each picture wherever that can be avoided."""
+    """Splits of the data behind a path or a name, without looking at each image wherever that can be avoided."""
     path = Path(text).expanduser()
     if not text or not path.exists():
         return _name_splits(text)
@@ -155,7 +155,7 @@ def _folder_splits(path: Path) -> tuple[str, ...]:
 def _archives(path: Path) -> list[str]:
     """The archives of a folder that has no images."""
     tree = walking.walk(path)
-    return [] if tree.pictures else tars.archives_of(tree.others)
+    return [] if tree.images else tars.archives_of(tree.others)
 
 
 def _open_text(text: str, split: str | None, labels: str | None) -> Source:
@@ -185,7 +185,7 @@ def _open_file(path: Path, split: str | None, labels: str | None) -> Source:
         return tars.open_tars(path, [path.name], split=split, labels=labels)
     tars.refuse_compressed(path)
     raise InputError(
-        f"{path} is no data that can be read: a folder, a picture, .parquet, .csv, .tsv, .txt, .npz, .npy and .tar are"
+        f"{path} is no data that can be read: a folder, an image, .parquet, .csv, .tsv, .txt, .npz, .npy and .tar are"
     )
 
 
@@ -193,13 +193,13 @@ def _open_folder(path: Path, split: str | None, labels: str | None) -> Source:
     if hub.is_saved(path):
         return hub.open_saved(path, split=split, labels=labels)
     tree = walking.walk(path)
-    if tree.tables and not tree.pictures:
+    if tree.tables and not tree.images:
         found = parquet.open_parquet(path, [path / file.name for file in tree.tables], split=split, labels=labels)
         return replace(found, left_out=dict(tree.left_out.most_common()))
     unread = any(ending in HEIC for ending in tree.left_out)  # images of a phone that only their package reads
-    if not tree.pictures and not unread and videos.has_videos(tree.others):
+    if not tree.images and not unread and videos.has_videos(tree.others):
         return videos.open_videos(path, tree, split=split, labels=labels)
-    if not tree.pictures and (archives := tars.archives_of(tree.others)):
+    if not tree.images and (archives := tars.archives_of(tree.others)):
         return tars.open_tars(path, archives, split=split, labels=labels)
     return files.open_folder(path, tree, split=split, labels=labels)
 

@@ -1,4 +1,4 @@
-"""Pictures given in Python: a list of images, arrays or paths, or a map-style Dataset."""
+"""Images given in Python: a list of images, arrays or paths, or a map-style Dataset."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _LOG = logging.getLogger(__name__)
 class Item(NamedTuple):
     """One entry, taken apart."""
 
-    picture: Any
+    image: Any
     """A Pillow image, array, tensor, path, or encoded bytes."""
     label: Any = None
     """Whole number, word, or None."""
 
 
 def take_apart(entry: Any, labels: str | None = None) -> Item:
-    """A picture alone, (picture, label, ...), or a mapping with both. `labels` names the label in a mapping."""
+    """An image alone, (image, label, ...), or a mapping with both. `labels` names the label in a mapping."""
     if isinstance(entry, Mapping) and not _is_encoded(entry):
         image = next((key for key in IMAGE_KEYS if key in entry), None)
         if image is None:
-            raise BrokenImage(f"no picture among {', '.join(map(str, entry))}")
+            raise BrokenImage(f"no image among {', '.join(map(str, entry))}")
         wanted = (labels,) if labels else LABEL_KEYS
         return Item(entry[image], next((entry[key] for key in wanted if key in entry), None))
     if isinstance(entry, tuple | list) and entry and not isinstance(entry[0], int | float):
@@ -55,22 +55,22 @@ def take_apart(entry: Any, labels: str | None = None) -> Item:
 
 
 def _is_encoded(value: Any) -> bool:
-    """Whether a mapping is one picture as Hugging Face stores it: {bytes, path}."""
+    """Whether a mapping is one image as Hugging Face stores it: {bytes, path}."""
     return isinstance(value, Mapping) and 0 < len(value) <= 2 and set(value) <= {"bytes", "path"}
 
 
-def to_pixels(picture: Any, short_side: int | None = None, spans: Spans | None = None) -> Pixels:
+def to_pixels(image: Any, short_side: int | None = None, spans: Spans | None = None) -> Pixels:
     """Whatever an entry may hold as (H, W, 3) uint8 RGB, in the ranges of its source. Raises BrokenImage."""
-    if isinstance(picture, Image.Image):
-        return from_pil(picture, spans)
-    picture = _plain_picture(picture)
-    if isinstance(picture, np.ndarray):
-        return from_array(picture, spans.of(checked(picture)) if spans else None)
-    if isinstance(picture, str | PathLike):
-        return decode(read_bytes(fspath(picture)), short_side, spans)
-    if isinstance(picture, bytes | bytearray):
-        return decode(bytes(picture), short_side, spans)
-    raise BrokenImage(f"{type(picture).__name__} is no picture: a Pillow image, an array, a tensor or a path is")
+    if isinstance(image, Image.Image):
+        return from_pil(image, spans)
+    image = _plain_image(image)
+    if isinstance(image, np.ndarray):
+        return from_array(image, spans.of(checked(image)) if spans else None)
+    if isinstance(image, str | PathLike):
+        return decode(read_bytes(fspath(image)), short_side, spans)
+    if isinstance(image, bytes | bytearray):
+        return decode(bytes(image), short_side, spans)
+    raise BrokenImage(f"{type(image).__name__} is no image: a Pillow image, an array, a tensor or a path is")
 
 
 def as_array(tensor: torch.Tensor) -> NDArray[Any]:
@@ -80,18 +80,18 @@ def as_array(tensor: torch.Tensor) -> NDArray[Any]:
     return found
 
 
-def _plain_picture(picture: Any) -> Any:
+def _plain_image(image: Any) -> Any:
     """Tensors as arrays, and the {bytes, path} of Hugging Face as what is in it."""
-    if isinstance(picture, torch.Tensor):
-        return as_array(picture)
-    if _is_encoded(picture):
-        return picture.get("bytes") or picture.get("path")
-    return picture
+    if isinstance(image, torch.Tensor):
+        return as_array(image)
+    if _is_encoded(image):
+        return image.get("bytes") or image.get("path")
+    return image
 
 
 @dataclass(kw_only=True, eq=False)
 class SequenceSource(Source):
-    """Pictures behind `data[position]`."""
+    """Images behind `data[position]`."""
 
     data: Any
     """The sequence or Dataset."""
@@ -101,21 +101,21 @@ class SequenceSource(Source):
     def __post_init__(self) -> None:
         self._taking = threading.Lock() if self.alone else nullcontext()
 
-    def _picture(self, position: int) -> Any:
+    def _image(self, position: int) -> Any:
         with self._taking:
-            return entry_at(self.data, position).picture
+            return entry_at(self.data, position).image
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """Convert one entry."""
-        return to_pixels(self._picture(position), short_side, self.spans)
+        return to_pixels(self._image(position), short_side, self.spans)
 
     def look(self, position: int) -> Look:
         """What one entry holds."""
-        picture = _plain_picture(self._picture(position))
-        if isinstance(picture, str | PathLike):
-            return look_at(read_bytes(fspath(picture)), self.spans)
-        pixels = to_pixels(picture, None, self.spans)
-        kind = (picture.format or "PIL") if isinstance(picture, Image.Image) else "array"
+        image = _plain_image(self._image(position))
+        if isinstance(image, str | PathLike):
+            return look_at(read_bytes(fspath(image)), self.spans)
+        pixels = to_pixels(image, None, self.spans)
+        kind = (image.format or "PIL") if isinstance(image, Image.Image) else "array"
         return Look(pixels.shape[0], pixels.shape[1], is_grey(pixels), kind)
 
 
@@ -130,7 +130,7 @@ def entry_at(data: Any, position: int, labels: str | None = None) -> Item:
 
 
 def open_sequence(data: Any, *, labels: str | None = None) -> SequenceSource:
-    """The pictures of a sequence or map-style Dataset, whose entries `take_apart` understands.
+    """The images of a sequence or map-style Dataset, whose entries `take_apart` understands.
 
     Everything is read through once, to know the labels and whether anything changed since the cache was made; files
     given by their path are only looked at from outside. Raises InputError where there is nothing in it, where it has no
@@ -144,9 +144,9 @@ def open_sequence(data: Any, *, labels: str | None = None) -> SequenceSource:
     column = None if labels == NONE else labels
     name = "data" if isinstance(data, list | tuple | np.ndarray) else type(data).__name__.lower()
     if len(data) == 0:
-        raise InputError(f"{name} holds no pictures")
+        raise InputError(f"{name} holds no images")
     if _seen(data, 0, column).fingerprint != _seen(data, 0, column).fingerprint:
-        raise InputError(f"{name} gives another picture each time its first entry is read: leave random transforms out")
+        raise InputError(f"{name} gives another image each time its first entry is read: leave random transforms out")
     if not isinstance(data, Sequence):
         _LOG.info("reading through the %d entries of %s", len(data), name)
     entries = [_seen(data, position, column) for position in range(len(data))]
@@ -179,27 +179,27 @@ def _seen(data: Any, position: int, labels: str | None) -> _Seen:
     name = f"entry {position}"
     label = None
     try:
-        picture, label = entry_at(data, position, labels)
-        picture = _plain_picture(picture)
-        if isinstance(picture, str | PathLike):
-            path = fspath(picture)
+        image, label = entry_at(data, position, labels)
+        image = _plain_image(image)
+        if isinstance(image, str | PathLike):
+            path = fspath(image)
             facts = file_facts(Path(path), path)
             return _Seen(digest(*facts), label, printable(path), {}, facts)
-        fingerprint, extremes = _contents(picture)
+        fingerprint, extremes = _contents(image)
         return _Seen(fingerprint, label, name, extremes)
     except BrokenImage as broken:
         return _Seen(digest(broken.reason), label, name, {})
 
 
-def _contents(picture: Any) -> tuple[str, Found]:
-    """Fingerprint and extremes of a picture in memory. Raises BrokenImage where it is none."""
-    if isinstance(picture, bytes | bytearray):
-        return digest_array(np.frombuffer(picture, np.uint8)), extremes_in(bytes(picture))
-    if isinstance(picture, np.ndarray):
-        checked(picture)
-        return digest_array(picture), extremes_of(picture)
-    extremes = extremes_in_pil(picture) if isinstance(picture, Image.Image) else {}
-    return digest_array(to_pixels(picture)), extremes
+def _contents(image: Any) -> tuple[str, Found]:
+    """Fingerprint and extremes of an image in memory. Raises BrokenImage where it is none."""
+    if isinstance(image, bytes | bytearray):
+        return digest_array(np.frombuffer(image, np.uint8)), extremes_in(bytes(image))
+    if isinstance(image, np.ndarray):
+        checked(image)
+        return digest_array(image), extremes_of(image)
+    extremes = extremes_in_pil(image) if isinstance(image, Image.Image) else {}
+    return digest_array(to_pixels(image)), extremes
 
 
 def _extremes_of_files(entries: Sequence[_Seen]) -> Found:

@@ -29,7 +29,7 @@ def printable(name: str) -> str:
 class Tree:
     """The files below a folder, hidden ones left out, sorted by name."""
 
-    pictures: list[FileFacts] = field(default_factory=list)
+    images: list[FileFacts] = field(default_factory=list)
     """Files that end like images, and files without an ending that start like one."""
     tables: list[FileFacts] = field(default_factory=list)
     """Parquet files."""
@@ -50,7 +50,7 @@ def walk(root: Path) -> Tree:
         else:
             _add(tree, entry, name)
     _add_links(tree, folders, links)
-    tree.pictures.sort()
+    tree.images.sort()
     tree.tables.sort()
     return tree
 
@@ -59,7 +59,7 @@ def holds_shards(root: Path) -> bool:
     """Whether a folder has Parquet files and no images. Looks no further than the first image."""
     found = False
     for entry, name in _entries(root, {}):
-        if _is_picture(entry, _ending(name)):
+        if _is_image(entry, _ending(name)):
             return False
         found = found or _ending(name) == PARQUET
     return found
@@ -68,14 +68,14 @@ def holds_shards(root: Path) -> bool:
 def count_images(root: Path) -> int:
     """Number of images in a folder and below; 0 where it cannot be looked into."""
     try:
-        return sum(_is_picture(entry, _ending(name)) for entry, name in _entries(root, {}))
+        return sum(_is_image(entry, _ending(name)) for entry, name in _entries(root, {}))
     except InputError:  # whoever reads the images will say so
         return 0
 
 
 def _add(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
     ending = _ending(name)
-    if not _is_picture(entry, ending) and ending != PARQUET:
+    if not _is_image(entry, ending) and ending != PARQUET:
         tree.others.append(printable(name))
         tree.left_out[printable(ending) or NO_ENDING] += 1
         return
@@ -85,14 +85,14 @@ def _add(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
         facts = FileFacts(name, -1, -1)
     else:
         facts = FileFacts(name, found.st_size, found.st_mtime_ns)
-    (tree.tables if ending == PARQUET else tree.pictures).append(facts)
+    (tree.tables if ending == PARQUET else tree.images).append(facts)
 
 
 def _add_links(tree: Tree, folders: Mapping[str, str], links: list[tuple[os.DirEntry[str], str]]) -> None:
     """Add the links to files that are not in the tree; each file once, under the first of the links to it."""
     if not links:
         return
-    seen = {f"{folders[folder]}/{name}" for file in tree.pictures for folder, name in [_parts(file.name)]}
+    seen = {f"{folders[folder]}/{name}" for file in tree.images for folder, name in [_parts(file.name)]}
     seen |= {f"{folders[folder]}/{name}" for file in tree.tables for folder, name in [_parts(file.name)]}
     for entry, name in sorted(links, key=lambda link: link[1]):
         target = os.path.realpath(entry.path)
@@ -109,7 +109,7 @@ def _parts(name: str) -> tuple[str, str]:
     return name[:cut], name[cut:]
 
 
-def _is_picture(entry: os.DirEntry[str], ending: str) -> bool:
+def _is_image(entry: os.DirEntry[str], ending: str) -> bool:
     if ending:
         return ending in EXTENSIONS
     try:

@@ -45,7 +45,7 @@ def listed(names: Sequence[str], path: Path) -> NDArray[np.int64]:
     found = {places[_ending(line)] for line in wanted}
     if -1 in found:
         double = next(line for line in wanted if places[_ending(line)] == -1)
-        raise InputError(f"{path} lists {double}, and the data has two pictures called so")
+        raise InputError(f"{path} lists {double}, and the data has two images called so")
     return np.asarray(sorted(found), np.int64)
 
 

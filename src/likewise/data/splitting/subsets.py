@@ -6,10 +6,10 @@ draws from left to right and each made from what the one before left:
     longtail:100          classes of exponentially falling size, the largest 100 times the smallest (Cui et al. 2019)
     longtail:100/drawn    the same, which class is how large being drawn too
     isd:2                 2 drawn classes whole, of all others a thirteenth of the largest class (ISD, arXiv 2012.09259)
-    isd:8/30              8 and 30 drawn classes, no others; isd:8/30/100 with 100 pictures of each of the 30
-    list:D1.txt           the pictures that a file lists, one path a line
-    perclass:10           10 pictures of each class
-    share:0.01            a hundredth of each class, at least one picture
+    isd:8/30              8 and 30 drawn classes, no others; isd:8/30/100 with 100 images of each of the 30
+    list:D1.txt           the images that a file lists, one path a line
+    perclass:10           10 images of each class
+    share:0.01            a hundredth of each class, at least one image
     base:0.5  novel:0.5   half of the classes, and the other half (or a number of classes: base:60)
     task:2/5              the second of five disjoint parts of the classes
     noise:0.4             of each class two fifths of the labels replaced by another class's; noise:0.4/next by the next
@@ -39,14 +39,14 @@ Labels = NDArray[np.int64]
 Index = NDArray[np.int64]
 
 RARE = 13
-"""ISD's rare classes have a thirteenth of the pictures of a large one: about 100 where a class has 1,300."""
+"""ISD's rare classes have a thirteenth of the images of a large one: about 100 where a class has 1,300."""
 TRUTH = "truth"
 """The column of the true labels, for scoring alone, where a draw took some away."""
 _STREAM = 0x73756273  # keeps these draws apart from others made of the same seed
 
 
 def long_tail(labels: Labels, factor: float, seed: int, *, drawn: bool = False) -> Index:
-    """Positions, in rising order, such that the c-th of C classes keeps largest * factor^(-c / (C - 1)) pictures.
+    """Positions, in rising order, such that the c-th of C classes keeps largest * factor^(-c / (C - 1)) images.
 
     Classes are ordered by their number, or at random where `drawn`; a class that has fewer keeps all it has, and none
     goes below one. Raises InputError for a factor below 1 and for fewer than two classes.
@@ -65,7 +65,7 @@ def large_and_rare(
 ) -> tuple[Index, dict[str, list[int]]]:
     """ISD's skewed draw: positions in rising order, and which classes are `large` and which `rare`.
 
-    `large` drawn classes keep all their pictures; `rare` others (all others where None) keep `each`, by default a
+    `large` drawn classes keep all their images; `rare` others (all others where None) keep `each`, by default a
     thirteenth of the largest class. Raises InputError where there are not that many classes.
     """
     classes, counts = _classes(labels, least=2)
@@ -82,15 +82,15 @@ def large_and_rare(
 
 
 def per_class(labels: Labels, count: int, seed: int) -> Index:
-    """Positions of `count` pictures of each class, or all of a smaller one, in rising order."""
+    """Positions of `count` images of each class, or all of a smaller one, in rising order."""
     if count < 1:
-        raise InputError(f"perclass:{count} must be at least 1 picture of each class")
+        raise InputError(f"perclass:{count} must be at least 1 image of each class")
     classes, _ = _classes(labels)
     return _taken(labels, dict.fromkeys(classes.tolist(), count), seed)
 
 
 def share_of(labels: Labels, share: float, seed: int) -> Index:
-    """Positions of about `share` of each class, at least one picture, in rising order."""
+    """Positions of about `share` of each class, at least one image, in rising order."""
     if not 0 < share <= 1:
         raise InputError(f"share:{share:g} must be above 0 and at most 1, such as 0.01 for 1 %")
     classes, counts = _classes(labels)
@@ -142,7 +142,7 @@ def corrupted(labels: Labels, share: float, seed: int, *, to_next: bool = False)
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """Some of many pictures, and how they were drawn."""
+    """Some of many images, and how they were drawn."""
 
     index: Index
     """Their positions, in rising order."""
@@ -155,7 +155,7 @@ class Drawn:
     seed: int
     """What it follows from."""
     counts: tuple[int, ...]
-    """Pictures of each class, by its true label."""
+    """Images of each class, by its true label."""
     classes: tuple[int, ...]
     """The classes that are left."""
     groups: dict[str, list[int]] | None
@@ -168,7 +168,7 @@ class Drawn:
         """The draw in words, for the protocol of a score."""
         known, hidden = int((self.labels >= 0).sum()), int(((self.labels < 0) & (self.truth >= 0)).sum())
         few = f", {known:,} of them with their labels" if hidden else ""
-        count = f"{len(self.index):,} pictures of {len(self.classes)} classes"
+        count = f"{len(self.index):,} images of {len(self.classes)} classes"
         return f"the draw {self.text} (seed {self.seed}): {count}{few}"
 
     def record(self) -> dict[str, Any]:
@@ -195,7 +195,7 @@ class _State:
 
 
 def draw(labels: Labels | None, names: Sequence[str], text: str, seed: int = 0) -> Drawn:
-    """What `text` asks for of pictures with these labels and names, a pure function of its arguments.
+    """What `text` asks for of images with these labels and names, a pure function of its arguments.
 
     Raises InputError for a draw that does not exist or cannot be made of this data, and where labels are missing.
     """
@@ -206,7 +206,7 @@ def draw(labels: Labels | None, names: Sequence[str], text: str, seed: int = 0) 
         if name not in _DRAWS:
             raise unknown("draw", name, _DRAWS)
         if name not in _WITHOUT_LABELS and not (state.labels >= 0).any():
-            raise InputError(f"the draw {part!r} goes by labels, and the pictures have none: name them with labels")
+            raise InputError(f"the draw {part!r} goes by labels, and the images have none: name them with labels")
         state = _DRAWS[name](state, argument, seed)
     kept = true[state.index]
     counts = np.bincount(kept[kept >= 0], minlength=int(true.max(initial=-1)) + 1)
@@ -225,7 +225,7 @@ def draw(labels: Labels | None, names: Sequence[str], text: str, seed: int = 0) 
 
 
 def part_of(source: Source, text: str, seed: int = 0) -> tuple[Part, Drawn]:
-    """The pictures of `source` that `text` asks for, of which no others are decoded. Raises InputError as `draw`."""
+    """The images of `source` that `text` asks for, of which no others are decoded. Raises InputError as `draw`."""
     drawn = draw(source.labels, source.names, text, seed)
     part = Part.of(source, drawn.index)
     if part.labels is not None and not np.array_equal(part.labels, drawn.labels):
@@ -331,7 +331,7 @@ def _classes(labels: Labels, *, least: int = 1) -> tuple[Labels, Labels]:
 
 
 def _taken(labels: Labels, wanted: dict[int, int], seed: int) -> Index:
-    """That many pictures of each class, in rising order; which ones depends on the class and the seed alone.
+    """That many images of each class, in rising order; which ones depends on the class and the seed alone.
 
     So a larger draw of the same seed holds the smaller one.
     """

@@ -1,4 +1,4 @@
-"""An ONNX file as an encoder: what `likewise export --format onnx` wrote, or another that maps pictures to features."""
+"""An ONNX file as an encoder: what `likewise export --format onnx` wrote, or another that maps images to features."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
     Size, mean and deviation of its input are those it names in its metadata, as exported files do; for other files
     the size is that of its input, or `image_size`, and the normalisation ImageNet's.
 
-    Raises InputError without the `onnx` extra, and for a file that is no model from pictures to features.
+    Raises InputError without the `onnx` extra, and for a file that is no model from images to features.
     """
     try:
         import onnxruntime
@@ -78,7 +78,7 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
     fixed = shape[2] if isinstance(shape[2], int) else None
     size = image_size or fixed or told.get("image_size") or 224
     if fixed is not None and size != fixed:
-        raise InputError(f"{path} takes pictures of {fixed} px, not of {size}")
+        raise InputError(f"{path} takes images of {fixed} px, not of {size}")
     spec = EncoderSpec.from_mapping(
         {"name": path.stem, **told, "image_size": int(size), "pretrained": False, "neck": 0}
     )

@@ -1,6 +1,6 @@
-"""Several crops of each picture through one network: crops of one size together, the head once over all of them.
+"""Several crops of each image through one network: crops of one size together, the head once over all of them.
 
-V views of B pictures, D outputs. Views come in any number and in any sizes that the encoder takes.
+V views of B images, D outputs. Views come in any number and in any sizes that the encoder takes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from likewise.encoders.build import check
 from likewise.encoders.encoder import Encoder
 from likewise.errors import InputError
-from likewise.views.policies.pair import SMALL_PICTURE
+from likewise.views.policies.pair import SMALL_IMAGE
 
 
 class MultiCrop(nn.Module):
-    """An encoder and a head that look at several crops of each picture (SwAV, arXiv 2006.09882, section 3.2).
+    """An encoder and a head that look at several crops of each image (SwAV, arXiv 2006.09882, section 3.2).
 
     Neighbouring crops of equal size go through the encoder as one batch, so there is one pass, and one set of batch
-    statistics, per size. The features of all crops, the first view of all pictures first, then go through the head
+    statistics, per size. The features of all crops, the first view of all images first, then go through the head
     once.
     """
 
@@ -87,16 +87,16 @@ class TokenCrops(nn.Module):
 def small_side(encoder: Encoder, image_size: int, asked: int = 0) -> int:
     """Side of small crops in pixels: `asked`, or where that is 0 what the papers' 96 of 224 px is for `image_size`.
 
-    Of pictures up to 64 px half the side is taken, or nothing could be seen in a crop. Raises InputError where the
+    Of images up to 64 px half the side is taken, or nothing could be seen in a crop. Raises InputError where the
     encoder does not take crops of that side: transformers need whole patches, and some models one size only.
     """
     patches = next((part for part in encoder.modules() if isinstance(part, PatchEmbed)), None)
     step = 4 if patches is None else patches.patch_size[0]
-    share = 1 / 2 if image_size <= SMALL_PICTURE else 3 / 7
+    share = 1 / 2 if image_size <= SMALL_IMAGE else 3 / 7
     side = asked or max(1, round(share * image_size / step)) * step
     name = encoder.spec.name
     if patches is not None and patches.strict_img_size and side != image_size:
-        raise InputError(f"encoder {name!r} takes pictures of {image_size} px only: small_crops must be 0 for it")
+        raise InputError(f"encoder {name!r} takes images of {image_size} px only: small_crops must be 0 for it")
     if patches is not None and side % step:
         near = max(1, round(side / step)) * step
         raise InputError(f"small_size={side} is not whole {step} px patches of {name!r}: the nearest that is is {near}")

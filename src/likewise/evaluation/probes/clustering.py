@@ -1,6 +1,6 @@
 """How well the classes can be found without any label: k-means, then the best matching of clusters to classes.
 
-Shapes: N pictures, F features, C classes, K clusters.
+Shapes: N images, F features, C classes, K clusters.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ class Agreement(NamedTuple):
     """How clusters and classes agree."""
 
     accuracy: float
-    """Share of pictures in the cluster of their class, each cluster standing for at most one class."""
+    """Share of images in the cluster of their class, each cluster standing for at most one class."""
     nmi: float
     """Normalised mutual information, arithmetic mean in the denominator."""
     ari: float
     """Adjusted Rand index; 0 for chance."""
     right: int
-    """Pictures behind the accuracy."""
+    """Images behind the accuracy."""
 
 
 def cluster(features_NF: Tensor, clusters: int, *, seed: int = 0, restarts: int = RESTARTS) -> Tensor:
-    """(N,) the cluster of each picture: cosine k-means, the tightest of `restarts` runs."""
+    """(N,) the cluster of each image: cosine k-means, the tightest of `restarts` runs."""
     check_features("clustered", features_NF)
     if not 1 <= clusters <= len(features_NF):
-        raise InputError(f"clusters={clusters} of {len(features_NF)} pictures: allowed are 1 to that many")
+        raise InputError(f"clusters={clusters} of {len(features_NF)} images: allowed are 1 to that many")
     runs = (kmeans(features_NF, clusters, seed=1000 * seed + number) for number in range(restarts))
     return min(runs, key=lambda found: found.inertia).assignment
 

@@ -1,4 +1,4 @@
-"""Few-shot episodes: N classes, K labelled pictures of each, and others of the same classes to be told apart.
+"""Few-shot episodes: N classes, K labelled images of each, and others of the same classes to be told apart.
 
 Classifiers: the nearest class mean of normalised features by Euclidean distance (Snell et al., NeurIPS 2017, without
 training, as SimpleShot's L2N, arXiv 1911.04623), and logistic regression on normalised features with C = 1 (Tian et
@@ -26,23 +26,23 @@ from likewise.similarity import unit
 from likewise.similarity.nearest import check_features
 
 QUERIES = 15
-"""Pictures of each class that an episode asks for; fewer where the classes are smaller."""
+"""Images of each class that an episode asks for; fewer where the classes are smaller."""
 
 
 class Episodes(NamedTuple):
-    """Which pictures each episode is made of; row w of an episode is its class w."""
+    """Which images each episode is made of; row w of an episode is its class w."""
 
     support_EWK: NDArray[np.int64]
-    """Positions of the labelled pictures."""
+    """Positions of the labelled images."""
     query_EWQ: NDArray[np.int64]
-    """Positions of the pictures to be told apart."""
+    """Positions of the images to be told apart."""
 
 
 def draw(labels: NDArray[np.int64], *, ways: int, shots: int, episodes: int, seed: int) -> Episodes:
     """Episodes, a pure function of the arguments. Labels of -1 are left out.
 
-    Every episode asks for 15 pictures of a class, or as many as the `ways` largest classes allow. Raises InputError
-    where fewer than `ways` classes have a picture more than `shots`.
+    Every episode asks for 15 images of a class, or as many as the `ways` largest classes allow. Raises InputError
+    where fewer than `ways` classes have an image more than `shots`.
     """
     members = {int(value): np.flatnonzero(labels == value) for value in np.unique(labels[labels >= 0])}
     sizes = sorted((len(rows) for rows in members.values()), reverse=True)
@@ -50,7 +50,7 @@ def draw(labels: NDArray[np.int64], *, ways: int, shots: int, episodes: int, see
     if spare < 1:
         enough = sum(size > shots for size in sizes)
         raise InputError(
-            f"{ways}-way {shots}-shot episodes need {ways} classes of {shots + 1} pictures or more, and there are "
+            f"{ways}-way {shots}-shot episodes need {ways} classes of {shots + 1} images or more, and there are "
             f"{enough}: ask for fewer ways or shots"
         )
     asked = min(QUERIES, spare)

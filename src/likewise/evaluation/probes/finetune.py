@@ -1,4 +1,4 @@
-"""Fine-tuning: the encoder itself and a linear layer are trained on labelled pictures, all of them or few.
+"""Fine-tuning: the encoder itself and a linear layer are trained on labelled images, all of them or few.
 
 The recipe is the common one of semi-supervised evaluation (SimCLR, SwAV): random crops and flips, SGD with momentum
 0.9, cosine decay, a layer that learns ten times as fast as the encoder and starts at zero.
@@ -31,7 +31,7 @@ from likewise.views import ViewPolicy, make_views, weak
 
 BATCH, MOMENTUM, DECAY, HEAD_RATE = 128, 0.9, 1e-4, 10.0
 EPOCHS, LEAST_STEPS = 20, 200
-"""Passes over the pictures where none are asked for, and updates at least: 20 passes over a few dozen would be few."""
+"""Passes over the images where none are asked for, and updates at least: 20 passes over a few dozen would be few."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Tuned:
     """Updates that were made."""
 
     def predict(self, images: Images) -> Tensor:
-        """(N,) the class of each picture, seen by its centre."""
+        """(N,) the class of each image, seen by its centre."""
         return self.classify(extract(self.encoder, images))
 
     def classify(self, features_NF: Tensor) -> Tensor:
-        """(N,) the class of each picture from its features."""
+        """(N,) the class of each image from its features."""
         layer = self.layer
         with torch.no_grad():
             return torch.addmm(layer.bias, features_NF.to(layer.weight), layer.weight.T).argmax(1).cpu()
@@ -67,10 +67,10 @@ def finetune(
     seed: int = 0,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Tuned:
-    """Train a copy of `encoder` on pictures with labels (none of them -1), where the encoder is.
+    """Train a copy of `encoder` on images with labels (none of them -1), where the encoder is.
 
     `epochs` passes are made, or `EPOCHS` and at least `LEAST_STEPS` updates where None. `rate` is the encoder's peak
-    learning rate at batch 128; smaller batches get their share of it. `flip` mirrors half of the pictures. Which make a
+    learning rate at batch 128; smaller batches get their share of it. `flip` mirrors half of the images. Which make a
     batch, and their crops, follow from `seed`. `progress` is called with updates made, updates to make, and the loss.
     Raises InputError where there are fewer than two classes, and where the loss is not a number any more.
     """
@@ -176,5 +176,5 @@ def _view(encoder: Encoder, *, flip: bool) -> ViewPolicy:
 
 
 def _scale(image_size: int) -> tuple[float, float]:
-    """Share of the picture that a crop takes; small pictures have nothing to spare."""
+    """Share of the image that a crop takes; small images have nothing to spare."""
     return (0.4, 1.0) if image_size <= WHOLE_UP_TO else (0.08, 1.0)

@@ -1,6 +1,6 @@
 """What features look like apart from any classifier: alignment, uniformity, effective rank, purity of neighbourhoods.
 
-Shapes: N pictures, F features, C classes.
+Shapes: N images, F features, C classes.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ def uniformity(features_NF: Tensor, t: float = SPREAD) -> float:
     """
     check_features("features whose uniformity is asked, the", features_NF)
     if len(features_NF) < 2:
-        raise InputError("uniformity is about pairs, and there is one picture")
+        raise InputError("uniformity is about pairs, and there is one image")
     x_NF = unit(features_NF)
     total = 0.0
     for part_BF in torch.split(x_NF, _TILE_ROWS):
         total += float(((part_BF @ x_NF.T).clamp_(max=1.0).sub_(1).mul_(2 * t)).exp_().double().sum())
     count = len(x_NF)
-    return math.log((total - count) / (count * (count - 1)))  # pairs of a picture with itself are none
+    return math.log((total - count) / (count * (count - 1)))  # pairs of an image with itself are none
 
 
 @torch.no_grad()
 def class_alignment(features_NF: Tensor, labels_N: Tensor) -> float:
-    """Mean |x - y|^2 of unit vectors over all pairs of pictures of one class; 0 where each class is a point.
+    """Mean |x - y|^2 of unit vectors over all pairs of images of one class; 0 where each class is a point.
 
-    (Wang and Isola's pairs are views of one picture; between pictures only the class says that they belong together.)
+    (Wang and Isola's pairs are views of one image; between images only the class says that they belong together.)
     """
     check_features("features whose alignment is asked, the", features_NF)
     known_N = labels_N >= 0
@@ -57,13 +57,13 @@ def class_alignment(features_NF: Tensor, labels_N: Tensor) -> float:
     total = (2 * counts_C * squares_C - 2 * sums_CF.square().sum(1)).sum()
     pairs = (counts_C * (counts_C - 1)).sum()
     if not pairs:
-        raise InputError("alignment is about pairs of one class, and no class has two pictures")
+        raise InputError("alignment is about pairs of one class, and no class has two images")
     return float(total / pairs)
 
 
 @torch.no_grad()
 def purity(features_QF: Tensor, bank_NF: Tensor, labels_Q: Tensor, labels_N: Tensor, k: int) -> Tensor:
-    """(Q,) share of the k nearest pictures of the bank that have the query's label."""
+    """(Q,) share of the k nearest images of the bank that have the query's label."""
     found = neighbours(features_QF, bank_NF, k)
     return (labels_N[found.rows] == labels_Q.unsqueeze(1)).double().mean(1)
 
@@ -103,11 +103,11 @@ def rank_scores(features: Features, settings: ProbeSettings) -> list[Score]:
 
 
 def purity_scores(features: Features, settings: ProbeSettings) -> list[Score]:
-    """Share of same-class pictures among the nearest of the bank."""
+    """Share of same-class images among the nearest of the bank."""
     scores = []
     for k in settings.k or (10,):
         each_Q = purity(features.query_QF, features.bank_NF, features.query_labels_Q, features.bank_labels_N, k)
-        words = f"mean share of the {k} nearest pictures of the bank (exact cosine) that have the query's class"
+        words = f"mean share of the {k} nearest images of the bank (exact cosine) that have the query's class"
         interval = intervals.of_mean(each_Q.cpu().numpy())
         scores.append(features.measured("purity", k, float(each_Q.mean()), words, measure="purity", interval=interval))
     return scores

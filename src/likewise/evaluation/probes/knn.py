@@ -32,4 +32,4 @@ def knn_scores(features: Features, settings: ProbeSettings) -> list[Score]:
 
 
 def _cut(k: int, count: int) -> str:
-    return f" (cut to the {count} pictures of the bank)" if k > count else ""
+    return f" (cut to the {count} images of the bank)" if k > count else ""

@@ -84,7 +84,7 @@ def fit(features_NF: Tensor, labels_N: Tensor, *, decays: Sequence[float] = DECA
     present = torch.unique(labels_N[labels_N >= 0])
     if len(present) < 2:
         found = "one class" if len(present) else "no labels"
-        raise InputError(f"a linear probe needs at least two classes, and the training pictures have {found}")
+        raise InputError(f"a linear probe needs at least two classes, and the training images have {found}")
     train, held = map(torch.from_numpy, stratified(labels_N.cpu().numpy(), HELD_OUT, seed))
     order_N = torch.cat([train, held]).to(labels_N.device)  # so that both parts are views of the whole
     x_NF, labels_N = unit(features_NF[order_N]), labels_N[order_N].long()
@@ -233,10 +233,10 @@ def linear_scores(features: Features, settings: ProbeSettings) -> list[Score]:
 
 
 def draws(labels: NDArray[np.int64], settings: ProbeSettings, seed: int) -> list[tuple[str, str, NDArray[np.int64]]]:
-    """What is learned from: for each draw its name, its description, and the positions of its pictures."""
+    """What is learned from: for each draw its name, its description, and the positions of its images."""
     if settings.labels_per_class:
         return [
-            (f"{k} labels per class", f"{k} pictures of each class (seed {seed})", per_class(labels, k, seed))
+            (f"{k} labels per class", f"{k} images of each class (seed {seed})", per_class(labels, k, seed))
             for k in settings.labels_per_class
         ]
     return [

@@ -30,7 +30,7 @@ class ProbeSettings:
     ways: int = 5
     """Classes in an episode of few-shot learning."""
     shots: tuple[int, ...] = (1, 5)
-    """Labelled pictures of each class in an episode."""
+    """Labelled images of each class in an episode."""
     episodes: int = 600
     """Episodes of few-shot learning."""
     episode_features: Literal["unit", "raw"] = "unit"
@@ -45,7 +45,7 @@ class ProbeSettings:
     gallery: Literal["queries", "bank"] = "queries"
     """What retrieval searches: the other queries (each leaves itself out), or the bank."""
     finetune_epochs: int | None = None
-    """Passes over the labelled pictures when the encoder is fine-tuned; by default 20, and at least 200 updates."""
+    """Passes over the labelled images when the encoder is fine-tuned; by default 20, and at least 200 updates."""
     finetune_rate: float = 0.01
     """Peak learning rate of the encoder when it is fine-tuned, at batch 128."""
     templates: tuple[str, ...] = ("{}",)
@@ -92,13 +92,13 @@ class Features:
     which: str
     """As in `Score.which`."""
     protocol: str
-    """How the features were made and which pictures they are of."""
+    """How the features were made and which images they are of."""
     seed: int
     """What random choices follow from."""
     class_names: Sequence[str] | None = None
     """Name of each class, where the data has them."""
     trained_C: NDArray[np.int64] | None = None
-    """Pictures of each class that the encoder was trained on, where that was a skewed draw; else the bank's count."""
+    """Images of each class that the encoder was trained on, where that was a skewed draw; else the bank's count."""
     groups: Mapping[str, Sequence[int]] | None = None
     """Classes by the group that the draw put them into; else many-, medium- and few-shot classes."""
     per_class: bool | None = None
@@ -112,7 +112,7 @@ class Features:
 
     @property
     def frequency(self) -> NDArray[np.int64]:
-        """(C,) pictures of each class to learn from."""
+        """(C,) images of each class to learn from."""
         if self.trained_C is not None:
             return self.trained_C
         return np.bincount(self.bank_labels_N.cpu().numpy())

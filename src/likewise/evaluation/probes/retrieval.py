@@ -1,10 +1,10 @@
-"""Retrieval: how early the pictures of the query's class come when a gallery is sorted by similarity.
+"""Retrieval: how early the images of the query's class come when a gallery is sorted by similarity.
 
 mAP is the mean over queries of the average precision over the whole ranking. Recall@k (also called CMC at rank k) is
-the share of queries with a picture of their class among the first k. Where cameras are known, gallery pictures of the
+the share of queries with an image of their class among the first k. Where cameras are known, gallery images of the
 query's class by the query's own camera are left out of its ranking, as in Market-1501 (Zheng et al., ICCV 2015).
 
-Shapes: Q queries, N pictures of the gallery, F features, B queries at a time.
+Shapes: Q queries, N images of the gallery, F features, B queries at a time.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Ranked(NamedTuple):
     precision_Q: Tensor
     """Average precision."""
     first_Q: Tensor
-    """Rank, from 1, of the first picture of the query's class."""
+    """Rank, from 1, of the first image of the query's class."""
     left_out: int
-    """Queries without any picture of their class in their gallery."""
+    """Queries without any image of their class in their gallery."""
 
 
 @torch.no_grad()
@@ -87,7 +87,7 @@ def rank(
         first.append(hits_BN.int().argmax(1) + 1)
     found = Ranked(torch.cat(precision), torch.cat(first), left_out)
     if not len(found.first_Q):
-        raise InputError("no query has a picture of its class to find in the gallery")
+        raise InputError("no query has an image of its class to find in the gallery")
     return found
 
 
@@ -104,7 +104,7 @@ def retrieval_scores(features: Features, settings: ProbeSettings) -> list[Score]
         gallery_cameras_N=features.query_cameras_Q if is_same else features.bank_cameras_N,
     )
     where = "the other queries" if is_same else "the bank"
-    rule = "" if features.query_cameras_Q is None else ", without pictures of the same class by the same camera"
+    rule = "" if features.query_cameras_Q is None else ", without images of the same class by the same camera"
     lost = f"; {found.left_out:,} queries with nothing to find left out" if found.left_out else ""
     words = f"retrieval by exact cosine in {where}{rule}{lost}"
     average = intervals.of_mean(found.precision_Q.cpu().numpy())

@@ -1,6 +1,6 @@
 """Dense features judged: a linear classifier, and nearest neighbours, of each cell of the encoder's map, by masks.
 
-Shapes: N pictures, C channels, h x w cells, S side of the view, K classes.
+Shapes: N images, C channels, h x w cells, S side of the view, K classes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Segmented(NamedTuple):
 
 
 def maps(encoder: Encoder, images: Images) -> Tensor:
-    """(N, C, h, w) the encoder's map of the centre of each picture, in eval mode. Raises InputError without a map."""
+    """(N, C, h, w) the encoder's map of the centre of each image, in eval mode. Raises InputError without a map."""
     view, device = evaluation_view(encoder), next(encoder.parameters()).device
     found = []
     size = batch_for(view.size, 256, device)
@@ -62,7 +62,7 @@ def maps(encoder: Encoder, images: Images) -> Tensor:
 
 
 def read_masks(folder: Path, names: Sequence[str], size: int) -> Tensor:
-    """(N, S, S) uint8 masks of the pictures, cut to the centre like them and resized by nearest neighbour.
+    """(N, S, S) uint8 masks of the images, cut to the centre like them and resized by nearest neighbour.
 
     The mask of `a/b.jpg` is `a/b.png` below `folder`, or `b.png` right in it, with class numbers as grey values or as
     palette indices, 255 for none. Raises InputError where one is missing or cannot be read.
@@ -149,7 +149,7 @@ def predict_by_neighbours(bank_MC: Tensor, labels_M: Tensor, maps_NChw: Tensor, 
 
 
 def agreement(predicted_NSS: Tensor, masks_NSS: Tensor) -> Segmented:
-    """Intersection over union by class and pixel accuracy, over all pixels of all pictures that have a class."""
+    """Intersection over union by class and pixel accuracy, over all pixels of all images that have a class."""
     known = masks_NSS != IGNORED
     said, true = predicted_NSS[known].long(), masks_NSS[known].long()
     if not len(true):

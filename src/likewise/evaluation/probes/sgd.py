@@ -1,7 +1,7 @@
 """ISD's linear probe as published: 40 epochs of SGD (Tejankar et al., ICCV 2021, arXiv 2012.09259).
 
-The input is normalised as in `likewise.evaluation.probes.linear`. The published run crops the training pictures anew in
-each epoch; here the features of the centre crop are used, so that no picture is embedded twice, and the protocol says
+The input is normalised as in `likewise.evaluation.probes.linear`. The published run crops the training images anew in
+each epoch; here the features of the centre crop are used, so that no image is embedded twice, and the protocol says
 so.
 """
 
@@ -46,7 +46,7 @@ def train(
     known_N = labels_N >= 0
     bank_NF, labels_N = bank_NF[known_N], labels_N[known_N].long()
     if len(torch.unique(labels_N)) < 2:
-        raise InputError("a linear probe needs at least two classes, and the training pictures have fewer")
+        raise InputError("a linear probe needs at least two classes, and the training images have fewer")
     x_NF = unit(bank_NF)
     mean_F, scale_F = x_NF.mean(0), (x_NF.var(0) + VARIANCE_FLOOR).sqrt()
     x_NF, query_QF = (x_NF - mean_F) / scale_F, (unit(query_QF) - mean_F) / scale_F

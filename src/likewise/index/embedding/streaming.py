@@ -96,7 +96,7 @@ def place_of(source: Source, position: int) -> Place:
 
 
 class Stream:
-    """The images of a source at some positions (`likewise.encoders.embedding.Pictures`), with what is known of each."""
+    """The images of a source at some positions (`likewise.encoders.embedding.ImageSet`), with what is known of each."""
 
     def __init__(self, source: Source, short_side: int, *, workers: int | None = None) -> None:
         self.source, self.short_side = source, short_side

@@ -12,7 +12,7 @@ from likewise.views import ViewPolicy
 from likewise.views.policies.crops import unequal_crops
 
 LARGE = 2
-"""Large views of each picture. Targets are made of these, by the teacher where there is one."""
+"""Large views of each image. Targets are made of these, by the teacher where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +20,13 @@ class CropSettings:
     """Settings of the crops, with the defaults of most small presets, and of the prototypes' first steps."""
 
     small_crops: int = 2
-    """Small views per picture beside the two large ones; they predict targets and make none."""
+    """Small views per image beside the two large ones; they predict targets and make none."""
     small_size: int = 0
-    """Side of small crops in pixels; 0: 3/7 of the picture's (96 of 224), half of it up to 64 px."""
+    """Side of small crops in pixels; 0: 3/7 of the image's (96 of 224), half of it up to 64 px."""
     large_scale: tuple[float, float] = (0.2, 1.0)
-    """Smallest and largest share of the picture that a large crop covers."""
+    """Smallest and largest share of the image that a large crop covers."""
     small_scale: tuple[float, float] = (0.1, 0.4)
-    """Smallest and largest share of the picture that a small crop covers."""
+    """Smallest and largest share of the image that a small crop covers."""
     frozen: float = 0.0
     """Share of the budget in which the prototypes stay as they were drawn; officially one epoch."""
 

@@ -6,16 +6,18 @@ outputs of the head, F features.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from likewise.data.batches.streams import MAIN, Stream, evenly
 from likewise.distributed import gather, gather_with_gradient
 from likewise.encoders import Encoder, heads
 from likewise.errors import InputError
-from likewise.methods.method import Batch, Facts
+from likewise.methods.method import Batch, Facts, Optimisation
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.similarity import nt_xent, similarities, unit
 from likewise.similarity.mutual import supervised_contrast
@@ -65,6 +67,34 @@ class BranchSettings:
             at_least(name, getattr(self, name), 1)
 
 
+PUBLISHED: Mapping[str, Any] = {
+    "temperature_unsupervised": 1.0,
+    "hidden": 2048,
+    "bottleneck": 256,
+    "embedding": 65_536,
+    "tuned": "last",
+    "colours": False,
+}
+"""Settings of both published recipes, for a ViT-B/16 of DINO."""
+
+
+def published(epochs: float) -> Optimisation:
+    """Of both published recipes."""
+    return Optimisation(
+        learning_rate=0.1, weight_decay=5e-5, schedule="cosine_epoch", final=1e-3, batch_size=128, epochs=epochs
+    )
+
+
+def small(epochs: float) -> Optimisation:
+    """Of both small presets."""
+    return Optimisation(learning_rate=0.06, weight_decay=5e-4, batch_size=128, epochs=epochs)
+
+
+def equally() -> Mapping[str, Stream]:
+    """Labelled and unlabelled images equally often on average, drawn with replacement."""
+    return {MAIN: Stream(draw=evenly)}
+
+
 def branch_head(features: int, settings: BranchSettings) -> nn.Sequential:
     """F - hidden - hidden - bottleneck with GELU, unit length, then D weight-normalised rows (DINO's head)."""
     perceptron = heads.mlp(
@@ -95,7 +125,7 @@ def check_labelled(name: str, facts: Facts) -> None:
 
 def labels_of(batch: Batch) -> Tensor:
     """(2B,) labels of the global batch for both views, -1 where unknown."""
-    labels_B = torch.full_like(batch.index, -1) if batch.labels is None else batch.labels
+    labels_B = torch.full_like(batch.ids, -1) if batch.labels is None else batch.labels
     return gather(labels_B).repeat(2)
 
 

@@ -36,7 +36,7 @@ class MocoSettings:
     """Permute the images of the keys for their pass, over all processes, so that no key is normalised among the same
     images as its query. Of effect where batch statistics are those of a part of the batch."""
     crop_scale: tuple[float, float] = (0.2, 1.0)
-    """Smallest and largest share of the picture that a crop covers."""
+    """Smallest and largest share of the image that a crop covers."""
 
     def __post_init__(self) -> None:
         at_least("queue_size", self.queue_size, 1)
@@ -70,7 +70,7 @@ def moco_parts(
 ) -> Parts:
     """Query encoder with the head F - F - D (without `hidden` F - D), and all that follows from it.
 
-    With several `necks` networks give as many embeddings of a picture side by side. The queue holds one, and remembers
+    With several `necks` networks give as many embeddings of an image side by side. The queue holds one, and remembers
     the label of each key, and what else `columns` name.
     """
     norms.convert(encoder, split=settings.split_batch_norm)
@@ -86,12 +86,12 @@ def moco_parts(
 
 
 def shuffled_pass(teacher: Momentum, image: Tensor, *, shuffle: bool) -> Tensor:
-    """What the teacher makes of a view, row by row, its pictures permuted for the pass where wanted."""
+    """What the teacher makes of a view, row by row, its images permuted for the pass where wanted."""
     return shuffled(teacher, image) if shuffle else teacher(image)
 
 
 def key(teacher: Momentum, image: Tensor, *, shuffle: bool) -> Tensor:
-    """(B, D) unit keys of a view, their pictures permuted across processes for the pass where wanted."""
+    """(B, D) unit keys of a view, their images permuted across processes for the pass where wanted."""
     return unit(shuffled_pass(teacher, image, shuffle=shuffle))
 
 

@@ -34,7 +34,7 @@ class ShiftSettings:
     views: PairPolicy = "weak/strong"
     """Teacher/student views."""
     crop_scale: tuple[float, float] = (0.2, 1.0)
-    """Smallest and largest share of the picture that a crop covers."""
+    """Smallest and largest share of the image that a crop covers."""
 
     def __post_init__(self) -> None:
         at_least("queue_size", self.queue_size, 1)

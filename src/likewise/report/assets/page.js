@@ -36,16 +36,16 @@
     svg.onpointerleave = () => { cursor.setAttribute('hidden', ''); hide(); };
   }
 
-  // One picture, or a stack of them, larger: by click, touch or key. Escape, the button or a click beside it close it.
+  // One image, or a stack of them, larger: by click, touch or key. Escape, the button or a click beside it close it.
   const larger = document.createElement('dialog');
   larger.className = 'larger'; document.body.append(larger);
   larger.onclick = event => { if (event.target === larger) larger.close(); };
   const open = shown => {
     const row = document.createElement('div'), close = document.createElement('button');
-    for (const [picture, words] of shown) {
+    for (const [image, words] of shown) {
       const figure = document.createElement('figure'), caption = document.createElement('figcaption');
       figure.className = shown.length > 1 ? 'many' : 'one';
-      caption.textContent = words; figure.append(picture, caption); row.append(figure);
+      caption.textContent = words; figure.append(image, caption); row.append(figure);
     }
     close.type = 'button'; close.textContent = 'close'; close.onclick = () => larger.close();
     hide(); larger.replaceChildren(row, close); larger.showModal();
@@ -55,8 +55,8 @@
     const words = holder && figure.closest('li').contains(holder) && holder.title
       || caption && (caption.title ? caption.textContent + ', ' + caption.title : caption.textContent) || '';
     const show = () => {
-      const picture = figure.querySelector('img').cloneNode();
-      picture.removeAttribute('width'); picture.removeAttribute('height'); open([[picture, words]]);
+      const image = figure.querySelector('img').cloneNode();
+      image.removeAttribute('width'); image.removeAttribute('height'); open([[image, words]]);
     };
     figure.tabIndex = 0; figure.setAttribute('role', 'button'); figure.onclick = show;
     figure.setAttribute('aria-label', 'larger: ' + words);

@@ -108,11 +108,11 @@ def examples(found: Sequence[Example]) -> str:
     figures = []
     for one in found:
         said = f"{one.truth} taken for {one.taken}, {one.experiment} {label(one.experiment, one.level)}"
-        picture = (
+        image = (
             f'<img src="{data_uri(_twin(one))}" width="{2 * SHOWN}" height="{SHOWN}" loading="lazy" alt="{text(said)}">'
         )
         level = f"{text(one.truth)}, {text(label(one.experiment, one.level))}"
-        figures.append(tag("figure", picture, tag("figcaption", level, tag("b", text(one.taken)), title=said)))
+        figures.append(tag("figure", image, tag("figcaption", level, tag("b", text(one.taken)), title=said)))
     return tag("ul", "".join(tag("li", one) for one in figures), class_="tiles twins")
 
 

@@ -19,7 +19,7 @@ _WIDTH, _HEIGHT = 1080.0, 190.0
 def chart(
     counts_CC: NDArray[np.int64], order: Sequence[int], frequency_C: NDArray[np.int64], names: Sequence[str]
 ) -> str:
-    """Accuracy of each class of `order`, in that order, with the number of pictures to learn from."""
+    """Accuracy of each class of `order`, in that order, with the number of images to learn from."""
     right, whole = counts_CC.diagonal(), counts_CC.sum(1)
     accuracy = {value: float(right[value] / whole[value]) for value in order}
     mean = sum(accuracy.values()) / len(accuracy)
@@ -27,7 +27,7 @@ def chart(
     sorted_by = "all equally frequent" if even else "the most frequent first"
     words = (
         f"Accuracy of each of {len(order)} classes, {sorted_by}; {percent(mean)} on the mean over classes, which is "
-        "marked. In grey the pictures to learn from."
+        "marked. In grey the images to learn from."
     )
     head = tag("h3", "Class by class") + tag("p", text(words), class_="small")
     if len(order) <= NAMED:
@@ -80,7 +80,7 @@ def _columns(
     parts = []
     for place, value in enumerate(order):
         tall, deep = room * accuracy[value], below * int(frequency_C[value]) / most
-        hint = f"{names[value]}: {percent(accuracy[value], 0)}, {count(int(frequency_C[value]))} pictures"
+        hint = f"{names[value]}: {percent(accuracy[value], 0)}, {count(int(frequency_C[value]))} images"
         at = f'x="{place * width:.2f}" width="{max(0.5, 0.84 * width):.2f}"'
         parts.append(
             f'<g><title>{text(hint)}</title><rect class="up" {at} y="{room - tall:.1f}" height="{tall:.1f}"/>'

@@ -38,7 +38,7 @@ def matrix(counts_CC: NDArray[np.int64], order: Sequence[int], names: Sequence[s
         role="img",
         aria_label="which class is taken for which",
     )
-    note = "Rows: what the pictures are. Columns: what they were taken for, in per cent of the row."
+    note = "Rows: what the images are. Columns: what they were taken for, in per cent of the row."
     return (
         tag("h3", "What is taken for what")
         + tag("p", text(note), class_="small")
@@ -68,7 +68,7 @@ def pairs(counts_CC: NDArray[np.int64], names: Sequence[str]) -> str:
             "li",
             tag("span", text(names[row]), tag("em", " taken for "), text(names[column]), class_="name"),
             tag("i", tag("b", style=f"width:{100 * share / most:.1f}%")),
-            tag("span", text(percent(share, 0)), class_="number", title=f"{count(times)} pictures"),
+            tag("span", text(percent(share, 0)), class_="number", title=f"{count(times)} images"),
         )
         for row, column, times, share in found
     )

@@ -76,8 +76,8 @@ def overlay(
         return ""
     head = tag("div", tag("h3", text(title)), class_="chart-head")
     foot = tag("figcaption", text(note)) if note else ""
-    picture = svg(title, drawn, x_label=x_label, form=form, log_x=log_x, large=large, x_names=x_names)
-    return tag("figure", head, picture, foot, class_="chart overlay" + (" large" if large else ""))
+    image = svg(title, drawn, x_label=x_label, form=form, log_x=log_x, large=large, x_names=x_names)
+    return tag("figure", head, image, foot, class_="chart overlay" + (" large" if large else ""))
 
 
 def svg(
@@ -91,7 +91,7 @@ def svg(
     style: str = "",
     x_names: Sequence[str] = (),
 ) -> str:
-    """The drawing alone; with `style` it is a picture of its own."""
+    """The drawing alone; with `style` it is an image of its own."""
     drawn = [one._replace(x=x, y=y) if one.spread is None else one for one in series for x, y in [_few(one)]]
     frame = _frame(drawn, log_x=log_x, large=large)
     axes = _axes(frame, drawn, x_label, form, x_names)

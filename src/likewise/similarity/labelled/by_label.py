@@ -1,4 +1,4 @@
-"""Pictures drawn out of a bank by their labels: of the anchor's own for positives, of any other for negatives.
+"""Images drawn out of a bank by their labels: of the anchor's own for positives, of any other for negatives.
 
 Random numbers are arguments, so that all processes can draw alike. Shapes: B anchors, N rows of the bank, D dimensions,
 n negatives of an anchor, P numbers drawn for one.
@@ -24,18 +24,18 @@ class Negatives(NamedTuple):
     rows: Tensor
     """(B, n) int64."""
     counted: Tensor
-    """(B, n) bool, False where there was no picture of another class left to draw."""
+    """(B, n) bool, False where there was no image of another class left to draw."""
 
 
 def members(labels_B: Tensor, ordered_N: Tensor) -> tuple[Tensor, Tensor]:
-    """First place and number of pictures with each label, in the labels put in order."""
+    """First place and number of images with each label, in the labels put in order."""
     first_B = torch.searchsorted(ordered_N, labels_B)
     return first_B, torch.searchsorted(ordered_N, labels_B, right=True) - first_B
 
 
 @torch.no_grad()
 def draw_positives(labels_B: Tensor, labels_N: Tensor, drawn_B: Tensor) -> Tensor:
-    """(B,) a picture with the anchor's label each, uniform; it may be the anchor. `drawn_B` is uniform in 0 to 1."""
+    """(B,) an image with the anchor's label each, uniform; it may be the anchor. `drawn_B` is uniform in 0 to 1."""
     ordered_N, order_N = labels_N.sort(stable=True)
     first_B, count_B = members(labels_B, ordered_N)
     return order_N[first_B + (drawn_B * count_B).long().minimum(count_B - 1)]
@@ -51,7 +51,7 @@ def draw_negatives(
     strategy: Strategy,
     drawn_BP: Tensor,
 ) -> Negatives:
-    """`count` pictures with another label than the anchor's, by how similar they are to it (InterCLR, section 3.3).
+    """`count` images with another label than the anchor's, by how similar they are to it (InterCLR, section 3.3).
 
     hard: the most similar. semihard, semieasy: drawn uniformly from the P rows most or least similar, each once while
     there are enough with another label, then again from the first. random: uniform over the bank. Nothing is redrawn

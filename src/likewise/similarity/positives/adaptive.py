@@ -1,4 +1,4 @@
-"""Soft labels for a picture's neighbours, as soft as the teacher is sure (ASCL, arXiv 2207.11163, section 3)."""
+"""Soft labels for an image's neighbours, as soft as the teacher is sure (ASCL, arXiv 2207.11163, section 3)."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def batch_targets(
 ) -> tuple[Tensor, Tensor]:
     """Labels (B, N) over the unit keys of the whole batch, summing to 1 in each row, and confidence (B,).
 
-    `own_BN` is True where a column is the row's own picture, whose label is 1 before it is normalised.
+    `own_BN` is True where a column is the row's own image, whose label is 1 before it is normalised.
     """
     logits_BN = similarities(key_BD, keys_ND, temperature).masked_fill(own_BN, -torch.inf)
     probability_BN = logits_BN.softmax(1)
     others = len(keys_ND) - 1
     confidence_B = 1.0 - torch.special.entr(probability_BN).sum(1) / math.log(max(2, others))
-    if target in {"ahcl", "hard"}:  # with more, the picture itself would be among the likeliest
+    if target in {"ahcl", "hard"}:  # with more, the image itself would be among the likeliest
         neighbours = min(neighbours, others)
     labels_BN = soft_labels(probability_BN, confidence_B, neighbours, target)
     labels_BN = labels_BN.masked_fill(own_BN, 1.0)

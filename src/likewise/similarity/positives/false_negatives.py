@@ -1,6 +1,6 @@
-"""False negatives, found by the clusters of pictures, and contrast that does not push them away (IFND).
+"""False negatives, found by the clusters of images, and contrast that does not push them away (IFND).
 
-Shapes: N pictures, C centroids, D dimensions; B queries, K rows of memory.
+Shapes: N images, C centroids, D dimensions; B queries, K rows of memory.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def assign(rows_ND: Tensor, centroids_CD: Tensor, temperature: float) -> Assigne
 
 
 def accept(assigned: Assigned, rate: float) -> Tensor:
-    """(N,) the labels of the share `rate` of pictures with the most confident ones; -1, none, for the others."""
+    """(N,) the labels of the share `rate` of images with the most confident ones; -1, none, for the others."""
     surest = assigned.confidence.argsort(descending=True, stable=True)[: math.floor(rate * len(assigned.labels))]
     return torch.full_like(assigned.labels, NONE).index_copy_(0, surest, assigned.labels[surest])
 
 
 def false_negatives(labels_B: Tensor, memory_labels_K: Tensor) -> Tensor:
-    """(B, K) bool, where picture and row of the memory carry the same accepted label; none is not the same as none."""
+    """(B, K) bool, where image and row of the memory carry the same accepted label; none is not the same as none."""
     return (labels_B.unsqueeze(1) == memory_labels_K) & (labels_B >= 0).unsqueeze(1)
 
 

@@ -1,6 +1,6 @@
-"""The loss of methods that assign pictures to prototypes, and what can be seen in an assignment.
+"""The loss of methods that assign images to prototypes, and what can be seen in an assignment.
 
-V views of B pictures, K prototypes; the first G views are those that targets were made of.
+V views of B images, K prototypes; the first G views are those that targets were made of.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Entropies(NamedTuple):
     """How an assignment uses its K prototypes, in nats: ln K is the most that either can be."""
 
     each: Tensor
-    """Mean entropy of the rows: 0 where every picture has one prototype, ln K where it has all equally."""
+    """Mean entropy of the rows: 0 where every image has one prototype, ln K where it has all equally."""
     mean: Tensor
     """Entropy of the mean row over all processes: ln K where the prototypes are used equally, 0 if only one is."""
 

@@ -1,6 +1,6 @@
 """What keeps a teacher from choosing one prototype for everything: the running mean of its scores is subtracted.
 
-G views of B pictures, K prototypes (DINO, arXiv 2104.14294, section 3.1).
+G views of B images, K prototypes (DINO, arXiv 2104.14294, section 3.1).
 """
 
 from __future__ import annotations

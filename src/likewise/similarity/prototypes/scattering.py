@@ -1,8 +1,8 @@
-"""Prototypes that are the means of what is in the batch, and are pushed apart, and positives sampled around a picture.
+"""Prototypes that are the means of what is in the batch, and are pushed apart, and positives sampled around an image.
 
 ProPos, arXiv 2111.11821, sections 3.2 and 3.3.
 
-Shapes: B pictures, C clusters, D dimensions.
+Shapes: B images, C clusters, D dimensions.
 """
 
 from __future__ import annotations

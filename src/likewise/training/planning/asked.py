@@ -40,13 +40,13 @@ class Choosable:
     width: int | None = None
     """Channels of the first stage of a ResNet, 64 in the papers; 16 is a quarter of that."""
     stem: Literal["imagenet", "small"] | None = None
-    """small: 3x3 stride 1 without max-pool, for pictures up to 64 px."""
+    """small: 3x3 stride 1 without max-pool, for images up to 64 px."""
     pretrained: bool = False
     """Start from timm's pretrained weights."""
     image_size: int | None = None
     """Side of the encoder's input in pixels."""
     batch_size: int | None = None
-    """Pictures per optimiser step, over all processes."""
+    """Images per optimiser step, over all processes."""
     epochs: float | None = None
     """Budget in passes over the data."""
     minutes: float | None = None
@@ -63,7 +63,7 @@ class Choosable:
     """Side that views begin with, as a share of image_size; they change to last_size in the first four fifths of the
     budget."""
     last_size: float | None = None
-    """Side that views end with, as a share of image_size, at which pictures are embedded."""
+    """Side that views end with, as a share of image_size, at which images are embedded."""
     normalisation: Normalisation | None = None
     """Channel means and deviations that views are normalised by: imagenet, cifar10, cifar100, or those of the data."""
     accumulate: int = 1
@@ -100,7 +100,7 @@ class Opened:
     labels: str | None = None
     """Label column, or `folders` where sub-folders are the classes. Only watched, unless the method needs labels."""
     subset: str | None = None
-    """Train on a draw of the pictures: longtail:100, isd:2, perclass:10, share:0.1, base:0.5, list:FILE, ..."""
+    """Train on a draw of the images: longtail:100, isd:2, perclass:10, share:0.1, base:0.5, list:FILE, ..."""
     subset_seed: int = 0
     """What the draw follows from."""
 

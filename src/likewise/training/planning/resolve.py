@@ -19,13 +19,13 @@ from likewise.views import (
     IMAGENET_MEAN,
     IMAGENET_STD,
 )
-from likewise.views.policies.pair import SMALL_PICTURE
+from likewise.views.policies.pair import SMALL_IMAGE
 
 Channels = tuple[float, float, float]
 """Red, green, blue."""
 VIEW_SIZE = 0.75
 """Side of the views, as a share of the encoder's input, in this project's own recipes. It is the mean side of a crop
-that covers .2 to 1 of a picture: things are as large in such a view as in the whole picture, which is what the encoder
+that covers .2 to 1 of an image: things are as large in such a view as in the whole image, which is what the encoder
 is shown later (Touvron, Vedaldi, Douze, Jegou, NeurIPS 2019, arXiv 1906.06423). 24 of 32 pixels are .56 of the work."""
 FIRST_SIZE_MUON = 0.5
 """Side that they begin with where Muon updates the encoder, which learns enough from the first small ones for that to
@@ -46,7 +46,7 @@ class DataFacts(NamedTuple):
     """What resolving needs to know of the data."""
 
     images: int
-    """Pictures that can be read."""
+    """Images that can be read."""
     side: int
     """Median short side in pixels."""
     classes: int
@@ -108,16 +108,16 @@ def preset_of(method: type[Method], variant: str | None) -> tuple[str, Preset]:
 
 
 def image_size(asked: Asked, side: int, device: str) -> Choice:
-    """Side of the encoder's input for pictures of a median short `side`, and why."""
+    """Side of the encoder's input for images of a median short `side`, and why."""
     if asked.image_size is not None:
         return Choice("image_size", asked.image_size, "as asked")
-    if side <= SMALL_PICTURE:
+    if side <= SMALL_IMAGE:
         size = max(16, 4 * round(side / 4))
-        return Choice("image_size", size, f"pictures of {side} px are used at their own size")
+        return Choice("image_size", size, f"images of {side} px are used at their own size")
     largest = 224 if device == "cuda" else 128
     size = min(largest, 32 * max(2, side // 32))
     why = "the largest that pays off here" if size == largest else "the next multiple of 32 below"
-    return Choice("image_size", size, f"pictures of {side} px on {device}: {why}")
+    return Choice("image_size", size, f"images of {side} px on {device}: {why}")
 
 
 def resolve(
@@ -168,15 +168,15 @@ def _batch_size(
     batch = asked.batch_size or preset.optimisation.batch_size
     if asked.batch_size is None and batch * 4 > data.images:
         batch = max(8, 1 << max(0, (data.images // 4)).bit_length() - 1) if data.images >= 8 else data.images
-        choices.append(Choice("batch_size", batch, f"{data.images:,} pictures: at least four steps an epoch"))
+        choices.append(Choice("batch_size", batch, f"{data.images:,} images: at least four steps an epoch"))
     if batch > data.images:
         raise InputError(
-            f"batch_size={batch} is larger than the data of {data.images} pictures: allowed are {least} to that many"
+            f"batch_size={batch} is larger than the data of {data.images} images: allowed are {least} to that many"
         )
     if batch // asked.accumulate < least:
         parts = "" if asked.accumulate == 1 else f" in {asked.accumulate} parts"
         raise InputError(
-            f"batch_size={batch}{parts} is too small: {asked.method} compares pictures of one part, so allowed is "
+            f"batch_size={batch}{parts} is too small: {asked.method} compares images of one part, so allowed is "
             f"{least * asked.accumulate} or more (the data has {data.images})"
         )
     if batch % machine.processes:
@@ -206,12 +206,12 @@ def _settings(
         return settings
     if "queue_size" in given and queue > data.images:
         raise InputError(
-            f"queue_size={queue} is longer than the data of {data.images} pictures: the memory would hold "
-            f"the same picture twice; allowed are 1 to {data.images}"
+            f"queue_size={queue} is longer than the data of {data.images} images: the memory would hold "
+            f"the same image twice; allowed are 1 to {data.images}"
         )
     limit = max(1, data.images // 2)
     if "queue_size" not in given and queue > limit:
-        choices.append(Choice("queue_size", limit, f"half of {data.images:,} pictures, so that none is in it twice"))
+        choices.append(Choice("queue_size", limit, f"half of {data.images:,} images, so that none is in it twice"))
         settings = dataclasses.replace(settings, queue_size=limit)
     return settings
 
@@ -304,10 +304,10 @@ def _encoder(
             choices.append(Choice("width", width, "no accelerator: about a tenth of the work of the full width 64"))
     stem = asked.stem
     if stem is None:
-        small = size <= SMALL_PICTURE and has_small_stem(asked.encoder) and not asked.pretrained
+        small = size <= SMALL_IMAGE and has_small_stem(asked.encoder) and not asked.pretrained
         stem = "small" if small else "imagenet"
         if small:
-            choices.append(Choice("stem", stem, f"pictures of {size} px: 3x3 stride 1, no max-pool"))
+            choices.append(Choice("stem", stem, f"images of {size} px: 3x3 stride 1, no max-pool"))
     mean, std = _normalisation(asked, preset, data, own_recipe=own_recipe, choices=choices)
     return EncoderSpec(
         name=asked.encoder, width=width, stem=stem, image_size=size, pretrained=asked.pretrained, mean=mean, std=std
@@ -348,7 +348,7 @@ def _accumulate(asked: Asked, batch: int, machine: Machine, choices: list[Choice
         reason = "the encoder sees a part at a time, twice; the loss is that of the whole batch, batch norm a part's"
         choices.append(Choice("accumulate", asked.accumulate, reason))
     if (share := batch // machine.processes) % asked.accumulate:
-        raise InputError(f"accumulate={asked.accumulate} does not divide the {share} pictures of a step")
+        raise InputError(f"accumulate={asked.accumulate} does not divide the {share} images of a step")
     return asked.accumulate
 
 

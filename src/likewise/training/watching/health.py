@@ -1,6 +1,6 @@
 """Is this run learning, or wasting time? Collapse, dimensional collapse, flat losses.
 
-Collapse is when every picture gets the same embedding. Two numbers show it, both from the student's embedding of one
+Collapse is when every image gets the same embedding. Two numbers show it, both from the student's embedding of one
 batch: the spread of the L2-normalised vectors, and how many dimensions they really use. Both start low: an untrained
 network gives nearly the same embedding to everything (a spread of 0.05 to 0.2 is usual), so nothing is called collapsed
 early in a run, and never on the strength of one batch.
@@ -240,7 +240,7 @@ class Health:
             found.append(self._blame_collapse(newest))
         if settled and all(reading.spread is not None and reading.spread < LOW_SPREAD for reading in recent):
             found.append(
-                f"the embeddings of different pictures are almost the same (spread {newest.spread:.3f}, 1 is best)"
+                f"the embeddings of different images are almost the same (spread {newest.spread:.3f}, 1 is best)"
                 + self._name("predictor", "momentum", "learning_rate", "temperature", "batch_size")
             )
         if settled and all(reading.is_low_rank for reading in recent):
@@ -288,7 +288,7 @@ class Health:
         seen = f"spread {newest.spread:.3f}" if newest.spread is not None else "no spread"
         if newest.effective_rank is not None:
             seen += f", effective rank {newest.effective_rank:.1f}"
-        return f"all pictures get the same embedding ({seen})" + self._name(
+        return f"all images get the same embedding ({seen})" + self._name(
             "predictor", "momentum", "learning_rate", "temperature", "batch_size"
         )
 

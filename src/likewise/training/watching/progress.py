@@ -218,9 +218,9 @@ class ProgressDisplay:
 
 @contextlib.contextmanager
 def decoding(name: str, *, enabled: bool = True, verb: str = "decode") -> Iterator[Callable[[int, int], None]]:
-    """A bar for the pictures that are decoded once before training; yields what to call with (done, total).
+    """A bar for the images that are decoded once before training; yields what to call with (done, total).
 
-    Nothing is shown where the pictures are decoded already, since then nothing is called.
+    Nothing is shown where the images are decoded already, since then nothing is called.
     """
     console = Console(stderr=True, highlight=False)
     words = TextColumn(f"[bold]{verb}[/] {{task.description}}")

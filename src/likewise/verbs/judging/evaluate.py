@@ -1,4 +1,4 @@
-"""`likewise.evaluate`: from an encoder and labelled pictures to scores that say how they were got."""
+"""`likewise.evaluate`: from an encoder and labelled images to scores that say how they were got."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class How(Scoring):
     precision: Precision = "float32"
     """Number format of the encoder's products."""
     cache_dir: Path | None = None
-    """Where features and pictures are kept."""
+    """Where features and images are kept."""
     report: bool = True
     """Write the run's report again."""
 
@@ -102,7 +102,7 @@ def evaluate(
     image_size: int | None = None,
     **how: Any,
 ) -> Evaluation:
-    """Score the encoder of `run` on labelled pictures.
+    """Score the encoder of `run` on labelled images.
 
     `run` is a run directory, a .safetensors or .onnx file, the name of a timm model with `pretrained`, or an Encoder.
     `data` is anything that `likewise.data.open_source` takes, by default what the run was trained on. Scores go from

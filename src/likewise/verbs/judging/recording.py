@@ -1,4 +1,4 @@
-"""What an evaluation leaves in the run: its scores, what each picture was taken for, and the report with both."""
+"""What an evaluation leaves in the run: its scores, what each image was taken for, and the report with both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from likewise.evaluation.encoder_source import Subject
 from likewise.evaluation.gain import changes, verdict
 from likewise.evaluation.probes.protocol import Features
 from likewise.evaluation.scores import Evaluation, Score, merged
-from likewise.report import PICTURED, Evaluated, Judged, write_report
+from likewise.report import SHOWN, Evaluated, Judged, write_report
 
 USUAL = ("knn", 20)
 """The probe whose mistakes are shown where there are several: the report is about neighbours."""
@@ -44,7 +44,7 @@ def record(subject: Subject, result: Evaluation, rows: Rows, features: Features,
     )
     if not report:
         return
-    index = spread(len(rows.query), PICTURED)
+    index = spread(len(rows.query), SHOWN)
     write_report(
         run.path,
         evaluated=Evaluated(rows.query.subset(index), features.query_QF[index], subject.which, result.data, rows.split),

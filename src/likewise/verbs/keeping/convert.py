@@ -77,7 +77,7 @@ def _sequential(key: str) -> str:
 
 
 def _generated(key: str) -> str:
-    """The same of lightly's own ResNets for small pictures, which have no max-pool and call their shortcuts so."""
+    """The same of lightly's own ResNets for small images, which have no max-pool and call their shortcuts so."""
     first, dot, rest = key.partition(".")
     return f"{_GENERATED.get(first, first)}{dot}{rest.replace('shortcut.', 'downsample.')}"
 

@@ -9,9 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from likewise.data import Images, Source, cached_side, open_source, prepare, split_names, training_split
+from likewise.data import Images, Source
 from likewise.data.source import Part
-from likewise.data.splitting.splits import pick_split
 from likewise.data.texts import texts_of as captions_of
 from likewise.discovery import finding, scoring
 from likewise.discovery.counting import Counted, count_classes
@@ -19,19 +18,21 @@ from likewise.discovery.known import Known, by_draw, by_list, by_source
 from likewise.discovery.naming import called, cluster_names
 from likewise.discovery.result import Discovery
 from likewise.errors import InputError
-from likewise.evaluation.encoder_source import Run, Subject, Which, open_subject
-from likewise.evaluation.features import cached_features
+from likewise.evaluation.encoder_source import Run, Subject, Which
 from likewise.files import write_aside
+from likewise.index.embedding.held import is_held, subject_of
 from likewise.methods.words import images_of, texts_of, with_words
 from likewise.report.sheets.discovered import discovered_sheet
+from likewise.runs import RunDirectory
 from likewise.similarity import unit
 from likewise.similarity.nearest import check_features
-from likewise.training.planning.machine import best_device
 from likewise.training.watching.progress import decoding
+from likewise.verbs.labelling.embedded import Embedded, embed, opened
 
 SURE = 0.7
 """Least confidence of an image that is sure."""
 _FEWEST_BACK = 0.5
+_SEEDED = {"greedy": "greedy k-means++, centres of unit length", "published": "published k-means++"}
 
 
 def discover(
@@ -69,39 +70,33 @@ def discover(
     that fits their images most beyond what fits all images, as the run's text side has it.
 
     `out` is a table (CSV) with path, label, guess, confidence and kind of each image, and beside it a page with the
-    same name shows the classes. `run`, `which`, `pretrained` and `image_size` are as for `evaluate`.
+    same name shows the classes. `run`, `which`, `pretrained` and `image_size` are as for `evaluate`; an index may stand
+    in place of `run`, for its encoder, and of `data`, for its images and their vectors.
 
     Raises InputError for runs, data, lists and draws that do not exist, no label, nothing but labelled images, a number
-    of classes that cannot be, features that are not finite, no captions, and a file at `out` unless `overwrite`.
+    of classes that cannot be, features that are not finite, captions that are not there or a run that reads none, and a
+    file at `out` unless `overwrite`.
     """
     _check(labelled, subset, classes, sure)
     targets = _targets(out, overwrite=overwrite)
-    subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
-    _check_speaks(subject, captions)
-    data = subject.default_data() if data is None else data
-    source = _opened(data, split, labels if labels is not None else subject.labels_for(data), captions)
+    subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
+    speaking = None if captions is None else _speaking(subject)
+    data = (run if is_held(run) else subject.default_data()) if data is None else data
+    own = labels if labels is not None else subject.labels_for(data)
+    source = opened(data, split, own, () if captions is None else (captions,))
     known = _known(subject, source, labelled, subset, subset_seed, is_own=_is_own(subject, data))
-    images, known = _decoded(subject, known, cache_dir, quiet=quiet)
-    features_NF = _features(subject, images, cache_dir, quiet=quiet)
+    found = embed(subject, known.source, cache_dir=cache_dir, quiet=quiet)
+    check_features("clustered", found.features_NF)
     asked = _Asked(classes, most, seeding, sure, seed, quiet)
-    name = str(data) if isinstance(data, str | Path) else images.name
-    result = _discovered(subject, name, images, known, unit(features_NF), asked)
-    if captions is not None:
-        result = _named(result, subject, images, captions, features_NF)
+    name = str(data) if isinstance(data, str | Path) else found.images.name
+    result = _discovered(subject, name, found.images, _readable(known, found), unit(found.features_NF), asked)
+    if speaking is not None and captions is not None:
+        result = _named(result, speaking, found.images, captions, found.features_NF)
     if targets is not None:
         table, page = targets
         _write(table, result.to_csv(table.parent))
-        _write(page, discovered_sheet(images, result))
+        _write(page, discovered_sheet(found.images, result))
     return result
-
-
-def _features(subject: Subject, images: Images, cache_dir: Path | None, *, quiet: bool) -> Tensor:
-    """Pooled features of all images. Raises InputError where they are not finite."""
-    with decoding(images.name, enabled=not quiet, verb="embed") as progress:
-        how: dict[str, Any] = {"cache_dir": cache_dir, "device": best_device(), "progress": progress}
-        features_NF = cached_features(subject.encoder, images, **how)
-    check_features("clustered", features_NF)
-    return features_NF
 
 
 class _Asked(NamedTuple):
@@ -143,21 +138,18 @@ def _discovered(
     )
 
 
-def _check_speaks(subject: Subject, captions: str | None) -> None:
-    """Raise InputError where captions are wanted and the encoder is not that of a run which learned to read them."""
-    if captions is None:
-        return
+def _speaking(subject: Subject) -> RunDirectory:
+    """The run, which reads texts. Raises InputError for one that does not."""
     if subject.run is None:
         raise InputError("captions are compared with images by a run that learned both: name its directory")
     deployed = with_words(subject.run).card.deploy
     if subject.which != deployed:
         raise InputError(f"which={subject.which}: captions are compared with what the {deployed} of this run sees")
+    return subject.run
 
 
-def _named(result: Discovery, subject: Subject, images: Images, captions: str, features_NF: Tensor) -> Discovery:
+def _named(result: Discovery, run: RunDirectory, images: Images, captions: str, features_NF: Tensor) -> Discovery:
     """The discovery with its new classes called by captions. Raises InputError where no image has one."""
-    run = subject.run
-    assert run is not None, "this was checked first"
     texts = captions_of(images.columns[captions]).strings
     if not texts:
         raise InputError(
@@ -183,18 +175,6 @@ def _check(labelled: str | Path | None, subset: str | None, classes: int | str, 
         raise InputError(f"sure={sure} is out of range: allowed is 0 (every image is sure) to 1")
 
 
-def _opened(data: Any, split: str | None, labels: str | None, captions: str | None) -> Source:
-    """The training split of the data, or the one that is asked for, with its captions where they are wanted."""
-    splits = split_names(data)
-    what = str(data) if isinstance(data, str | Path) else "the data"
-    return open_source(
-        data,
-        split=pick_split(split, splits, what) or training_split(splits),
-        labels=labels,
-        columns=() if captions is None else (captions,),
-    )
-
-
 def _is_own(subject: Subject, data: Any) -> bool:
     """Whether this is the data that the run was trained on."""
     stored = subject.run.read().get("data", {}) if subject.run else {}
@@ -205,7 +185,6 @@ def _known(
     subject: Subject, source: Source, labelled: str | Path | None, subset: str | None, subset_seed: int, *, is_own: bool
 ) -> Known:
     """Which labels may be known, by the first way that was asked for or is at hand."""
-    source = source.shown_by(subject.ranges() or {})
     if labelled is not None:
         return by_list(source, Path(labelled).expanduser())
     drawn = subject.drawn() if is_own else None
@@ -215,18 +194,13 @@ def _known(
     return by_source(source) if subset is None else by_draw(source, subset, subset_seed)
 
 
-def _decoded(subject: Subject, known: Known, cache_dir: Path | None, *, quiet: bool) -> tuple[Images, Known]:
-    """The images that can be read, and what is known of them."""
-    source = known.source
-    with decoding(source.name, enabled=not quiet) as progress:
-        side = cached_side(subject.encoder.spec.image_size)
-        images = prepare(source, short_side=side, cache_dir=cache_dir, progress=progress)
-    if not images.broken:
-        return images, known
-    broken = {one.name for one in images.broken}
-    rows = np.array([row for row, name in enumerate(source.names) if name not in broken], np.int64)
+def _readable(known: Known, found: Embedded) -> Known:
+    """What is known of the images that could be read."""
+    if len(found.rows) == len(known.labels):
+        return known
+    rows = found.rows
     truth = None if known.truth is None else known.truth[rows]
-    return images, known._replace(source=Part.of(source, rows), labels=known.labels[rows], truth=truth)
+    return known._replace(source=Part.of(known.source, rows), labels=known.labels[rows], truth=truth)
 
 
 # What is said ------------------------------------------------------------------------------------------------------
@@ -235,7 +209,7 @@ def _decoded(subject: Subject, known: Known, cache_dir: Path | None, *, quiet: b
 def _protocol(number: int, subject: Subject, *, seeding: str, seed: int) -> str:
     return (
         f"semi-supervised k-means into {number} clusters on unit features ({subject.which}, "
-        f"{subject.encoder.spec.image_size} px), {seeding} k-means++, tightest of {finding.RUNS} runs (seed {seed}); "
+        f"{subject.encoder.spec.image_size} px), {_SEEDED[seeding]}, tightest of {finding.RUNS} runs (seed {seed}); "
         "confidence: share of labelled images with as large a margin that came back into their class while their "
         "label was hidden, a fifth at a time"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from likewise.data import Images, Source, cached_side, open_source, prepare, split_names, training_split
 from likewise.data.splitting.splits import pick_split
+from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Subject
 from likewise.index.embedding.held import features_of, is_held, open_held
 from likewise.training.planning.machine import best_device
@@ -45,13 +47,20 @@ class Embedded(NamedTuple):
         return self.path(position) or str(self.images.names[position])
 
 
-def opened(data: Any, split: str | None, labels: str | None) -> Source:
-    """The training split of the data, or the one that is asked for. Raises InputError as `open_source` does."""
+def opened(data: Any, split: str | None, labels: str | None, columns: Sequence[str] = ()) -> Source:
+    """The training split of the data, or the one that is asked for, with further columns.
+
+    Raises InputError as `open_source` does, and for columns of an index.
+    """
     if is_held(data):
+        if columns:
+            raise InputError(f"{data} is an index, of which the column {columns[0]!r} is not read: name its images")
         return open_held(data, split, labels)
     splits = split_names(data)
     what = str(data) if isinstance(data, str | Path) else "the data"
-    return open_source(data, split=pick_split(split, splits, what) or training_split(splits), labels=labels)
+    return open_source(
+        data, split=pick_split(split, splits, what) or training_split(splits), labels=labels, columns=columns
+    )
 
 
 def embed(subject: Subject, source: Source, *, cache_dir: Path | None = None, quiet: bool = False) -> Embedded:

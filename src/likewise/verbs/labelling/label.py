@@ -181,7 +181,7 @@ def _looks(source: Source, run: Run | None) -> Tensor:
     """(N, D) what images are compared by; rows of zeros for those that cannot be read."""
     if run is None:
         images = prepare(source, short_side=_THUMBNAIL, max_broken=0.5)
-        small = [_thumbnail(images.picture(row)) for row in range(len(images))]
+        small = [_thumbnail(images.image(row)) for row in range(len(images))]
         features, broken = torch.stack(small), {one.name for one in images.broken}
         rows = [row for row, name in enumerate(source.names) if name not in broken]
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -18,19 +19,17 @@ from likewise.data.sources.lists import SEPARATED, read_list
 from likewise.encoders.files.chosen import choose
 from likewise.errors import InputError, unknown
 from likewise.evaluation.encoder_source import Run, Which
+from likewise.files import check_targets
 from likewise.index.embedding.held import is_held, open_held, subject_of
-from likewise.prediction.calibration import calibration_errors, expected_calibration_error, temperature
 from likewise.prediction.classifiers import Logits, linear, of_layer, votes
 from likewise.prediction.judged import Held, Judged, folded, given, split
-from likewise.prediction.risk import Threshold, candidates
-from likewise.prediction.risk import choose as choose_threshold
+from likewise.prediction.risk import Threshold
+from likewise.prediction.trusting import NONE, accuracy, calibrated, confidence_of, promise_of, threshold_of
 from likewise.runs import RunDirectory
 from likewise.selection.exchange import beside, write_table
 from likewise.similarity.nearest import neighbours
 from likewise.verbs.labelling.embedded import Embedded, embed
 
-NONE = "none of these"
-"""What stands in place of a class where the confidence is too low."""
 BY = ("linear", "knn")
 _NEAREST = 3
 _FEW = 50
@@ -132,33 +131,29 @@ def predict(
     known = None if labelled is None else _labelled(opening(open_source(labelled, labels=labels)), labelled)
     found = opening(open_held(data, split, "none") if is_held(data) else open_source(data, split=split, labels="none"))
     names, judged, words = _classifier(own, known, by, risk, held_out, seed)
-    logits_QC = judged.logits(found.features_NF)
-    t, ece = _calibrated(judged, seed)
-    top = _confidence(logits_QC, t)
-    threshold = None if risk is None else _threshold(judged, t, top[0], risk, trust)
+    t, ece = calibrated(judged, seed)
+    top = confidence_of(judged.logits(found.features_NF), t)
+    threshold = None if risk is None else threshold_of(judged, t, top.confidence_Q, risk, trust)
+    likeliest = [names[number] for number in top.class_Q.tolist()]
+    floor = -np.inf if threshold is None else threshold.value
     classes = [
-        names[number] if threshold is None or value >= threshold.value else NONE
-        for value, number in zip(top[0].tolist(), top[1].tolist(), strict=True)
+        name if value >= floor else NONE for name, value in zip(likeliest, top.confidence_Q.tolist(), strict=True)
     ]
-    _write(out, found, known, classes, [names[number] for number in top[1].tolist()], top[0])
-    right = None
-    if len(judged.judging.labels_H):
-        right = float((judged.judging.logits_HC.argmax(1) == judged.judging.labels_H).double().mean())
-    promise = "" if threshold is None or risk is None else _promise(threshold, risk, trust)
-    counts = {name: classes.count(name) for name in sorted(set(classes), key=lambda one: -classes.count(one))}
+    _write(out, found, known, classes, likeliest, top.confidence_Q)
+    promise = "" if threshold is None or risk is None else promise_of(threshold, risk, trust)
     notes = _notes(labelled, threshold, t, own is not None)
     if ece is not None and len(judged.judging.labels_H) < _FEW:
         notes.append(f"{len(judged.judging.labels_H)} held-out labels are few: the ECE and the accuracy are rough")
-    return Prediction(out, len(classes), counts, words, judged.how, t, ece, right, threshold, promise, notes)
+    counts = dict(Counter(classes).most_common())
+    return Prediction(
+        out, len(classes), counts, words, judged.how, t, ece, accuracy(judged.judging), threshold, promise, notes
+    )
 
 
 def _check(out: Path, by: str, risk: float | None, trust: float, held_out: float, *, overwrite: bool) -> None:
     if by not in BY:
         raise unknown("classifier", by, BY)
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise InputError(f"{out} exists: choose another file, or say --overwrite")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"there is no folder {out.parent} to write {out.name} into")
+    check_targets([out], overwrite=overwrite)
     shares = {"trust": trust, "held_out": held_out} | ({} if risk is None else {"risk": risk})
     for name, value in shares.items():
         if not 0.0 < value < 1.0:
@@ -220,43 +215,6 @@ def _classifier(
     judged = folded(fit, *table, seed) if risk is None else split(fit, *table, share=held_out, seed=seed)
     words = "a linear layer" if by == "linear" else "votes of the nearest"
     return known.names, judged, f"{words}, from {len(known.labels_N)} labels of {count} classes"
-
-
-def _calibrated(judged: Judged, seed: int) -> tuple[float | None, tuple[float, float] | None]:
-    """The temperature, and the calibration error before and after it on labels that it was not fitted on."""
-    scaling, judging = judged.scaling.known(), judged.judging.known()
-    if len(scaling.labels_H) < 2 or not len(judging.labels_H):
-        return None, None
-    t = temperature(*scaling)
-    if judged.is_shared:
-        return t, calibration_errors(*judging, seed=seed)
-    right_H = judging.logits_HC.argmax(1) == judging.labels_H
-    before, after = (expected_calibration_error(_confidence(judging.logits_HC, one)[0], right_H) for one in (1.0, t))
-    return t, (before, after)
-
-
-def _confidence(logits_QC: Tensor, t: float | None) -> tuple[Tensor, Tensor]:
-    """(Q,) confidence and (Q,) class."""
-    best = (logits_QC.double() / (t or 1.0)).softmax(1).max(1)
-    return best.values, best.indices
-
-
-def _threshold(judged: Judged, t: float | None, confidence_Q: Tensor, risk: float, trust: float) -> Threshold:
-    """From what confidence on the risk holds, by the held-out images."""
-    confidence_H, number_H = _confidence(judged.judging.logits_HC, t)
-    right_H = (number_H == judged.judging.labels_H).numpy()
-    return choose_threshold(confidence_H.numpy(), right_H, candidates(confidence_Q.numpy()), risk=risk, trust=trust)
-
-
-def _promise(threshold: Threshold, risk: float, trust: float) -> str:
-    if threshold.bound is None:
-        return f"no confidence keeps the risk at {risk:.1%} by these labels, so every image is {NONE!r}"
-    return (
-        f"with probability {trust:.0%} at most {threshold.bound:.1%} of the classes given are wrong "
-        f"(asked {risk:.1%}): "
-        f"{threshold.wrong} of {threshold.held_out} held-out images at or above {threshold.value:.3f} are. It assumes "
-        "that the labelled images are a random draw of what is predicted"
-    )
 
 
 def _notes(labelled: Any, threshold: Threshold | None, t: float | None, is_own: bool) -> list[str]:

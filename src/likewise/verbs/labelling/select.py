@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,19 @@ from PIL import Image
 from torch import Tensor
 
 from likewise.commands import command
-from likewise.data import open_source
+from likewise.data import Source, open_source
 from likewise.errors import InputError, unknown
 from likewise.evaluation.encoder_source import Run, Subject, Which
-from likewise.files import write_aside
+from likewise.files import check_targets, write_aside
 from likewise.index.embedding.held import is_held, subject_of
 from likewise.report.sheets.contact_sheet import Shown, contact_sheet
 from likewise.selection import usl_t
+from likewise.selection.comparing import TRAINED, foretold, measured_by, rows_of
 from likewise.selection.exchange import Pick, beside, write_cvat, write_label_studio, write_picks
 from likewise.selection.picking import STRATEGIES, Picks, pick
 from likewise.selection.pool import Pool, recipe
-from likewise.selection.proof import Expected, Measured, expect, measure, rests_on
+from likewise.selection.proof import Expected, Measured
 from likewise.verbs.labelling.embedded import Embedded, embed, opened
-
-TRAINED = "usl_t"
-"""The strategy that is a trained run."""
-DRAWS = 10
-"""Random draws that the real accuracy of `random` is the mean of."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ def select(
     _check_strategy(by, given)
     settings, out = recipe(variant), Path(out)
     targets = [Path(one) for one in (out, html, label_studio, cvat) if one is not None]
-    _check_targets(targets, overwrite=overwrite)
+    check_targets(targets, overwrite=overwrite)
     subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
     data = (run if is_held(run) else subject.default_data()) if data is None else data
     pool_of = embed(subject, opened(data, split, "none"), cache_dir=cache_dir, quiet=quiet)
@@ -122,9 +118,9 @@ def select(
     pool = _pool(pool_of, covered, settings)
     found = pick(pool, labels, by, seed=seed) if by != TRAINED else _trained(subject, pool_of, labels)
     notes = _notes(pool, labels)
-    strategies = _strategies(pool, labels, by, found, seed)
-    basis, worth = _expected(pool, labels, strategies, classes, seed) if expected else ("", {})
-    measured = _measured(pool, pool_of, opened(data, split, truth), strategies, seed) if evaluate else {}
+    strategies = rows_of(pool, labels, by, found, seed)
+    basis, worth = foretold(pool, labels, strategies, classes, seed) if expected else ("", {})
+    measured = measured_by(pool, _true(pool, pool_of, opened(data, split, truth)), strategies, seed) if evaluate else {}
     picks = _described(pool_of, pool, found, out)
     write_picks(out, picks)
     result = Selection(
@@ -156,15 +152,6 @@ def _trained(subject: Subject, pool_of: Embedded, labels: int) -> Picks:
     if subject.run is None:
         raise InputError(f"by={TRAINED} needs a run of usl_t: likewise recipes usl_t trains one from another run")
     return usl_t.picks(subject.run, pool_of.images, labels)
-
-
-def _check_targets(targets: list[Path], *, overwrite: bool) -> None:
-    """Raise InputError for what exists, and for folders that do not."""
-    for path in targets:
-        if path.is_dir() or (path.exists() and not overwrite):
-            raise InputError(f"{path} exists: choose another file, or say --overwrite")
-        if not path.absolute().parent.is_dir():
-            raise InputError(f"there is no folder {path.parent} to write {path.name} into")
 
 
 def _labelled(subject: Subject, given: str | Path, cache_dir: Path | None, quiet: bool) -> Embedded:
@@ -201,59 +188,13 @@ def _notes(pool: Pool, labels: int) -> list[str]:
     return []
 
 
-def _strategies(pool: Pool, labels: int, by: str, found: Picks, seed: int) -> Mapping[str, Any]:
-    """The labelled rows of each strategy at this budget, covered ones included; random ones drawn anew each time."""
-
-    def with_covered(rows: Tensor) -> Tensor:
-        return torch.cat([pool.taken, rows])
-
-    fixed: dict[str, Tensor] = {
-        name: with_covered(found.rows if name == by else pick(pool, labels, name, seed=seed).rows)
-        for name in STRATEGIES
-        if name != "random"
-    }
-    if by == TRAINED:
-        fixed[by] = with_covered(found.rows)
-    draws: dict[str, Any] = {name: lambda _, rows=rows: rows for name, rows in fixed.items()}
-    draws["random"] = lambda world: with_covered(pick(pool, labels, "random", seed=seed + world).rows)
-    return draws
-
-
-def _expected(
-    pool: Pool, labels: int, strategies: Mapping[str, Any], classes: int | None, seed: int
-) -> tuple[str, dict[str, Expected]]:
-    """What the estimate rests on, and the estimate; nothing where all images will be labelled."""
-    budget = labels + pool.covered_contents
-    guess = max(2, min(budget // 4, len(pool) // 2)) if classes is None else classes
-    if len(pool) <= max(4, budget):
-        return "", {}
-    return rests_on(guess), expect(pool.features_ND, strategies, classes=guess, seed=seed)
-
-
-def _measured(
-    pool: Pool, pool_of: Embedded, truth: Any, strategies: Mapping[str, Any], seed: int
-) -> dict[str, Measured]:
-    """What each strategy brings by the true labels, which are opened only now."""
+def _true(pool: Pool, pool_of: Embedded, truth: Source) -> Tensor:
+    """(N,) the true class of each image of the pool, -1 where unknown; the labels are opened only now."""
     if truth.labels is None:
         raise InputError(f"{truth.name} has no labels to evaluate by: name them with --truth, a column or 'folders'")
     labels_N = torch.full((len(pool),), -1, dtype=torch.int64)
     labels_N[: len(pool_of.images)] = torch.from_numpy(truth.labels[pool_of.rows])
-    result = {}
-    for name, draw in strategies.items():
-        each = [measure(pool.features_ND, labels_N, draw(world), seed=seed) for world in range(_draws(name))]
-        linear = [one.linear for one in each if one.linear is not None]
-        result[name] = Measured(
-            float(np.mean([one.nearest for one in each])),
-            float(np.mean(linear)) if linear else None,
-            round(float(np.mean([one.classes for one in each]))),
-            each[0].of_classes,
-            float(np.mean([one.spread for one in each])),
-        )
-    return result
-
-
-def _draws(name: str) -> int:
-    return DRAWS if name == "random" else 1
+    return labels_N
 
 
 def _described(pool_of: Embedded, pool: Pool, found: Picks, out: Path) -> list[Pick]:

@@ -47,7 +47,7 @@ from likewise.verbs.learning.job import drawn_part, sort_asked
 from likewise.verbs.learning.teaching import Taught
 
 SAMPLE = 256
-"""Pictures that the timing decodes; the whole data set is only described."""
+"""Images that the timing decodes; the whole data set is only described."""
 TIMED_STEPS = 6
 """Spread over the budget, since views may grow in it."""
 STEP_SECONDS = 0.75
@@ -67,11 +67,11 @@ class Findings:
     seconds: dict[str, float]
     """Seconds per step by part: data, views, model."""
     decode_per_second: float
-    """Pictures decoded per second when the cache is made, once."""
+    """Images decoded per second when the cache is made, once."""
     taught: tuple[Taught, ...] = ()
     """What frozen teachers cost."""
     copies: str = ""
-    """How many of the pictures decoded here are exact copies of another one, in words; empty for none."""
+    """How many of the images decoded here are exact copies of another one, in words; empty for none."""
 
     @property
     def images_per_second(self) -> float:

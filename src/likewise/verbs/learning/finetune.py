@@ -1,4 +1,4 @@
-"""`likewise.finetune`: an encoder and a classifier, trained on pictures with labels, as a run of their own."""
+"""`likewise.finetune`: an encoder and a classifier, trained on images with labels, as a run of their own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from likewise.evaluation.probes.finetune import Tuned, protocol_of, tuning
 from likewise.evaluation.probes.finetune import finetune as tune
 from likewise.evaluation.probes.protocol import Features
 from likewise.evaluation.scores import Evaluation
-from likewise.report import PICTURED, write_report
+from likewise.report import SHOWN, write_report
 from likewise.runs import RunDirectory, command_line, default_name
 from likewise.training.planning.machine import best_device
 from likewise.verbs.judging.recording import record
@@ -52,13 +52,13 @@ def finetune(
     command: str | None = None,
     quiet: bool = False,
 ) -> RunDirectory:
-    """Train the encoder of `run` and a linear layer on labelled pictures, and return the run directory that holds both.
+    """Train the encoder of `run` and a linear layer on labelled images, and return the run directory that holds both.
 
     `run` and `data` are as for `likewise.evaluate`; `likewise.load` gives the encoder of the result,
     `likewise.load_classifier` the encoder with its classifier, and `likewise.export` takes the run. It learns from the
     training split (or a draw of it, `subset`) and is scored on the test split, or on a stratified fifth that is held
     out with `seed`. `epochs` passes are made; `rate` is the encoder's peak learning rate at batch 128, and `flip`
-    mirrors half of the pictures, by default where the run did. Nothing is written before training is done.
+    mirrors half of the images, by default where the run did. Nothing is written before training is done.
 
     Raises InputError for a run, split or labels that do not exist, for fewer than two classes, for an `out` that is
     taken, and where the loss is not a number any more.
@@ -154,7 +154,7 @@ def _score(run: RunDirectory, tuned: Tuned, rows: Rows, *, rate: float, flip: bo
     """Score the classifier on the queries, and write the report with both parts."""
     encoder: Encoder = tuned.encoder
     bank_NF, query_QF = (extract(encoder, images) for images in (rows.bank, rows.query))
-    index = spread(len(rows.bank), PICTURED)
+    index = spread(len(rows.bank), SHOWN)
     write_report(run.path, images=rows.bank.subset(index), features=bank_NF[torch.from_numpy(index)], which="encoder")
     features = Features(
         bank_NF=bank_NF,

@@ -175,23 +175,23 @@ def resumable(session: Session, data_name: str, wanted: Asked) -> RunDirectory |
 
 
 def drawn_part(session: Session, source: Source, run: RunDirectory | None) -> tuple[Source, Drawn | None]:
-    """The pictures that are trained on: all, or the draw that is asked for, or that the run to be continued was on.
+    """The images that are trained on: all, or the draw that is asked for, or that the run to be continued was on.
 
     Raises InputError for a draw that cannot be, and for another one than the run's.
     """
     before = (run.read().get("data", {}).get("subset") or {}) if run is not None else {}
     text, seed = session.subset or before.get("text"), session.subset_seed if session.subset else before.get("seed", 0)
     if run is not None and (text, seed) != (before.get("text"), before.get("seed", 0)):
-        told = f"the draw {before['text']} (seed {before['seed']})" if before else "all pictures"
+        told = f"the draw {before['text']} (seed {before['seed']})" if before else "all images"
         raise InputError(f"{run.path} was trained on {told}, so it cannot be resumed with {text} (seed {seed})")
     return (source, None) if text is None else part_of(source, text, seed)
 
 
 def check_data(run: RunDirectory, images: Images) -> None:
-    """Refuse to continue a run on other pictures. Raises InputError."""
+    """Refuse to continue a run on other images. Raises InputError."""
     before = run.read()["data"]["fingerprint"]
     if before != images.fingerprint:
         raise InputError(
             f"{run.path} was trained on other data (fingerprint {before[:12]}, now "
-            f"{images.fingerprint[:12]}): resume it with the same pictures"
+            f"{images.fingerprint[:12]}): resume it with the same images"
         )

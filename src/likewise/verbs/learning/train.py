@@ -1,4 +1,4 @@
-"""`likewise.train`: from a folder of pictures to a run directory with an encoder in it."""
+"""`likewise.train`: from a folder of images to a run directory with an encoder in it."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from likewise.evaluation.online import OnlineProbe
 
 T = TypeVar("T")
-PICTURED = 1500
-"""Pictures that the report's neighbours and map are made of."""
+SHOWN = 1500
+"""Images that the report's neighbours and map are made of."""
 
 
 class Interrupted(TrainingStopped):
@@ -69,7 +69,7 @@ def train(data: Any, *, command: str | None = None, **asked: Any) -> RunDirector
     """Train an encoder on `data` without labels and return its run directory.
 
     `data` is anything that `likewise.data.open_source` takes: a folder, a list, a Parquet or NumPy file, a torchvision
-    name, a sequence of pictures. `asked` are, by name, fields of `Asked` (method, encoder, minutes, ...), of `Session`
+    name, a sequence of images. `asked` are, by name, fields of `Asked` (method, encoder, minutes, ...), of `Session`
     (out, resume, ...) and of the method's own settings (queue_size, temperature_student, ...): the same as the flags
     of `likewise train`. `command` is written down as the way to repeat the run.
 
@@ -148,7 +148,7 @@ def announce(job: Job, run: RunDirectory, clock: Clock, began: str) -> None:
         run.write(extended=[*run.read().get("extended", []), longer])
     start = {"start": began} if began else {}
     run.begin(job.command, data=described(job, run), **record(plan), **over, **start)
-    say(f"{plan.method} ({plan.variant}) on {len(images):,} pictures of {images.name} -> {run.path}", markup=False)
+    say(f"{plan.method} ({plan.variant}) on {len(images):,} images of {images.name} -> {run.path}", markup=False)
     if job.splits:
         say(f"  splits: {job.splits}", markup=False)
     if job.drawn is not None:
@@ -170,7 +170,7 @@ def announce(job: Job, run: RunDirectory, clock: Clock, began: str) -> None:
         say(f"  note: {note}", markup=False)
     if images.broken:
         run.write_json("broken.json", images.broken)
-        say(f"  {len(images.broken)} broken pictures left out, listed in {run.path / 'broken.json'}", markup=False)
+        say(f"  {len(images.broken)} broken images left out, listed in {run.path / 'broken.json'}", markup=False)
 
 
 def described(job: Job, run: RunDirectory) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDir
     if number is not None:
         raise Interrupted(number, run)
     if session.report and engine.is_global_zero:
-        picture(run, method, images, engine.device, marks)
+        illustrate(run, method, images, engine.device, marks)
     engine.barrier()
     return run
 
@@ -310,14 +310,14 @@ def _end(
     engine.barrier()
 
 
-def picture(
+def illustrate(
     run: RunDirectory, method: Method, images: Images, device: torch.device, marks: Masks | None = None
 ) -> None:
     """Write the report, with neighbours, map and patches of an even sample of the images by the encoder deployed."""
     from likewise.evaluation import extract
     from likewise.report import look, write_report
 
-    index = np.unique(np.linspace(0, len(images) - 1, min(PICTURED, len(images))).astype(np.int64))
+    index = np.unique(np.linspace(0, len(images) - 1, min(SHOWN, len(images))).astype(np.int64))
     shown = images.subset(index)
     which = method.card.deploy
     encoder = cast("Encoder", method.encoders()[which])

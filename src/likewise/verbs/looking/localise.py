@@ -26,7 +26,7 @@ from likewise.localisation.sources import MBD_SIDE, NAMES, ROUNDS, Shown, square
 from likewise.localisation.writing import Found, write
 from likewise.runs import RunDirectory
 from likewise.training.planning.machine import detect
-from likewise.views.policies.pair import SMALL_PICTURE
+from likewise.views.policies.pair import SMALL_IMAGE
 
 SIDE = 128
 """Pixels of the short side that images are kept at for masks that no encoder makes."""
@@ -109,7 +109,7 @@ def _masks_by(run: str, rounds: int, expand: int | None) -> tuple[str, int]:
     spec = EncoderSpec.from_mapping(read_description(choose(Path(run), None).path))
     fine = expand
     if fine is None:
-        fine = 2 if spec.image_size <= SMALL_PICTURE and has_width(spec.name) else 1
+        fine = 2 if spec.image_size <= SMALL_IMAGE and has_width(spec.name) else 1
     return f"contracam:{run}:{rounds}:{fine}", cached_side(spec.image_size)
 
 

@@ -1,4 +1,4 @@
-"""Gaussian blur with a deviation of its own for every picture, one axis after the other.
+"""Gaussian blur with a deviation of its own for every image, one axis after the other.
 
 As in Pillow, which the recipes of the papers call, the Gaussian is three box filters in a row. A box of l pixels on
 each side of the middle, with a last pixel of weight a < 1 beyond them, has any variance that is asked for (Gwosdek et
@@ -26,7 +26,7 @@ _MATRIX_LIMIT = 96
 
 
 def blur(image_BCHW: Tensor, sigma_B: Tensor) -> Tensor:
-    """Blur each picture with its own deviation in pixels, above 0. `sigma_B` is on the CPU.
+    """Blur each image with its own deviation in pixels, above 0. `sigma_B` is on the CPU.
 
     Returns a new (B, C, H, W) tensor.
     """
@@ -75,7 +75,7 @@ def blur_matrices(tap_BD: Tensor, side: int) -> Tensor:
 
 
 def _blur_by_matrices(image_BCHW: Tensor, sigma_B: Tensor) -> Tensor:
-    """Two batched products for all pictures at once."""
+    """Two batched products for all images at once."""
     batch, channels, height, width = image_BCHW.shape
     tap_BD = onto(kernels(sigma_B), image_BCHW.device)
     down_BHH = blur_matrices(tap_BD, height)
@@ -86,7 +86,7 @@ def _blur_by_matrices(image_BCHW: Tensor, sigma_B: Tensor) -> Tensor:
 
 
 def _blur_by_shifts(image_CHW: Tensor, taps: list[float]) -> Tensor:
-    """One picture as a weighted sum of shifted copies: the work grows with the kernel, not with the picture's side."""
+    """One image as a weighted sum of shifted copies: the work grows with the kernel, not with the image's side."""
     radius = len(taps) - 1
     for axis in (1, 2):
         side = image_CHW.shape[axis]
@@ -99,7 +99,7 @@ def _blur_by_shifts(image_CHW: Tensor, taps: list[float]) -> Tensor:
 
 
 def _extended(image_CHW: Tensor, axis: int, radius: int) -> Tensor:
-    """The picture with `radius` copies of its outermost pixels on both ends of an axis."""
+    """The image with `radius` copies of its outermost pixels on both ends of an axis."""
     first, last = image_CHW.narrow(axis, 0, 1), image_CHW.narrow(axis, -1, 1)
     shape = [radius if n == axis else length for n, length in enumerate(image_CHW.shape)]
     return torch.cat([first.expand(shape), image_CHW, last.expand(shape)], dim=axis)

@@ -1,7 +1,7 @@
-"""Brightness, contrast, saturation, hue and grey as one matrix and one offset per picture.
+"""Brightness, contrast, saturation, hue and grey as one matrix and one offset per image.
 
 Each step of a colour jitter is affine in the colour x = (r, g, b) of a pixel. With w the weights of grey, 1 the white
-colour, m the mean grey of the picture and R a turn of the colour plane about the grey axis (so that R 1 = 1 and
+colour, m the mean grey of the image and R a turn of the colour plane about the grey axis (so that R 1 = 1 and
 w'R = w'), the steps are
 
     brightness  x -> b x
@@ -10,7 +10,7 @@ w'R = w'), the steps are
     hue         x -> R x
 
 R and the saturation matrix commute, neither changes a grey value, and brightness scales m along with everything else.
-So in any order (torchvision draws one per picture) the result is the same:
+So in any order (torchvision draws one per image) the result is the same:
 
     x -> b c (s R + (1 - s) 1 w') x + b (1 - c) m 1
 
@@ -55,7 +55,7 @@ def hue_matrices(hue_B: Tensor) -> Tensor:
 
 
 def colour_matrices(look: Look) -> tuple[Tensor, Tensor]:
-    """The matrix of each picture, and the factor on its mean grey that is added to every channel.
+    """The matrix of each image, and the factor on its mean grey that is added to every channel.
 
     Returns (B, 3, 3) and (B,), float32.
     """
@@ -66,7 +66,7 @@ def colour_matrices(look: Look) -> tuple[Tensor, Tensor]:
 
 
 def adjust_colour(image_B3HW: Tensor, matrix_B33: Tensor, lift_B: Tensor) -> Tensor:
-    """Apply what `colour_matrices` returned to pictures in [0, 1], clamped once at the end.
+    """Apply what `colour_matrices` returned to images in [0, 1], clamped once at the end.
 
     All on one device. Returns a new (B, 3, H, W) tensor.
     """

@@ -33,7 +33,7 @@ class Finisher:
     """The photometric half of the views of one batch: what does not depend on the pixels is computed once."""
 
     def __init__(self, look: Look, policy: ViewPolicy, device: torch.device) -> None:
-        """`look` belongs to the whole batch, `device` is that of the pictures."""
+        """`look` belongs to the whole batch, `device` is that of the images."""
         self._look = look
         self._policy = policy
         self._colours: tuple[Tensor, Tensor] | None = None
@@ -47,9 +47,9 @@ class Finisher:
             self._hole_colour_311 = onto(torch.tensor(policy.cut_out.colour or policy.mean), device).view(3, 1, 1)
 
     def write(self, image_N3HW: Tensor, rows: slice, out_B3HW: Tensor) -> None:
-        """Finish the pictures `rows` of the batch into `out_B3HW[rows]`.
+        """Finish the images `rows` of the batch into `out_B3HW[rows]`.
 
-        `image_N3HW` holds these pictures alone, contiguous float32 in [0, 1]; its values are used up.
+        `image_N3HW` holds these images alone, contiguous float32 in [0, 1]; its values are used up.
         """
         if self._colours is not None:
             matrix_B33, lift_B = self._colours
@@ -67,7 +67,7 @@ class Finisher:
 
 
 def _blur_some_(image_B3HW: Tensor, sigma_B: Tensor) -> Tensor:
-    """Blur the pictures with a deviation above 0; the others stay as they are."""
+    """Blur the images with a deviation above 0; the others stay as they are."""
     chosen_N = sigma_B.nonzero().squeeze(1)
     if len(chosen_N) == len(image_B3HW):
         return blur(image_B3HW, sigma_B)
@@ -78,7 +78,7 @@ def _blur_some_(image_B3HW: Tensor, sigma_B: Tensor) -> Tensor:
 
 
 def _solarise_some_(image_B3HW: Tensor, chosen_B: Tensor, threshold_B: Tensor) -> Tensor:
-    """Invert values at or above the threshold in the chosen pictures."""
+    """Invert values at or above the threshold in the chosen images."""
     here_N = chosen_B.nonzero().squeeze(1)
     if len(here_N) == 0:
         return image_B3HW

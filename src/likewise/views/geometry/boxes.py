@@ -1,4 +1,4 @@
-"""Which rectangle of each picture is shown, in whole pixels."""
+"""Which rectangle of each image is shown, in whole pixels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def random_boxes(area_BA: Tensor, ratio_BA: Tensor, place_B2: Tensor, sizes_B2: 
     """Random rectangles with the distribution of torchvision's RandomResizedCrop.
 
     `area_BA` and `ratio_BA` hold the uniform numbers in [0, 1) of A attempts, `place_B2` those for the row and column;
-    all are float64 on the CPU. `sizes_B2` holds height and width of the pictures. Per picture the first attempt that
+    all are float64 on the CPU. `sizes_B2` holds height and width of the images. Per image the first attempt that
     fits is taken: area uniform in `crop.scale`, ratio log-uniform in `crop.ratio`, sides rounded to whole pixels,
     every position equally likely. Where none fits it is the largest rectangle in the middle whose ratio is allowed.
 
-    Returns (B, 4) int64: top, left, height, width in pixels, always within the picture.
+    Returns (B, 4) int64: top, left, height, width in pixels, always within the image.
     """
     height_B1, width_B1 = sizes_B2.to(torch.float64).unsqueeze(2).unbind(1)
     low, high = crop.scale
@@ -40,7 +40,7 @@ def random_boxes(area_BA: Tensor, ratio_BA: Tensor, place_B2: Tensor, sizes_B2: 
 
 
 def _largest_in_the_middle(sizes_B2: Tensor, crop: Crop) -> Tensor:
-    """The largest middle rectangle of each picture with an allowed ratio. Returns (B, 4) int64."""
+    """The largest middle rectangle of each image with an allowed ratio. Returns (B, 4) int64."""
     height_B, width_B = sizes_B2.to(torch.float64).unbind(1)
     narrowest, widest = crop.ratio
     h_B = torch.minimum(height_B, (width_B / narrowest).round_()).clamp_(min=1)

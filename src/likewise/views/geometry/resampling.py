@@ -1,15 +1,15 @@
 """Crop, flip and resize in one sampling, antialiased where it shrinks.
 
-An axis is resampled by a small matrix per picture: row i holds the weights with which the source pixels make output
+An axis is resampled by a small matrix per image: row i holds the weights with which the source pixels make output
 pixel i. The weights are those of Pillow and of `interpolate(antialias=True)`: a triangle (or Keys' cubic, a = -1/2)
-around the place of the output pixel, as wide as an output pixel where the picture shrinks, cut off at the box and
-scaled to sum 1. Since the matrices differ freely between pictures, ragged sizes, boxes and flips cost nothing extra.
+around the place of the output pixel, as wide as an output pixel where the image shrinks, cut off at the box and
+scaled to sum 1. Since the matrices differ freely between images, ragged sizes, boxes and flips cost nothing extra.
 
 Two ways to the same numbers:
 
-- `by_matrices`: two batched matrix products for the whole batch. Fastest for small pictures, and on accelerators.
-- `by_pictures`: PyTorch's own resize, one box at a time. On a processor it wins for large pictures, where the matrices
-  would consist of zeros. For 8-bit pictures its result is rounded to 8 bits, as Pillow's is.
+- `by_matrices`: two batched matrix products for the whole batch. Fastest for small images, and on accelerators.
+- `by_images`: PyTorch's own resize, one box at a time. On a processor it wins for large images, where the matrices
+  would consist of zeros. For 8-bit images its result is rounded to 8 bits, as Pillow's is.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def by_matrices(
     return torch.matmul(down_BSH.unsqueeze(1), narrow_BCHS)
 
 
-def by_pictures(pixels_BHWC: Tensor, geometry: Geometry, size: int, interpolation: Filter) -> Tensor:
-    """Resample boxes one picture at a time. `pixels_BHWC` is uint8 or float on the CPU.
+def by_images(pixels_BHWC: Tensor, geometry: Geometry, size: int, interpolation: Filter) -> Tensor:
+    """Resample boxes one image at a time. `pixels_BHWC` is uint8 or float on the CPU.
 
     Returns (B, C, size, size) of the same type.
     """

@@ -1,6 +1,6 @@
-"""The first half of a view: which part of the picture, mirrored or not, at which size.
+"""The first half of a view: which part of the image, mirrored or not, at which size.
 
-Colours come after (`photometry`), so that a method can paste, mask or mix pictures between the two. Masks and optical
+Colours come after (`photometry`), so that a method can paste, mask or mix images between the two. Masks and optical
 flow take the same path with the same geometry.
 """
 
@@ -13,16 +13,16 @@ from torch import Tensor
 
 from likewise.views.devices import onto
 from likewise.views.drawing import Geometry
-from likewise.views.geometry.resampling import by_matrices, by_pictures
+from likewise.views.geometry.resampling import by_images, by_matrices
 from likewise.views.geometry.shifting import moved, moved_flow
 from likewise.views.policies.policy import Filter
 
 _CACHE_BYTES = 2**21
-"""Working set per thread of a processor: the passes over a few pictures then stay in its caches."""
+"""Working set per thread of a processor: the passes over a few images then stay in its caches."""
 _DEVICE_BYTES = 2**28
 """Working set of an accelerator: large enough to fill it, small beside its memory."""
 _MATRIX_LIMIT = 2**17
-"""Multiplications per channel and picture up to which a processor resamples by matrix products."""
+"""Multiplications per channel and image up to which a processor resamples by matrix products."""
 
 
 def row_chunks(batch: int, values_each: int, device: torch.device) -> Iterator[slice]:
@@ -34,7 +34,7 @@ def row_chunks(batch: int, values_each: int, device: torch.device) -> Iterator[s
 
 
 class Cropper:
-    """Some pictures of which several crops are taken: what the crops share is computed once."""
+    """Some images of which several crops are taken: what the crops share is computed once."""
 
     def __init__(self, pixels_BHWC: Tensor) -> None:
         """`pixels_BHWC` is uint8 or float, padded to equal size."""
@@ -42,13 +42,13 @@ class Cropper:
         self._floats_BCHW: Tensor | None = None
 
     def crop(self, geometry: Geometry, size: int, *, interpolation: Filter = "bilinear") -> Tensor:
-        """Crops and flips: a new (B, C, size, size) float tensor, in [0, 1] where the pictures are uint8."""
+        """Crops and flips: a new (B, C, size, size) float tensor, in [0, 1] where the images are uint8."""
         pixels_BHWC = self._pixels_BHWC
         scale = 1.0 / 255.0 if pixels_BHWC.dtype == torch.uint8 else 1.0
         if matrices_are_faster(pixels_BHWC, size):
             view_BCSS = by_matrices(self._floats(), geometry, size, interpolation, scale)
         else:
-            view_BCSS = by_pictures(pixels_BHWC, geometry, size, interpolation).to(torch.float32)
+            view_BCSS = by_images(pixels_BHWC, geometry, size, interpolation).to(torch.float32)
             if scale != 1.0:
                 view_BCSS.mul_(scale)
         if interpolation == "bicubic" and scale != 1.0:
@@ -56,7 +56,7 @@ class Cropper:
         return view_BCSS if geometry.shift is None else moved(view_BCSS, geometry.shift, geometry.fill)
 
     def _floats(self) -> Tensor:
-        """The pictures as (B, C, H, W) floats, converted at the first call."""
+        """The images as (B, C, H, W) floats, converted at the first call."""
         if self._floats_BCHW is None:
             # Reordered while still bytes, converted in memory order: half the time of doing both at once.
             self._floats_BCHW = self._pixels_BHWC.permute(0, 3, 1, 2).contiguous().to(torch.float32)
@@ -64,18 +64,18 @@ class Cropper:
 
 
 def matrices_are_faster(pixels_BHWC: Tensor, size: int) -> bool:
-    """Whether matrix products beat one resize per picture on the device of the pixels."""
+    """Whether matrix products beat one resize per image on the device of the pixels."""
     height, width = pixels_BHWC.shape[1:3]
     return pixels_BHWC.device.type != "cpu" or height * size * (width + size) <= _MATRIX_LIMIT
 
 
 @torch.no_grad()
 def crop_and_flip(pixels_BHWC: Tensor, geometry: Geometry, size: int, *, interpolation: Filter = "bilinear") -> Tensor:
-    """Cut the boxes out of the pictures, mirror them where the geometry says, resize them with antialiasing, move them.
+    """Cut the boxes out of the images, mirror them where the geometry says, resize them with antialiasing, move them.
 
     `pixels_BHWC` is uint8 or float, padded at the bottom and at the right to equal size. Returns a new
-    (B, C, size, size) float32 tensor on the same device, in [0, 1] where the pictures are uint8. On a processor,
-    large uint8 pictures are rounded to 8 bits after resizing, as Pillow does.
+    (B, C, size, size) float32 tensor on the same device, in [0, 1] where the images are uint8. On a processor,
+    large uint8 images are rounded to 8 bits after resizing, as Pillow does.
     """
     batch, height, width, channels = pixels_BHWC.shape
     out_BCSS = torch.empty((batch, channels, size, size), dtype=torch.float32, device=pixels_BHWC.device)
@@ -87,17 +87,17 @@ def crop_and_flip(pixels_BHWC: Tensor, geometry: Geometry, size: int, *, interpo
 
 
 def working_pixels(height: int, width: int, sizes: list[int]) -> int:
-    """Pixels of the larger of the source picture and its views: what one row of a batch occupies at a time."""
+    """Pixels of the larger of the source image and its views: what one row of a batch occupies at a time."""
     return max(height * width, *(size * size for size in sizes))
 
 
 def crop_and_flip_mask(mask_BHW: Tensor, geometry: Geometry, size: int) -> Tensor:
-    """Masks of the same pictures, cut like them: (B, H, W) in [0, 1], any type, to (B, 1, size, size) float32."""
+    """Masks of the same images, cut like them: (B, H, W) in [0, 1], any type, to (B, 1, size, size) float32."""
     return crop_and_flip(mask_BHW.to(torch.float32).unsqueeze(-1), geometry, size).clamp_(0.0, 1.0)
 
 
 def crop_and_flip_flow(flow_B2HW: Tensor, geometry: Geometry, size: int) -> Tensor:
-    """Optical flow of the same pictures, cut like them, in pixels of the view.
+    """Optical flow of the same images, cut like them, in pixels of the view.
 
     `flow_B2HW` holds the motion to the right and downwards in source pixels. A resized view stretches it, a mirrored
     one, or a border filled by mirroring, turns right to left. Returns (B, 2, size, size) float32.

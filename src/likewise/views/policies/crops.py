@@ -1,4 +1,4 @@
-"""The view policies of methods that look at many crops of a picture."""
+"""The view policies of methods that look at many crops of an image."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def unequal_crops(
 ) -> dict[str, ViewPolicy]:
     """Roles `large_0`, `large_1`, `small_0`, ...: BYOL's unequal pair, and small crops (DINO, arXiv 2104.14294).
 
-    All are bicubic, with jitter (.4, .4, .2, .1) in 8 of 10 pictures and grey in 2. Above 64 px the first is always
-    blurred, the second in 1 of 10 pictures, the small ones in 5; the second is solarised in 2 of 10.
+    All are bicubic, with jitter (.4, .4, .2, .1) in 8 of 10 images and grey in 2. Above 64 px the first is always
+    blurred, the second in 1 of 10 images, the small ones in 5; the second is solarised in 2 of 10.
     """
 
     def policy(side: int, scale: Span, blur: float, solarise: float = 0.0) -> ViewPolicy:

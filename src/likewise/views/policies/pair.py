@@ -13,13 +13,13 @@ from likewise.views.policies.presets import strong, weak
 PairPolicy = Literal["weak/strong", "strong/strong", "strong/weak", "weak/weak"]
 """Reads teacher/student."""
 
-SMALL_PICTURE = 64
-"""Pictures up to this side, in pixels, are not blurred: at 32 px blur removes what there is to see."""
+SMALL_IMAGE = 64
+"""Images up to this side, in pixels, are not blurred: at 32 px blur removes what there is to see."""
 
 
 def blurred(side: int, share: float = 0.5) -> float:
-    """Share of pictures of `side` pixels that are blurred: `share`, but none of small ones."""
-    return 0.0 if side <= SMALL_PICTURE else share
+    """Share of images of `side` pixels that are blurred: `share`, but none of small ones."""
+    return 0.0 if side <= SMALL_IMAGE else share
 
 
 def teacher_student(
@@ -56,7 +56,7 @@ def strong_views(
     blur: tuple[float, float] = (0.0, 0.5),
 ) -> dict[str, ViewPolicy]:
     """The strong policy of `teacher_student`, MoCo v2's, for each of the roles."""
-    share = blur[size > SMALL_PICTURE]
+    share = blur[size > SMALL_IMAGE]
     return dict.fromkeys(roles, strong(size, mean=mean, std=std, scale=scale, blur=share))
 
 
@@ -76,8 +76,8 @@ def two_views(
 ) -> dict[str, ViewPolicy]:
     """Policies for the roles `first` and `second`, by default the asymmetric pair of BYOL (appendix B) and after.
 
-    `brightness` is the strength of contrast as well. `blurs` and `solarises` are shares of pictures, first and second
-    view. As everywhere, pictures up to 64 px are not blurred. Without `colour` both views are crops and flips only.
+    `brightness` is the strength of contrast as well. `blurs` and `solarises` are shares of images, first and second
+    view. As everywhere, images up to 64 px are not blurred. Without `colour` both views are crops and flips only.
     `interpolation` is the filter that crops are resized with; BYOL's is bicubic.
     """
     if not colour:

@@ -1,4 +1,4 @@
-"""What one view looks like, as settings: which part of the picture, which colours, how sharp, normalised how.
+"""What one view looks like, as settings: which part of the image, which colours, how sharp, normalised how.
 
 A policy only describes. `draw` turns it into the parameters of one batch, `spatial` and `photometric` carry them out.
 """
@@ -18,9 +18,9 @@ from likewise.views.policies.limits import Channels, Span
 from likewise.views.policies.operations import Operations
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Channel means of ImageNet's training pictures, red, green, blue, on a scale of 0 to 1."""
+"""Channel means of ImageNet's training images, red, green, blue, on a scale of 0 to 1."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Channel deviations of ImageNet's training pictures, on a scale of 0 to 1."""
+"""Channel deviations of ImageNet's training images, on a scale of 0 to 1."""
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 """Channel means of the training images of CIFAR-10."""
@@ -45,10 +45,10 @@ _FILLS = ("zero", "reflect")
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:
-    """A random part of the picture: RandomResizedCrop of Szegedy et al. 2014 (arXiv:1409.4842), section 6."""
+    """A random part of the image: RandomResizedCrop of Szegedy et al. 2014 (arXiv:1409.4842), section 6."""
 
     scale: Span = (0.2, 1.0)
-    """Least and greatest area of the crop, as shares of the picture's area."""
+    """Least and greatest area of the crop, as shares of the image's area."""
     ratio: Span = (3 / 4, 4 / 3)
     """Least and greatest width over height of the crop; drawn uniformly on a logarithmic scale."""
 
@@ -59,10 +59,10 @@ class Crop:
 
 @dataclass(frozen=True, kw_only=True)
 class Centre:
-    """The middle square of the picture, without randomness."""
+    """The middle square of the image, without randomness."""
 
     fraction: float = 1.0
-    """Side of the square as a share of the picture's shorter side."""
+    """Side of the square as a share of the image's shorter side."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.fraction <= 1.0:
@@ -96,15 +96,15 @@ class Colour:
     """Jitter of the colours, with the factor ranges of torchvision's ColorJitter."""
 
     brightness: float = 0.4
-    """The picture is multiplied by a factor uniform in [max(0, 1 - brightness), 1 + brightness]."""
+    """The image is multiplied by a factor uniform in [max(0, 1 - brightness), 1 + brightness]."""
     contrast: float = 0.4
-    """Likewise for the distance to the mean grey of the picture."""
+    """Likewise for the distance to the mean grey of the image."""
     saturation: float = 0.4
     """Likewise for the distance to the grey value of each pixel."""
     hue: float = 0.1
     """Hue is turned by a share of the full circle uniform in [-hue, hue]; at most 0.5."""
     probability: float = 0.8
-    """Share of pictures that are jittered at all."""
+    """Share of images that are jittered at all."""
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
@@ -117,12 +117,12 @@ class Colour:
 
 @dataclass(frozen=True, kw_only=True)
 class Blur:
-    """Gaussian blur of some pictures."""
+    """Gaussian blur of some images."""
 
     sigma: Span = (0.1, 2.0)
     """Least and greatest standard deviation in pixels of the view, drawn uniformly."""
     probability: float = 0.5
-    """Share of pictures that are blurred."""
+    """Share of images that are blurred."""
 
     def __post_init__(self) -> None:
         limits.span("blur sigma", self.sigma, low=0.0)
@@ -131,10 +131,10 @@ class Blur:
 
 @dataclass(frozen=True, kw_only=True)
 class Solarise:
-    """Values at or above a threshold are inverted, in some pictures."""
+    """Values at or above a threshold are inverted, in some images."""
 
     probability: float = 0.2
-    """Share of pictures that are solarised."""
+    """Share of images that are solarised."""
     threshold: float | Span = 0.5
     """On the scale of 0 (black) to 1 (white); of a pair each image draws its own between the two."""
 
@@ -170,7 +170,7 @@ class CutOut:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewPolicy:
-    """How one view of each picture is made.
+    """How one view of each image is made.
 
     The steps, in this order: crop and flip in one sampling to `size`; shift; colour jitter; grey; clamp to [0, 1];
     blur; solarise; operations; cut-out; normalise. None or 0 leaves a step out. With `per_sample` the callable does
@@ -180,12 +180,12 @@ class ViewPolicy:
     size: int
     """Side of the square view in pixels."""
     crop: Crop | Centre = Crop()
-    """Which part of the picture is shown."""
+    """Which part of the image is shown."""
     within_region: bool = False
     """Whether the crop is taken from a region of the image, one of those that `make_views` is given, and the same for
     all roles; images without a region are shown as without this."""
     flip: float = 0.5
-    """Share of pictures mirrored left to right."""
+    """Share of images mirrored left to right."""
     shared_flip: bool = False
     """Whether all roles that say so mirror the same images."""
     shift: Shift | None = None
@@ -193,7 +193,7 @@ class ViewPolicy:
     colour: Colour | None = None
     """Jitter of brightness, contrast, saturation, hue."""
     grey: float = 0.0
-    """Share of pictures turned to grey."""
+    """Share of images turned to grey."""
     blur: Blur | None = None
     """Gaussian blur."""
     solarise: Solarise | None = None
@@ -211,7 +211,7 @@ class ViewPolicy:
     interpolation: Filter = "bilinear"
     """Interpolation of the crop, antialiased where it shrinks."""
     per_sample: PerSample | None = None
-    """Own transform of one picture at a time: takes a PIL image, returns a (3, size, size) float tensor."""
+    """Own transform of one image at a time: takes a PIL image, returns a (3, size, size) float tensor."""
 
     def __post_init__(self) -> None:
         limits.whole("view size", self.size, 1)

@@ -28,7 +28,7 @@ def strong(
 ) -> ViewPolicy:
     """Crop, flip, colours, grey, blur: the augmentation of MoCo v2 (Chen et al. 2020, arXiv:2003.04297).
 
-    `jitter`, `grey`, `blur`, `solarise` are the shares of pictures they are applied to; `sigma` is in pixels of the
+    `jitter`, `grey`, `blur`, `solarise` are the shares of images they are applied to; `sigma` is in pixels of the
     view. Raises InputError for what `ViewPolicy` and its parts do not allow.
     """
     return ViewPolicy(
@@ -61,7 +61,7 @@ def padded(size: int, *, mean: Channels, std: Channels, pad: int, fill: Fill = "
 def centre(size: int, *, mean: Channels, std: Channels, fraction: float = 1.0) -> ViewPolicy:
     """The middle square whose side is `fraction` of the shorter side, resized; for evaluation, without randomness.
 
-    Usual is 0.875 for pictures of more than 64 pixels (a 224 crop of 256) and 1.0 for smaller ones. Raises InputError
+    Usual is 0.875 for images of more than 64 pixels (a 224 crop of 256) and 1.0 for smaller ones. Raises InputError
     as `ViewPolicy` does.
     """
     return ViewPolicy(size=size, crop=Centre(fraction=fraction), flip=0.0, mean=mean, std=std)
@@ -84,7 +84,7 @@ def multi_crop(
 def from_callable(function: PerSample, size: int) -> ViewPolicy:
     """A policy of one's own: `function` takes a PIL image (RGB) and returns a (3, size, size) float tensor.
 
-    It is called once per picture. Random numbers it takes from torch, numpy or random are seeded per (seed, step,
+    It is called once per image. Random numbers it takes from torch, numpy or random are seeded per (seed, step,
     role, row). Raises InputError where `function` cannot be called.
     """
     return replace(ViewPolicy(size=size), per_sample=function)

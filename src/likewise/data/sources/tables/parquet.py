@@ -46,7 +46,7 @@ class ParquetSource(Source):
             return read_bytes(self.outside[row])
         data = None if column.data is None else self.shards.cells(row, (column.data,))[0]
         if data is None:
-            raise BrokenImage("no picture in this row")
+            raise BrokenImage("no image in this row")
         return bytes(data)
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
@@ -125,8 +125,8 @@ def _open_paths(root: Path, shards: Shards, marked: Marked | None, split: str | 
     column = path_column(text_columns(shards))
     if column is None:
         raise InputError(
-            f"{shards.paths[0]} has no pictures: its columns are {', '.join(shards.columns)}; wanted is a struct "
-            "{bytes, path} or binary column with the encoded pictures, or a column 'path' with the names of files"
+            f"{shards.paths[0]} has no images: its columns are {', '.join(shards.columns)}; wanted is a struct "
+            "{bytes, path} or binary column with the encoded images, or a column 'path' with the names of files"
         )
     _check_everywhere(shards, column)
     every = [value for file in range(len(shards.paths)) for value in shards.values_or_nulls(file, column)]

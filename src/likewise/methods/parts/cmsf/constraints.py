@@ -3,7 +3,7 @@
 Each constraint is a module that hears of every teacher vector (`remember`) and of every step (`begin`), and finds the
 nearest rows that it allows (`nearest`). What it knows lies in buffers.
 
-Shapes: B pictures of this process, A of all processes, N in the data set, K rows of memory, D dimensions.
+Shapes: B images of this process, A of all processes, N in the data set, K rows of memory, D dimensions.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from likewise.similarity import Exclude, Neighbours, among, neighbours, outside
 from likewise.similarity.kmeans import kmeans
 
 Unwritten = Literal["masked", "last"]
-"""Rows that were never written: no candidates, or taken for the last picture of the data set (official)."""
+"""Rows that were never written: no candidates, or taken for the last image of the data set (official)."""
 FirstVisit = Literal["unconstrained", "noise"]
-"""Pictures seen once: plain neighbours, or the noise that stands in place of their earlier embedding (official)."""
+"""Images seen once: plain neighbours, or the noise that stands in place of their earlier embedding (official)."""
 
 
 class Constraint(nn.Module):
@@ -31,7 +31,7 @@ class Constraint(nn.Module):
         """Called before each step."""
 
     def remember(self, index_A: Tensor, teacher_AD: Tensor) -> None:
-        """Called with the unit teacher vectors of the pictures `index_A`, after they have entered the memory."""
+        """Called with the unit teacher vectors of the images `index_A`, after they have entered the memory."""
 
     def nearest(self, teacher_BD: Tensor, batch: Batch, memory: Queue, plain: Neighbours) -> Neighbours:
         """As many of the nearest candidates as the `plain` neighbours are; `memory` has the column `image`."""
@@ -39,7 +39,7 @@ class Constraint(nn.Module):
 
 
 class EarlierView(Constraint):
-    """2Q: the rows of those pictures whose embeddings of an epoch ago were nearest to the query's of an epoch ago.
+    """2Q: the rows of those images whose embeddings of an epoch ago were nearest to the query's of an epoch ago.
 
     Another augmentation was looked at then. What it made close is of the same kind, and farther away now than the
     nearest rows are. The published description has a second memory with a third augmentation instead; the published
@@ -54,19 +54,19 @@ class EarlierView(Constraint):
         self.topk_prime, self.first_visit, self.unwritten = topk_prime, first_visit, unwritten
 
     def remember(self, index_A: Tensor, teacher_AD: Tensor) -> None:
-        """The older of a picture's two embeddings makes room."""
+        """The older of an image's two embeddings makes room."""
         self.history.write(index_A, teacher_AD)
 
     def nearest(self, teacher_BD: Tensor, batch: Batch, memory: Queue, plain: Neighbours) -> Neighbours:
-        """The nearest of the k' rows found by the earlier embeddings; plain ones for pictures without any."""
+        """The nearest of the k' rows found by the earlier embeddings; plain ones for images without any."""
         image_K, history = memory.column("image"), self.history
         barred_K = (image_K < 0) if self.unwritten == "masked" else torch.zeros_like(image_K, dtype=torch.bool)
-        free_B = torch.zeros_like(batch.index, dtype=torch.bool)
+        free_B = torch.zeros_like(batch.ids, dtype=torch.bool)
         if self.first_visit == "unconstrained":
             barred_K = barred_K | ~history.has_older(image_K)
-            free_B = ~history.has_older(batch.index)
+            free_B = ~history.has_older(batch.ids)
         candidates = neighbours(
-            history.older(batch.index),
+            history.older(batch.ids),
             history.older(image_K),
             min(self.topk_prime, memory.size),
             exclude=lambda start, stop: barred_K[start:stop].expand(len(teacher_BD), -1),
@@ -80,7 +80,7 @@ class EarlierView(Constraint):
 
 
 class SameGroup(Constraint):
-    """The rows of the query's group. Pictures without a group (-1) have the plain neighbours."""
+    """The rows of the query's group. Images without a group (-1) have the plain neighbours."""
 
     def exclude(self, batch: Batch, memory: Queue) -> Exclude:
         """Which rows are no candidates."""
@@ -101,9 +101,9 @@ class SameLabel(SameGroup):
 
 
 class SameCluster(SameGroup):
-    """KM: the rows of the query's cluster, by k-means on the last teacher vectors of all pictures after each epoch.
+    """KM: the rows of the query's cluster, by k-means on the last teacher vectors of all images after each epoch.
 
-    Distances are Euclidean between unit vectors, the first centres are pictures drawn at random, no picture is left
+    Distances are Euclidean between unit vectors, the first centres are images drawn at random, no image is left
     out. In the first epoch there are no clusters, so everything is a candidate.
     """
 
@@ -133,13 +133,13 @@ class SameCluster(SameGroup):
         self.cluster[seen_P] = found.assignment
 
     def remember(self, index_A: Tensor, teacher_AD: Tensor) -> None:
-        """The newest embedding of each picture."""
+        """The newest embedding of each image."""
         self.pool.write(index_A, teacher_AD)
 
     def exclude(self, batch: Batch, memory: Queue) -> Exclude:
-        """Rows of pictures in other clusters."""
+        """Rows of images in other clusters."""
         image_K = memory.column("image")
-        cluster_K = self.cluster[image_K]  # -1, never written, is the last picture here
+        cluster_K = self.cluster[image_K]  # -1, never written, is the last image here
         if self.unwritten == "masked":
             cluster_K = cluster_K.masked_fill(image_K < 0, -1)
-        return outside(self.cluster[batch.index], cluster_K)
+        return outside(self.cluster[batch.ids], cluster_K)

@@ -1,6 +1,6 @@
 """Who guesses labels in `cmsf_semi`: a classifier on the teacher's vectors, taught by a memory of labelled ones.
 
-Shapes: B pictures, D dimensions, C classes, R rows of the memory.
+Shapes: B images, D dimensions, C classes, R rows of the memory.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Labeller(nn.Module):
         self.head = heads.mlp([dim, *[2 * dim] * hidden, classes]).requires_grad_(False)
         self.confidence = confidence
         self.bank = Queue(bank_size, dim, columns={"label": LABEL}, end="slide")
-        # Every picture's place in a random order, so that a smaller share is a part of a larger one.
+        # Every image's place in a random order, so that a smaller share is a part of a larger one.
         self.register_buffer("usable", torch.randperm(images) < round(share * images))
         self.register_buffer("overflow", torch.zeros((), dtype=torch.int64))
         self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
@@ -72,7 +72,7 @@ class Labeller(nn.Module):
 
     @torch.no_grad()
     def forward(self, teacher_BD: Tensor, labels_B: Tensor, index_B: Tensor) -> Told:
-        """Labels for the unit teacher vectors of the pictures `index_B`; true ones count where they may be used."""
+        """Labels for the unit teacher vectors of the images `index_B`; true ones count where they may be used."""
         probability_B, guess_B = self.head(teacher_BD).softmax(1).max(1)
         known_B = self.usable[index_B] & (labels_B >= 0)
         believed_B = guess_B.masked_fill(probability_B < self.confidence, -1)

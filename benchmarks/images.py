@@ -31,11 +31,11 @@ def cifar10_file() -> Path:
 
 
 def cifar10(split: str) -> Images:
-    """The pictures of one split, decoded. Raises InputError where there are none."""
+    """The images of one split, decoded. Raises InputError where there are none."""
     return prepare(open_source(cifar10_file(), split=split, labels="label"), short_side=None)
 
 
-def small_pictures(count: int) -> NDArray[np.uint8]:
+def small_images(count: int) -> NDArray[np.uint8]:
     """(count, 32, 32, 3): pieces of photographs at a tenth of their size, the same on every machine."""
     return np.stack([np.asarray(Image.fromarray(piece).reduce(10)) for piece in pieces(count, 320, 320)])
 

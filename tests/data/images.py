@@ -1,4 +1,4 @@
-"""Pictures that the tests of this folder are made of."""
+"""Images that the tests of this folder are made of."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def encoded(pixels: Any, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def save(path: Path, pixels: Any = None, **options: Any) -> Path:
-    """Write a picture (noise, if none is given), and the folders that it lies in."""
+    """Write an image (noise, if none is given), and the folders that it lies in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(noise() if pixels is None else pixels)
     image.save(path, **options)
@@ -57,11 +57,11 @@ def parquet(path: Path, columns: dict[str, Any], *, classes: dict[str, list[str]
     return path
 
 
-def structs(pictures: list[bytes | None], names: list[str | None] | None = None) -> pa.Array:
-    """A Hugging Face column of encoded pictures."""
-    names = names or [f"{number}.png" for number in range(len(pictures))]
+def structs(images: list[bytes | None], names: list[str | None] | None = None) -> pa.Array:
+    """A Hugging Face column of encoded images."""
+    names = names or [f"{number}.png" for number in range(len(images))]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    return pa.array([{"bytes": data, "path": name} for data, name in zip(pictures, names, strict=True)], type=kind)
+    return pa.array([{"bytes": data, "path": name} for data, name in zip(images, names, strict=True)], type=kind)
 
 
 def png(rows: Any, *, bits: int, kind: int, transparent: tuple[int, ...] | None = None) -> bytes:
