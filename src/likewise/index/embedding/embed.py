@@ -113,9 +113,7 @@ def embed(
     if device is not None:
         encoder.to(torch.device(device))
     source = open_whole(data, split=split, labels=labels).shown_by(subject.ranges() or {})
-    cluster = None
-    if ray is not None:
-        cluster = Cluster.of(ray, data, split=split, labels=labels, ranges=subject.ranges())
+    cluster = Cluster.of(ray, data, split=split, labels=labels, ranges=subject.ranges()) if ray else None
     ids = row_ids(source)
     table = None if columns is None else MetadataTable.read(Path(columns), ids)
     space = _space_of(encoder, subject.path)
@@ -126,14 +124,9 @@ def embed(
             index.keep_encoder(encoder, number, None if subject.run is None else subject.run.path)
         work = Work(index, number, encoder, source, ids, table, str(_address(data, split)), cluster)
         others = part.others(Path(to)) if part else []
-        done = work.run(
-            part.positions(len(source)) if part else np.arange(len(source)),
-            others,
-            batch_size=batch_size,
-            bf16=precision == "bf16",
-            progress=progress,
-            removing=part is None,
-        )
+        positions = part.positions(len(source)) if part else np.arange(len(source))
+        bf16 = precision == "bf16"
+        done = work.run(positions, others, batch_size=batch_size, bf16=bf16, progress=progress, removing=part is None)
         rows_now = len(index)
     if part is not None:
         merged = part.merge(Path(to), space, work.address, dtype=dtype)
