@@ -31,7 +31,9 @@ from likewise.methods.pages import CLAIMS_FILE
 
 STORE = RESULTS / "claims"
 TEACHERS = RESULTS / ".claims_teachers"
-"""Runs of trained teachers; they may be deleted when all cells are done."""
+"""Runs of trained teachers and starts; they may be deleted when all cells are done."""
+TRAINED_FIRST = ("teacher", "start")
+"""Arguments of `likewise.train` that an arm may give as the keywords of another training."""
 CONFIDENCE = 0.95
 """That a difference of this sign is not chance (Student's t, one-sided)."""
 LATE = 0.75
@@ -68,8 +70,9 @@ def job_of(claim: Claim, arm: str, seed: int, *, quick: bool = False) -> Job:
     """One arm of a claim with one seed."""
     changes = QUICK if quick else {}
     keywords = {**BUDGET, **claim.arms[arm], **changes}
-    if isinstance(keywords.get("teacher"), Mapping):
-        keywords["teacher"] = {**BUDGET, **keywords["teacher"], **changes}
+    for name in TRAINED_FIRST:
+        if isinstance(keywords.get(name), Mapping):
+            keywords[name] = {**BUDGET, **keywords[name], **changes}
     subset = "perclass:16" if quick and claim.subset.startswith("perclass") else claim.subset
     plain = json.loads(json.dumps(keywords))  # tuples become lists, as they are stored
     return Job(keywords=plain, subset=subset, seed=seed, quick=quick)
@@ -113,7 +116,7 @@ def train_one(keywords: Keywords, job: Job, data: Path, out: Path) -> str | None
 
 
 def teacher_of(keywords: Keywords, job: Job, data: Path, folder: Path) -> Path:
-    """The run of a teacher, trained now unless it is there."""
+    """The run of a teacher or a start, trained now unless it is there."""
     name = Job(keywords=dict(keywords), subset=job.subset, seed=job.seed, quick=job.quick).name
     path = (folder if job.quick else TEACHERS) / name
     if not path.exists():
@@ -134,8 +137,9 @@ def run_cell(job: Job) -> dict[str, Any]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         data, keywords = data_of(job, folder), dict(job.keywords)
-        if isinstance(keywords.get("teacher"), Mapping):
-            keywords["teacher"] = str(teacher_of(keywords["teacher"], job, data, folder))
+        for role in TRAINED_FIRST:
+            if isinstance(keywords.get(role), Mapping):
+                keywords[role] = str(teacher_of(keywords[role], job, data, folder))
         stopped = train_one(keywords, job, data, folder / "run")
         lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
         scores = {**late_means(lines), **scored(folder / "run", data, job)}
@@ -292,6 +296,8 @@ def write_for_pages(store: Path = STORE, file: Path = CLAIMS_FILE) -> Path:
 
 def section(store: Path = STORE) -> str:
     """The part of `RESULTS.md` about claims."""
+    from benchmarks import started  # which is made of the claims of this module
+
     budget, side = BUDGET, BUDGET["image_size"]
     head = (
         f"`python -m benchmarks.claims`. CIFAR-10, ResNet-18 of width {budget['width']}, {budget['epochs']} epochs of "
@@ -302,7 +308,7 @@ def section(store: Path = STORE) -> str:
         f"clear at {CONFIDENCE:.0%} (Student's t, one-sided), and is within noise otherwise. Minutes of training show "
         "trends, not what a method is worth in the end."
     )
-    parts = ["## Claims at small scale", head, claims_table(store=store)]
+    parts = ["## Claims at small scale", head, claims_table(store=store), *started.sections(store)]
     if (remarks := store.with_suffix(".md")).exists():
         parts.append(remarks.read_text(encoding="utf-8").strip())
     return "\n\n".join(parts)

@@ -19,6 +19,7 @@ ORDER = (
     "index",
     "selection",
     "discovery",
+    "distilling",
     "start",
     "accuracy_per_minute",
 )

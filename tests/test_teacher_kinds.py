@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from likewise.data import Images, open_source, prepare
+from likewise.data import Images, cached_side, open_source, prepare
 from likewise.data.vectors import Table, places
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.encoders.embedding import embed
 from likewise.errors import InputError
 from likewise.teachers import Teacher, check_pretrained, named, pretrained
+from likewise.teachers.own_side import at_side
 from likewise.verbs.keeping.export import export
 from likewise.verbs.learning.doctor import doctor
 from likewise.verbs.learning.train import train
@@ -66,6 +67,28 @@ def test_looked_up_vectors_are_those_of_each_centre_at_the_teachers_own_size(ima
     other = build(SPEC, seed=5)
     save_encoder(other, tmp_path / "other" / "encoder.safetensors")
     assert not find(str(tmp_path / "other"), cached=True).is_kept(images)
+
+
+def test_a_teacher_of_a_larger_input_sees_as_many_pixels_as_it_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    source = open_source(np.random.default_rng(0).integers(0, 255, (12, 60, 60, 3), dtype=np.uint8))
+    encoder = build(SPEC, seed=4)
+    save_encoder(encoder, tmp_path / "run" / "encoder.safetensors")
+    small = prepare(source, short_side=cached_side(16))
+    larger = at_side(source, small, SPEC.image_size, 16)
+    assert larger is not None
+    teacher = find(str(tmp_path / "run"), cached=True)
+    teacher.fill(small, torch.device("cpu"), larger=larger)
+    assert teacher.is_kept(small, larger)
+    assert not teacher.is_kept(small)
+    found = teacher.look_up(torch.arange(12))
+    torch.testing.assert_close(found, embed(encoder, SPEC, prepare(source, short_side=cached_side(24))))
+    assert not torch.allclose(found, embed(encoder, SPEC, small), atol=1e-3)
+    assert at_side(source, small, 16, 16) is None
+    whole = prepare(source, short_side=None)
+    assert at_side(source, whole, SPEC.image_size, 60) is None
 
 
 def test_an_exported_onnx_file_teaches_as_the_encoder_does(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from likewise.cli.shared import check_teacher
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
 from likewise.teachers import Frozen, Momentum, Refitted, check_pretrained, pretrained
@@ -125,3 +128,23 @@ def test_a_folder_without_weights_does_not_teach(tmp_path: Path) -> None:
         pretrained(str(tmp_path), image_size=24, mean=SPEC.mean, std=SPEC.std)
     with pytest.raises(InputError, match="--teacher"):
         pretrained("", image_size=24, mean=SPEC.mean, std=SPEC.std)
+
+
+def test_what_a_file_tells_of_a_teacher_is_said_before_torch_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    for name, told in {
+        "notes.txt": "a .txt file is no encoder",
+        "empty": "holds no trained encoder",
+        "gone.safetensors": "is no run directory, no file and no timm model",
+    }.items():
+        call = [sys.executable, "-X", "importtime", "-m", "likewise", "train", "photos/", "--method", "simreg"]
+        done = subprocess.run([*call, "--teacher", str(tmp_path / name)], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "| torch\n" not in done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+        assert line.startswith("likewise: teacher=")
+        assert told in line
+    check_teacher(["--teacher", "resnet18.a1_in1k"])
+    check_teacher(["--teacher", "package.module:function"])
+    check_teacher(["--method", "simclr"])

@@ -24,6 +24,7 @@ SIDES = {
     "index": {"likewise", "likewise, exact"},
     "selection": {"usl", "typical", "coverage", "random"},
     "discovery": {"plain k-means", "greedy", "published"},
+    "distilling": {"teacher", "simreg", "disco", "distillation", "plain distillation", "t-ReX"},
     "start": {"likewise --help", "first step of a resumed run"},
     "accuracy_per_minute": {"likewise byol"},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ import pytest
 import torch
 
 import likewise
-from likewise.comparison import check_free, compare, write
+from likewise.comparison import check_free, compare, footprints, write
 from likewise.comparison.entries import flat_settings, protocol_of
 from likewise.comparison.tables import cell
+from likewise.encoders import build, save_encoder
 from likewise.errors import InputError
 from likewise.evaluation.probes.linear import fit, settings_text
 from likewise.verbs.judging.evaluate import evaluate
 from tests.browser import barriers, opened
 from tests.comparison.conftest import PROTOCOL, MakeRun, said
+from tests.evaluation.conftest import SPEC
 from tests.report.test_page import page
 
 
@@ -243,6 +246,33 @@ def test_runs_are_scored_on_data_that_is_named_and_labels_are_counted(trained: P
         compare(trained, labels_per_class=[500], quiet=True)
     with pytest.raises(InputError, match="no run"):
         compare(weights)
+
+
+def test_what_encoders_take_to_run_is_measured(trained: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footprints, "SECONDS", 0.0)
+    monkeypatch.setattr(footprints, "processors", lambda: 2)
+    before, weights = torch.get_num_threads(), trained / "encoder.safetensors"
+    larger = trained / "other" / "larger.safetensors"
+    save_encoder(build(replace(SPEC, image_size=24), seed=1), larger)
+    asked: dict[str, Any] = {"data": str(data), "probe": ["knn"], "quiet": True}
+    assert len(compare(weights, larger, **asked).columns) == 6, "a column for each side"
+    found = compare(weights, larger, footprint=True, **asked)
+    assert len(found.columns) == 3, "each encoder at its own side"
+    assert [one.image_size for _, one in found.footprints] == [SPEC.image_size, 24]
+    found = compare(trained, weights, footprint=True, **asked)
+    assert torch.get_num_threads() == before
+    own, same = found.to_json()["footprints"]
+    encoder = likewise.load(trained)
+    assert own["parameters"] == same["parameters"] == sum(weight.numel() for weight in encoder.parameters())
+    assert own["bytes"] == weights.stat().st_size
+    assert [(one["batch"], one["threads"]) for one in own["latencies"]] == [(1, 1), (32, 1), (1, 2), (32, 2)]
+    assert all(one["milliseconds"] > 0 for one in own["latencies"])
+    assert own["latencies"][1]["milliseconds"] > own["latencies"][0]["milliseconds"]
+    text = found.to_text()
+    for words in ("parameters", "on disk", "1 image, 1 thread", "32 images, 2 threads"):
+        assert words in " ".join(text.split())
+    assert "footprint" in page(write(trained / "f.html", found.to_html())).sections
+    assert compare(trained, quiet=True).to_json()["footprints"] == []
 
 
 def test_it_is_what_the_package_calls_compare(make_run: MakeRun) -> None:

@@ -208,7 +208,7 @@ def batch_at(method: Method, step: int, *, size: int = BATCH, rank: int = 0, wor
     data = Data(names, few=any(stream.keep != "all" or stream.draw is evenly for stream in streams.values()))
     loaded = {name: loaded_at(data, name, stream, step, size)[rank::world] for name, stream in streams.items()}
     main = loaded.pop(MAIN)
-    main = main._replace(others=loaded, **marks(method, main.index))
+    main = main._replace(others=loaded, **marks(method, main.ids))
     batch = batch_of(main)
     roles = stream_roles(method, {name: stream.views for name, stream in streams.items()})
     views = views_of(method, roles, main, batch, seed=3, step=step, rank=rank, world=world)

@@ -388,7 +388,7 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "weights_digest", str)
     monkeypatch.setattr(Path, "exists", lambda path: True)
     for module in (disco, s2bnn, seed_kd):
-        monkeypatch.setattr(module, "check_headed", lambda name: None)
+        monkeypatch.setattr(module, "check_headed", lambda *_: None)
     monkeypatch.setattr(taught, "restore", lambda path: Headed(len(str(path))))
     monkeypatch.setattr(taught, "choose", lambda path, role: Chosen(path, "student", ""))
     monkeypatch.setattr(taught, "weights_digest", str)

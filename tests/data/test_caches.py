@@ -16,6 +16,7 @@ import pytest
 from likewise.cli import main
 from likewise.data import Images, open_source, prepare
 from likewise.data.caching.caches import manage
+from likewise.data.caching.derived import derive
 from likewise.data.caching.locking import exclusive
 from likewise.errors import InputError
 from tests.data.images import noise, save
@@ -78,7 +79,7 @@ def test_clearing_by_age_and_by_name(caches: Path, tmp_path: Path) -> None:
     assert [path.name for path in (caches / "pictures").iterdir() if path.is_dir()] == [folder_of(caches, "new").name]
     assert states(manage([folder_of(caches, "new").name[:12]], clear=True)) == [("new", "removed")]
     assert list((caches / "pictures").iterdir()) == []
-    assert "no decoded images" in manage().to_text()
+    assert "nothing of that kind" in manage().to_text()
     assert len(prepare(open_source(tmp_path / "new"), short_side=8)) == 3
 
 
@@ -138,3 +139,22 @@ def test_images_are_copies_where_their_pixels_are_equal(tmp_path: Path) -> None:
     assert images.copies == 2
     assert images.digests[1] == images.digests[4] != images.digests[0]
     assert images.subset(np.array([0, 2])).copies == 0
+
+
+def test_arrays_made_of_images_are_listed_and_cleared_too(caches: Path, tmp_path: Path) -> None:
+    images = prepare(open_source(tmp_path / "new"), short_side=8)
+    held = derive(images, "teacher", "key", lambda index: np.zeros((len(index), 4), np.float32))
+    rows = {row["holds"]: row for row in manage(["new"]).to_json()["caches"]}
+    assert (rows["teacher"]["data"], rows["teacher"]["images"], rows["teacher"]["state"]) == ("new", 3, "in use")
+    kept = manage(["new"], clear=True)
+    assert (caches / "derived").is_dir()
+    assert {cache.holds for cache in kept.removed} == set(), "what is mapped stays"
+    del held, images
+    folder = next((caches / "derived").glob("new-*"))
+    left = folder.with_name(f".writing-{folder.name}")
+    left.mkdir()
+    (left / "rows.bin").write_bytes(bytes(16))
+    assert sorted(states(manage(["new"]))) == [("new", "ready"), ("new", "ready")]
+    found = manage(clear=True)
+    assert sorted(cache.holds for cache in found.removed) == ["array", "images", "images", "teacher"]
+    assert not [path for path in (caches / "derived").iterdir() if path.is_dir()]

@@ -14,7 +14,7 @@ from likewise.methods.clipdistill import CLIPDistill
 from likewise.methods.method import Progress
 from likewise.methods.parts.texts.captions import Captions, draws, without_words
 from likewise.similarity.texts.image_text import pair_contrast, soft_targets, told
-from tests.contract.gauntlet import Data, batch_at, column_called, facts_of, make, one_step, optimizer_of
+from tests.contract.gauntlet import Data, batch_at, column_called, facts_of, make, one_step, optimizer_of, teacher
 
 
 def clip(**changes: Any) -> CLIPDistill:
@@ -72,7 +72,7 @@ def test_data_without_any_caption_is_one_line() -> None:
 
 def test_soft_targets_by_frozen_encoders_differ_from_those_of_the_average() -> None:
     views, batch = batch_at(clip(), 0)
-    average, frozen = (clip(alike=alike)(views, batch).loss for alike in ("average", "frozen"))
+    average, frozen = (clip(**how)(views, batch).loss for how in ({}, {"alike": "frozen", "teacher": teacher()}))
     assert average != frozen
     with pytest.raises(InputError, match="alike=frozen needs trained encoders"):
         CLIPDistill.Settings(alike="frozen")

@@ -7,15 +7,21 @@ from typing import Any
 import pytest
 import torch
 
+from likewise.encoders import EncoderSpec, build
 from likewise.errors import InputError
 from likewise.methods.disco import DisCo, distilled
-from likewise.methods.method import Progress
+from likewise.methods.hsakd import HSAKD
+from likewise.methods.method import Facts, Progress
+from likewise.methods.parts.taught import head_of
+from likewise.methods.simclr import SimCLR
 from likewise.similarity import contrast, unit
 from tests.contract.gauntlet import BATCH, batch_at, make, one_step, optimizer_of
 
+SPEC = EncoderSpec(name="resnet10t", width=8, stem="small", image_size=16)
+
 
 def disco(**changes: Any) -> DisCo:
-    method = make("disco", split_batch_norm=1, **changes)
+    method = make("disco", **{"split_batch_norm": 1, "distill_weight": 32.0, **changes})
     assert isinstance(method, DisCo)
     return method
 
@@ -78,3 +84,12 @@ def test_a_wrong_teacher_is_one_line() -> None:
         DisCo.Settings(teacher="resnet18.a1_in1k")
     with pytest.raises(InputError, match="a trained teacher with its projection head is needed"):
         make("disco", teacher="")
+
+
+def test_the_projection_head_of_simclr_teaches_and_a_classifier_is_none() -> None:
+    network, facts = build(SPEC, seed=0), Facts(images=16, batch_size=8, image_size=16, classes=4)
+    found = head_of(SimCLR(network, SimCLR.Settings(embedding=24), facts), "runs/one")
+    assert found[0] is network
+    assert found[2] == 24
+    with pytest.raises(InputError, match="no projection head"):
+        head_of(HSAKD(build(SPEC, seed=0), HSAKD.Settings(role="teacher"), facts), "runs/two")

@@ -54,6 +54,20 @@ def test_a_teacher_learns_classes_and_joint_labels() -> None:
     torch.testing.assert_close(method.step(views, batch).loss, expected)
 
 
+def test_plain_distillation_and_labels_alone_see_upright_images_and_have_no_branches() -> None:
+    plain = hsakd(distil="class").eval()
+    views, batch = batch_at(plain, 0)
+    image = views["image"].image
+    told, theirs = plain.student(image), plain.frozen(image)
+    labels = functional.cross_entropy(told.classes, batch.labels)
+    torch.testing.assert_close(plain.step(views, batch).loss, labels + divergence(told.classes, theirs.classes))
+    assert plain.student.branches is None
+    alone = hsakd(distil="none", teacher="").eval()
+    alone.student.load_state_dict(plain.student.state_dict())
+    torch.testing.assert_close(alone.step(views, batch).loss, labels)
+    assert not hasattr(alone, "frozen")
+
+
 def test_two_networks_online_both_learn() -> None:
     method = hsakd(role="online", teacher="")
     weights = zip(method.student.parameters(), method.peer.parameters(), strict=True)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from likewise.encoders import EncoderSpec, build
+from likewise.encoders import EncoderSpec, build, load_encoder
 from likewise.encoders.own.binary import BinaryConv2d
 from likewise.errors import InputError
 from likewise.methods.method import Facts, Progress
 from likewise.methods.s2bnn import S2BNN
 from likewise.methods.whole import save_method
+from likewise.recipes import carry_out
+from likewise.recipes.s2bnn import STAGES, Recipe, stages
 from likewise.runs import RunDirectory, plain
 from likewise.similarity import contrast, unit
 from tests.contract.gauntlet import BATCH, SIDE, batch_at, make, one_step, optimizer_of, teacher
@@ -85,3 +89,27 @@ def test_a_first_step_of_another_shape_is_refused() -> None:
         s2bnn(first_step="no/such/run")
     with pytest.raises(InputError, match=r"first_step='.*' does not fit: it has no student"):
         s2bnn(first_step=teacher(), regime="contrast", teacher="")
+
+
+def test_the_recipe_trains_both_steps_and_goes_on_with_the_one_that_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "images.npz"
+    np.savez(path, images=np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3)).astype(np.uint8))
+    quiet: dict[str, Any] = {"quiet": True, "report": False, "loggers": (), "learning_rate": 1e-9}
+    recipe = Recipe(data=str(path), out=str(tmp_path / "runs"), teacher=teacher(), epochs=1, batch_size=16)
+    real, binary = stages(recipe, **quiet)
+    assert [stage.asked["encoder"] for stage in (real, binary)] == ["reactnet_small_real", "reactnet_small"]
+    (first,) = carry_out(recipe.out, [real])
+    written = first.weights().stat().st_mtime_ns
+    runs = carry_out(recipe.out, stages(recipe, **quiet))
+    assert [run.path.name for run in runs] == list(STAGES)
+    assert runs[0].weights().stat().st_mtime_ns == written, "what is finished is not trained again"
+    before, after = (load_encoder(run.weights()) for run in runs)
+    assert not [part for part in before.modules() if isinstance(part, BinaryConv2d) and part.binary]
+    assert [part for part in after.modules() if isinstance(part, BinaryConv2d) and part.binary]
+    for key, value in before.backbone.named_parameters():
+        torch.testing.assert_close(dict(after.backbone.named_parameters())[key], value)
+    with pytest.raises(InputError, match="teacher"):
+        carry_out(tmp_path / "others", stages(replace(recipe, teacher="", out=str(tmp_path / "others")), **quiet))

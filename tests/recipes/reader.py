@@ -119,7 +119,7 @@ def built(method_class: type[Method], plan: Plan, on: Published) -> Method:
 
 
 def _encoder(spec: EncoderSpec, features: int) -> Encoder:
-    blocks = 12 if spec.name.startswith(("vit_small", "swin_tiny")) else 0
+    blocks = 12 if spec.name.startswith(("vit_", "swin_tiny")) else 0
     return Encoder(spec, _Backbone(features, blocks))
 
 

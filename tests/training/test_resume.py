@@ -14,6 +14,7 @@ from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
 from likewise.methods.whole import tuples
 from likewise.runs import RunDirectory, plain
+from likewise.training import origins
 from likewise.training.planning.asked import Asked
 from likewise.training.planning.resolve import Choice, DataFacts, Machine, Plan, resolve
 from likewise.training.planning.resume import check_same, plan_of, record
@@ -80,3 +81,36 @@ def test_runs_without_a_digest_go_on_as_before(tmp_path: Path) -> None:
     run.write(teacher_digest=None)
     teacher_at(tmp_path / "one", seed=2)
     assert plan_of(run).settings.teacher == teacher
+
+
+def test_other_origins_than_the_teacher_are_held_to_be_the_same(tmp_path: Path) -> None:
+    first, second = teacher_at(tmp_path / "one"), teacher_at(tmp_path / "two")
+    run = run_of(plan_for("simreg", teacher=first, further_teachers=(second,)), tmp_path / "run")
+    assert plan_of(run).settings.further_teachers == (second,)
+    teacher_at(tmp_path / "two", seed=2)
+    with pytest.raises(InputError, match=r"further_teachers='.*two' is not what .*run began with"):
+        plan_of(run)
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """Settings that name files."""
+
+    masks: str = ""
+    neighbours: str = ""
+
+
+def test_files_and_folders_are_known_by_what_they_hold(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "1.png").write_bytes(b"12")
+    (tmp_path / "near.npy").write_bytes(b"34")
+    named = Named(masks=f"given:{tmp_path / 'masks'}", neighbours=str(tmp_path / "near.npy"))
+    known = origins.digests_of(named)
+    origins.check(named, known, tmp_path)
+    (tmp_path / "masks" / "1.png").write_bytes(b"123")
+    with pytest.raises(InputError, match=r"masks='given:.*' is not what"):
+        origins.check(named, known, tmp_path)
+    (tmp_path / "near.npy").unlink()
+    with pytest.raises(InputError, match=r"neighbours='.*near.npy' of .* is not there any more"):
+        origins.check(Named(neighbours=named.neighbours), known, tmp_path)
+    assert origins.digests_of(Named(masks="mbd")) == {"masks": [None]}

@@ -119,7 +119,7 @@ def test_a_method_draws_from_three_streams_and_sees_columns(two: None, data: Pat
         support = batch.others["support"]
         assert support.labels is not None
         assert support.labels.reshape(2, 3).sort(1).values.equal(torch.arange(3).expand(2, 3))
-        assert support.labels.equal(support.index % 3)
+        assert support.labels.equal(support.ids % 3)
         assert batch.others["base"].ids.shape == (4,)
     assert run.read()["data"]["beside"]["images"] == 72
     straight = [batch.ids.tolist() + batch.others["base"].ids.tolist() for batch in SEEN]

@@ -121,3 +121,13 @@ def test_short_budgets_are_looked_at_more_often(time: Time, others: Others) -> N
     walk(votes, clock, time, 60, 0.1)
     assert clock.fraction() == pytest.approx(1.0, abs=0.02)
     assert others.reductions == 60
+
+
+def test_what_was_prepared_before_training_is_no_part_of_its_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("likewise.training.votes.time.monotonic", lambda: now[0])
+    clock = Clock(None, 2.0, 10, minutes_used=0.5)
+    now[0] = 600.0
+    clock.start()
+    now[0] = 630.0
+    assert clock.read() == 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,11 @@ from likewise.evaluation import predictions
 from likewise.evaluation.scores import Evaluation
 from likewise.report.facts import Facts
 
-_OWN = ("batch_size", "accumulate", "precision", "device", "sync_batch_norm")
+_OWN = ("batch_size", "accumulate", "precision", "device", "sync_batch_norm", "anchor")
 _DERIVED = {"optimisation.epochs", "optimisation.batch_size", "encoder.mean", "encoder.std"}
 """What a preset proposes and the run replaces, and what follows from the data."""
 _CHOSEN = re.compile(r"weight decay [^ ,]+ of ")
+_SIDE = re.compile(r"centre crop \([^)]*\) at \d+ px")
 
 
 class Curve(NamedTuple):
@@ -132,6 +133,21 @@ def protocol_of(words: str) -> str:
     So were those that older versions wrote down, which had another word for images.
     """
     return _CHOSEN.sub("weight decay of ", words).replace("picture", "image")
+
+
+def at_own_sides(entry: Entry, *, same_images: bool) -> Entry:
+    """The entry with scores that do not say at which side images were seen: each encoder as it would be used.
+
+    `same_images`: all entries were scored on the same ones just now, whatever they were decoded to.
+    """
+
+    def alike(score: Scored) -> Scored:
+        kind = score.kind
+        images = f"{kind.data} {kind.split} {kind.n}" if same_images and kind.images else ""
+        protocol = _SIDE.sub("centre crop at the encoder's own side", kind.protocol)
+        return replace(score, kind=kind._replace(protocol=protocol, images=images))
+
+    return replace(entry, scores=tuple(map(alike, entry.scores)))
 
 
 def _stored(path: Path, score: Mapping[str, Any]) -> Scored:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from likewise.comparison import footprints
 from likewise.comparison.groups import Group
 from likewise.comparison.plots import efficiency_chart, learning_charts
 from likewise.comparison.tables import Column, cell
@@ -24,6 +25,7 @@ def as_page(comparison: Comparison) -> str:
         [
             _masthead(comparison),
             _scores(comparison),
+            _footprints(comparison),
             _efficiency(comparison),
             section("learning", "How they learned", "", tag("div", learning_charts(comparison), class_="charts wide")),
             _cost(comparison),
@@ -138,6 +140,24 @@ def _efficiency(comparison: Comparison) -> str:
         lead,
         efficiency_chart(comparison),
         details("The numbers", table(head, rows, "compared")),
+    )
+
+
+def _footprints(comparison: Comparison) -> str:
+    """What each encoder takes to run."""
+    if not comparison.footprints:
+        return ""
+    found = [one for _, one in comparison.footprints]
+    names = {group.label: _swatch(comparison.groups, group) for group in comparison.groups}
+    rows = [
+        [names.get(label, "") + text(label), *map(text, footprints.row(one))] for label, one in comparison.footprints
+    ]
+    lead = f"Of the encoder alone, on images of its own side; times for the whole batch here ({found[0].device})."
+    return section(
+        "footprint",
+        "What they take to run",
+        lead,
+        table(["", *map(text, footprints.head(found))], rows, "compared"),
     )
 
 

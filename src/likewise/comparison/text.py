@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from likewise.comparison.footprints import head, row
 from likewise.comparison.groups import Group
 from likewise.comparison.tables import Cell, Column, Contrast, cell
 from likewise.evaluation.significance import Test
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 def as_text(comparison: Comparison, *, brief: bool = False) -> str:
     """Tables, what the star means, tests, protocols, notes; `brief`: the tables alone."""
-    parts = [*_tables(comparison), "\n".join(_efficiency(comparison))]
+    parts = [*_tables(comparison), _footprints(comparison), "\n".join(_efficiency(comparison))]
     if not brief:
-        parts.insert(-1, _star(comparison))
+        parts.insert(-2, _star(comparison))
         parts.append("\n".join(_wrapped(sentence(comparison, one)) for one in told(comparison)))
         parts.append("\n".join(_wrapped(line) for line in differing(comparison)))
         parts.append(_protocols(comparison.columns))
@@ -33,16 +34,21 @@ def _wrapped(words: str) -> str:
 
 
 def _tables(comparison: Comparison) -> list[str]:
-    """As many tables as the terminal is too narrow for one."""
-    label = max(len(word) for group in comparison.rows for word in group.label.split())
-    found: list[str] = []
+    """What training took, and all scores."""
     columns = [*_budget(comparison), *(_scored(comparison, column) for column in comparison.columns)]
+    return _side_by_side([group.label for group in comparison.rows], columns)
+
+
+def _side_by_side(labels: Sequence[str], columns: list[list[str]]) -> list[str]:
+    """Columns, each with its head, behind the labels: as many tables as the terminal is too narrow for one."""
+    label = max(len(word) for one in labels for word in one.split())
+    found: list[str] = []
     while columns or not found:
         room, taken = width() - max(label, 12), 0
         while taken < len(columns) and (room := room - 2 - max(len(word) for word in columns[taken])) >= 0:
             taken += 1
         part, columns = columns[: max(1, taken)], columns[max(1, taken) :]
-        rows = [[group.label, *(column[place + 1] for column in part)] for place, group in enumerate(comparison.rows)]
+        rows = [[one, *(column[place + 1] for column in part)] for place, one in enumerate(labels)]
         found.append(table(["", *(column[0] for column in part)], rows))
     return found
 
@@ -66,6 +72,16 @@ def _scored(comparison: Comparison, column: Column) -> list[str]:
         mark = "*" if group is best and len(comparison.groups) > 1 else ""
         cells.append("-" if found is None else figure(found) + mark)
     return [column.title, *cells]
+
+
+def _footprints(comparison: Comparison) -> str:
+    """What each encoder takes to run."""
+    if not comparison.footprints:
+        return ""
+    labels, found = [label for label, _ in comparison.footprints], [one for _, one in comparison.footprints]
+    columns = [list(column) for column in zip(head(found), *map(row, found), strict=True)]
+    where = f"time for all images of a batch, on this machine ({found[0].device})"
+    return "\n\n".join(_side_by_side(labels, columns)) + "\n" + _wrapped(where)
 
 
 def _star(comparison: Comparison) -> str:

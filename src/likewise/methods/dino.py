@@ -199,7 +199,7 @@ class DINO(Method):
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.4, weight_decay=1e-4, epochs=30),
+            optimisation=Optimisation(learning_rate=0.8, weight_decay=1e-4, epochs=30),
             note="narrow ResNets, images up to 64 px",
         ),
         "small_vit": Preset(

@@ -42,13 +42,14 @@ class Joint(nn.Module):
     """An encoder with a classifier, and a branch at each stage that says class and rotation.
 
     With `frozen`, encoder and classifier stay as they are, in eval mode, and the branches learn from their maps.
+    Without `branched` there are no branches, and what it says of joint labels is of length 0.
     """
 
-    def __init__(self, encoder: Encoder, classes: int, *, frozen: bool = False) -> None:
+    def __init__(self, encoder: Encoder, classes: int, *, frozen: bool = False, branched: bool = True) -> None:
         super().__init__()
         self.encoder = encoder
         self.classifier = nn.Linear(encoder.features, classes)
-        self.branches = branches(encoder, 4 * classes)
+        self.branches = branches(encoder, 4 * classes) if branched else None
         self.frozen = frozen
         if frozen:
             encoder.requires_grad_(False)
@@ -66,7 +67,8 @@ class Joint(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features_NF, stages = maps(self.encoder, x_N3HH)
             classes_NC = self.classifier(features_NF)
-        return Told(classes_NC, self.branches(stages), features_NF)
+        joint = classes_NC.new_zeros(0, *classes_NC.shape) if self.branches is None else self.branches(stages)
+        return Told(classes_NC, joint, features_NF)
 
 
 class Shown(nn.Module):
@@ -116,7 +118,7 @@ class HSAKD(Method):
 
     - `teacher`: L_T = CE(p, y) + sum_l CE(q_l, 4 y + rotation), everything (the paper's joint form, marked *);
     - `frozen_teacher`: the same for the branches of a classifier that `likewise finetune` made, which stays as it is;
-    - `student`: L_S from the run of a teacher;
+    - `student`: L_S from the run of a teacher (`distil` leaves out the branches, or the teacher, to compare with);
     - `online` (HSSAKD, the journal version): two networks learn L_T and each also what the other says.
 
         likewise train photos/ --method hsakd --role teacher --encoder wrn40_2 --out runs/big
@@ -143,6 +145,9 @@ class HSAKD(Method):
         """What is trained: student, teacher, frozen_teacher (branches of a fine-tuned run) or online."""
         teacher: str = ""
         """For a student the run of a teacher by this method; for frozen_teacher a run of `likewise finetune`."""
+        distil: Literal["both", "class", "none"] = "both"
+        """What a student takes from its teacher. both: joint labels of all branches and classes, over all rotations.
+        class: the classes of upright images alone, plain distillation. none: nothing, it learns from labels alone."""
         temperature: float = 3.0
         """T: divides all logits that are compared between networks."""
         pad: int = 4
@@ -158,18 +163,24 @@ class HSAKD(Method):
         def idle(self) -> dict[str, str]:
             """What a network that learns from labels alone does not use."""
             if self.role in {"teacher", "frozen_teacher"}:
-                return {"temperature": "role=student"} | ({"teacher": "role=student"} if self.role == "teacher" else {})
-            return {} if self.role == "student" else {"teacher": "role=student"}
+                unused = dict.fromkeys(("temperature", "distil"), "role=student")
+                return unused | ({"teacher": "role=student"} if self.role == "teacher" else {})
+            if self.role == "online":
+                return dict.fromkeys(("teacher", "distil"), "role=student")
+            return dict.fromkeys(("teacher", "temperature"), "distil=both or class") if self.distil == "none" else {}
 
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         if facts.classes < 2:
             raise InputError("hsakd needs labels of two classes or more: name their column with --labels")
         self.settings = settings
-        self.student = Joint(encoder, facts.classes, frozen=settings.role == "frozen_teacher")
+        self.upright = settings.role == "student" and settings.distil != "both"
+        """Whether images are shown upright alone."""
+        frozen = settings.role == "frozen_teacher"
+        self.student = Joint(encoder, facts.classes, frozen=frozen, branched=not self.upright)
         if settings.role == "frozen_teacher":
             _take(self.student, settings.teacher)
-        elif settings.role == "student":
+        elif settings.role == "student" and settings.distil != "none":
             self.frozen = Frozen(Shown(_trained(settings.teacher, self.student), facts))
         elif settings.role == "online":
             seed = int(torch.randint(2**31, (1,)))
@@ -180,15 +191,16 @@ class HSAKD(Method):
         self.views = {"image": padded(side, mean=facts.mean, std=facts.std, pad=pad, fill="zero")}
 
     def step(self, views: Views, batch: Batch) -> Terms:
-        """The loss of the role, on four rotated copies of each image."""
-        copies, labels_B = rotated(views["image"].image), cast("Tensor", batch.labels)
+        """The loss of the role, on four rotated copies of each image, or on the image alone."""
+        image, labels_B = views["image"].image, cast("Tensor", batch.labels)
+        copies, each = (image, 1) if self.upright else (rotated(image), 4)
         told = cast("Told", self.student(copies))
-        upright_B = told.classes[::4].detach().argmax(1)
+        upright_B = told.classes[::each].detach().argmax(1)
         parts = {"accuracy": (upright_B == labels_B).float().mean()}
         if self.settings.role == "student":
-            joint, classes = handed_on(told, self.frozen(copies), self.settings.temperature)
-            loss = classification(told.classes[::4], labels_B) + joint + classes
-            parts |= {"distill_joint": joint.detach(), "distill_class": classes.detach()}
+            handed = self._handed(told, copies)
+            loss = classification(told.classes[::each], labels_B) + sum(handed.values())
+            parts |= {name: term.detach() for name, term in handed.items()}
         else:
             loss = joint_training(told, labels_B)
         if self.settings.role == "online":
@@ -196,7 +208,18 @@ class HSAKD(Method):
             mutual = [*handed_on(told, other, self.settings.temperature)]
             mutual += handed_on(other, told, self.settings.temperature)
             loss = loss + joint_training(other, labels_B) + torch.stack(mutual).sum()
-        return Terms(loss, parts, told.features[::4].detach())
+        return Terms(loss, parts, told.features[::each].detach())
+
+    def _handed(self, told: Told, copies: Tensor) -> dict[str, Tensor]:
+        """What a student is to imitate of its teacher, by name."""
+        settings = self.settings
+        if settings.distil == "none":
+            return {}
+        theirs = cast("Told", self.frozen(copies))
+        if settings.distil == "class":
+            return {"distill_class": imitation(told.classes, theirs.classes, settings.temperature)}
+        joint, classes = handed_on(told, theirs, settings.temperature)
+        return {"distill_joint": joint, "distill_class": classes}
 
     def logits(self, image: Tensor) -> Tensor:
         """(B, C) of upright images (B, 3, H, H), without the branches."""
@@ -264,9 +287,12 @@ def _trained(teacher: str, student: Joint) -> Joint:
     classes, own = network.classifier.out_features, student.classifier.out_features
     if classes != own:
         raise InputError(f"teacher={teacher!r} knows {classes} classes, and the data has {own}")
-    if len(network.branches) != len(student.branches):
+    ours, theirs = student.branches, network.branches
+    if theirs is None:
+        raise InputError(f"teacher={teacher!r} is a student without branches: train a teacher with --role teacher")
+    if ours is not None and len(theirs) != len(ours):
         raise InputError(
-            f"teacher={teacher!r} has {len(network.branches)} stages and the student {len(student.branches)}: take an "
+            f"teacher={teacher!r} has {len(theirs)} stages and the student {len(ours)}: take an "
             f"encoder of the same family, such as {network.encoder.spec.name}"
         )
     return network

@@ -93,7 +93,7 @@ class S2BNN(Method):
 
         def __post_init__(self) -> None:
             if self.regime != "contrast":
-                check_headed(self.teacher)
+                check_headed(self.teacher, self.embedding)
             positive("temperature", self.temperature)
             at_least("hidden", self.hidden, 0)
             at_least("embedding", self.embedding, 0)

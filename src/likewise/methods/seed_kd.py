@@ -162,7 +162,9 @@ class SEED(Taught):
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.06, weight_decay=1e-4, epochs=30),
+            optimisation=Optimisation(
+                optimiser="muon", learning_rate=0.1, weight_decay=5e-4, batch_size=128, epochs=30
+            ),
             note="narrow encoders, images up to 64 px",
         ),
         "imagenet": Preset(

@@ -79,6 +79,7 @@ def write_report(
             said,
             image_parts,
             sections.scores(facts),
+            sections.anchored(facts),
             _evaluated(Path(run) / "evaluated.html", evaluated),
             _mistakes(Path(run) / "mistakes.html", judged),
             _places(Path(run) / "patches.html", looked),

@@ -16,7 +16,7 @@ from likewise.report.facts import Facts, interval_words
 from likewise.report.markup import command, details, section, table, tag, text
 from likewise.report.numbers import count, minutes, percent, plain, short
 from likewise.report.plots import charts
-from likewise.report.words import headline, status_words, time_words, verdict
+from likewise.report.words import anchored_words, headline, status_words, time_words, verdict
 
 BARS = 24
 """Classes that are shown by name; more are shown as a profile."""
@@ -103,6 +103,13 @@ def scores(facts: Facts) -> str:
     if facts.run.get("classifier"):
         lead = "The encoder with its classifier, judged by images that neither learned from."
     return section("scores", "How good it is", lead, content)
+
+
+def anchored(facts: Facts) -> str:
+    """What a run that was held near its start kept of it, and gained; nothing of other runs."""
+    found = facts.part("anchored")
+    lead = f"Trained with --anchor {plain(facts.run.get('anchor'))}, on images of the run."
+    return section("anchored", "Near where it started", lead, tag("p", text(anchored_words(found)))) if found else ""
 
 
 def _verdicts(facts: Facts) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -134,3 +135,24 @@ def status_words(run: dict[str, Any]) -> str:
 
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
+
+
+def anchored_words(found: Mapping[str, Any]) -> str:
+    """What an anchored run kept and gained, in a sentence."""
+    recall = found["recall"]
+    told = (
+        f"vectors stored before: cosine {found['cosine']:.3f}, {_share(recall)} of their 10 nearest found by new "
+        f"queries ({found['images']:,} images)"
+    )
+    if "gain" not in found:
+        return told
+    gain = found["gain"]
+    return (
+        f"{told}; by class (recall@1) old among old {_share(found['old'])}, new among old {_share(found['across'])}, "
+        f"new among new {_share(found['new'])}: gain {100 * gain['mean']:+.1f} points ({100 * gain['low']:+.1f} to "
+        f"{100 * gain['high']:+.1f})"
+    )
+
+
+def _share(interval: Mapping[str, float]) -> str:
+    return f"{100 * interval['mean']:.1f} %"

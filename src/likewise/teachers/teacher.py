@@ -20,9 +20,10 @@ from likewise.data.caching.derived import BLOCK, derive, is_derived
 from likewise.data.fingerprints import digest
 from likewise.data.vectors import Table, places
 from likewise.encoders import Encoder
-from likewise.encoders.embedding import rows, view_of
+from likewise.encoders.embedding import ImageSet, rows, view_of
 from likewise.errors import InputError
 from likewise.teachers.networks import Channels, Frozen, Refitted
+from likewise.teachers.own_side import Larger
 
 _ON_DEVICE = 1 << 30
 """Bytes of a table that is copied to an accelerator; a larger one is looked up on the processor."""
@@ -99,18 +100,27 @@ class Teacher(Frozen):
         """Look up these vectors from now on."""
         self.rows = rows_NF.detach()
 
-    def is_kept(self, images: Images) -> bool:
-        """Whether the vectors of all images are on this machine already."""
-        return is_derived(images, "teacher", self.key)
+    def is_kept(self, images: Images, larger: Larger | None = None) -> bool:
+        """Whether the vectors of all images are on this machine already; `larger` as in `fill`."""
+        return is_derived(images, "teacher", self._key(larger))
 
-    def fill(self, images: Images, device: torch.device, progress: Progress | None = None) -> None:
+    def fill(
+        self,
+        images: Images,
+        device: torch.device,
+        progress: Progress | None = None,
+        *,
+        larger: Larger | None = None,
+    ) -> None:
         """Make the vectors of all images, or take those that were made before.
 
+        `larger` are the same images with the pixels that the teacher's own side asks for, where `images` have fewer.
         Raises InputError where the table lacks images, a vector is not finite, or the disk has no room.
         """
-        compute = self._from_table(images) if self.table is not None else self._by_network(images, device)
+        of_table = self.table is not None
+        compute = self._from_table(images) if of_table else self._by_network(images, larger or images, device)
         block = BLOCK if device.type == "cpu" else _BLOCK_ON_DEVICE
-        found = derive(images, "teacher", self.key, compute, block=block, progress=progress)
+        found = derive(images, "teacher", self._key(larger), compute, block=block, progress=progress)
         if device.type != "cpu" and found.nbytes <= _ON_DEVICE:
             self.rows = torch.from_numpy(np.array(found)).to(device)
         else:
@@ -121,14 +131,17 @@ class Teacher(Frozen):
         at_N, held = places(self.table, images.names, what=f"teacher={self.name!r}"), self.table.rows
         return lambda index: _finite(held[at_N[index]].astype(np.float32), index, self.name, images)
 
-    def _by_network(self, images: Images, device: torch.device) -> Any:
+    def _key(self, larger: Larger | None) -> str:
+        return self.key if larger is None else digest(self.key, "short side", larger.short_side)
+
+    def _by_network(self, images: Images, shown: ImageSet, device: torch.device) -> Any:
         assert self._whole is not None
         encoder, head = self._whole
         whole = encoder if head is None else nn.Sequential(encoder, head)
         view = view_of(encoder.spec)
 
         def compute(index: NDArray[np.int64]) -> NDArray[np.float32]:
-            parts = [made.float().cpu() for _, made in rows(whole, images, index, view, device=device)]
+            parts = [made.float().cpu() for _, made in rows(whole, shown, index, view, device=device)]
             return _finite(torch.cat(parts).numpy(), index, self.name, images)
 
         return compute

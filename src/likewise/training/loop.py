@@ -123,6 +123,7 @@ class Loop:
         Raises TrainingStopped for a loss, a gradient or a state that is no number, or a collapsed encoder. A checkpoint
         of a state without such values stands behind in every case, and the method is in it.
         """
+        self.clock.start()
         if self.clock.step == 0:
             self.checkpoint()  # so that there is one to go back to, and a disk that refuses is known now
         try:

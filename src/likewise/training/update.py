@@ -12,6 +12,7 @@ from likewise.data import LoadedBatch, Loader
 from likewise.data.batches.streams import MAIN
 from likewise.encoders import Encoder
 from likewise.methods.method import Batch, Method, Progress, Terms, Views, composer
+from likewise.training.anchor import Anchor
 from likewise.training.finite import OVERFLOWS, FiniteGuard
 from likewise.training.optimising import scheduled
 from likewise.training.optimising.optimisers import set_decay, set_rate
@@ -81,6 +82,8 @@ class Update:
         self, fabric: Fabric, method: Method, optimizer: torch.optim.Optimizer, loader: Loader, plan: Plan, watch: Watch
     ) -> None:
         """Moves the method to the device: a state that is loaded belongs there, so it is loaded afterwards."""
+        self.anchor: Anchor | None = None
+        """What is added to the loss of every pass, where the encoder is to stay near where it began."""
         self.fabric, self.method, self.loader, self.plan, self.watch = fabric, method, loader, plan, watch
         self.passes = passes(method, plan)
         for module in method.modules():
@@ -157,6 +160,8 @@ class Update:
             self.watch.enter("model")
             with self.fabric.no_backward_sync(self.wrapped, enabled=number + 1 < parts):
                 terms = self.wrapped(views, batch)
+                if self.anchor is not None:
+                    terms = self.anchor.added(terms, share, self.fabric.autocast)
                 self.guard.watch(terms.loss, batch.ids)
                 self.fabric.backward(terms.loss / parts)
             observe(progress, terms)

@@ -34,6 +34,10 @@ class Clock:
     _since: float = field(default_factory=time.monotonic)
     _now: float = field(default_factory=time.monotonic)
 
+    def start(self) -> None:
+        """Training begins, or goes on, now: what was prepared before, such as a teacher's vectors, is not counted."""
+        self._since = self._now = time.monotonic()
+
     def read(self) -> float:
         """Minutes of training by this process's clock, up to now."""
         self._now = time.monotonic()

@@ -37,6 +37,8 @@ class Compare:
     """Measure accuracy against labels: numbers of labelled images of each class, such as 1 5 20 100."""
     draws: int = 5
     """Draws of labelled images for each of these numbers."""
+    footprint: bool = False
+    """Measure what each encoder takes to run here: parameters, bytes, and the time for 1 and 32 images."""
     csv: str | None = None
     """Write one line for each score of each run."""
     html: str | None = None
@@ -63,7 +65,7 @@ def run(words: list[str]) -> None:
     files = {name: path for name in ("csv", "html", "svg") if (path := getattr(parsed, name)) is not None}
     for path in files.values():  # before anything takes long
         check_free(path, overwrite=parsed.overwrite)
-    names = ("data", "probe", "which", "labels", "untrained", "pretrained", "labels_per_class", "draws")
+    names = ("data", "probe", "which", "labels", "untrained", "pretrained", "labels_per_class", "draws", "footprint")
     how = {name: getattr(parsed, name) for name in names}
     result = compare(*parsed.runs, **how, quiet=parsed.quiet)
     if parsed.json:

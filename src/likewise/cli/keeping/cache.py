@@ -1,4 +1,4 @@
-"""`likewise cache`: decoded images on this machine."""
+"""`likewise cache`: decoded images, and what was made of them, on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Cache:
     older_than: float | None = None
     """Only those that were not used for so many days."""
     clear: bool = False
-    """Remove them. What a running process uses stays; the rest is decoded again when it is wanted."""
+    """Remove them. What a running process uses stays; the rest is made again when it is wanted."""
     json: bool = False
     """Print one JSON object."""
     quiet: bool = False
@@ -35,7 +35,9 @@ def run(words: list[str]) -> None:
     """Do what the words after the verb ask for."""
     from likewise.parsing import parse
 
-    parsed = parse(Cache, words, "likewise cache", "Decoded images that are kept on this machine.")
+    parsed = parse(
+        Cache, words, "likewise cache", "Decoded images, and arrays made of them, that are kept on this machine."
+    )
     from likewise.commands import command
     from likewise.data.caching.caches import manage
 

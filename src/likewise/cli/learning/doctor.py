@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from likewise.cli.shared import Data, method_shapes, print_next
+from likewise.cli.shared import Data, check_teacher, method_shapes, print_next
 
 if TYPE_CHECKING:
     pass
@@ -43,6 +43,7 @@ def doctor_arguments(method: str, variant: str | None) -> type[Any]:
 
 def run(words: list[str]) -> None:
     """Do what the words after the verb ask for."""
+    check_teacher(words)
     from likewise.parsing import explicit, parse, value_of
     from likewise.verbs.learning.doctor import TAUGHT_BY
 

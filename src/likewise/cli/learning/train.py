@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from likewise.cli.shared import Data, method_shapes, tell_run
+from likewise.cli.shared import Data, check_teacher, method_shapes, tell_run
 
 if TYPE_CHECKING:
     pass
@@ -31,6 +31,7 @@ def train_arguments(method: str, variant: str | None) -> type[Any]:
 
 def run(words: list[str]) -> None:
     """Do what the words after the verb ask for."""
+    check_teacher(words)
     from likewise.parsing import explicit, parse, value_of
 
     shape = train_arguments(value_of(words, "method", "isd"), value_of(words, "variant", None))

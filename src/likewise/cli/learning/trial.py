@@ -8,7 +8,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from likewise.cli.shared import Data, print_next
+from likewise.cli.shared import Data, check_teacher, print_next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class Try:
 
 def run(words: list[str]) -> None:
     """Do what the words after the verb ask for."""
+    check_teacher(words)
     from likewise.parsing import parse
 
     parsed = parse(Try, words, "likewise trial", "Try on a sample whether training an encoder helps.")

@@ -1,19 +1,22 @@
-"""What lies in the cache of decoded images, and how it is removed: `likewise cache`."""
+"""What is kept of data sets (decoded images, and arrays made of them), and how it is removed: `likewise cache`."""
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from likewise.data.caching import store
+import numpy as np
+
+from likewise.data.caching import derived, store
 from likewise.data.caching.cache import readable
 from likewise.data.caching.locking import unused
 from likewise.data.caching.places import cache_root
@@ -27,7 +30,7 @@ _UNNAMED = "unknown"
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """The decoded images of one data set at one size."""
+    """The decoded images of one data set at one size, or an array with a row for each."""
 
     name: str
     """What it is called: the folder that it lies in."""
@@ -37,6 +40,8 @@ class Cache:
     """Pixels that the short side was reduced to; None where images keep their size, and where that is not known."""
     images: int
     """Images in it."""
+    holds: str = "images"
+    """`images`, or what an array is: `teacher` for vectors of a teacher, `masks`, ..."""
     bytes: int
     """On the disk."""
     used: float
@@ -72,6 +77,7 @@ class Cleared:
             {
                 "name": cache.name,
                 "data": cache.data,
+                "holds": cache.holds,
                 "short_side": cache.short_side,
                 "images": cache.images,
                 "bytes": cache.bytes,
@@ -85,18 +91,20 @@ class Cleared:
     def to_text(self) -> str:
         """For a person: a line for each cache, and their sum."""
         gone = {cache.name for cache in self.removed}
-        rows = [("data set", "images", "side", "size", "last used", "state", "name")]
+        rows = [("data set", "holds", "images", "side", "size", "last used", "state", "name")]
         for cache in self.caches:
             when = datetime.fromtimestamp(cache.used, UTC).astimezone().strftime("%Y-%m-%d")
-            side = str(cache.short_side or "any")
+            side = str(cache.short_side or "any") if cache.holds == "images" else "-"
             state = "removed" if cache.name in gone else cache.state
-            rows.append((cache.data, f"{cache.images:,}", side, readable(cache.bytes), when, state, cache.name))
+            rows.append(
+                (cache.data, cache.holds, f"{cache.images:,}", side, readable(cache.bytes), when, state, cache.name)
+            )
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         sum_ = readable(sum(cache.bytes for cache in self.caches))
         told = [*lines, f"{len(self.caches)} caches, {sum_}, in {self.root}"] if self.caches else []
         if not self.caches:
-            told.append(f"no decoded images of that kind in {self.root}")
+            told.append(f"nothing of that kind is kept in {self.root}")
         if self.removed:
             told.append(f"removed {len(self.removed)}, {readable(sum(cache.bytes for cache in self.removed))}")
         if self.others:
@@ -106,16 +114,16 @@ class Cleared:
 
 
 def manage(names: Sequence[str] = (), *, older_than: float | None = None, clear: bool = False) -> Cleared:
-    """The caches of decoded images, those longest unused first; with `clear` they are removed.
+    """Decoded images and arrays made of them, those longest unused first; with `clear` they are removed.
 
     `names` are those of caches (or how one of them begins), or of data sets; all without. `older_than` leaves out what
     was used in the last so many days. A cache that any process reads or writes is never removed; what is removed is
-    decoded again when it is wanted. Raises InputError for a name that no cache has, and for negative days.
+    decoded, or computed, again when it is wanted. Raises InputError for a name that no cache has, and for days below 0.
     """
     if older_than is not None and older_than < 0:
         raise InputError(f"older_than={older_than:g}: a number of days, 0 or more")
     root = cache_root()
-    chosen = _chosen(_caches(root / store.PLACE), names)
+    chosen = _chosen(_caches(root), names)
     chosen = [cache for cache in chosen if older_than is None or cache.days >= older_than]
     removed = tuple(cache for cache in chosen if clear and _remove(cache))
     return Cleared(root=root, caches=tuple(chosen), removed=removed, others=_others(root))
@@ -128,13 +136,48 @@ def _chosen(caches: list[Cache], names: Sequence[str]) -> list[Cache]:
     return [c for c in caches if not names or any(name == c.data or c.name.startswith(name) for name in names)]
 
 
-def _caches(place: Path) -> list[Cache]:
+def _caches(root: Path) -> list[Cache]:
+    found = [cache for folder in _folders(root / store.PLACE) if (cache := _cache(folder)) is not None]
+    found += [array for folder in _folders(root / derived.PLACE) if (array := _array(folder)) is not None]
+    return sorted(found, key=lambda cache: (cache.used, cache.name))
+
+
+def _folders(place: Path) -> list[Path]:
     try:
-        folders = [folder for folder in place.iterdir() if folder.is_dir()]
+        return [folder for folder in place.iterdir() if folder.is_dir()]
     except OSError:
         return []
-    found = [cache for folder in folders if (cache := _cache(folder)) is not None]
-    return sorted(found, key=lambda cache: (cache.used, cache.name))
+
+
+def _array(folder: Path) -> Cache | None:
+    """What lies in the folder of an array; None where it vanishes meanwhile."""
+    facts, writing = derived.facts_of(folder), folder.name.startswith((derived.WRITING, _REMOVING))
+    known = facts or {}
+    try:
+        used = max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        rows = _row_bytes(known)
+        free = _is_free(folder)
+    except OSError:
+        return None
+    return Cache(
+        name=folder.name,
+        data=str(known.get("data", folder.name.removeprefix(derived.WRITING).rpartition("-")[0] or _UNNAMED)),
+        short_side=None,
+        images=0 if rows == 0 else (folder / derived.ROWS).stat().st_size // rows,
+        holds=str(known.get("name", "array")),
+        bytes=size,
+        used=used,
+        state="in use" if not free else "unfinished" if writing else "outdated" if facts is None else "ready",
+        folder=folder,
+    )
+
+
+def _row_bytes(facts: Mapping[str, Any]) -> int:
+    """Bytes of a row of an array, by what is written down of it; 0 where nothing is."""
+    if "shape" not in facts:
+        return 0
+    return int(math.prod(facts["shape"]) * np.dtype(facts["dtype"]).itemsize)
 
 
 def _cache(folder: Path) -> Cache | None:
@@ -171,12 +214,17 @@ def _is_free(folder: Path) -> bool:
 
 
 def _marked(folder: Path) -> Path:
-    """The file whose lock says whether a cache is in use: its pixels, or the lock of whoever writes it."""
+    """The file whose lock says whether a cache is in use: its pixels or rows, or the lock of whoever writes it."""
+    if folder.parent.name == derived.PLACE:
+        rows = folder / derived.ROWS
+        return rows if rows.exists() and not folder.name.startswith(derived.WRITING) else _writers_lock(folder)
     pixels = folder / store.PIXELS
     return pixels if pixels.exists() and not _UNFINISHED.match(folder.name) else _writers_lock(folder)
 
 
 def _writers_lock(folder: Path) -> Path:
+    if folder.parent.name == derived.PLACE:
+        return folder.parent / f".{folder.name.removeprefix(derived.WRITING)}.lock"
     unfinished = _UNFINISHED.match(folder.name)
     key = unfinished["key"] if unfinished else folder.name.rpartition("-")[2]
     return folder.parent / f".{key}.lock"
@@ -203,7 +251,7 @@ def _others(root: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     with suppress(OSError):
         for folder in sorted(root.iterdir()):
-            if folder.is_dir() and folder.name != store.PLACE:
+            if folder.is_dir() and folder.name not in {store.PLACE, derived.PLACE}:
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 found |= {folder.name: size} if size else {}
     return found

@@ -40,8 +40,8 @@ PLACE = "derived"
 """Folder of all such arrays below the root of what is kept."""
 BLOCK = 64
 """Rows that are computed and marked together: what a killed writer loses at most."""
-_WRITING = ".writing-"
-_ROWS, _DONE, _FACTS = "rows.bin", "done.u8", "derived.json"
+WRITING = ".writing-"
+ROWS, _DONE, _FACTS = "rows.bin", "done.u8", "derived.json"
 _SPARE_BYTES = 64 << 20
 _LOG = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def derive(
 
 def is_derived(images: Images, name: str, key: str, *, cache_dir: Path | None = None) -> bool:
     """Whether the whole array is there already."""
-    return _facts(_folder(images, name, key, cache_dir)) is not None
+    return facts_of(_folder(images, name, key, cache_dir)) is not None
 
 
 def _folder(images: Images, name: str, key: str, cache_dir: Path | None) -> Path:
@@ -99,7 +99,7 @@ def _folder(images: Images, name: str, key: str, cache_dir: Path | None) -> Path
     return cache_root(cache_dir) / PLACE / f"{safe}-{digest(FORMAT, images.fingerprint, name, key)}"
 
 
-def _facts(folder: Path) -> dict[str, Any] | None:
+def facts_of(folder: Path) -> dict[str, Any] | None:
     """What is written down of an array; None where there is none, or one of another version."""
     with contextlib.suppress(OSError, ValueError):
         facts = dict(json.loads((folder / _FACTS).read_text(encoding="utf-8")))
@@ -109,11 +109,11 @@ def _facts(folder: Path) -> dict[str, Any] | None:
 
 def _mapped(folder: Path, count: int) -> NDArray[Any] | None:
     """The finished array in `folder`, marked as in use while it lives; None where there is none, or a damaged one."""
-    facts = _facts(folder)
+    facts = facts_of(folder)
     if facts is None:
         return None
     shape, dtype = (count, *facts["shape"]), np.dtype(facts["dtype"])
-    with contextlib.suppress(OSError), (folder / _ROWS).open("rb") as file:
+    with contextlib.suppress(OSError), (folder / ROWS).open("rb") as file:
         if os.fstat(file.fileno()).st_size == math.prod(shape) * dtype.itemsize:
             share(file)
             rows = np.memmap(file, dtype=dtype, mode="r", shape=shape)
@@ -128,11 +128,11 @@ class _Writer:
 
     def __init__(self, folder: Path, count: int, block: int, facts: dict[str, Any]) -> None:
         self.folder, self.count, self.block = folder, count, block
-        self.aside = folder.parent / f"{_WRITING}{folder.name}"
+        self.aside = folder.parent / f"{WRITING}{folder.name}"
         self.facts = {"format": FORMAT, "block": block, **facts}
 
     def __enter__(self) -> _Writer:
-        left = _facts(self.aside)
+        left = facts_of(self.aside)
         if left is not None and left.get("block") != self.block:
             left = None
         if left is None:
@@ -173,9 +173,9 @@ class _Writer:
     @contextlib.contextmanager
     def _files(self) -> Iterator[tuple[Any, Any]]:
         """Both files, open to be changed in place."""
-        for path in (self.aside / _ROWS, self.aside / _DONE):
+        for path in (self.aside / ROWS, self.aside / _DONE):
             path.touch()
-        with (self.aside / _ROWS).open("r+b") as rows, (self.aside / _DONE).open("r+b") as marks:
+        with (self.aside / ROWS).open("r+b") as rows, (self.aside / _DONE).open("r+b") as marks:
             marks.write(self.done.tobytes())
             yield rows, marks
 

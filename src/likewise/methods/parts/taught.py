@@ -81,8 +81,11 @@ def teacher_of(name: str, facts: Facts, *, cached: bool = False) -> Teacher:
     return pretrained(name, image_size=facts.image_size, mean=facts.mean, std=facts.std, cached=cached)
 
 
-def check_headed(teacher: str) -> None:
-    """Raise InputError where `teacher` is no run that kept its method. An empty name is let pass."""
+def check_headed(teacher: str, embedding: int = 0) -> None:
+    """Raise InputError where `teacher` is no run that kept its method, or its head gives vectors of another length.
+
+    An empty name is let pass, and a length of 0 is that of the teacher.
+    """
     if not teacher:
         return
     check_pretrained(teacher)
@@ -90,7 +93,7 @@ def check_headed(teacher: str) -> None:
     if not path.is_dir() or not (path / FILE).is_file():
         why = f"has no {FILE}" if path.is_dir() else "has no projection head"
         raise InputError(f"teacher={teacher!r} {why}, and its head is needed: name {HEADED}")
-    head_of(restore(path), teacher)
+    _check_length("embedding", embedding, teacher, head_of(restore(path), teacher)[2])
 
 
 def headed(teacher: str, facts: Facts) -> Teacher:
@@ -117,6 +120,8 @@ def head_of(method: Method, name: str) -> tuple[Encoder, nn.Module, int]:
     Raises InputError for methods that have no head behind the encoder.
     """
     part = getattr(method, method.card.deploy, None)
+    if part is None and type(method).logits is Method.logits:
+        part = getattr(method, "network", None)  # the only one of SimCLR; of classifiers it ends in classes
     network = part.network if isinstance(part, Momentum) else part
     if isinstance(network, MultiCrop):
         encoder, head = network.encoder, network.head
@@ -135,12 +140,16 @@ def head_of(method: Method, name: str) -> tuple[Encoder, nn.Module, int]:
 
 def check_length(name: str, asked: int, teacher: Teacher) -> int:
     """The length of vectors that student and teacher share: the teacher's. Raises InputError for another one."""
-    if asked and asked != teacher.features:
+    return _check_length(name, asked, teacher.name, teacher.features)
+
+
+def _check_length(name: str, asked: int, teacher: str, features: int) -> int:
+    if asked and asked != features:
         raise InputError(
-            f"{name}={asked}, and the vectors of teacher={teacher.name!r} have {teacher.features} dimensions: set "
-            f"{name}={teacher.features}, or leave it out"
+            f"{name}={asked}, and the vectors of teacher={teacher!r} have {features} dimensions: set "
+            f"{name}={features}, or leave it out"
         )
-    return teacher.features
+    return features
 
 
 def started_from(method: nn.Module, setting: str, run: str, parts: Sequence[str]) -> None:

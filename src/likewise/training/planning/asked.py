@@ -23,6 +23,9 @@ class AsAsked:
     """With several processes: share batch statistics, so that N processes compute what one would."""
     compile: bool = False
     """Compile the encoder with torch.compile: slower to start, faster afterwards on a GPU."""
+    anchor: float = 0.0
+    """W: keep the encoder near where it starts (with --start or --pretrained), so that vectors stored before stay
+    comparable: (loss + W A) / (1 + W), A the mean squared distance of each image's unit vector from its old one."""
     seed: int = 0
     """Everything random follows from it."""
 
@@ -87,6 +90,8 @@ class Asked(AsAsked, Choosable):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
                 raise InputError(f"{name}={value} is out of range: allowed is above 0 up to 1 (full size)")
+        if not 0.0 <= self.anchor < float("inf"):
+            raise InputError(f"anchor={self.anchor:g} is out of range: allowed is 0 (none) or more, such as 1")
         if self.epochs is not None and self.minutes is not None:
             raise InputError(f"epochs={self.epochs:g} and minutes={self.minutes:g}: give one budget, not both")
 

@@ -15,7 +15,7 @@ from likewise.errors import InputError
 from likewise.methods.method import Optimisation
 from likewise.methods.whole import tuples
 from likewise.runs import RunDirectory, plain
-from likewise.training import checkpoints
+from likewise.training import checkpoints, origins
 from likewise.training.optimising import scheduled
 from likewise.training.planning.asked import AsAsked, Asked
 from likewise.training.planning.resolve import Choice, Plan
@@ -36,6 +36,7 @@ def record(plan: Plan) -> dict[str, Any]:
         **{name: getattr(plan, name) for name in PLAIN},
         "settings": plan.settings,
         "teacher_digest": teachers.digest_of(getattr(plan.settings, "teacher", "")),
+        "origins": origins.digests_of(plan.settings),
         "optimisation": plan.optimisation,
         "encoder": plan.encoder,
         "budget": {"epochs": plan.epochs, "minutes": plan.minutes},
@@ -46,13 +47,15 @@ def record(plan: Plan) -> dict[str, Any]:
 def plan_of(run: RunDirectory, teacher: str | None = None) -> Plan:
     """The plan that a run was started with; `teacher` may be a new place of the frozen teacher that it learns from.
 
-    Raises InputError where run.json does not hold a plan, and where the teacher is not there, or not the same.
+    Raises InputError where run.json does not hold a plan, and where the teacher, or what else the run learns from, is
+    not there or not the same.
     """
     stored = run.read()
     try:
-        settings = methods.find(stored["method"]).Settings
+        settings = methods.find(stored["method"]).Settings(**tuples(_with_teacher(stored, teacher, run)))
+        origins.check(settings, stored.get("origins", {}), run.path)  # older runs do not say
         return Plan(
-            settings=settings(**tuples(_with_teacher(stored, teacher, run))),
+            settings=settings,
             optimisation=Optimisation(**tuples(stored["optimisation"])),
             encoder=EncoderSpec.from_mapping(stored["encoder"]),
             epochs=stored["budget"]["epochs"],
@@ -70,7 +73,8 @@ def newest_checkpoint(run: RunDirectory) -> Path | None:
     Raises InputError for a run that has been trained and of which no checkpoint can be read: it would be lost.
     """
     found = checkpoints.latest(run.checkpoints)
-    if found is None and (checkpoints.all_checkpoints(run.checkpoints) or run.read().get("steps")):
+    begun = run.read().get("steps") or run.read().get("start")  # another start than the seed's is in checkpoints alone
+    if found is None and (checkpoints.all_checkpoints(run.checkpoints) or begun):
         raise InputError(
             f"{run.path} holds no checkpoint that can be read, so it cannot be resumed: train anew with another --out"
         )

@@ -46,7 +46,10 @@ class Job:
     labels: str | None
     """How labels were asked for, now or when the run was started."""
     drawn: Drawn | None
+    source: Source
+    """Where the images are from, with all their pixels."""
     images: Images
+    """The same decoded for the encoder that is trained."""
     plan: Plan
     beside: Images | None
     """The second data set, where the method learns from one."""
@@ -83,6 +86,8 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
     columns = method.columns(plan.settings if plan else dataclasses.replace(preset.settings, **given))
     source, drawn = drawn_part(session, with_columns(source, data, columns), before)
     teachers.check_covers(given, source.names)
+    if wanted.anchor and before is None and session.start is None and not wanted.pretrained:
+        raise InputError(f"anchor={wanted.anchor:g} keeps a trained encoder near itself: name it with --start RUN")
     start = None if session.start is None or before is not None else open_start(session.start)
     wanted = wanted if start is None else as_asked(start, wanted, asked)
     machine = detect(wanted.device)
@@ -108,6 +113,7 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
         splits=in_words(source.splits, source.split_counts, source.split),
         labels=labels,
         drawn=drawn,
+        source=source,
         images=images,
         plan=plan,
         beside=beside,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -26,7 +26,10 @@ from likewise.methods.method import Facts, Method
 from likewise.methods.parts.checks import skew_note
 from likewise.methods.whole import save_method
 from likewise.runs import Ending, RunDirectory, command_line, plain
+from likewise.teachers import Teacher
+from likewise.teachers.own_side import at_side
 from likewise.training import checkpoints
+from likewise.training.anchor import Anchor
 from likewise.training.assembling import Parts, assemble, class_count
 from likewise.training.finite import NonFinite
 from likewise.training.loop import Loop
@@ -45,6 +48,7 @@ from likewise.training.votes import Clock
 from likewise.training.watching.health import Health
 from likewise.training.watching.loggers import Logger, open_loggers, usual
 from likewise.training.watching.progress import Stopwatch, decoding
+from likewise.verbs.learning.anchoring import copy_of, held
 from likewise.verbs.learning.job import Job, settle
 
 if TYPE_CHECKING:
@@ -215,7 +219,10 @@ def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDir
         if newest is not None:
             restore(update, clock, newest)
     trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
-    fill_teachers(method, images, engine, quiet=session.quiet)
+    known = copy_of(run, parts, engine) if plan.anchor else None
+    fill_teachers([*teachers.teachers_in(method), *([] if known is None else [known])], job, engine)
+    if known is not None:
+        update.anchor = Anchor(plan.anchor, method, known)
     on_first(engine, lambda: checkpoints.check_room(run.checkpoints, method.state_dict(), trained))
     opened: list[Logger] = []
     names = usual() if session.loggers is None else session.loggers
@@ -246,6 +253,8 @@ def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDir
         number = loop.fit()
         if probe is not None and (changed := probe.change()):
             run.write(online={**run.read().get("online", {}), **changed})
+        if known is not None and engine.is_global_zero:
+            run.write(anchored=held(method, known, images, engine.device))
     except TrainingStopped as stopped:
         _end(engine, run, "stopped", clock, method, facts, reason=str(stopped), **_batch(stopped, images))
         raise
@@ -260,16 +269,21 @@ def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDir
     return run
 
 
-def fill_teachers(method: Method, images: Images, engine: Fabric, *, quiet: bool) -> None:
-    """Make the vectors of teachers that are looked up, with a bar on the first process; kept ones are taken."""
-    for teacher in teachers.teachers_in(method):
+def fill_teachers(found: Iterable[Teacher], job: Job, engine: Fabric) -> None:
+    """Make the vectors of teachers that are looked up, with a bar on the first process; kept ones are taken.
+
+    A teacher of a larger input than the student's is shown images with as many pixels as it was trained on.
+    """
+    images = job.images
+    for teacher in found:
         if teacher.missing:
-            shown = engine.is_global_zero and not quiet
-            how = "kept from before" if teacher.is_kept(images) else f"one pass over {len(images):,} images"
+            shown = engine.is_global_zero and not job.session.quiet
+            larger = at_side(job.source, images, teacher.own_size, job.plan.encoder.image_size)
+            how = "kept from before" if teacher.is_kept(images, larger) else f"one pass over {len(images):,} images"
             console = Console(stderr=True, highlight=False, quiet=not shown)
             console.print(f"  vectors of the teacher {teacher.name}: {how}", soft_wrap=True, markup=False)
             with decoding(f"{images.name} by {teacher.name}", enabled=shown, verb="teacher:") as progress:
-                teacher.fill(images, engine.device, progress)
+                teacher.fill(images, engine.device, progress, larger=larger)
 
 
 def _batch(stopped: TrainingStopped, images: Images) -> dict[str, Any]:

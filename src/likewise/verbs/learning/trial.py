@@ -123,7 +123,8 @@ def trial(
     arms = [_arm("untrained", build(plan.encoder, seed=seed), images, 0.0, plan.encoder.name, labelled, plan.device)]
     known, note = _pretrained(teacher, plan, encoder)
     if known is not None:
-        arms.append(_arm("pretrained", known, images, 0.0, note, labelled, plan.device))
+        seen = [prepare(part, short_side=cached_side(known.spec.image_size)) for part in held]
+        arms.append(_arm("pretrained", known, seen, 0.0, note, labelled, plan.device))
     trained = ["self-supervised", *(["distilled"] if teacher else [])]
     if len(images[0]) >= FEWEST:
         left = minutes - (time.monotonic() - began) / 60

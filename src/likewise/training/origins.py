@@ -1,0 +1,64 @@
+"""What a run learns from beside its images: by digests, so that it goes on with the same things or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from likewise import teachers
+from likewise.data.fingerprints import digest
+from likewise.errors import InputError
+
+NAMES = ("further_teachers", "old", "first_step", "previous", "neighbours", "masks")
+"""Settings that name runs, files and folders, in all methods that have some; the frozen `teacher` may move and is
+looked at by itself (`likewise.training.planning.resume`)."""
+
+
+def digests_of(settings: Any) -> dict[str, list[str | None]]:
+    """Of each of these settings the digests of what it names: None for what is on no disk, such as a model of timm's.
+
+    Raises InputError where a run or weights file that is named is damaged.
+    """
+    return {name: [_digest(place) for place in places] for name, places in _named(settings)}
+
+
+def check(settings: Any, known: Mapping[str, list[str | None]], run: Path) -> None:
+    """Raise InputError, naming the setting, where it names something else by now than when `run` began."""
+    for name, places in _named(settings):
+        for place, before in zip(places, known.get(name, []), strict=False):
+            if before is None:
+                continue
+            now = _digest(place)
+            if now is None:
+                raise InputError(f"{name}={place!r} of {run} is not there any more: put it back to resume the run")
+            if now != before:
+                raise InputError(
+                    f"{name}={place!r} is not what {run} began with: resume it with the same, or train anew with "
+                    "another --out"
+                )
+
+
+def _named(settings: Any) -> Iterator[tuple[str, list[str]]]:
+    """Each of these settings that is given, with the places it names."""
+    for name in NAMES:
+        value = getattr(settings, name, None)
+        if value:
+            yield name, [value] if isinstance(value, str) else list(value)
+
+
+def _digest(place: str) -> str | None:
+    """Of weights, of a file, or of the names and sizes of what lies in a folder; `masks` say before a colon how."""
+    path = Path(place).expanduser()
+    if not path.exists():
+        path = Path(place.partition(":")[2]).expanduser()
+        if not place.partition(":")[2] or not path.exists():
+            return None
+    if path.is_dir() and not any(path.glob("*.safetensors")):
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return digest([(str(file.relative_to(path)), file.stat().st_size) for file in files])
+    if path.is_file() and path.suffix != ".safetensors":
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return teachers.digest_of(str(path))

@@ -1,0 +1,82 @@
+"""What `--anchor` does beside training: the frozen copy is kept with the run, and what it held is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from likewise.data import Images
+from likewise.encoders import Encoder, load_encoder, save_encoder
+from likewise.encoders.files.store import weights_digest
+from likewise.errors import InputError
+from likewise.evaluation import extract
+from likewise.methods.method import Method
+from likewise.runs import RunDirectory
+from likewise.similarity import unit
+from likewise.teachers import Teacher, of_encoder
+from likewise.training.anchor import anchored_part
+from likewise.training.assembling import Parts
+from likewise.upgrading.measures import Truth, answerable, bootstrap, found_of, neighbours_of
+
+KEPT = Path("anchor") / "encoder.safetensors"
+"""Where in a run the encoder lies as it was before the first step."""
+LOOKED_AT = 2000
+"""Images that old and new vectors are compared on, evenly spread."""
+
+
+def copy_of(run: RunDirectory, parts: Parts, engine: Fabric) -> Teacher:
+    """The encoder of a run as it began, which looks its vectors up; written into a run that has none yet.
+
+    Raises InputError where the method or its data do not go with an anchor.
+    """
+    student, path = anchored_part(parts.method), run.path / KEPT
+    if parts.order.batch(0).ndim > 1:
+        raise InputError("anchor holds vectors of single images, and this method learns from clips: leave it out")
+    if engine.is_global_zero and not path.is_file():
+        save_encoder(student, path)
+    engine.barrier()
+    known, spec = load_encoder(path), student.spec
+    key, how = weights_digest(path), {"image_size": spec.image_size, "mean": spec.mean, "std": spec.std}
+    return of_encoder(known, name="the anchor", key=key, cached=True, **how)  # type: ignore[arg-type]
+
+
+def held(method: Method, known: Teacher, images: Images, device: torch.device) -> dict[str, Any]:
+    """What an anchored run gained on these images, and what vectors stored before are still worth: for run.json.
+
+    `cosine` is the mean between the two vectors of an image. `recall` is recall@10 of the neighbours that the old
+    encoder finds, asked for with new vectors among old ones. With labels (recall@1 by class) `old`, `across` and `new`
+    say what old queries find among old vectors, new ones among old, and new ones among new; `gain` is new less old.
+    Each with its 95 % interval over the queries.
+    """
+    index = np.unique(np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).astype(np.int64))
+    encoder = method.encoders()[method.card.deploy]
+    assert isinstance(encoder, Encoder)
+    new_ND = extract(encoder, images.subset(index), device=device).float().cpu()
+    old_ND = known.look_up(torch.from_numpy(index)).float().cpu()
+    every_N = torch.arange(len(index))
+    near = neighbours_of(old_ND, old_ND, every_N)
+    found: dict[str, Any] = {
+        "images": len(index),
+        "cosine": float((unit(new_ND) * unit(old_ND)).sum(1).mean()),
+        "recall": bootstrap(found_of(new_ND, old_ND, every_N, near).numpy())._asdict(),
+    }
+    if images.labels is not None:
+        found |= _by_class(old_ND, new_ND, torch.from_numpy(images.labels[index]))
+    return found
+
+
+def _by_class(old_ND: torch.Tensor, new_ND: torch.Tensor, labels_N: torch.Tensor) -> dict[str, Any]:
+    """Recall@1 by class of the three ways to ask; nothing where no image has another of its class."""
+    try:
+        own_Q = answerable(torch.arange(len(labels_N)), labels_N)
+    except InputError:
+        return {}
+    truth = Truth(labels_N=labels_N)
+    ways = {"old": (old_ND, old_ND), "across": (new_ND, old_ND), "new": (new_ND, new_ND)}
+    right = {name: found_of(asks[own_Q], among, own_Q, truth).numpy() for name, (asks, among) in ways.items()}
+    intervals = {name: bootstrap(values)._asdict() for name, values in right.items()}
+    return {**intervals, "gain": bootstrap(right["new"] - right["old"])._asdict()}
