@@ -1,4 +1,4 @@
-"""likewise learns what images have in common, without labels or with few.
+"""likewise: learning visual representations from images without labels, or with few.
 
     run = likewise.train("photos/", method="isd", minutes=30)
     likewise.evaluate(run, "photos/", labels="folders")

@@ -1,4 +1,4 @@
-"""Lets torchvision be imported beside a CPU build of PyTorch.
+"""Makes torchvision importable beside a CPU build of PyTorch.
 
 torchvision's wheels on PyPI are compiled against CUDA. Beside a CPU-only torch their compiled operators cannot load,
 and `import torchvision` stops where it describes `nms` and `qnms` to the compiler. Nothing in this package needs

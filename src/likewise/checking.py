@@ -1,4 +1,4 @@
-"""Values by name against the fields of a dataclass: what the command line checks by itself, for calls from Python."""
+"""Checks of keyword values against the fields of a dataclass, as the command line makes them, for calls from Python."""
 
 from __future__ import annotations
 

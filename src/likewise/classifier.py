@@ -1,4 +1,4 @@
-"""An encoder with a linear layer that says the class: what `likewise finetune` leaves in its run.
+"""An encoder with a linear classifier, as `likewise finetune` writes it to its run.
 
 The encoder lies in encoder.safetensors, as in every run, and the layer with the names of the classes beside it in
 classifier.safetensors.

@@ -1,4 +1,4 @@
-"""Commands that are printed to be pasted: what a verb, a report or an error proposes to type next.
+"""Shell commands to be pasted, as verbs, reports and errors propose them.
 
 Every command is made by `command`, so all of them are quoted for a shell; what follows on a run is read off its
 run.json, so the terminal and the report propose the same.

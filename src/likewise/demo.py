@@ -1,4 +1,4 @@
-"""`make demo`: ISD on real images in about two minutes, from nothing to a report."""
+"""`make demo`: trains ISD on real images in about two minutes and writes a report."""
 
 from __future__ import annotations
 

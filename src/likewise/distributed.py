@@ -1,4 +1,4 @@
-"""One code path for one process and for many: the few collectives that methods need.
+"""The collectives that methods need, the same code for one process and for many.
 
 Every process works on a strided share of the global batch (process r of W holds rows r, r+W, r+2W, ...), so gathering
 interleaves: the result has the row order that a single process would have seen.

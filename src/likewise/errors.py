@@ -1,4 +1,4 @@
-"""The errors that people see: one line each, with the exit status that belongs to it."""
+"""Errors for users: one line each, with an exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all."""
+"""Atomic writing of files: a file is replaced whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From words on a command line to the dataclass of a verb (`likewise.cli`): help, checks, and errors of one line."""
+"""Parsing of a command line to the dataclass of a verb (`likewise.cli`): help, checks, and errors of one line."""
 
 from __future__ import annotations
 

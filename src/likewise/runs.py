@@ -1,4 +1,4 @@
-"""The directory of one run: what was asked, what was resolved, how it went, and the weights. Importing needs no torch.
+"""The directory of a run: requested and resolved settings, metrics, and weights. Importing needs no torch.
 
 run.json               settings, versions, seed, data, status, scores; enough to repeat the run
 encoder.safetensors    the trained student (teacher.safetensors beside it where there is a teacher)

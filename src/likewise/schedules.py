@@ -1,4 +1,4 @@
-"""Schedules as pure functions: nothing to save, nothing to restore.
+"""Schedules as pure functions of progress, without state.
 
 `fraction` is the share of the budget used, 0 to 1, whatever the budget is counted in; values outside are clamped.
 """

@@ -1,4 +1,4 @@
-"""How torch's threads wait for each other: settled before torch is imported, so importing this needs no torch."""
+"""The waiting policy of torch's threads, set before torch is imported, so importing this needs no torch."""
 
 from __future__ import annotations
 

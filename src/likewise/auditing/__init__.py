@@ -1,1 +1,1 @@
-"""Is an encoder like people, and where does it break: distorted images, decisions among 16 categories, consistency."""
+"""Audit of an encoder: accuracy on distorted images, decisions among 16 categories, consistency with people."""

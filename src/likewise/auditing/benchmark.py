@@ -1,4 +1,4 @@
-"""The benchmark's figures: accuracy, and how alike two observers are, level by level (arXiv 2006.16736, 2106.07411)."""
+"""The benchmark's figures by level: accuracy, and agreement of two observers (arXiv 2006.16736, 2106.07411)."""
 
 from __future__ import annotations
 

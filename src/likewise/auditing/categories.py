@@ -1,4 +1,4 @@
-"""From the probabilities of many classes to a decision among 16 categories (arXiv 1808.08750)."""
+"""Decisions among 16 categories from the probabilities of many classes (arXiv 1808.08750)."""
 
 from __future__ import annotations
 

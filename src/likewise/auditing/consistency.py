@@ -1,4 +1,4 @@
-"""Do two observers err on the same images, and by shape or by texture (arXiv 2006.16736, 1811.12231, 2106.07411).
+"""Error consistency of two observers, and shape bias (arXiv 2006.16736, 1811.12231, 2106.07411).
 
 Shapes: N trials; answers are category numbers, `NONE` where there was no answer, which counts as wrong.
 """

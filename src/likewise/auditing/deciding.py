@@ -1,4 +1,4 @@
-"""From features to one of the categories: by a probe of undistorted training features, or by a classifier's own layer.
+"""Categories predicted from features: by a probe of undistorted train features, or by a classifier's own layer.
 
 Shapes: N rows, F features, C classes, K categories.
 """

@@ -1,4 +1,4 @@
-"""Eidolons: images disarrayed over a Gaussian scale space (Koenderink et al., Journal of Vision 2017), as published.
+"""Eidolons as published: images disarrayed over a Gaussian scale space (Koenderink et al., Journal of Vision 2017).
 
 Reproduces the stimuli of the model-vs-human benchmark, its slips included: blurs wrap from row to row, and a noise
 plane loses its mean over its deviation rather than its mean. Shapes: H x W of the padded plane, N scales.

@@ -1,4 +1,4 @@
-"""What people do in the 17 experiments, and the monitor of the false colours: a small table inside the package.
+"""Human decisions in the 17 experiments, and the monitor of the false colours: a small table in the package.
 
 Made of the published trials by `python -m likewise.auditing.reference FOLDER`. The trials themselves are not part of
 the package; `read_human` takes them from a folder.

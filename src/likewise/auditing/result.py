@@ -1,4 +1,4 @@
-"""What an audit found: curves, likeness of observers, tests, shape bias, and what a reader should know."""
+"""The result of an audit: curves, agreement of observers, tests, shape bias, and notes."""
 
 from __future__ import annotations
 

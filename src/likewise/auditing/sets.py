@@ -1,4 +1,4 @@
-"""Sets of stimuli: made from any images, or read from a folder of stimuli that others made.
+"""Sets of stimuli: made from any images, or read from a folder of existing stimuli.
 
 Shapes: N stimuli of S x S pixels.
 """

@@ -1,4 +1,4 @@
-"""An audit for a terminal: what is worst, the table of experiments, tests, and how it was got."""
+"""An audit as text for a terminal: the worst results, the table of experiments, tests, and the protocol."""
 
 from __future__ import annotations
 

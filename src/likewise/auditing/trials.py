@@ -1,4 +1,4 @@
-"""Who answered what to which stimulus: trials of people and of encoders, in the benchmark's form.
+"""Trials: the decision of a person or an encoder for each stimulus, in the benchmark's form.
 
 Shapes: N trials.
 """

@@ -1,4 +1,4 @@
-"""The command line: one verb per step of an encoder's life, in the package of its heading in `HELP`.
+"""The command line: one module per verb, in the package of its heading in `HELP`.
 
 Nothing heavy is imported until a verb needs it, so that `likewise --help` answers at once. A verb's module,
 `cli/HEADING/VERB.py`, has a function `run(words)` and the dataclass of its flags; a new verb is such a module and its

@@ -1,4 +1,4 @@
-"""What several verbs share: the data they take, how they end, and the settings of a method as flags."""
+"""Parts that several verbs share: flags of the data, final lines, and the settings of a method as flags."""
 
 from __future__ import annotations
 

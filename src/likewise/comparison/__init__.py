@@ -1,4 +1,4 @@
-"""Which of these runs is best, and is that more than chance: `likewise.compare`.
+"""Comparison of runs, with tests of the differences: `likewise.compare`.
 
 print(compare("runs/a", "runs/b", data="photos/").to_text())
 """

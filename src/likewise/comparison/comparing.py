@@ -1,4 +1,4 @@
-"""`likewise.compare`: runs side by side, by the same protocols or not at all."""
+"""`likewise.compare`: runs side by side; scores are compared only where their protocols are the same."""
 
 from __future__ import annotations
 

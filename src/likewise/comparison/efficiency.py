@@ -1,4 +1,4 @@
-"""Label efficiency: how accurate a classifier on top of an encoder is, against how many labels it is given.
+"""Label efficiency: accuracy of a classifier on an encoder's features against its number of labels.
 
 Each point is the linear probe of a few labelled images of each class, drawn several times; all encoders get the same
 draws, and are judged by the same images.

@@ -1,4 +1,4 @@
-"""What is compared: runs with their settings, scores, budgets and curves, read from their directories."""
+"""The runs of a comparison, read from their directories: settings, scores, budgets and curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an encoder takes to run: parameters, bytes, and how long it takes for an image on this machine."""
+"""The cost of an encoder: parameters, bytes, and time per image on this machine."""
 
 from __future__ import annotations
 

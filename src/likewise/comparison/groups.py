@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but the seed belong together; the others are told apart by what they differ in."""
+"""Groups of runs that differ only by their seed, named by the settings in which the groups differ."""
 
 from __future__ import annotations
 

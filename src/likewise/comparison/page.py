@@ -1,4 +1,4 @@
-"""A comparison as a page: one file that opens offline."""
+"""A comparison as an HTML page: one file that opens offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The curves of a comparison: label efficiency, and how the runs learned."""
+"""The curves of a comparison: label efficiency, and the training of the runs."""
 
 from __future__ import annotations
 

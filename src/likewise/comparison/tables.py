@@ -1,4 +1,4 @@
-"""Scores side by side: a column for each protocol, a row for each group of runs."""
+"""Tables of scores: a column for each protocol, a row for each group of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where images come from: any source, decoded once into a memory-mapped cache, gathered in whole batches.
+"""Image data: any source, decoded once into a memory-mapped cache, gathered in whole batches.
 
 source = open_source("photos/", labels="folders")
 images = prepare(source, short_side=cached_side(96))

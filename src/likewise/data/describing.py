@@ -1,4 +1,4 @@
-"""What is in a data set, before anything is done with it."""
+"""Description of a data set before it is used: its images, labels and problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short names for data that change when the data change."""
+"""Fingerprints of data: short names that change when the data change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoded images, ready to be gathered into batches straight from the memory-mapped cache."""
+"""Decoded images, gathered into batches straight from the memory-mapped cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a column or an array says to class numbers."""
+"""Class numbers from the values of a column or an array."""
 
 from __future__ import annotations
 

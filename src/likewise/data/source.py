@@ -1,4 +1,4 @@
-"""What a source of images is: it knows all of them at once and decodes them one at a time."""
+"""`Source`: a list of images that knows all of them at once and decodes them one at a time."""
 
 from __future__ import annotations
 

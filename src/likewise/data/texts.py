@@ -1,4 +1,4 @@
-"""Texts that come with images: captions of a column, one a line, each different one held once.
+"""Texts that accompany images: captions of a column, one a line, each different one stored once.
 
 A column says one text for each image (`likewise.data.source.Column`). A text of several lines is several captions of
 its image; empty lines are none. Lists of texts in a Parquet file become lines when they are read.

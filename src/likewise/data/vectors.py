@@ -1,4 +1,4 @@
-"""Tables of vectors by the name of their image, that somebody made with any encoder.
+"""Tables of vectors by image name, from any encoder.
 
 Parquet: a column of names (`id`, `name`, `path`, `file`, `file_name` or `image_id`) and a column of vectors
 (`embedding`, `embeddings`, `features`, `vector` or `vectors`). .npz: arrays called alike. .npy: vectors alone, one for

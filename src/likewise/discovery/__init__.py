@@ -1,1 +1,1 @@
-"""Classes that nobody named: clusters of labelled and unlabelled images together, and how well they are found."""
+"""Category discovery: clusters of labelled and unlabelled images together, and their accuracy."""

@@ -1,4 +1,4 @@
-"""How many classes there are: as GCD searches for it, and by what two samples of the images agree on.
+"""Estimates of the number of classes: GCD's search, and the agreement of two samples of the images.
 
 GCD (arXiv 2201.02609, section 3.3): k-means of labelled and unlabelled images together for each K, and the K at which
 the labelled ones are found best. That asks about named classes alone; stability asks about all: two samples are

@@ -1,4 +1,4 @@
-"""Classes among labelled and unlabelled images, how sure each image's class is, and what each class is like.
+"""Classes of labelled and unlabelled images, the certainty of each image's class, and a description of each class.
 
 How sure: by how much nearer an image lies to its own centre than to the next one. What that is worth the labelled
 images say: in turn a fifth of their labels is hidden, all is clustered again, and they come back into their class or

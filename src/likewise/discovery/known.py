@@ -1,4 +1,4 @@
-"""Which images have a label: by a list of them, by a draw, or as the data itself says.
+"""The labelled images of a discovery: by a list, by a draw, or as the data has them.
 
 Shapes: N images of a source.
 """

@@ -1,4 +1,4 @@
-"""Names for clusters that nobody named: the caption nearest to the images of each.
+"""Names for new clusters: the captions nearest to the images of each.
 
 Shapes: N images, T texts, K clusters, D numbers of a vector.
 """

@@ -1,4 +1,4 @@
-"""What a discovery says: the classes, how many there may be, how good they are, and the list for the next step."""
+"""The result of a discovery: the classes, estimates of their number, scores, and the list for the next step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well classes were found, where the truth is known: the v2 accuracy of GCD, NMI and ARI.
+"""Scores of discovered classes where the labels are known: the v2 accuracy of GCD, NMI and ARI.
 
 All scores are of unlabelled images alone, as the protocol has it (arXiv 2201.02609, section 4). Shapes: N images.
 """

@@ -1,4 +1,4 @@
-"""From a spec to an encoder: find the timm model, fit it to width, stem and image size, draw its weights."""
+"""Builds an encoder from a spec: the timm model, fitted to width, stem and image size, with initial weights."""
 
 from __future__ import annotations
 

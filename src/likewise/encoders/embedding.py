@@ -1,4 +1,4 @@
-"""How images are shown to an encoder that is not trained: the centre of each, in batches, in eval mode.
+"""Embeds images with an encoder in eval mode: the centre of each, in batches.
 
 Shapes: N images, F features, B images in a batch.
 """

@@ -1,4 +1,4 @@
-"""Every head of every method: a few linear layers with or without norms, and a weight-normalised last layer."""
+"""Heads: a few linear layers with or without norms, and a weight-normalised last layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands behind an encoder's pooled features when its vectors must have another length, such as an older one's.
+"""A layer after an encoder's pooled features that gives its vectors another length, such as an older encoder's.
 
 It is part of the encoder: described in its spec, saved and loaded with it. Shapes: B images, F pooled features, D the
 length of the vectors.

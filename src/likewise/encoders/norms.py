@@ -1,4 +1,4 @@
-"""Batch norms that see another batch than their process does: a part of it, or that of all processes together.
+"""Batch norms over another batch than their process's: a part of it, or that of all processes.
 
 All keep the parameters, buffers and state dict keys of the `nn.BatchNorm` they replace, and in evaluation mode they
 are that `nn.BatchNorm`. Shapes: N rows of one process, C channels, L positions, S groups of the global batch,

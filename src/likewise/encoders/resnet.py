@@ -1,4 +1,4 @@
-"""What timm does not offer for its ResNets: narrow ones, and a stem for small images."""
+"""ResNets beyond timm's: narrow ones, and a stem for small images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an encoder is, in ten plain values: enough to build it again."""
+"""The description of an encoder in ten plain values: enough to build it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A head that adapts the embeddings of one few-shot task to each other; only for training (UML's TSP)."""
+"""A head that adapts the embeddings of one few-shot task to each other; used only in training (UML's TSP)."""
 
 from __future__ import annotations
 

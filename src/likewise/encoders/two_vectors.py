@@ -1,4 +1,4 @@
-"""An encoder that gives two vectors an image: its pooled features, and a second one beside them.
+"""An encoder with two vectors per image: its pooled features, and a second one.
 
 Shapes: B images, F pooled features, C channels of the map.
 """

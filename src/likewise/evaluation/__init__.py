@@ -1,4 +1,4 @@
-"""How good an encoder is: features once, many probes, and with every score the protocol by which it was got.
+"""Evaluation of encoders: features computed once, many probes, and the protocol of every score.
 
 `likewise.evaluate` puts the parts of this package together.
 """

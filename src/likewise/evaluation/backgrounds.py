@@ -1,4 +1,4 @@
-"""Images on other backgrounds, composed from masks: how much of a score is the background's.
+"""Images on other backgrounds, composed from masks: how far scores depend on the background.
 
 After the Background Challenge (Xiao et al., ICLR 2021, arXiv 2006.09994). Shapes: N images of S x S pixels.
 """

@@ -1,4 +1,4 @@
-"""Which images an encoder is judged by: those that are classified, and those whose labels the probe knows."""
+"""The train images and the query images of an evaluation."""
 
 from __future__ import annotations
 

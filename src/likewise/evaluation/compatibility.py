@@ -1,4 +1,4 @@
-"""Whether a new encoder may take an old one's place: gain, flips, and the curve while a gallery is refreshed.
+"""Compatibility of a new encoder with an old one: gain, flips, and the curve while a gallery is refreshed.
 
 M(a, b) is a retrieval metric with queries by encoder a and gallery by encoder b (BCT, arXiv 2003.11942, section 3).
 Shapes: Q queries, N images of the gallery, D dimensions.

@@ -1,4 +1,4 @@
-"""Whose features are scored: the encoder of a run, of a weights or ONNX file, one of timm's, or one in memory."""
+"""The encoder under evaluation: of a run, of a weights or ONNX file, one of timm's, or one in memory."""
 
 from __future__ import annotations
 

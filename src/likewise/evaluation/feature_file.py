@@ -1,4 +1,4 @@
-"""Features on disk while they are computed: rows are appended, and an interruption loses only the latest.
+"""Features on disk while they are computed: rows are appended, an interruption loses only the latest.
 
 Beside `KEY.npy`, which is there only when it is whole, lie `KEY.part` (the same file, not whole yet) and `KEY.rows`,
 the number of its rows that are on the disk for good.

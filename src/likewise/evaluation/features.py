@@ -1,4 +1,4 @@
-"""Features of images: computed once, in eval mode, of the centre of each image, and kept.
+"""Features of images: computed once, in eval mode, of the centre of each image, and cached.
 
 Shapes: N images, F features, B images in a batch.
 """

@@ -1,4 +1,4 @@
-"""What training brought: each score beside that of the untrained encoder, and whether the change is more than chance.
+"""Gain by training: each score beside that of the untrained encoder, with a test of the difference.
 
 Both encoders are asked about the same images, so it is the images that only one of them gets right which say
 something (`likewise.evaluation.significance`): the interval is of the difference, and narrower than two intervals

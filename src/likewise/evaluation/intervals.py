@@ -1,4 +1,4 @@
-"""Accuracies with what belongs to them: an interval, and figures by class and by groups of classes."""
+"""Accuracies with intervals, by class and by groups of classes."""
 
 from __future__ import annotations
 

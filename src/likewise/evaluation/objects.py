@@ -1,4 +1,4 @@
-"""How well masks and boxes say where the object is: CorLoc, box IoU, mask IoU.
+"""Scores of masks and boxes of objects: CorLoc, box IoU, mask IoU.
 
 Boxes are top, left, height and width in any unit; masks are uint8, 255 on the object.
 """

@@ -1,4 +1,4 @@
-"""Nearest neighbours while training goes on: whether it learns, on a fixed sample of images with known labels.
+"""kNN accuracy during training, on a fixed sample of images with known labels.
 
 Every image of the sample is classified by its nearest others (leave-one-out), so each is a query and a neighbour.
 Labels are only looked at. Training is not touched: eval mode and back, no random numbers, and a cost that is bounded

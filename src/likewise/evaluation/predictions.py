@@ -1,4 +1,4 @@
-"""Which class each image was given: kept beside the scores of a run, so that runs can be compared image by image.
+"""Predicted classes of each image, stored beside a run's scores so that runs can be compared image by image.
 
 A file in RUN/answers holds the answers of one score in the smallest integers that fit, a few kilobytes for ten thousand
 images, with the right answers and what identifies the images.

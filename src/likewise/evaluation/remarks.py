@@ -1,4 +1,4 @@
-"""What a reader of scores should know of the bank and the queries: copies, classes of one image or of none."""
+"""Notes on the train and query images of an evaluation: copies, classes of one image or of none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation says: scores, each with its protocol, and what a reader should know beside them."""
+"""The result of an evaluation: scores, each with its protocol, and notes."""
 
 from __future__ import annotations
 

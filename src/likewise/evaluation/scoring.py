@@ -1,4 +1,4 @@
-"""What may be asked of an evaluation: the flags of `likewise evaluate` and the keywords of `likewise.evaluate`."""
+"""The options of an evaluation: the flags of `likewise evaluate` and the keywords of `likewise.evaluate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a difference is more than chance: over the same images, and over seeds.
+"""Tests of differences between scores: over the same images, and over seeds.
 
 The two answer different questions. Over images: would these encoders differ on other images of the kind? Over
 seeds: would the settings differ if everything were trained again? A difference between two single runs can only be

@@ -1,4 +1,4 @@
-"""The images that are looked at: their names, their pixels, their features, and what is known of each.
+"""The images of a collection: their names, pixels, features, and columns.
 
 Shapes: N images, F features.
 """

@@ -1,4 +1,4 @@
-"""From an encoder and data to a collection: all splits, their labels, their features, and columns of a table."""
+"""Builds a collection from an encoder and data: all splits, their labels, features, and columns of a table."""
 
 from __future__ import annotations
 

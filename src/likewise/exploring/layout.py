@@ -1,4 +1,4 @@
-"""Where each image lies on the map, and the order in which thumbnails are kept.
+"""Positions of images on the map, and the order of their thumbnails.
 
 t-SNE (van der Maaten and Hinton 2008) by scikit-learn up to 3,000 images. Above that by openTSNE, which interpolates
 on a grid (Linderman et al. 2019) and so takes time in proportion to the number of images; it is given the neighbours

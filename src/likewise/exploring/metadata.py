@@ -1,4 +1,4 @@
-"""A table that says more of the images: a CSV, TSV or Parquet file with a row for each, found by its name or path."""
+"""Metadata of images from a CSV, TSV or Parquet file, one row each, matched by name or path."""
 
 from __future__ import annotations
 

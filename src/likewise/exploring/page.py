@@ -1,4 +1,4 @@
-"""The page: a map of the images that needs nothing but itself, or a folder to be served where it would be too large."""
+"""The HTML page of a map: one self-contained file, or a folder to be served where it would be too large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page knows of the images, packed for a browser: typed arrays, compressed, and a JSON object about them.
+"""The data of the page, packed for a browser: typed arrays, compressed, and a JSON object that describes them.
 
 Shapes: N images, K neighbours of each.
 """

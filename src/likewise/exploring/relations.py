@@ -1,4 +1,4 @@
-"""How the images of a collection lie to each other: neighbours, distances, clusters, near-duplicates, outliers.
+"""Relations between the images of a collection: neighbours, distances, clusters, near-duplicates, outliers.
 
 Shapes: N images, F features, K neighbours of each, G of them for the map, P pairs.
 """

@@ -1,4 +1,4 @@
-"""A folder on the loopback interface of this machine, and nowhere else."""
+"""Serves a folder on the loopback interface of this machine only."""
 
 from __future__ import annotations
 

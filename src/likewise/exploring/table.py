@@ -1,4 +1,4 @@
-"""The collection as a Parquet table that other viewers open.
+"""The collection as a Parquet table for other viewers.
 
 Shapes: N images, F features, K neighbours of each.
 """

@@ -1,4 +1,4 @@
-"""An index: vectors of images with their ids, paths and columns, in one embedding space, searchable.
+"""An index: searchable vectors of images, with ids, paths and columns, in one embedding space.
 
 index = open_index("photos.index")
 index.search("query.jpg", k=5).hits[0]

@@ -1,4 +1,4 @@
-"""Whether two images show the same, by their pixels: one moved, mirrored, scaled or cut within the other.
+"""Pixel similarity of two images, for copies that are moved, mirrored, scaled or cut within the other.
 
 The statistic of a pair is the largest normalised cross-correlation of their grey thumbnails, without their coarsest
 structure, over mirror images, scales and shifts. What it is for images that are no copies is measured on pairs of the

@@ -1,4 +1,4 @@
-"""One query and its answer: the images of an index that are most like an image, or like a row of it."""
+"""Search results: the images of an index most similar to an image, or to one of its rows."""
 
 from __future__ import annotations
 

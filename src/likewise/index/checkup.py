@@ -1,4 +1,4 @@
-"""What is wrong with an index: files cut short, vectors of another encoder, images that changed."""
+"""Checks of an index: truncated files, vectors of another encoder, changed images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder that an index keeps, so that whoever has the index can search it with an image."""
+"""The encoder stored with an index, so that the index can be searched with an image."""
 
 from __future__ import annotations
 

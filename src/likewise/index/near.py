@@ -1,4 +1,4 @@
-"""Which pairs of rows are near duplicates, by two null distributions of the collection (see `duplicates`)."""
+"""Near-duplicate pairs of rows, by two null distributions of the collection (see `duplicates`)."""
 
 from __future__ import annotations
 

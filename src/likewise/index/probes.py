@@ -1,4 +1,4 @@
-"""The vectors of a few fixed images, which say whether two encoders are one, whatever they say of themselves.
+"""Vectors of a few fixed images, which verify that two encoders are the same, whatever their descriptions say.
 
 Shapes: P probes, D dimensions. Distances between two sets of probe vectors are root mean squares over the probes, as a
 share of how far the probes are from their own mean: features of an encoder may all lie close together, and a change

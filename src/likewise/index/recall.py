@@ -1,4 +1,4 @@
-"""Recall that is promised: a graph is tuned until what it finds is measured to be enough, or not used at all.
+"""Guaranteed recall of approximate search: a graph is tuned until its measured recall suffices, or is not used.
 
 A sample of rows is kept out of the graph at first. They are the queries: half to choose the effort of a search with,
 half to say what recall it has among the rows that the graph holds, found by comparing all of them. Then they are added.

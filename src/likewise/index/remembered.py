@@ -1,4 +1,4 @@
-"""What is remembered beside an index: pairs that are no duplicates, and how alike pairs are that were compared."""
+"""Stored results of duplicate search: pairs that are no duplicates, and the similarities of compared pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What duplicates are told by, a row for each image."""
+"""The values that duplicates are recognised by, a row for each image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fingerprint of an embedding space: which encoder, shown what, read where. Vectors of two spaces never mix.
+"""The fingerprint of an embedding space: encoder, input, and layer that is read. Vectors of two spaces never mix.
 
 Two spaces are one where the facts that decide it are equal (weights, size, share of the image, filter, means,
 deviations, layer, normalisation, dimensions) and the vectors of the probe images agree within the numeric noise that

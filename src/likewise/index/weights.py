@@ -1,4 +1,4 @@
-"""Names of weights in memory."""
+"""Names (fingerprints) of weights in memory."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Labels given by a person at a page on this machine, each on the disk before the next key."""
+"""Labelling of images by a person on a local page; each label is on the disk before the next key."""

@@ -1,4 +1,4 @@
-"""Images in groups that look the same, to be labelled by one key.
+"""Groups of similar images, labelled with one key.
 
 Shapes: N images, D features.
 """

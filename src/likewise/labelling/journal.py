@@ -1,4 +1,4 @@
-"""What was labelled, in the order of the keys: a file that only grows, and the list that follows from it.
+"""The journal of labels in the order they were given: an append-only file, and the list that results from it.
 
 A line is on the disk (fsync) before it counts. The list of labels is made from the lines and replaced whole, so after
 any interruption it is at most one key behind the journal, which makes it again. An action has a name of its own: one

@@ -1,4 +1,4 @@
-"""The page: its markup, style and script. Everything shown comes from the server as text, never as markup."""
+"""The labelling page: markup, style and script. Content from the server is shown as text, never as markup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's server: on this machine alone, a handful of requests, nothing from anywhere else.
+"""The server of the labelling page: local only, a handful of requests, no resources from elsewhere.
 
 The standard library's server does: one person presses keys. What other sites could do in the same browser is refused
 by the names in a request: it must be addressed to this machine, and what changes anything must come from this page.

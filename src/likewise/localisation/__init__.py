@@ -1,1 +1,1 @@
-"""Where the objects of an image are, found by a trained encoder without labels."""
+"""Localisation of objects in images by a trained encoder, without labels."""

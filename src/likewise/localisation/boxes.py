@@ -1,4 +1,4 @@
-"""Boxes around what a mask marks (arXiv 2108.00049, appendix on object-aware crops).
+"""Bounding boxes of masks (arXiv 2108.00049, appendix on object-aware crops).
 
 Boxes are top, left, height and width as shares of the image, as `views.regions` takes them.
 """

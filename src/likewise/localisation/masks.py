@@ -1,4 +1,4 @@
-"""Masks and boxes of a whole data set: made once, memory-mapped beside the decoded images, gathered into batches."""
+"""Masks and boxes of a whole data set: computed once, memory-mapped beside the decoded images, read in batches."""
 
 from __future__ import annotations
 

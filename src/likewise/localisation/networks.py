@@ -1,4 +1,4 @@
-"""What a finished run gives to ContraCAM: the last map of its encoder, and the embedding that its loss compared.
+"""The networks that ContraCAM needs from a finished run: the encoder's last map, and the embedding of its loss.
 
 The stages of a ResNet can be kept at a higher resolution for it (`expand`), which needs no training.
 """

@@ -1,4 +1,4 @@
-"""Probes that need masks of objects: images on other backgrounds, and where an encoder says that objects are.
+"""Probes that need masks of objects: images on other backgrounds, and localisation of objects.
 
 Shapes: N images of S x S pixels.
 """

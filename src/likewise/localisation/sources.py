@@ -1,4 +1,4 @@
-"""Where foreground masks come from: one way for each name, all label-free but `given`.
+"""Sources of foreground masks: one way for each name, all label-free but `given`.
 
 | source | masks |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""What was localised, as files: masks, boxes in COCO's JSON, and a sheet of some images with both."""
+"""Files of a localisation: masks, boxes in COCO's JSON, and a sheet of some images with both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What views are compared with: embeddings kept from earlier steps, and the clusters made of them."""
+"""Embeddings kept from earlier steps that views are compared with, and their clusters."""
 
 from likewise.memory.clusters import Clusters
 from likewise.memory.rows import LABEL, Bank, Column, History, Queue

@@ -1,4 +1,4 @@
-"""Which cluster each image of the data set belongs to: pseudo-labels that are made anew between epochs.
+"""The cluster of each image of the data set: pseudo-labels that are recomputed between epochs.
 
 Shapes: N images, C clusters, D dimensions, B images in a batch.
 """

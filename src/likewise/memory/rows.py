@@ -1,4 +1,4 @@
-"""What a view is compared with: embeddings of other images, kept from earlier steps.
+"""Memories: embeddings of other images from earlier steps, which a view is compared with.
 
 `Queue` forgets the oldest rows, `Bank` has one slot per image, `History` two. All are modules whose whole state,
 write positions included, lies in buffers, so checkpoints resume exactly.

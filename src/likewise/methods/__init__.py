@@ -1,4 +1,4 @@
-"""One file per paper. A method is found by the name of its file; other packages add theirs through an entry point.
+"""The methods: one file per paper, found by the file's name; other packages add theirs through an entry point.
 
 [project.entry-points."likewise.methods"]
 my_method = "my_package.my_module:MyMethod"

@@ -1,4 +1,4 @@
-"""ASCL: MoCo with a soft target whose softness is settled for each image by how sure the teacher is."""
+"""ASCL: MoCo with a soft target, its softness adapted to each image by the certainty of the teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Barlow Twins: two views should agree in each dimension of the embedding, and no two dimensions say the same."""
+"""Barlow Twins: two views agree in each dimension of the embedding, and the dimensions are decorrelated."""
 
 from __future__ import annotations
 

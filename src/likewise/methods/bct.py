@@ -1,4 +1,4 @@
-"""BCT: a new encoder whose vectors the old one's classifier understands, so that stored vectors stay comparable."""
+"""BCT: a new encoder whose vectors the old classifier can classify, so that stored vectors stay comparable."""
 
 from __future__ import annotations
 

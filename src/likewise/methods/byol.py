@@ -1,4 +1,4 @@
-"""BYOL: the student predicts the embedding that a slowly moving teacher gives to the other view."""
+"""BYOL: the student predicts the embedding that a slowly moving teacher computes of the other view."""
 
 from __future__ import annotations
 

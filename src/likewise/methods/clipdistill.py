@@ -1,4 +1,4 @@
-"""Images and captions that find each other, with soft targets: which other captions of the batch fit an image too."""
+"""Contrast of images and captions with soft targets: other captions of the batch may fit an image too."""
 
 from __future__ import annotations
 

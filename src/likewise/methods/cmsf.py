@@ -1,4 +1,4 @@
-"""CMSF: mean shift among those neighbours that are known, from another source, to be related to the image."""
+"""CMSF: mean shift among neighbours that another source of information relates to the image."""
 
 from __future__ import annotations
 

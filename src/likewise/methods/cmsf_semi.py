@@ -1,4 +1,4 @@
-"""CMSF with few labels: mean shift among neighbours of the same label, true or guessed."""
+"""CMSF with few labels: mean shift among neighbours of the same label, true or pseudo-label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CompRess: a small student sees how images relate to a bank of others as a frozen, larger teacher does."""
+"""CompRess: a small student reproduces a frozen, larger teacher's similarities of images to a bank of others."""
 
 from __future__ import annotations
 

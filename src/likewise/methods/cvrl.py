@@ -1,4 +1,4 @@
-"""CVRL: two clips of one video belong together, those of other videos in the batch do not."""
+"""CVRL: contrast of two clips of one video with those of the other videos in the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DisCo: a student contrasts as in MoCo v2, and both its embeddings are pulled onto those of a frozen teacher."""
+"""DisCo: MoCo v2, with both of the student's embeddings regressed onto those of a frozen teacher."""
 
 from __future__ import annotations
 

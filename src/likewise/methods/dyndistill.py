@@ -1,4 +1,4 @@
-"""Dynamic distillation: labelled images of one domain and unlabelled ones of another make an encoder for the second."""
+"""Dynamic distillation: an encoder for a target domain, from labelled images of another and its unlabelled ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EsViT: DINO with a second task, in which every token predicts what the teacher makes of its match in another view."""
+"""EsViT: DINO with a second task, in which every token predicts the teacher's output of its match in another view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cross-pixel flow similarity: pixels of a still image are alike where they would move alike."""
+"""Cross-pixel flow similarity: pixels of a still image are embedded similarly where they move similarly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FNC: contrast in the batch that first looks for images of the same kind, by several views and a threshold."""
+"""FNC: contrast in the batch that first identifies false negatives, by several views and a threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HSAKD: a classifier is handed on at every stage, as a distribution over classes and rotations of the image."""
+"""HSAKD: distillation at every stage of a distribution over the joint classes of label and rotation."""
 
 from __future__ import annotations
 

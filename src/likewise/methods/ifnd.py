@@ -1,4 +1,4 @@
-"""IFND: MoCo whose negatives leave out the images that clustering finds to be of the same kind."""
+"""IFND: MoCo without the negatives that clustering identifies as images of the same kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""InterCLR: MoCo, and beside it contrast with other images of the same pseudo-class out of a bank of all images.
+"""InterCLR: MoCo, and contrast with other images of the same pseudo-class from a bank of all images.
 
 Shapes: B images in a batch, N in the data set, D dimensions, n negatives of an anchor.
 """

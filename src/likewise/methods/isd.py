@@ -1,4 +1,4 @@
-"""ISD: the student must see an image's similarities to a memory of others as a slowly moving teacher sees them."""
+"""ISD: the student reproduces a slowly moving teacher's similarities of an image to a memory of other images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which methods are known to learn: what each reached on real images, and a digest of the code that reached it.
+"""The ledger of methods that learn: the result of each on real images, and a digest of the code that reached it.
 
 `make learn` trains and writes ledger.json beside this file. An entry is fresh while its digest is that of the method's
 own code: what the method's module defines, and what that uses of `likewise.methods` and `likewise.similarity`, followed

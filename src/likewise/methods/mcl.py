@@ -1,4 +1,4 @@
-"""MCL: several networks learn by contrast side by side, on their own embeddings and on each other's."""
+"""MCL: several networks trained together by contrast, on their own embeddings and on each other's."""
 
 from __future__ import annotations
 

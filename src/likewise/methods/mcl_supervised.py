@@ -1,4 +1,4 @@
-"""MCL with labels: classifiers that learn side by side, by contrast of classes within and between them."""
+"""MCL with labels: classifiers trained together, by contrast of classes within and between them."""
 
 from __future__ import annotations
 

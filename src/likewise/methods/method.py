@@ -1,4 +1,4 @@
-"""What a method is: its card, its settings, its parts, and one `step`.
+"""The interface of a method: its card, its settings, its parts, and one `step`.
 
 A method composes parts (an encoder, heads, a teacher, a memory) as members and knows nothing of optimisers, logging,
 data or evaluation. Those know the method only through the names on this page.

@@ -1,4 +1,4 @@
-"""MIRA: the targets of a batch are those close to the teacher's that say most about which image is which."""
+"""MIRA: targets close to the teacher's that maximise the mutual information of images and prototypes in the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MoCo v2: a query must pick its own key among a queue of keys of other images."""
+"""MoCo v2: contrast of a query's own key with a queue of keys of other images."""
 
 from __future__ import annotations
 

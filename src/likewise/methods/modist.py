@@ -1,4 +1,4 @@
-"""MoDist: clips against clips of the same video, and against what moves in the same clip."""
+"""MoDist: contrast of clips with clips of the same video, and with the motion in the same clip."""
 
 from __future__ import annotations
 

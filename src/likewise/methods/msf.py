@@ -1,4 +1,4 @@
-"""MSF: an embedding is pulled to the mean of the teacher's nearest neighbours, and nothing is pushed away."""
+"""MSF: an embedding is pulled to the mean of the teacher's nearest neighbours; there are no negatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images, captions and tags in five contrasts, with momentum keys and queues, for better features of images."""
+"""Five contrastive terms between images, captions and tags, with momentum keys and queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NCCL: each new vector among many old vectors of its class, nearest those that the old encoder put near its own."""
+"""NCCL: contrast of a new vector with many old ones of its class, weighted towards the old encoder's neighbours."""
 
 from __future__ import annotations
 

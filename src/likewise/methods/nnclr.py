@@ -1,4 +1,4 @@
-"""NNCLR: contrast with the nearest neighbour of a view, found among earlier images, instead of the view itself."""
+"""NNCLR: contrast with the nearest neighbour of a view among earlier images, instead of the view itself."""
 
 from __future__ import annotations
 

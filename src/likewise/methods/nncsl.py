@@ -1,4 +1,4 @@
-"""NNCSL: classes arrive in tasks with few labels; soft neighbours learn the new ones and keep the old ones."""
+"""NNCSL: continual learning of classes in tasks with few labels, by soft nearest neighbours."""
 
 from __future__ import annotations
 

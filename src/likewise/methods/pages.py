@@ -1,4 +1,4 @@
-"""The documentation page of each method, written from its card, its docstring, its settings and what its loss does.
+"""The documentation page of each method, from its card, docstring, settings and the figure of its loss.
 
 `python -m likewise.methods.pages docs/methods` (which is `make docs`) writes them; a test keeps them up to date.
 """

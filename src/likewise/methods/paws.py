@@ -1,4 +1,4 @@
-"""PAWS: a few labelled images say what every other image is like, and its views must agree on it."""
+"""PAWS: views agree on a soft class prediction from a few labelled support images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ReSSL: a strongly changed view must relate to a memory as the teacher sees a weakly changed view relate to it."""
+"""ReSSL: a strongly augmented view reproduces the teacher's similarities of a weakly augmented view to a memory."""
 
 from __future__ import annotations
 

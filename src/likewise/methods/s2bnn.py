@@ -1,4 +1,4 @@
-"""S2-BNN: a network of one bit a weight learns without labels, guided by a real-valued teacher."""
+"""S2-BNN: self-supervised training of a binary network (1-bit weights) by a real-valued teacher."""
 
 from __future__ import annotations
 

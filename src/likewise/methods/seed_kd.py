@@ -1,4 +1,4 @@
-"""SEED: a student sees an image's similarities to a queue of other images as a frozen, larger teacher does."""
+"""SEED: a student reproduces a frozen, larger teacher's similarities of an image to a queue of other images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SimCLR: of all views of all images in the batch, pick the other view of the same image."""
+"""SimCLR: contrast of the two views of an image with all other views in the batch."""
 
 from __future__ import annotations
 

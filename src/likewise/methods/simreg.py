@@ -1,4 +1,4 @@
-"""SimReg: a small student, topped by a deep head that is thrown away, regresses a frozen teacher's features."""
+"""SimReg: a small student with a deep head, discarded after training, regresses a frozen teacher's features."""
 
 from __future__ import annotations
 

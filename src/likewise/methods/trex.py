@@ -1,4 +1,4 @@
-"""t-ReX: classification with the tools of self-supervised learning, so that the encoder is good for other tasks."""
+"""t-ReX: supervised classification with components of self-supervised learning, for features that transfer."""
 
 from __future__ import annotations
 

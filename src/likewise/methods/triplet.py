@@ -1,4 +1,4 @@
-"""Truncated triplet: nearer to the other view than to a band of near, but not the nearest, other images."""
+"""Truncated triplet loss: nearer to the other view than to a band of near, but not the nearest, other images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of a scan and the speech recorded with it: each learns from the other, from easy to hard pairs."""
+"""Contrast of the frames of a scan with the speech recorded with it, from easy to hard pairs."""
 
 from __future__ import annotations
 

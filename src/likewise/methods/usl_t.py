@@ -1,4 +1,4 @@
-"""USL-T: a trained clustering of unlabelled images, one cluster for each label that can be afforded."""
+"""USL-T: a trained clustering of unlabelled images, with one cluster for each label of the budget."""
 
 from __future__ import annotations
 

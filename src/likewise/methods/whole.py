@@ -1,4 +1,4 @@
-"""A trained method with all its networks, out of the run that trained it: heads, teacher, prototypes, classifier.
+"""A trained method with all its networks, restored from its run: heads, teacher, prototypes, classifier.
 
 What a run deploys is its encoder alone; another method may want the rest, such as the head of a teacher or the classes
 of an older encoder. Memories and what lies elsewhere (a frozen teacher) are left out: the first are as long as the data

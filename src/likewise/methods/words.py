@@ -1,4 +1,4 @@
-"""Words beside images: the text side of a run that learned images and captions together.
+"""The text side of a run that was trained on images and captions.
 
 `texts_of(run, ["a red car"])` and `images_of(run, features)` give vectors that are compared by their products: that is
 search by text, classes by their names, and names for clusters. Shapes: T texts, N images, F pooled features, D numbers.

@@ -1,4 +1,4 @@
-"""XMoCo: MoCo v2 that also wants the similarity of any two images to survive augmentation."""
+"""XMoCo: MoCo v2 with a second term that keeps the similarities between images invariant to augmentation."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Is what comes in now still what was collected before: tests of new data against old, on features."""
+"""Monitoring of incoming data: two-sample tests of new features against old ones."""

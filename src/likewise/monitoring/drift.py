@@ -1,4 +1,4 @@
-"""Whether new images come from where the old ones came from, and which of them do not, by their features.
+"""Drift by features: whether new images come from the distribution of the old ones, and which do not.
 
 The two-sample test is the energy distance (Szekely and Rizzo, J. Stat. Plan. Inference 2013) with permutations: its
 false alarms are at most the level that is asked for, at any size of the samples and whatever the features are. Single

@@ -1,1 +1,1 @@
-"""Classes of images from few labels: how sure, how often wrong, and which images are none of them."""
+"""Classification of images from few labels, with confidences, error rates, and rejection of unknown images."""

@@ -1,4 +1,4 @@
-"""Confidences that mean what they say: temperature scaling, and how far off they are.
+"""Calibration of confidences: temperature scaling, and the calibration error.
 
 Shapes: N images, C classes.
 """

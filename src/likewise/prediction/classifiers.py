@@ -1,4 +1,4 @@
-"""What turns features into a number for each class: a linear layer, votes of neighbours, or a run's own classifier.
+"""Classifiers on features that give a logit for each class: a linear layer, votes of neighbours, a run's own.
 
 Shapes: N labelled images, Q images to be predicted, F features, C classes.
 """

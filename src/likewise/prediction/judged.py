@@ -1,4 +1,4 @@
-"""Logits of labelled images by a classifier that has not seen them, to calibrate and judge it by.
+"""Held-out logits of labelled images, to calibrate and judge a classifier by.
 
 Shapes: N labelled images, F features, C classes, H held-out images.
 """

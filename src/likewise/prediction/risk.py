@@ -1,4 +1,4 @@
-"""From what confidence on a prediction is given, so that few of those that are given are wrong.
+"""The confidence threshold that bounds the error rate of the predictions above it.
 
 The promise is that of selective classification (Geifman and El-Yaniv, NeurIPS 2017): with probability `trust` over the
 draw of the held-out images, at most the share `risk` of the predictions given is wrong in the long run. It holds for

@@ -1,4 +1,4 @@
-"""How far predicted classes can be trusted, by labels that the classifier was not fitted on.
+"""Calibration and error rates of predicted classes, from labels that the classifier was not fitted on.
 
 Shapes: Q predicted images, H held-out images, C classes.
 """

@@ -1,4 +1,4 @@
-"""Stages one after the other, each a run of its own; what is finished is not done again."""
+"""A chain of stages, each a run of its own; finished stages are not repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of a run, as one page that people would rather look at than read: `write_report`."""
+"""The report of a run as one HTML page: `write_report`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole page around its sections: one file, nothing fetched from anywhere."""
+"""The HTML document around a page's sections: one self-contained file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run directory says, read once, and the few numbers that are derived from it."""
+"""The data of a report: the content of a run directory, read once, and a few derived numbers."""
 
 from __future__ import annotations
 

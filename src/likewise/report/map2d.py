@@ -1,4 +1,4 @@
-"""The collection on one page: images that the encoder finds alike lie side by side.
+"""The map section: a collection in two dimensions, by the similarity of features.
 
 t-SNE (van der Maaten and Hinton 2008) of the features by scikit-learn, then each image moves to a free cell of a
 grid near its place. Where a crowd is larger than its cells, images lie on top of each other: the cell says how many.

@@ -1,4 +1,4 @@
-"""The few words of HTML that the report is made of. Whatever comes from outside passes through `text`."""
+"""Helpers that write HTML. Text from outside passes through `text`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an encoder goes wrong: which classes it takes for which, how rare ones fare, and the images it fails on."""
+"""Errors of an encoder: confused classes, rare classes, and misclassified images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images and what the encoder finds most similar to them: the quickest way to see what it has learned."""
+"""Query images and their nearest neighbours by the encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: all sections in order, one file, nothing fetched from anywhere."""
+"""The report page: all sections in order, in one self-contained file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of the report below its images: scores, curves, time, data, settings, commands."""
+"""The report's sections below its images: scores, curves, time, data, settings, commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the page looks and what it does by itself, from the files in assets/. Nothing is fetched, no fonts either.
+"""The style and script of the page, from the files in assets/. Nothing is fetched, no fonts either.
 
 `page.css` has one palette for light and one for dark; `page.js` switches between them, shows values under the pointer
 and larger images, picks single classes, and copies commands; `patches` colour patches of an image by a click.

@@ -1,4 +1,4 @@
-"""Thumbnails inside the page: squares cut from the middle, as data in the page itself."""
+"""Thumbnails embedded in the page: centre squares of the images, as data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report in sentences: the headline, the verdict on health with what is most likely at fault, what to do next."""
+"""The report's sentences: the headline, the verdict on health with the most likely cause, the next steps."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Which images to have labelled before any label exists."""
+"""Selection of images to label, before any label exists."""

@@ -1,4 +1,4 @@
-"""All strategies at one budget: the rows that each has labelled, and what they are worth before and after.
+"""Comparison of all strategies at one budget: the selected rows, and their quality without and with labels.
 
 Shapes: N images of the pool.
 """

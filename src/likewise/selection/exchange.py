@@ -1,4 +1,4 @@
-"""Picks as files: a CSV of our own, tasks for Label Studio, a manifest for CVAT.
+"""Selections as files: a CSV of our own, tasks for Label Studio, a manifest for CVAT.
 
 A path is written relative to the folder of the file where it lies below it, and whole elsewhere, so that lists stay
 right when they are moved together with their images.

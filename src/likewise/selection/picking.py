@@ -1,4 +1,4 @@
-"""Exactly m different images to label, by one of four strategies that see features and nothing else.
+"""Selects exactly m different images by one of four strategies, from features alone.
 
 Shapes: N images, D features, m picks, K clusters.
 """

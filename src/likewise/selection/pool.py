@@ -1,4 +1,4 @@
-"""The images to choose from, as features alone: no label reaches a selection.
+"""The images to select from, as features alone: no label reaches a selection.
 
 Shapes: N images, D features, m picks.
 """

@@ -1,4 +1,4 @@
-"""What a selection is worth: before any label from the features alone, and afterwards from the true labels.
+"""The quality of a selection: from the features alone, and later from the true labels.
 
 Shapes: N images, D features, m picks, C classes.
 """

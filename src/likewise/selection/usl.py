@@ -1,4 +1,4 @@
-"""USL: in each cluster the densest image, kept apart from the picks of other clusters (arXiv 2110.03006).
+"""USL: the densest image of each cluster, kept apart from the picks of other clusters (arXiv 2110.03006).
 
 Shapes: N images, D dimensions, m picks, k neighbours. All distances are SQUARED Euclidean ones of unit vectors.
 """

@@ -1,4 +1,4 @@
-"""Picks of a run of USL-T: the surest image of each of its clusters (arXiv 2110.03006, section 3).
+"""Selection by a run of USL-T: the most confident image of each cluster (arXiv 2110.03006, section 3).
 
 Shapes: N images, m clusters of the run.
 """

@@ -1,1 +1,1 @@
-"""What is shown of an index: pages of results and of duplicates, and the server."""
+"""The server of an index, and its pages of search results and duplicates."""

@@ -1,4 +1,4 @@
-"""The page of the server: choose an image or write words, see what is like it, go on from there."""
+"""The page of the server: search by an image or words, and continue from any result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server takes from a stranger: bodies and images of a bounded size, read and answered in a bounded time."""
+"""Limits of the server: bodies and images of a bounded size, read and answered in a bounded time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server says of itself to programs (OpenAPI 3.1)."""
+"""The OpenAPI 3.1 description of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of what was found and of duplicates: one file each, images inside it, nothing fetched from anywhere."""
+"""Pages of search results and of duplicates: one file each, images inside it, nothing fetched from anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions that wait are answered together: an encoder and a matrix cost little more for many than for one."""
+"""Batching of waiting requests: one pass of the encoder and of the search costs little more for many than for one."""
 
 from __future__ import annotations
 

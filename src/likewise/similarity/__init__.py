@@ -1,4 +1,4 @@
-"""The heart: how an image relates to a memory of other images."""
+"""Losses and reads on the similarities of an image to a memory of other images, which the methods share."""
 
 from likewise.similarity.batch import contrast_in_batch, nt_xent, own_columns
 from likewise.similarity.constrained import Few, among, average, average_of_all, outside, ranks

@@ -1,4 +1,4 @@
-"""Contrast inside a batch: the other images of the global batch are what a query is compared with.
+"""Contrast within the global batch: its other images are the negatives of a query.
 
 B images in this process, N in all processes together, D dimensions. Without a memory there is nothing to stream: the
 B x N logits are small. Gradient goes to queries and keys of all processes (`likewise.distributed`).

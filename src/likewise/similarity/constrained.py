@@ -1,4 +1,4 @@
-"""Neighbours among candidates: a memory of which, for each query, only a part may be looked at.
+"""Neighbours among candidates: for each query only a part of the memory is allowed.
 
 A candidate set is either a group (labels, clusters) or a list of rows per query. It may hold fewer rows than are asked
 for; `Neighbours.there` says which of those returned are real.

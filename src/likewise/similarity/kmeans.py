@@ -1,4 +1,4 @@
-"""k-means where the features are: on their device, by cosine or Euclidean distance, in bounded memory.
+"""k-means by cosine or Euclidean distance, on the features' device, in bounded memory.
 
 scikit-learn's k-means is not used because it works in the memory of the CPU only, has no cosine distance (unit
 centroids), and fills empty clusters without regard to what the other new centroids already cover.

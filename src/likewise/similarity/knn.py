@@ -1,4 +1,4 @@
-"""The votes of neighbours that make a classifier of them.
+"""kNN classification: majority and weighted votes of neighbours.
 
 Shapes: Q queries and k neighbours of each; labels (N,) of the bank. Plain majority (Wu et al. 2018 without weights; the
 protocol of ISD, arXiv 2012.09259, and MSF), and votes weighted by exp(similarity / T) (Wu et al. 2018,

@@ -1,4 +1,4 @@
-"""The losses of the family as pure functions of raw embeddings, which are normalised inside.
+"""The losses on a memory as pure functions of raw embeddings, which are normalised inside.
 
 B queries, K rows of memory, D dimensions. The memory is expected to hold unit rows, as `Queue` does.
 """

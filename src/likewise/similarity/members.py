@@ -1,4 +1,4 @@
-"""Sums over the members of clusters that come out the same every time, on every device.
+"""Deterministic sums over the members of clusters, the same on every run and device.
 
 Shapes: N rows of D dimensions, K clusters.
 """

@@ -1,4 +1,4 @@
-"""Mutual contrastive learning: networks that contrast on their own embeddings and each other's (arXiv 2104.12565).
+"""Mutual contrastive learning: networks contrast on their own embeddings and each other's (arXiv 2104.12565).
 
 Shapes: B images in a batch, K in a queue, C classes, D dimensions, M networks.
 """

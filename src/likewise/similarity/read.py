@@ -1,4 +1,4 @@
-"""The one read of a memory: softmax-weighted mean, log-sum-exp and nearest rows, never materialising B x K.
+"""One streamed read of a memory: softmax-weighted mean, log-sum-exp and nearest rows, without a B x K matrix.
 
     read(q) = ( m = sum_j p_j M_j,  lse = log sum_j exp(q . M_j / T) ),   p = softmax(M q / T)
 

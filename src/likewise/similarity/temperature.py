@@ -1,4 +1,4 @@
-"""A temperature that keeps a distribution as sharp as wanted, whatever the similarities under it do."""
+"""A temperature that adapts to keep the sharpness of a distribution, whatever the similarities under it do."""
 
 from __future__ import annotations
 

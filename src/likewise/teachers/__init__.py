@@ -1,4 +1,4 @@
-"""Who teaches: a moving average of the student, a frozen network, or a table of vectors that was made earlier.
+"""Teachers: a moving average of the student, a frozen network, or a table of vectors made earlier.
 
 A teacher never receives gradient. It is a module, so that what it knows is saved in checkpoints. `pretrained` finds
 the frozen one that a setting names.

@@ -1,4 +1,4 @@
-"""Python as a teacher: any function or module from images to vectors, by the name of where it can be imported.
+"""Python functions and modules from images to vectors as teachers, by their import path.
 
 `package.module:function` takes (B, 3, S, S) float32 RGB and returns (B, F). Its attributes `image_size`, `mean` and
 `std`, where it has them, say at which side and how normalised; by default the side of the views, in 0..1.

@@ -1,4 +1,4 @@
-"""From the name of a teacher to the teacher: a run, a file, a timm model, a table, or something in Python."""
+"""Loading of a teacher by name: a run, a file, a timm model, a table, or an object in Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks that teach: a moving average of the student, and one that is frozen."""
+"""Teacher networks: a moving average of the student, and a frozen one."""
 
 from __future__ import annotations
 

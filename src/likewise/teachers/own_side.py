@@ -1,4 +1,4 @@
-"""Images at the side that a teacher was trained at, where those decoded for its student are smaller."""
+"""Images at the size that a teacher was trained at, where those decoded for its student are smaller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A frozen teacher as methods use it: shown views, or looked up in a table of its vectors.
+"""A frozen teacher as methods use it: applied to views, or looked up in a table of its vectors.
 
 Shapes: N images in the data, B in a batch, F dimensions.
 """

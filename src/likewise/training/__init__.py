@@ -1,1 +1,1 @@
-"""The loop and what it needs: resolving, optimisers, schedules, checkpoints, health, the run directory."""
+"""The training loop and its parts: resolving, optimisers, schedules, checkpoints, health, the run directory."""

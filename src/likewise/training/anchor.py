@@ -1,4 +1,4 @@
-"""An encoder that goes on training near where it began, so that vectors stored before stay comparable.
+"""Training that stays near its initial encoder, so that vectors stored before stay comparable.
 
 Shapes: B images in a batch, F features.
 """

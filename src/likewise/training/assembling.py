@@ -1,4 +1,4 @@
-"""The parts of a training run, made from its plan; whatever cannot be is found here, before anything is written."""
+"""Builds the parts of a training run from its plan; errors are raised here, before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints that survive anything: one file each, complete or absent, checked before they are trusted.
+"""Crash-safe checkpoints: one file each, complete or absent, verified before they are loaded.
 
 A checkpoint is what `torch.save` writes: a zip archive of raw tensors beside a description that is read with
 `weights_only=True`, so that a checkpoint from elsewhere can run no code. Of the formats that can hold the state it is

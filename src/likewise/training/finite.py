@@ -1,4 +1,4 @@
-"""Losses and gradients that are no numbers: they stop a run before they reach the weights."""
+"""Non-finite losses and gradients: they stop a run before they reach the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop: batch -> views -> method -> update, and what is watched, logged and saved meanwhile.
+"""The training loop: batch -> views -> method -> update, with monitoring, logging and checkpoints.
 
 One code path for one process and many. Everything random follows from (seed, step), so the state of a run is its
 step, its method and its optimiser, and a resumed run continues bit for bit.

@@ -1,4 +1,4 @@
-"""What a run learns from beside its images: by digests, so that it goes on with the same things or not at all."""
+"""Digests of a run's inputs beside its images, so that it continues with the same ones or not at all."""
 
 from __future__ import annotations
 

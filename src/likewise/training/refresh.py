@@ -1,4 +1,4 @@
-"""Between epochs a method may look at the whole data set: every image's embedding by a network that it names.
+"""Embeddings of the whole data set by a method's network, computed between epochs.
 
 Processes embed a share of the images each and gather them, so that all hold the same table and make the same
 clusters of it. Shapes: N images, D dimensions, B images in a batch.

@@ -1,4 +1,4 @@
-"""Training that begins where another run, or a weights file, has ended."""
+"""Training that starts from the weights of another run, or of a file."""
 
 from __future__ import annotations
 

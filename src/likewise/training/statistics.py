@@ -1,4 +1,4 @@
-"""Mean and deviation of the channels of a data set, which its views are normalised with."""
+"""Mean and standard deviation of a data set's channels, which normalise its views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One update of the weights and what belongs to it: the training loop repeats it, `likewise doctor` times it."""
+"""One update of the weights: the training loop repeats it, `likewise doctor` times it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a run, agreed by all of its processes: its budget, a signal, or a reason to stop."""
+"""The end of a run, agreed by all of its processes: its budget, a signal, or a reason to stop."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From one encoder to the next while the vectors of the old one are in use: what it would bring, and the refresh."""
+"""Upgrades from one encoder to another while an index is in use: the expected change, and the refresh."""

@@ -1,4 +1,4 @@
-"""Maps from the vectors of one encoder to those of another: the cheap way to an upgrade, fitted in seconds.
+"""Maps from the vectors of one encoder to those of another, fitted in seconds.
 
 Shapes: N images, S dimensions of the vectors that are mapped, T of those they are mapped to. Vectors of both sides are
 brought to unit length first, and only the direction of what comes out counts.

@@ -1,4 +1,4 @@
-"""The page of an upgrade, with images of queries whose answers changed most."""
+"""The examples of an upgrade's page: queries whose results changed most, with images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The images behind the rows of an index, so that another encoder can look at them.
+"""The images of an index's rows, so that another encoder can embed them.
 
 Shapes: N rows, B rows at once, D dimensions.
 """

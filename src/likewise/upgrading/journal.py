@@ -1,4 +1,4 @@
-"""What an upgrade in progress writes down beside the vectors: the way back, the order, and how far it is.
+"""The journal of an upgrade in progress, beside the vectors: how to undo it, the order, and the progress.
 
 How far it is follows from the index itself, since each of its rows says which space its vector is of. So there is no
 second record that could disagree with it after a crash.

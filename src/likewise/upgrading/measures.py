@@ -1,4 +1,4 @@
-"""How well queries of one encoder find what they should among the vectors of another, query by query.
+"""Retrieval scores of one encoder's queries among the vectors of another, query by query.
 
 Shapes: Q queries, N images of the gallery, D dimensions, k neighbours, R resamples.
 """

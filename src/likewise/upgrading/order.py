@@ -1,4 +1,4 @@
-"""In which order images get their new vectors, so that what is found rises fastest while few of them have.
+"""The order in which images get new vectors, so that retrieval improves fastest while few have them.
 
 An order is chosen by trying several on images whose vectors are known from both encoders. Shapes: N images of the
 index, M of the sample, Q queries, S and T dimensions of old and new vectors.

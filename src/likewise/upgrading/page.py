@@ -1,4 +1,4 @@
-"""An upgrade as a page: the sheet of arms, the curve of the refresh, and queries before and after."""
+"""An upgrade as an HTML page: the sheet of arms, the curve of the refresh, and queries before and after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Giving rows their new vectors while the index is in use, a batch at a time, and taking them back.
+"""Replacement of rows' vectors while the index is in use, a batch at a time, and its undoing.
 
 Each batch is one change of the index, all or nothing. Readers see the index before it or after it, and are never
 without an answer. A process that ends at any moment, by kill -9 too, leaves rows of two versions, which is a state like

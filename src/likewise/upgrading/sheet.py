@@ -1,4 +1,4 @@
-"""One sheet of all ways to a new encoder: what each would bring, what it costs, and whether it may be taken.
+"""A sheet of all ways to a new encoder: the gain and cost of each, and whether it is allowed.
 
 Everything is computed from vectors of both encoders of the same images. Shapes: N images, Q queries, S and T dimensions
 of old and new vectors.

@@ -1,1 +1,1 @@
-"""What a person asks for, one module a verb: the functions behind `likewise.train` and the command line."""
+"""The functions behind `likewise.train` and the command line, one module a verb."""

@@ -1,4 +1,4 @@
-"""What a method looks at.
+"""Views: augmented versions of images, the input of a method.
 
 A `ViewPolicy` says what a view looks like; `strong`, `weak`, `centre` and `multi_crop` are the usual ones. `make_views`
 makes the views of a whole batch; what works on the images between crop and colours is its `compose`. Its three parts

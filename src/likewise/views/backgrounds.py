@@ -1,4 +1,4 @@
-"""Another background behind the same object (arXiv 2103.12719; background mixup: arXiv 2108.00049, section 3.3).
+"""Replacement of the background behind an object (arXiv 2103.12719; background mixup: arXiv 2108.00049, section 3.3).
 
 Composition happens after crop and flip and before colours, in 0..1 pixels or normalised ones alike.
 Shapes: B images, masks (B, 1, H, W) in 0..1 with 1 on the object.

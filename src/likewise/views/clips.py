@@ -1,4 +1,4 @@
-"""Views of clips: one draw of a view for all frames of a clip, so that nothing but the scene moves.
+"""Views of clips: one draw of a view for all frames of a clip, so that only the scene moves.
 
 Shapes: B videos, C clips of each, F frames of a clip.
 """

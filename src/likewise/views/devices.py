@@ -1,4 +1,4 @@
-"""Moving small tensors to where the images are."""
+"""Moves small tensors to the device of the images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views by a plain function of one image, for transforms that nobody has written for batches."""
+"""Views by a plain function of one image, for transforms without a batched version."""
 
 from __future__ import annotations
 

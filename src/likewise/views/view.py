@@ -1,4 +1,4 @@
-"""What one view of a batch is: pixels, and where in the source images they came from."""
+"""One view of a batch: its pixels, and their positions in the source images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise audit`: where an encoder breaks, and whether it errs as others do."""
+"""`likewise audit`: accuracy of an encoder under distortions, and its agreement with other observers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise drift`: is new data still what the old was."""
+"""`likewise drift`: test new data against old data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise cache`: decoded images, and what was made of them, on this machine."""
+"""`likewise cache`: list and remove decoded images and arrays derived from them."""
 
 from __future__ import annotations
 

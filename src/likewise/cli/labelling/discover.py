@@ -1,4 +1,4 @@
-"""`likewise discover`: classes among unlabelled images, named ones and new ones."""
+"""`likewise discover`: known and new classes among unlabelled images."""
 
 from __future__ import annotations
 

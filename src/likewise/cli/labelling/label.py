@@ -1,4 +1,4 @@
-"""`likewise label`: label images at a local page."""
+"""`likewise label`: label images on a local page."""
 
 from __future__ import annotations
 

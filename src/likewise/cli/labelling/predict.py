@@ -1,4 +1,4 @@
-"""`likewise predict`: classes of images from few labels."""
+"""`likewise predict`: classes of images, from few labels."""
 
 from __future__ import annotations
 

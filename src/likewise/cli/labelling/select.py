@@ -1,4 +1,4 @@
-"""`likewise select`: which images to have labelled."""
+"""`likewise select`: choose images to label."""
 
 from __future__ import annotations
 

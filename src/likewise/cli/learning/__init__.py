@@ -1,1 +1,1 @@
-"""The command line of verbs that train encoders, or say whether it is worth it."""
+"""The command line of verbs that train encoders, or prepare and plan their training."""

@@ -1,4 +1,4 @@
-"""`likewise doctor`: what is in a data set, and what would be chosen for it."""
+"""`likewise doctor`: describe a data set, and the settings that training would choose for it."""
 
 from __future__ import annotations
 

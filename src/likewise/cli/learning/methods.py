@@ -1,4 +1,4 @@
-"""`likewise methods`: what an encoder can be learned by."""
+"""`likewise methods`: list the methods an encoder can be trained by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise recipes`: chains of training runs, listed or carried out."""
+"""`likewise recipes`: list or run chains of training runs."""
 
 from __future__ import annotations
 

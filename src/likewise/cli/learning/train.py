@@ -1,4 +1,4 @@
-"""`likewise train`: learn an encoder."""
+"""`likewise train`: train an encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise trial`: whether training will help."""
+"""`likewise trial`: estimate whether training will help."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The command line of verbs that show a collection or where its objects are."""
+"""The command line of verbs that show a collection or locate its objects."""

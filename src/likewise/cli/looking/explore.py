@@ -1,4 +1,4 @@
-"""`likewise explore`: look at a collection as an encoder sees it."""
+"""`likewise explore`: a map of a collection by the features of an encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise localise`: where objects are, without labels."""
+"""`likewise localise`: locate objects without labels."""
 
 from __future__ import annotations
 

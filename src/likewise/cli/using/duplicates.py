@@ -1,4 +1,4 @@
-"""`likewise duplicates`: same bytes, same pixels, near duplicates."""
+"""`likewise duplicates`: find equal bytes, equal pixels and near duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise embed`: the vectors of a data set, in an index or a file."""
+"""`likewise embed`: write the vectors of a data set to an index or a file."""
 
 from __future__ import annotations
 

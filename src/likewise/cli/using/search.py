@@ -1,4 +1,4 @@
-"""`likewise search`: the images most like one."""
+"""`likewise search`: the images most similar to a query."""
 
 from __future__ import annotations
 

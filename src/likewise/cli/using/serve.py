@@ -1,4 +1,4 @@
-"""`likewise serve`: an index over HTTP."""
+"""`likewise serve`: serve an index over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise upgrade`: from one encoder to the next while an index is in use."""
+"""`likewise upgrade`: replace the encoder of an index while it is in use."""
 
 from __future__ import annotations
 

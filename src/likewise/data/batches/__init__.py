@@ -1,1 +1,1 @@
-"""Which images make up which batch, and how batches come to the device."""
+"""The order of images in batches, and the loading of batches onto the device."""

@@ -1,4 +1,4 @@
-"""Which frames of a video a clip holds, and how far apart two clips of one video lie (CVRL, arXiv 2008.03800, 3.2).
+"""The frames of a clip, and the distance in time between two clips of a video (CVRL, arXiv 2008.03800, 3.2).
 
 Randomness is uniform numbers passed in. Shapes: C clips, F frames of a clip.
 """

@@ -1,4 +1,4 @@
-"""Batches on the device, fetched by a thread while the model works on the one before."""
+"""Batches on the device, fetched by a thread while the model computes the previous one."""
 
 from __future__ import annotations
 

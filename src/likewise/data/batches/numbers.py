@@ -1,4 +1,4 @@
-"""Random numbers that are the same for ever: a pure function of whole numbers, on every machine and NumPy version.
+"""Reproducible random numbers: a pure function of integers, the same on every machine and NumPy version.
 
 NumPy promises that the bits of a generator stay the same from version to version, but not what its shuffle makes of
 them. So permutations are found by sorting raw bits, and uniform numbers by cutting them to 53.

@@ -1,4 +1,4 @@
-"""Which images make up which batch, where plain shuffling (`sampling.Sampler`) is not what a method needs.
+"""Orders of images in batches other than plain shuffling (`sampling.Sampler`).
 
 Every order is a pure function of (seed, step): nothing has to be saved to continue, and a batch is that of all
 processes together, of which process `rank` of `world` takes the rows `rank`, `rank + world`, ... (`Loader`).

@@ -1,4 +1,4 @@
-"""Which images make up which batch."""
+"""Shuffled batches: the images of each batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a method draws its batches from: the data set, its labelled images, pairs of a group, clips, another data set.
+"""Streams that a method draws batches from: the data, its labelled images, pairs of a group, clips, other data.
 
 A method names its streams (`Method.streams`), the main one as `MAIN`; an epoch is one pass over that. Each stream
 draws by an order (`likewise.data.batches.orders`), which is a pure function of seed and step.

@@ -1,4 +1,4 @@
-"""Decode every image once, and never again: from a source to `Images`."""
+"""Decoding of each image of a source once, into `Images` on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of data sets (decoded images, and arrays made of them), and how it is removed: `likewise cache`."""
+"""Listing and removing cached data sets (decoded images, and arrays derived from them): `likewise cache`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays with one row an image that are computed once and kept: features of a teacher, foreground masks, flow.
+"""Cached arrays with one row per image: features of a teacher, foreground masks, optical flow.
 
 An array is a folder beside the decoded images: `rows.bin` (the rows, one after the other), `done.u8` (one byte a block
 of rows, 1 where it is on the disk) and `derived.json` (shape, type, and what it was made of). It is written under

@@ -1,4 +1,4 @@
-"""One writer at a time, between processes. A lock ends with the process that holds it, however that ends."""
+"""A lock between processes for one writer at a time. It ends with the process that holds it, however that ends."""
 
 from __future__ import annotations
 

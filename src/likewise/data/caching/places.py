@@ -1,4 +1,4 @@
-"""Where decoded images and downloads are kept."""
+"""Directories of decoded images and downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache on disk: one flat file of pixels, and an index of where each image lies in it.
+"""The cache on disk: one flat file of pixels, and an index of the offset of each image.
 
 A cache is a folder with `pixels.u8` (all images, row by row, one after the other), `index.npz` (position in the
 source, offset, size and digest of each) and `cache.json`, whose time of change is that of the last use. It is written

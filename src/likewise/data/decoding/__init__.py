@@ -1,1 +1,1 @@
-"""From encoded images to pixels: formats, bit depths, ranges."""
+"""Decoding of encoded images to pixels: formats, bit depths, ranges."""

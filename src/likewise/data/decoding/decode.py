@@ -1,4 +1,4 @@
-"""From an encoded image to pixels: every mode that Pillow opens, upright, on white, in RGB."""
+"""Decoding of an image to RGB pixels: every mode that Pillow opens, upright, on white."""
 
 from __future__ import annotations
 

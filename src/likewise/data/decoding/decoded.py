@@ -1,4 +1,4 @@
-"""What decoding gives: pixels, or the reason why there are none."""
+"""The result of decoding: pixels, or the reason of the failure."""
 
 from __future__ import annotations
 

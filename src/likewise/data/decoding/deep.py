@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a channel: the numbers as they are stored, before a range is chosen for them.
+"""Images of more than 8 bits a channel: the stored numbers, before a range is chosen for them.
 
 Pillow keeps the upper byte of 16-bit colour, forgets that 0 may be white, and knows no transparent shade of 16 bits.
 So PNG, PNM and TIFF of that kind are read here, where Pillow does no more than to unpack them.

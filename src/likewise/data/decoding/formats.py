@@ -1,4 +1,4 @@
-"""Which files may hold an image, told by their first bytes, and how Pillow opens them."""
+"""Recognition of image files by their first bytes, and opening them with Pillow."""
 
 from __future__ import annotations
 

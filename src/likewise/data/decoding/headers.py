@@ -1,4 +1,4 @@
-"""Which files of a source are broken, as far as their first and last bytes show: all of them, not a sample."""
+"""Broken files of a source, recognised by their first and last bytes; checks all files, not a sample."""
 
 from __future__ import annotations
 

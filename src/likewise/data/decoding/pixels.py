@@ -1,4 +1,4 @@
-"""From numbers of any type and shape to (H, W, 3) uint8, and from there to the size that is kept."""
+"""Conversion of arrays of any type and shape to (H, W, 3) uint8, and resizing to the stored size."""
 
 from __future__ import annotations
 

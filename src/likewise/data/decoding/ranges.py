@@ -1,4 +1,4 @@
-"""Which numbers become black and white where images hold others than 0 to 255: one range for a whole source.
+"""The range of values mapped to black and white in images beyond 0 to 255: one range for a whole source.
 
 A range is settled from the smallest and the largest number in all images of a source, whatever their split, so that the
 same number is the same grey in each of them. Whole numbers and fractions have a range each: they are other units.

@@ -1,4 +1,4 @@
-"""TIFF files as they are stored: any number of bits, signed or fractions, in strips or tiles, in one plane or several.
+"""TIFF files: any number of bits, signed or floating point, in strips or tiles, in one plane or several.
 
 Pillow unpacks the bytes of each plane, as if they were a grey image; what the bytes mean is worked out here.
 """

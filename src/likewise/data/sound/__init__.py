@@ -1,1 +1,1 @@
-"""Speech that comes with images: sound files as log-mel spectrograms, and a composed data set with narration."""
+"""Speech that accompanies images: sound files as log-mel spectrograms, and a synthetic data set with narration."""

@@ -1,4 +1,4 @@
-"""Sound files as log-mel spectrograms: power in bands as the ear hears them, in windows of 25 ms every 10 ms.
+"""Sound files as log-mel spectrograms: power in mel bands, in windows of 25 ms every 10 ms.
 
 Shapes: S samples, F frames of 10 ms, M mel bands.
 """

@@ -1,4 +1,4 @@
-"""`synthetic:ultrasound`: a camera moves over handwritten digits, and a voice names, late or not at all, what it sees.
+"""`synthetic:ultrasound`: a camera moves over handwritten digits; speech names them late or not at all.
 
 Each scan is a path over a canvas with real 8 x 8 digits (of scikit-learn, enlarged), seen through a fan with speckle
 noise and blur; it stays 3 to 6 s at a digit. Of the sentences that are spoken, 0 to 1.5 s after it arrived, a third are

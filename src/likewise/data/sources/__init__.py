@@ -1,1 +1,1 @@
-"""The kinds of places that images come from, one module each; `opening` chooses among them."""
+"""The kinds of sources of images, one module each; `opening` chooses among them."""

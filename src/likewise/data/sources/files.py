@@ -1,4 +1,4 @@
-"""Images that are files: a folder of them, or one alone."""
+"""Image files: a folder of them, or a single one."""
 
 from __future__ import annotations
 

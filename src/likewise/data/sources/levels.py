@@ -1,4 +1,4 @@
-"""Sub-folders as classes: which level of them, where there are several."""
+"""Sub-folders as classes, and the level of nesting that holds the classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of image files: plain text or CSV; and, from any table, the source of files that it lists."""
+"""Lists of image files, as plain text or CSV, and tables that list files."""
 
 from __future__ import annotations
 

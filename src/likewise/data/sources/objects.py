@@ -1,4 +1,4 @@
-"""Data given from Python: tables of pandas and the like, data sets of torch and Hugging Face, arrays, sequences."""
+"""Data from Python: tables of pandas and the like, data sets of torch and Hugging Face, arrays, sequences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From whatever a person gives as data to a source of images."""
+"""Opening of any kind of data as a source of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images given in Python: a list of images, arrays or paths, or a map-style Dataset."""
+"""Images from Python: a list of images, arrays or paths, or a map-style Dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns that lie beside images: `cat.txt`, `cat.json` or `cat.wav` of `cat.jpg`.
+"""Columns from files beside the images: `cat.txt`, `cat.json` or `cat.wav` of `cat.jpg`.
 
 A `.txt` file is the caption of its image, or several, one a line. A `.json` file holds columns by name, lists of texts
 being several captions. A `.wav` file is the column `speech`, as a path.

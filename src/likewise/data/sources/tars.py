@@ -1,4 +1,4 @@
-"""Archives of samples as WebDataset writes them: `000.jpg`, `000.txt`, `000.json` and `000.cls` of one sample together.
+"""Archives in the form of WebDataset: `000.jpg`, `000.txt`, `000.json` and `000.cls` are one sample.
 
 Files belong together whose names are equal up to the first dot. An image is read from its place in the archive, so
 nothing is unpacked; a compressed archive has no such places. `.cls` is the class, `.txt` a caption or several, one a

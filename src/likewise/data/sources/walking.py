@@ -1,4 +1,4 @@
-"""What lies below a folder: images, Parquet files, and everything else, which is counted."""
+"""The content of a folder: images, Parquet files, and the number of all other files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which labels may be used: the others become -1, and no image is left out.
+"""Hiding of labels: those that may not be used become -1, and no image is left out.
 
 Pure functions of the labels and a seed; `subsets` draws by them. The true labels stay beside what they return, for
 scoring alone.

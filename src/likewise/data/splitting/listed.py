@@ -1,4 +1,4 @@
-"""Images that a text file lists, found among the names of the data."""
+"""Images that a text file lists, matched with the names of the data."""
 
 from __future__ import annotations
 

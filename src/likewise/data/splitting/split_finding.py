@@ -1,4 +1,4 @@
-"""Where data says which split an image is of: a column of a table, or the names of files and folders."""
+"""Detection of an image's split: from a column of a table, or the names of files and folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts that a data set comes in: what they are called, and which of their rows are wanted."""
+"""Splits of a data set: their names, and the rows that are selected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws from labelled data: skewed ones, few labels, some of the classes, tasks, wrong labels; above every source.
+"""Subsets drawn from labelled data, of any source: skewed, few labels, some classes, tasks, wrong labels.
 
 Each draw is a pure function of the labels, its settings and a seed. As text, which is what `--subset` takes, with the
 draws from left to right and each made from what the one before left:

@@ -1,4 +1,4 @@
-"""Cine loops of DICOM files, read by pydicom: what is in a file, and its frames as they are meant to be seen.
+"""Cine loops of DICOM files, read by pydicom: the content of a file, and its frames as displayed.
 
 Grey values of more than 8 bits become 8 bits by the window that the file names, else by the smallest and largest value
 of all frames of the file.

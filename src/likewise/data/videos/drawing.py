@@ -1,4 +1,4 @@
-"""Videos of moving shapes whose motion, masks and labels are known exactly: a pure function of (seed, number).
+"""Synthetic videos of moving shapes with known motion, masks and labels: a pure function of (seed, number).
 
 One or two shapes move over a texture that drifts or stands still. What moves how is the label `action`; which shape it
 is, the label `appearance`; the two, and all textures, are independent of each other. Textures are sums of waves, so

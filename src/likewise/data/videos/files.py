@@ -1,4 +1,4 @@
-"""Video files as data, decoded by PyAV, and loops of DICOM files: an image is a frame, at their rate or a lower one.
+"""Video files, decoded by PyAV, and DICOM loops as data: an image is a frame, at their rate or a lower one.
 
 What is inside a file is known when it is opened, from its packets alone; frames are decoded when they are read, forward
 wherever possible. Files that do not give all of their frames as they are meant to be seen are left out, by name.

@@ -1,4 +1,4 @@
-"""Videos as folders of frames: the folder that a frame lies in is its video, and its name says when it comes."""
+"""Videos as folders of frames: the folder is the video, and the frame's name gives its time."""
 
 from __future__ import annotations
 

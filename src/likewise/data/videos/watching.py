@@ -1,4 +1,4 @@
-"""Decoded frames looked at by the video: a position is a video, and what is gathered of it are clips.
+"""Decoded frames gathered by video: a position is a video, and the gathered samples are clips.
 
 Shapes: V videos, C clips of each, F frames of a clip.
 """

@@ -1,4 +1,4 @@
-"""Which encoder of a run is used: the one that is asked for, or the one that the run's method deploys.
+"""The encoder of a run that is used: the requested one, or the one that the run's method deploys.
 
 Everything that takes a run (load, export, evaluate, compare, a frozen teacher) asks here.
 """

@@ -1,4 +1,4 @@
-"""An ONNX file as an encoder: what `likewise export --format onnx` wrote, or another that maps images to features."""
+"""ONNX files as encoders: from `likewise export --format onnx`, or any that maps images to features."""
 
 from __future__ import annotations
 

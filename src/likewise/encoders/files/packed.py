@@ -1,4 +1,4 @@
-"""A binary network in a file of one bit a weight, and back, exactly.
+"""Binary networks in a file of one bit a weight; exact in both directions.
 
 Each binary convolution becomes `KEY.bits`, eight signs a byte, and `KEY.scale`, one float32 an output channel; all else
 stays as it is. A weight of exactly 0, which has no sign in training, is stored as +1. Activations are signs in the

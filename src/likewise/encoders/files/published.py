@@ -1,4 +1,4 @@
-"""Published weights: from this machine where they are on it, and a quick answer where they cannot be fetched."""
+"""Published weights: from this machine where they exist, and a quick error where they cannot be fetched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of Python that load an encoder's weights into plain timm, for those who do not use likewise."""
+"""Lines of Python that load an encoder's weights into plain timm, for use without likewise."""
 
 from __future__ import annotations
 

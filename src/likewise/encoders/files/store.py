@@ -1,4 +1,4 @@
-"""An encoder on disk: weights in safetensors under plain timm keys, and beside them `model.json`, what they are.
+"""An encoder on disk: weights in safetensors under plain timm keys, and their description in `model.json`.
 
 The same description stands in the header of the weights, so that a file that was moved on its own still loads.
 """

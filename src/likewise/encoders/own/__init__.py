@@ -1,4 +1,4 @@
-"""Backbones that timm does not have, made known to it by name, so that everything takes them as it takes timm's.
+"""Backbones that timm does not have, registered with timm by name.
 
 | name | features | used by |
 | --- | --- | --- |

@@ -1,4 +1,4 @@
-"""Auxiliary branches: for each stage of an encoder the stages that remain, once more, with a classifier at the end.
+"""Auxiliary branches: for each stage of an encoder a copy of the remaining stages, with a classifier at the end.
 
 Branch l takes what stage l gives and has the shape of stages l + 1 to L with weights of its own; the last branch is one
 more stage of the last width at stride 1. (HSAKD, arXiv 2107.13715, section 3.1.) Shapes: L stages, B images, K classes.

@@ -1,4 +1,4 @@
-"""What timm's models have in common, as far as an `Encoder` asks for it: stages, a map, pooled features."""
+"""The interface of timm's models that an `Encoder` needs: stages, a map, pooled features."""
 
 from __future__ import annotations
 

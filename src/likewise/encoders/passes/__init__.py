@@ -1,1 +1,1 @@
-"""Ways through a network other than one plain batch: several crops, parts, shuffled, a trial."""
+"""Forward passes other than one plain batch: several crops, parts, shuffled, a trial."""

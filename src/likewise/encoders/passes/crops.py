@@ -1,4 +1,4 @@
-"""Several crops of each image through one network: crops of one size together, the head once over all of them.
+"""Several crops of each image through one network: crops of one size together, the head once over all.
 
 V views of B images, D outputs. Views come in any number and in any sizes that the encoder takes.
 """

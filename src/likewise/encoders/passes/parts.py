@@ -1,4 +1,4 @@
-"""A network that is shown a large batch a part at a time, in two passes, so that a loss can compare the whole batch.
+"""A large batch through a network in parts, in two passes, so that a loss can compare the whole batch.
 
 Gradient caching (Gao, Zhang, Han, Callan, arXiv 2101.06983): the first pass keeps what comes out and nothing else; the
 second is made of each part when its gradient is there, so that what lies between exists for one part at a time.

@@ -1,4 +1,4 @@
-"""Batch norm statistics that must not tell which key belongs to which query."""
+"""Shuffled batch norm: the statistics must not reveal the key of a query."""
 
 from __future__ import annotations
 

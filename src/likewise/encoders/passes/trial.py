@@ -1,4 +1,4 @@
-"""Whether an encoder can be trained at a size, found by one pass without data before anything else is begun.
+"""A trial pass without data: whether an encoder can be trained at an image size.
 
 On PyTorch's meta device a network has shapes and no values, so that the largest takes no memory and little time.
 """

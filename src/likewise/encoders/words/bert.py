@@ -1,4 +1,4 @@
-"""BERT's encoder (Devlin et al., NAACL 2019, arXiv 1810.04805), as far as reading sentences needs it.
+"""BERT's encoder (Devlin et al., NAACL 2019, arXiv 1810.04805), the parts that encoding sentences needs.
 
 Shapes: B sentences, L words, W width.
 """

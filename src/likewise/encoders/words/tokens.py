@@ -1,4 +1,4 @@
-"""Words of a text in any script, and their codes: a hash, so that there is no vocabulary to be learned or kept.
+"""Tokens of a text in any script: words and their hashed codes, without a vocabulary.
 
 The same text has the same codes on every machine and in every run; a run keeps only the number of codes and of words
 (its settings). Two words may share a code: of 8,192 codes and 2,000 words about one in five does.

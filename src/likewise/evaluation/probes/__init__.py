@@ -1,1 +1,1 @@
-"""What encoders are scored by, one file a probe, and what every probe is given (`protocol`)."""
+"""The probes that score encoders, one file each, and the arguments that every probe gets (`protocol`)."""

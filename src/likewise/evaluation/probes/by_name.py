@@ -1,4 +1,4 @@
-"""The probes on features by name, those of this package and those of others."""
+"""Probes on features by name, of this package and of other packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nearest class mean (Mensink et al., ECCV 2012): one vector a class, no parameter to choose.
+"""The nearest class mean (Mensink et al., ECCV 2012): one vector per class, without hyperparameters.
 
 Shapes: N rows of the bank, Q queries, F features, C classes.
 """

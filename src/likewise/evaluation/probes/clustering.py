@@ -1,4 +1,4 @@
-"""How well the classes can be found without any label: k-means, then the best matching of clusters to classes.
+"""Clustering accuracy without labels: k-means, then the best matching of clusters to classes.
 
 Shapes: N images, F features, C classes, K clusters.
 """

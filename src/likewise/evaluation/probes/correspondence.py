@@ -1,4 +1,4 @@
-"""Whether the places of an encoder's map can be told apart: tokens of two crops of one image are matched.
+"""Correspondence of an encoder's map: tokens of two crops of one image are matched.
 
 Shapes: B images, N = h x w tokens of a map in rows, C channels.
 """

@@ -1,4 +1,4 @@
-"""Few-shot episodes: N classes, K labelled images of each, and others of the same classes to be told apart.
+"""Few-shot episodes: N classes, K labelled images of each, and queries of the same classes.
 
 Classifiers: the nearest class mean of normalised features by Euclidean distance (Snell et al., NeurIPS 2017, without
 training, as SimpleShot's L2N, arXiv 1911.04623), and logistic regression on normalised features with C = 1 (Tian et

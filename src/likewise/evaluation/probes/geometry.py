@@ -1,4 +1,4 @@
-"""What features look like apart from any classifier: alignment, uniformity, effective rank, purity of neighbourhoods.
+"""Geometry of features, without a classifier: alignment, uniformity, effective rank, purity of neighbourhoods.
 
 Shapes: N images, F features, C classes.
 """

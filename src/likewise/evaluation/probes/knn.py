@@ -1,4 +1,4 @@
-"""Nearest neighbours: the votes of the train features that are nearest to each query."""
+"""kNN: majority and weighted votes of the train features nearest to each query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The probe `own`: the classifier that a run's method trained itself, on the images that are classified.
+"""The probe `own`: the classifier that a run's method trained, on the query images.
 
 Shapes: Q images, C classes of the run.
 """

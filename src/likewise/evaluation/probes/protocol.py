@@ -1,4 +1,4 @@
-"""What every probe is given: features with labels, and what a person may set."""
+"""The arguments of every probe: features with labels, and the user's settings."""
 
 from __future__ import annotations
 

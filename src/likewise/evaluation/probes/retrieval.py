@@ -1,4 +1,4 @@
-"""Retrieval: how early the images of the query's class come when a gallery is sorted by similarity.
+"""Retrieval: the ranks of images of the query's class in a gallery sorted by similarity.
 
 mAP is the mean over queries of the average precision over the whole ranking. Recall@k (also called CMC at rank k) is
 the share of queries with an image of their class among the first k. Where cameras are known, gallery images of the

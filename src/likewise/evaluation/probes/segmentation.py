@@ -1,4 +1,4 @@
-"""Dense features judged: a linear classifier, and nearest neighbours, of each cell of the encoder's map, by masks.
+"""Dense probes of the encoder's map by masks: a linear classifier and nearest neighbours of each cell.
 
 Shapes: N images, C channels, h x w cells, S side of the view, K classes.
 """

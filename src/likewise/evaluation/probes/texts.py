@@ -1,5 +1,4 @@
-"""Probes of runs that read texts: `zeroshot`, classes by their names; `captions`, images and captions finding each
-other.
+"""Probes of runs with texts: `zeroshot`, classes by their names; `captions`, retrieval between images and captions.
 
 Shapes: Q images, C classes, U captions, T templates, D numbers of a vector.
 """

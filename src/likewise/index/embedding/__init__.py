@@ -1,1 +1,1 @@
-"""Embed a data set into an index or a file: a stream of images that goes on where it was ended."""
+"""Embeds a data set into an index or a file, as a stream that continues where it was interrupted."""

@@ -1,4 +1,4 @@
-"""Columns for rows, from a table beside the images."""
+"""Columns of rows, read from a table beside the images."""
 
 from __future__ import annotations
 

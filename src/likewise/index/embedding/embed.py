@@ -1,4 +1,4 @@
-"""`likewise embed`: the vectors of a data set, each image once, however often the command is ended and given again."""
+"""`likewise embed`: the vectors of a data set, each image once, however often the command is interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An index as data with features: its images for verbs that look at images, its vectors in place of the encoder's work.
+"""An index as data with features: its images, with the stored vectors instead of an encoder's output.
 
 Shapes: N images, F features.
 """

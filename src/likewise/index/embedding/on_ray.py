@@ -1,4 +1,4 @@
-"""Embedding on a Ray cluster: its machines have the encoder and look at images by their positions in the data.
+"""Embedding on a Ray cluster: its machines have the encoder and read images by their positions in the data.
 
 Rows are written by the process that asked, as they come, so that what holds of commits, crashes and second calls holds
 here as well.

@@ -1,4 +1,4 @@
-"""A data set embedded by several processes: each has a part, and the last to finish puts the parts together."""
+"""Embedding by several processes: each takes a part of the data, and the last to finish joins the parts."""
 
 from __future__ import annotations
 

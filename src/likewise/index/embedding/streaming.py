@@ -1,4 +1,4 @@
-"""Images one batch at a time, decoded as they are wanted and never kept: memory does not grow with their number."""
+"""Images in batches, decoded on demand and not cached: memory does not grow with their number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where vectors are embedded into: an index, or a file that is made of one when all is done.
+"""Targets of embedding: an index, or a file that is written from one at the end.
 
 A .parquet file has a row for each image, with the columns of an index and `vector`; a .npz file the same as arrays.
 Both say their space: in the metadata of the schema under `likewise.space`, and in the array `space`.

@@ -1,4 +1,4 @@
-"""What has to be embedded of a data set, and embedding it: here, or by a cluster."""
+"""The images of a data set that remain to be embedded, and their embedding: here, or by a cluster."""
 
 from __future__ import annotations
 

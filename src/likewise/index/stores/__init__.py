@@ -1,1 +1,1 @@
-"""Where vectors lie: a folder of this machine, a PostgreSQL or a Qdrant server, behind one protocol."""
+"""Stores of vectors: a folder of this machine, a PostgreSQL or a Qdrant server, behind one protocol."""

@@ -1,4 +1,4 @@
-"""Columns of rows as Arrow has them: names that are allowed, kinds that fit."""
+"""Columns of rows as Arrow types: permitted names, and kinds that fit together."""
 
 from __future__ import annotations
 

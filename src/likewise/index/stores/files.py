@@ -1,4 +1,4 @@
-"""The files of an index folder: a table of rows and a matrix for each space, both only ever appended to.
+"""The files of an index folder: a table of rows, and a matrix for each space, both append-only.
 
     manifest.json            which bytes count (`manifest`)
     rows-G.arrow             an Arrow stream: each batch a change, the last record of a row number is what holds

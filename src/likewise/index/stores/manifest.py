@@ -1,4 +1,4 @@
-"""The one file that says which bytes of an index count. It is replaced whole, so a change happens or does not."""
+"""The manifest: which bytes of an index are valid. It is replaced whole, so that changes are atomic."""
 
 from __future__ import annotations
 

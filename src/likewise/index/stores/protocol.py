@@ -1,4 +1,4 @@
-"""What every store of vectors does. Shapes: N rows, D dimensions, Q queries, k hits."""
+"""The protocol of all stores of vectors. Shapes: N rows, D dimensions, Q queries, k hits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Qdrant server by its client: `qdrant://host:port/collection`; `qdrant:///folder#collection` is the client's own.
+"""A Qdrant server by its client: `qdrant://host:port/collection`; `qdrant:///folder#collection` is its local mode.
 
 Each space has a collection, `COLLECTION_0` and so on, and `COLLECTION_spaces` describes them. Qdrant has no
 transactions over collections and no locks: a row that is replaced by one of another space is written there first and

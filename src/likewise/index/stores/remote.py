@@ -1,4 +1,4 @@
-"""What the stores on servers share: rows as plain dictionaries, and searching without a lock of our own."""
+"""Shared parts of the stores on servers: rows as plain dictionaries, and search without a lock of our own."""
 
 from __future__ import annotations
 

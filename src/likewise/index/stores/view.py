@@ -1,4 +1,4 @@
-"""One version of an index folder, as a reader sees it."""
+"""One version of an index folder, as read by a reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the losses of methods do, drawn from what they compute on a few small tensors; for the pages of methods."""
+"""Figures of the methods' losses, drawn from what they compute on a few small tensors; for the pages of methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses of one query on the unit circle: what its target is, where its gradient pulls, what each place would cost.
+"""Losses of one query on the unit circle: its target, its gradient, and the loss at each place.
 
 Shapes: K rows of a memory, 2 dimensions.
 """

@@ -1,4 +1,4 @@
-"""Which figure a method has: the first whose loss its module uses."""
+"""The figure of a method: the first whose loss its module uses."""
 
 from __future__ import annotations
 

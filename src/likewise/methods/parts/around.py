@@ -1,4 +1,4 @@
-"""A method around another one: it changes what the other looks at, or adds to its step, and leaves the rest to it."""
+"""A method that wraps another: it changes the input of the other, or adds to its step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What methods that learn from videos have in common: which clips are drawn, and what their encoder is judged by."""
+"""Shared parts of methods that learn from videos: the clips that are drawn, and the encoder's evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What methods have in common that match large and small crops by their prototypes: settings and views."""
+"""Shared parts of methods that match large and small crops by prototypes: settings and views."""
 
 from __future__ import annotations
 

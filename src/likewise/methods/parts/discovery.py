@@ -1,4 +1,4 @@
-"""What GCD and PromptCAL have in common: head, views, losses of one branch, and what of the encoder is trained.
+"""Shared parts of GCD and PromptCAL: head, views, losses of one branch, and the trained part of the encoder.
 
 Shapes: B images of the global batch, two views each, first views of all images before the second ones (2B rows); D
 outputs of the head, F features.

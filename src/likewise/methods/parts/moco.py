@@ -1,4 +1,4 @@
-"""What MoCo v2 and the methods that are built upon it have in common: settings, networks, queue and views."""
+"""Shared parts of MoCo v2 and the methods built on it: settings, networks, queue and views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What methods that learn from optical flow have in common."""
+"""Shared parts of methods that learn from optical flow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The older encoder that a new one has to stay comparable with: its vectors, and its classifier where it has one.
+"""The old encoder that a new one must stay comparable with: its vectors, and its classifier if it has one.
 
 Shapes: B images of a batch, N images of the data set, D dimensions of the old vectors, C classes.
 """

@@ -1,4 +1,4 @@
-"""What the mean-shift methods have in common: settings, networks, memory and views."""
+"""Shared parts of the mean-shift methods: settings, networks, memory and views."""
 
 from __future__ import annotations
 

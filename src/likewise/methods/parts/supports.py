@@ -1,4 +1,4 @@
-"""What PAWS and NNCSL share: views, support images, the network over both, and the loss of soft nearest neighbours.
+"""Shared parts of PAWS and NNCSL: views, support images, the network over both, the soft nearest-neighbour loss.
 
 Shapes: V views (large ones first) of U images, S support rows, C classes of the supports, D dimensions.
 """

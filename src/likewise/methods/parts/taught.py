@@ -1,4 +1,4 @@
-"""What methods with frozen teachers have in common: settings, teachers with their heads, tables filled before training.
+"""Shared parts of methods with frozen teachers: settings, teachers with their heads, tables filled before training.
 
 A teacher is what the encoder of a run, a file or a timm model gives, or, for methods that compare heads, what the
 projection head of a run's method makes of it.

@@ -1,4 +1,4 @@
-"""The page of an audit."""
+"""The HTML page of an audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drawings of an audit: curves with people's, kappa, shape bias by class, and stimuli beside their images."""
+"""The charts of an audit: curves with people's, kappa, shape bias by class, and stimuli beside their images."""
 
 from __future__ import annotations
 

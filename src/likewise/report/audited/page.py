@@ -1,4 +1,4 @@
-"""An audit as a page: one file that opens offline."""
+"""An audit as an HTML page: one file that opens offline."""
 
 from __future__ import annotations
 

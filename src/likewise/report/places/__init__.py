@@ -1,4 +1,4 @@
-"""Where in the images: patches that are alike, attention, and the masks that a method learned with."""
+"""Sections on places in the images: similar patches, attention, and the masks that a method used in training."""
 
 from __future__ import annotations
 

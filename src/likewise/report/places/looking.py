@@ -1,4 +1,4 @@
-"""What an encoder's map says of the places of a few images.
+"""Features and attention of each place of a few images, from an encoder's map.
 
 Shapes: N images, C channels, h x w cells of the map (patches), D directions that are kept of the channels.
 """

@@ -1,4 +1,4 @@
-"""The sections of places: patches to click, with their numbers in the page, and masks."""
+"""The sections on places: patches to click, with their numbers in the page, and masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each class fares, the most frequent first: whether rare classes are left behind."""
+"""Accuracy of each class, the most frequent first, which shows whether rare classes are worse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which class is taken for which: a matrix of few classes, and the most frequent mistakes of any number."""
+"""Confusion of classes: a matrix for few classes, and the most frequent errors for any number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that were picked to be labelled, as a page: one file that opens offline."""
+"""Images picked for labelling, as a page: one file that opens offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classes that were found, as a page: what each is like, its most typical and its most doubtful images."""
+"""Discovered classes as a page: a description of each, its most typical and its most doubtful images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What moves together belongs together: pixel embeddings against optical flow (arXiv 1807.05636), and flow edges.
+"""Similarity of pixel embeddings against optical flow (arXiv 1807.05636), and flow edges.
 
 Shapes: N pixels drawn in an image, with batches of images in front where given; D dimensions of an embedding.
 """

@@ -1,1 +1,1 @@
-"""Losses that use labels: of some images, of small tasks, or guessed ones."""
+"""Losses that use labels: of some images, of small tasks, or pseudo-labels."""

@@ -1,4 +1,4 @@
-"""Images drawn out of a bank by their labels: of the anchor's own for positives, of any other for negatives.
+"""Images drawn from a bank by label: the anchor's own for positives, any other for negatives.
 
 Random numbers are arguments, so that all processes can draw alike. Shapes: B anchors, N rows of the bank, D dimensions,
 n negatives of an anchor, P numbers drawn for one.

@@ -1,4 +1,4 @@
-"""Few-shot tasks carved out of one batch, and the prototype losses on them (UML, arXiv 2011.14663).
+"""Few-shot tasks made from one batch, and the prototype losses on them (UML, arXiv 2011.14663).
 
 Shapes: B images with V views each, rows view-major (row v * B + i is view v of image i); T tasks of `way` images,
 `shot` supports and `query` queries of each; D dimensions; k hard negatives.

@@ -1,1 +1,1 @@
-"""Which other images are positives, found without labels: neighbours, graphs, clusters."""
+"""Positives among other images, selected without labels: by neighbours, graphs, clusters."""

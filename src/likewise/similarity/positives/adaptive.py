@@ -1,4 +1,4 @@
-"""Soft labels for an image's neighbours, as soft as the teacher is sure (ASCL, arXiv 2207.11163, section 3)."""
+"""Soft labels for an image's neighbours, as soft as the teacher is uncertain (ASCL, arXiv 2207.11163, section 3)."""
 
 from __future__ import annotations
 

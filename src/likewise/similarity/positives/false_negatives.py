@@ -1,4 +1,4 @@
-"""False negatives, found by the clusters of images, and contrast that does not push them away (IFND).
+"""Contrast without false negatives, which the clusters of images identify (IFND).
 
 Shapes: N images, C centroids, D dimensions; B queries, K rows of memory.
 """

@@ -1,4 +1,4 @@
-"""The loss of methods that assign images to prototypes, and what can be seen in an assignment.
+"""The loss of methods that assign images to prototypes, and statistics of an assignment.
 
 V views of B images, K prototypes; the first G views are those that targets were made of.
 """

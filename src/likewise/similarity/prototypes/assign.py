@@ -1,4 +1,4 @@
-"""Assignments of a batch to prototypes, made from its scores without gradient: balanced, or informative.
+"""Assignments of a batch to prototypes, computed from its scores without gradient: balanced, or informative.
 
 Both look at the whole batch at once. With several processes each keeps its own rows, and only one row of length K per
 process and iteration travels, through `gather` (`likewise.distributed.gather`).

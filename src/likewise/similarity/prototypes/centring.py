@@ -1,4 +1,4 @@
-"""What keeps a teacher from choosing one prototype for everything: the running mean of its scores is subtracted.
+"""Centring: the running mean of a teacher's scores is subtracted, so that not one prototype takes everything.
 
 G views of B images, K prototypes (DINO, arXiv 2104.14294, section 3.1).
 """

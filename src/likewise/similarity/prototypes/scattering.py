@@ -1,4 +1,4 @@
-"""Prototypes that are the means of what is in the batch, and are pushed apart, and positives sampled around an image.
+"""Prototypes as means of the batch, pushed apart, and positives sampled around an image.
 
 ProPos, arXiv 2111.11821, sections 3.2 and 3.3.
 

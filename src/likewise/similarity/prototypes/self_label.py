@@ -1,4 +1,4 @@
-"""Losses of USL-T: a learnable clustering that labels itself where it is sure and agrees with its neighbours.
+"""Losses of USL-T: a learnable clustering with pseudo-labels where it is confident and agrees with its neighbours.
 
 Shapes: B images, C clusters. Logits come from one cluster head; several heads are summed by the caller.
 """

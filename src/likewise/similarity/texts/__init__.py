@@ -1,1 +1,1 @@
-"""Losses between images and what is said of them: captions, tags, narration."""
+"""Losses between images and texts: captions, tags, narration."""

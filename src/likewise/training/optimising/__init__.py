@@ -1,1 +1,1 @@
-"""From a method's parameters to an optimiser, and what a recipe says for one step."""
+"""Optimisers of a method's parameters, and a recipe's values for one step."""

@@ -1,4 +1,4 @@
-"""What optimisers written here share: one pass over the groups, and a momentum for each parameter."""
+"""Shared parts of the optimisers written here: one pass over the groups, and a momentum for each parameter."""
 
 from __future__ import annotations
 

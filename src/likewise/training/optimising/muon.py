@@ -1,4 +1,4 @@
-"""Muon: SGD whose step on a matrix has all directions at the same length."""
+"""Muon: SGD with orthogonalised momentum; a step on a matrix has the same length in all directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a method's parameter groups to an optimiser: SGD and AdamW of torch, LARS in its published forms, Muon."""
+"""Optimisers for a method's parameter groups: SGD and AdamW of torch, LARS in its published forms, Muon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe says for one step: learning rate, weight decay, and the size of the views."""
+"""A recipe's values for one step: learning rate, weight decay, and the size of the views."""
 
 from __future__ import annotations
 

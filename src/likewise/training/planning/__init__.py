@@ -1,1 +1,1 @@
-"""What a run will do: what is asked for, what the machine can do, what is settled, and resumed."""
+"""The plan of a run: requested settings, the machine, resolved settings, and resuming."""

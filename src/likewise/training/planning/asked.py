@@ -1,4 +1,4 @@
-"""What a person may ask of a training run: the flags of `likewise train`, but those of the method."""
+"""The options of a training run: the flags of `likewise train` but those of the method."""
 
 from __future__ import annotations
 

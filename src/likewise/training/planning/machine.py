@@ -1,4 +1,4 @@
-"""What this machine can do, and how many processes share the work."""
+"""The capabilities of this machine, and the number of processes that share the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was not asked for, settled once from the facts, each choice with its reason. Pure functions only."""
+"""Resolves settings that were not given, from the facts, each with its reason. Pure functions only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan in run.json and back, so that a run can be repeated, continued exactly, and given a longer budget."""
+"""Plans to and from run.json, so that a run can be repeated, continued exactly, and given a longer budget."""
 
 from __future__ import annotations
 

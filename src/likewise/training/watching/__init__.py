@@ -1,1 +1,1 @@
-"""What is seen of a run while it goes on: progress, curves, health."""
+"""Monitoring of a run in progress: progress, curves, health."""

@@ -1,4 +1,4 @@
-"""Is this run learning, or wasting time? Collapse, dimensional collapse, flat losses.
+"""Health of a run: collapse, dimensional collapse, flat losses.
 
 Collapse is when every image gets the same embedding. Two numbers show it, both from the student's embedding of one
 batch: the spread of the L2-normalised vectors, and how many dimensions they really use. Both start low: an untrained

@@ -1,4 +1,4 @@
-"""Where curves go beside the run's own metrics: TensorBoard, and small adapters for services.
+"""Loggers of curves beside the run's own metrics: TensorBoard, and small adapters for services.
 
 Every logger takes the same lines of metrics and picks the numbers out of them.
 """

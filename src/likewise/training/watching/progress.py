@@ -1,4 +1,4 @@
-"""What a person sees while training runs, and where the time goes."""
+"""The progress display of a training run, and the shares of its time."""
 
 from __future__ import annotations
 

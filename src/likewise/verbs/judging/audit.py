@@ -1,4 +1,4 @@
-"""`likewise.audit`: where an encoder breaks, whether it errs as another one or as people do."""
+"""`likewise.audit`: accuracy under distortions, and consistency with another encoder or with people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise.drift`: is new data still what the old was, which images are new, and in which classes."""
+"""`likewise.drift`: tests of new data against old; which images are new, and in which classes."""
 
 from __future__ import annotations
 

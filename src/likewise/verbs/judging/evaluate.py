@@ -1,4 +1,4 @@
-"""`likewise.evaluate`: from an encoder and labelled images to scores that say how they were got."""
+"""`likewise.evaluate`: scores of an encoder on labelled images, each with its protocol."""
 
 from __future__ import annotations
 

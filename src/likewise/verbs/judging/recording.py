@@ -1,4 +1,4 @@
-"""What an evaluation leaves in the run: its scores, what each image was taken for, and the report with both."""
+"""Writes an evaluation to the run: scores, predictions of each image, and the report with both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation for a terminal: a table, what training brought, and the protocol once."""
+"""An evaluation as text for a terminal: a table, the gain by training, and the protocol once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model card: what the weights are, how they came about, and how they score, as the Hugging Face hub reads it.
+"""A model card in the form of the Hugging Face hub: the weights, their training, and their scores.
 
 Front matter in YAML, of which JSON is a part: values are written as JSON, so that nothing in them can be misread.
 Scores stand in `model-index`, in the hub's form (huggingface.co/docs/hub/model-cards).

@@ -1,4 +1,4 @@
-"""A trained encoder for other programs: safetensors for timm, ONNX for everything else, checked before it is kept."""
+"""Export of a trained encoder: safetensors for timm, ONNX for everything else, verified before it is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise.discover`: classes among unlabelled images, those that labels name and those that nobody named."""
+"""`likewise.discover`: known and new classes among unlabelled images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A discovery for a terminal."""
+"""A discovery as text for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of any data as an encoder sees them: opened, decoded, and their features, for verbs that need no scores."""
+"""Images of any data with their features by an encoder: opened, decoded and embedded, for verbs without scores."""
 
 from __future__ import annotations
 

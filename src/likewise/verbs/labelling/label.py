@@ -1,4 +1,4 @@
-"""`likewise.label`: a local page to label a list of images at, and the list with labels that comes of it."""
+"""`likewise.label`: labels a list of images on a local page, and returns the list with labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise.predict`: classes of images from few labels, with confidences that were checked on held-out ones."""
+"""`likewise.predict`: classes of images from few labels, with confidences verified on held-out ones."""
 
 from __future__ import annotations
 

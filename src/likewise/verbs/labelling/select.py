@@ -1,4 +1,4 @@
-"""`likewise.select`: which images to have labelled, before any label exists."""
+"""`likewise.select`: selects images to label, before any label exists."""
 
 from __future__ import annotations
 

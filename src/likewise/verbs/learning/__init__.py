@@ -1,1 +1,1 @@
-"""Verbs that train encoders, or say whether it is worth it."""
+"""Verbs that train encoders, or prepare and plan their training."""

@@ -1,4 +1,4 @@
-"""What `--anchor` does beside training: the frozen copy is kept with the run, and what it held is measured."""
+"""The option `--anchor`: the frozen copy is stored with the run, and the remaining compatibility is measured."""
 
 from __future__ import annotations
 

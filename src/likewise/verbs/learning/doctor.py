@@ -1,4 +1,4 @@
-"""`likewise doctor`: what is in this data, what would be chosen, how fast it will be, and what holds it up."""
+"""`likewise doctor`: describes data, the settings that would be chosen, the expected speed and its bottleneck."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training run that is settled and not begun: its data are decoded, its plan is made, or that of the run before."""
+"""A training run that is planned but not begun: data are decoded, the plan is made or read from the run before."""
 
 from __future__ import annotations
 

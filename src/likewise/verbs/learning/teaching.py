@@ -1,4 +1,4 @@
-"""What a frozen teacher costs: its size, its speed on this machine, and what a table of its vectors saves."""
+"""The cost of a frozen teacher: its size, its speed on this machine, and the saving by a table of its vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise.trial`: whether training helps. Untrained, pretrained, distilled, self-supervised encoders on a sample."""
+"""`likewise.trial`: compares untrained, pretrained, distilled and self-supervised encoders on a sample."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Verbs that show a collection or where its objects are."""
+"""Verbs that show a collection or locate its objects."""

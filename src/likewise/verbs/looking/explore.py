@@ -1,4 +1,4 @@
-"""`likewise.explore`: a collection as an encoder sees it, on one page, in a folder to be served, or in a table."""
+"""`likewise.explore`: a map of a collection by an encoder's features, on one page, in a folder, or in a table."""
 
 from __future__ import annotations
 

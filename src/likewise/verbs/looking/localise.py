@@ -1,4 +1,4 @@
-"""Where objects are, without labels: masks, boxes and a sheet of them, from a trained encoder."""
+"""Localisation of objects without labels, by a trained encoder: masks, boxes and a sheet of them."""
 
 from __future__ import annotations
 

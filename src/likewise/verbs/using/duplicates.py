@@ -1,4 +1,4 @@
-"""`likewise duplicates`: same bytes, same pixels and near duplicates, in an index or in data."""
+"""`likewise duplicates`: equal bytes, equal pixels and near duplicates, in an index or in data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`likewise.load`: a trained encoder, ready to be used."""
+"""`likewise.load`: loads a trained encoder."""
 
 from __future__ import annotations
 

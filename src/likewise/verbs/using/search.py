@@ -1,4 +1,4 @@
-"""`likewise search`: the images of an index that are most like one, or like a row of it."""
+"""`likewise search`: the images of an index most similar to an image, or to one of its rows."""
 
 from __future__ import annotations
 

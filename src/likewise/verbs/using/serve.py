@@ -1,4 +1,4 @@
-"""`likewise serve`: an index over HTTP, until it is interrupted."""
+"""`likewise serve`: serves an index over HTTP until it is interrupted."""
 
 from __future__ import annotations
 

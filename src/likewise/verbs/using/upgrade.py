@@ -1,4 +1,4 @@
-"""`likewise.upgrade`: what a new encoder would bring to an index, and giving it the new vectors while it is in use."""
+"""`likewise.upgrade`: the expected change of an index by a new encoder, and the replacement of its vectors."""
 
 from __future__ import annotations
 

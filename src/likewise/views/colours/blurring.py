@@ -1,4 +1,4 @@
-"""Gaussian blur with a deviation of its own for every image, one axis after the other.
+"""Gaussian blur with a standard deviation for every image, one axis after the other.
 
 As in Pillow, which the recipes of the papers call, the Gaussian is three box filters in a row. A box of l pixels on
 each side of the middle, with a last pixel of weight a < 1 beyond them, has any variance that is asked for (Gwosdek et

@@ -1,1 +1,1 @@
-"""The half of a view that chooses pixels: which part of the image, mirrored, resized, shifted."""
+"""The half of a view that chooses pixels: crop, flip, resize, shift."""

@@ -1,4 +1,4 @@
-"""Which rectangle of each image is shown, in whole pixels."""
+"""Crop boxes: the rectangle of each image that is shown, in whole pixels."""
 
 from __future__ import annotations
 

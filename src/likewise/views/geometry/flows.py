@@ -1,4 +1,4 @@
-"""Flow as it is seen in a view: read where the view's pixels come from, turned and stretched as the view is.
+"""Optical flow in a view: sampled where the view's pixels come from, rotated and scaled with the view.
 
 Shapes: B views, N points of each, S pixels of a side; fields (3, G, G) as `likewise.data.flow.fields` keeps them.
 """

@@ -1,4 +1,4 @@
-"""The first half of a view: which part of the image, mirrored or not, at which size.
+"""The first half of a view: crop, flip and resize.
 
 Colours come after (`photometry`), so that a method can paste, mask or mix images between the two. Masks and optical
 flow take the same path with the same geometry.

@@ -1,1 +1,1 @@
-"""What views look like, as settings, and the usual policies."""
+"""Policies of views: the settings, and the usual ones."""

@@ -1,4 +1,4 @@
-"""What settings of views may be: each check raises InputError in one line that says what is allowed."""
+"""Checks of the settings of views: each raises InputError in one line that says what is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operations of RandAugment as settings: which there are, how strong, and how many of them an image gets.
+"""Settings of RandAugment: the operations, their strength, and their number per image.
 
 `operating` carries them out, on values of 8 bits as in Pillow and torchvision.
 """

@@ -1,4 +1,4 @@
-"""What one view looks like, as settings: which part of the image, which colours, how sharp, normalised how.
+"""The settings of one view: crop, colours, blur, normalisation.
 
 A policy only describes. `draw` turns it into the parameters of one batch, `spatial` and `photometric` carry them out.
 """

@@ -1,1 +1,1 @@
-"""Images that Parquet files hold or name."""
+"""Parquet files that hold images or their paths."""

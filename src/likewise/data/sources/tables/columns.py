@@ -1,4 +1,4 @@
-"""Which columns of Parquet files hold the images, and which the labels."""
+"""Detection of the image and label columns of Parquet files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parquet files, one or a folder of shards: with the images inside, as Hugging Face writes them, or with paths."""
+"""Parquet files, one or a folder of shards: with encoded images, as Hugging Face writes them, or with paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading Parquet files that belong together: columns as a whole, cells of single rows, whatever their types are."""
+"""Reading Parquet shards as one table: whole columns, or cells of single rows, of any type."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the methods of CMSF are made of."""
+"""Parts of the methods of CMSF."""

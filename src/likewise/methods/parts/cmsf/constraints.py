@@ -1,4 +1,4 @@
-"""What makes a row of the memory a candidate in CMSF: an earlier augmentation, a cluster, or a label.
+"""Candidate rows of the memory in CMSF: by an earlier augmentation, a cluster, or a label.
 
 Each constraint is a module that hears of every teacher vector (`remember`) and of every step (`begin`), and finds the
 nearest rows that it allows (`nearest`). What it knows lies in buffers.

@@ -1,4 +1,4 @@
-"""Who guesses labels in `cmsf_semi`: a classifier on the teacher's vectors, taught by a memory of labelled ones.
+"""Pseudo-labels in `cmsf_semi`: a classifier on the teacher's vectors, trained on a memory of labelled ones.
 
 Shapes: B images, D dimensions, C classes, R rows of the memory.
 """

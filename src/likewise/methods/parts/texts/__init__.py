@@ -1,1 +1,1 @@
-"""What methods that read or listen are made of."""
+"""Parts of the methods that use text or speech."""

@@ -1,4 +1,4 @@
-"""What methods that read captions have in common: the settings, the texts of the data, the tower, the draws.
+"""Shared parts of methods that use captions: settings, the texts of the data, the text encoder, the draws.
 
 Shapes: N images, C texts of a column, U different captions, B a batch, L words, E numbers of a sentence encoder.
 """

@@ -1,4 +1,4 @@
-"""The settings and networks of multimodal: a head for each of five terms, and nothing for a term of weight 0."""
+"""Settings and networks of multimodal: a head for each of five terms, and none for a term of weight 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a method that listens is made of: the speech around each frame, what reads it, the curriculum, the order.
+"""Parts of a method that uses speech: the speech around each frame, its encoder, the curriculum, the order.
 
 Shapes: N frames of the data, B a batch, W steps of 10 ms, M mel bands.
 """

@@ -1,1 +1,1 @@
-"""What `likewise trial` is made of: how an encoder is measured, and what follows from several of them."""
+"""Parts of `likewise trial`: the measures of an encoder, and the verdict on several."""

@@ -1,4 +1,4 @@
-"""How good an encoder is on held-out images: by labels where there are some, else by how stable neighbours are.
+"""Quality of an encoder on held-out images: by labels if there are any, else by the stability of neighbours.
 
 Shapes: Q held-out images, N others, F features.
 """

@@ -1,4 +1,4 @@
-"""What follows from the arms of a trial: what to do, and why, in one line each."""
+"""The verdict on the arms of a trial: a recommendation with its reason, in one line each."""
 
 from __future__ import annotations
 
