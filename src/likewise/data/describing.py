@@ -37,7 +37,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What is in a data set. Sizes, colours, formats and damage are those of a sample."""
+    """The description of a data set. Sizes, colours, formats and damage are those of a sample."""
 
     name: str
     """As the source is called."""
@@ -164,13 +164,13 @@ def labels_in_words(counts: Mapping[str, int] | None, unlabelled: int = 0) -> st
 
 
 def beside(found: Description | Images) -> list[str]:
-    """What else a person should know before training: what was left out, and how other numbers than bytes are shown."""
+    """Further notes before training: what was left out, and how values other than bytes are shown."""
     left_out = [f"left out: {files_in_words(found.left_out)}"] if found.left_out else []
     return left_out + values_in_words(found.ranges)
 
 
 def values_in_words(ranges: Mapping[str, Range]) -> list[str]:
-    """What becomes black and white in images of other numbers than bytes."""
+    """The values shown as black and white in images of other numbers than bytes."""
     lines = []
     for kind, (low, high) in ranges.items():
         unit = {"whole": "whole numbers", "fraction": "fractions"}.get(kind, kind)
@@ -188,7 +188,7 @@ def remarks(images: Images) -> list[str]:
 
 
 def copies_in_words(images: Images) -> str:
-    """How many images are exact copies of another one."""
+    """Number of images that are exact copies of another one."""
     verb = "is an exact copy" if images.copies == 1 else "are exact copies"
     return f"copies: {images.copies:,} of {len(images):,} images {verb} of another one"
 

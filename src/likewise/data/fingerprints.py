@@ -14,7 +14,7 @@ _BYTES = 16
 
 
 class FileFacts(NamedTuple):
-    """What a file is known by without reading it."""
+    """The facts that identify a file without reading it."""
 
     name: str
     """As the data names it, relative to its root, so that a moved folder is still the same data."""

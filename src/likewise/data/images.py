@@ -85,7 +85,7 @@ class Images:
 
     @property
     def copies(self) -> int:
-        """How many images are exact copies of another one, which is not counted."""
+        """Number of images that are exact copies of another one, which is not counted."""
         return len(self.digests) - len(np.unique(self.digests))
 
     def __repr__(self) -> str:

@@ -45,7 +45,7 @@ class Broken:
 
 
 class Column(NamedTuple):
-    """What a table says of each image beside its label: the scan it is from, its place in a video, a coarser class."""
+    """A column of a table beside the label: the scan an image is from, its place in a video, a coarser class."""
 
     values: NDArray[np.int64]
     """(N,) whole numbers as they are, or the position of a text in `names`; -1 where nothing is said."""
@@ -58,7 +58,7 @@ class Column(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What one image turns out to be, for `describe`."""
+    """Size, colour and format of one image, for `describe`."""
 
     height: int
     """Rows of pixels, upright."""
@@ -72,7 +72,7 @@ class Look(NamedTuple):
 
 @dataclass(kw_only=True, eq=False)
 class Source(ABC):
-    """Where images come from. Everything but the pixels is known when it is opened; opening decodes nothing.
+    """A source of images. Everything but the pixels is known when it is opened; opening decodes nothing.
 
     A source of one's own is a subclass with `read`; `open_source` hands such an object back as it is.
     """

@@ -163,7 +163,7 @@ def _found(data: Any, columns: Sequence[str], watch: Watch | None, **how: Any) -
 
 
 class _Sources(NamedTuple):
-    """What is compared, not decoded yet."""
+    """The sources of train and query images, not decoded yet."""
 
     bank: Source
     query: Source | None

@@ -26,7 +26,7 @@ def update_gain(new_old: float, old_old: float, paragon: float) -> float:
 
 
 class Flips(NamedTuple):
-    """How single queries fared when the encoder of the queries changed."""
+    """Changes of single queries' results when the encoder of the queries changed."""
 
     negative: float
     """Share of queries that were right before and are wrong now."""
@@ -35,14 +35,14 @@ class Flips(NamedTuple):
 
 
 def flips(before_Q: Tensor, now_Q: Tensor) -> Flips:
-    """From whether each query is right, before and now. Raises InputError where their numbers differ."""
+    """Flips between two results of the same queries, right or not. Raises InputError where their numbers differ."""
     if len(before_Q) != len(now_Q):
         raise InputError(f"{len(before_Q)} queries before and {len(now_Q)} now: flips compare the same queries")
     return Flips(float((before_Q & ~now_Q).double().mean()), float((~before_Q & now_Q).double().mean()))
 
 
 class Refreshed(NamedTuple):
-    """What retrieval is worth with a share of the gallery refreshed."""
+    """Retrieval scores with a share of the gallery refreshed."""
 
     fraction: float
     average_precision: float

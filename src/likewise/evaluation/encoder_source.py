@@ -27,7 +27,7 @@ IMAGE_SIZE = 224
 
 @dataclass(frozen=True)
 class Subject:
-    """An encoder, and what is known of where it comes from."""
+    """An encoder and its origin."""
 
     encoder: Encoder
     """What is scored."""
@@ -88,7 +88,7 @@ class Subject:
         return Watch(clips=count, frames=spec.frames, stride=spec.stride, **named)
 
     def ranges(self) -> dict[str, Range] | None:
-        """What was black and white in the images that the run was trained on, by unit; None where that is not known."""
+        """The values of black and white of the images that the run was trained on, by unit; None where unknown."""
         stored = self.run.read().get("data", {}).get("ranges") if self.run else None
         return None if stored is None else {kind: Range(*span) for kind, span in stored.items()}
 

@@ -102,7 +102,7 @@ def _extracted(
 def evaluation_view(
     encoder: Encoder, *, image_size: int | None = None, mean: Channels | None = None, std: Channels | None = None
 ) -> ViewPolicy:
-    """How images are shown to `encoder` when it is not trained, with another size or normalisation where given."""
+    """The view of images for `encoder` in evaluation, with another size or normalisation where given."""
     spec = encoder.spec
     return view_of(replace(spec, image_size=image_size or spec.image_size, mean=mean or spec.mean, std=std or spec.std))
 

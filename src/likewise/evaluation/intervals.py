@@ -70,7 +70,7 @@ def of_class_mean(right_C: Counts, asked_C: Counts) -> Interval:
 def by_class(
     predicted: Counts, truth: Counts, frequency: Counts, names: Sequence[str] | None
 ) -> tuple[tuple[ClassScore, ...], tuple[Counts, Counts]]:
-    """Figures of every class that was asked for, the most frequent first; and right and asked-for counts by class."""
+    """Figures of every class with queries, the most frequent first; and numbers of correct and all queries by class."""
     classes = max(int(truth.max(initial=-1)), int(predicted.max(initial=-1))) + 1
     asked_C = np.bincount(truth, minlength=classes)
     right_C = np.bincount(truth[predicted == truth], minlength=classes)
@@ -90,7 +90,7 @@ def by_class(
 
 
 def by_group(right_C: Counts, asked_C: Counts, groups: Mapping[str, Sequence[int]]) -> dict[str, GroupScore]:
-    """Mean over the classes of each group of the share that is right; groups nothing was asked of are left out."""
+    """Accuracy of each group: the mean over its classes; groups without queries are left out."""
     found = {}
     for name, members in groups.items():
         asked = [number for number in members if number < len(asked_C) and asked_C[number]]
@@ -109,6 +109,6 @@ def usual_groups(frequency: Counts) -> dict[str, list[int]]:
 
 
 def is_skewed(frequency: Counts) -> bool:
-    """Whether the largest class has so many more images than the smallest that one number hides something."""
+    """Whether the largest class has so many more images than the smallest that one number would mislead."""
     present = frequency[frequency > 0]
     return len(present) > 1 and float(present.max() / present.min()) >= SKEWED

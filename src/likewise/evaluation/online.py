@@ -51,7 +51,7 @@ def leave_one_out(encoder: Encoder, images: Images, *, k: int = 20, precision: P
 
 
 def answered(encoder: Encoder, images: Images, *, k: int, precision: Precision) -> NDArray[np.bool_]:
-    """(N,) whether each image is given its class by its nearest others, as `leave_one_out` counts it."""
+    """(N,) whether each image is classified correctly by its nearest others, as `leave_one_out` counts it."""
     if images.labels is None or (images.labels < 0).any():
         raise InputError("a score while training needs images that all have labels: take a subset of labelled ones")
     if len(images) < 2:
@@ -122,7 +122,7 @@ class OnlineProbe:
         return facts
 
     def change(self) -> dict[str, Any]:
-        """What training changed so far, over the same images: `after`, `low`, `high`, and `change` in words.
+        """The change by training so far, over the same images: `after`, `low`, `high`, and `change` in words.
 
         Empty where nothing was measured since the beginning, or the answers from then are not known.
         """

@@ -24,7 +24,7 @@ FOLDER = "answers"
 
 @dataclass(frozen=True)
 class Answers:
-    """What a probe said of some images."""
+    """Predictions of a probe for some images."""
 
     predicted_Q: NDArray[np.int64]
     """The class that each was given."""
@@ -35,7 +35,7 @@ class Answers:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """(Q,) whether each was given its own class."""
+        """(Q,) whether each prediction is correct."""
         return np.equal(self.predicted_Q, self.truth_Q)
 
 

@@ -14,7 +14,7 @@ _NAMED = 5
 
 
 def remarks(bank: Images, query: Images, ranges: Mapping[str, Range] | None, *, needs_labels: bool) -> list[str]:
-    """What a reader should know of both parts; the classes last."""
+    """Notes on train and query images; those on the classes last."""
     notes = [*_shown(bank, ranges), *_copies(bank, query), *_strangers(bank, query), *_singles(bank)]
     return [*notes, f"labels: {labels_in_words(class_counts(bank))} in the bank"] if needs_labels else notes
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ClassScore(NamedTuple):
-    """How one class fared."""
+    """The accuracy of one class."""
 
     name: str
     """As the data calls it, or its number."""
@@ -27,7 +27,7 @@ class ClassScore(NamedTuple):
 
 
 class GroupScore(NamedTuple):
-    """How the classes of a group fared: the frequent ones, say."""
+    """The mean accuracy of a group of classes: the frequent ones, say."""
 
     value: float
     """Mean over the classes of the group of the share classified correctly."""
@@ -136,7 +136,7 @@ def merged(before: list[dict[str, Any]], result: Evaluation) -> list[dict[str, A
 
 
 def label_of(score: Mapping[str, Any]) -> str:
-    """What was measured in a few words, as `Score.label`, from a score of run.json."""
+    """The name of a score of run.json in a few words, as `Score.label`."""
     words = [str(score["name"]), str(score.get("variant", "")), "" if score["k"] is None else f"k={score['k']}"]
     measure = str(score.get("measure", "accuracy"))
     words.append("" if measure == "accuracy" else measure)
@@ -144,6 +144,6 @@ def label_of(score: Mapping[str, Any]) -> str:
 
 
 def kind(score: dict[str, Any]) -> tuple[Any, ...]:
-    """What tells a score from the others of its run."""
+    """The values that identify a score among those of its run."""
     told = {"measure": "accuracy", "variant": "", **score}  # runs of older versions do not say
     return tuple(told.get(key) for key in ("name", "k", "measure", "variant", "which", "split", "data"))

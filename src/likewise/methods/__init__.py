@@ -48,7 +48,7 @@ def own_names() -> list[str]:
 
 
 def name_of(method: type[Method]) -> str:
-    """The name that `find` knows a method by."""
+    """The name that `find` takes for a method."""
     for point in entry_points(group=ENTRY_POINTS):
         if point.value == f"{method.__module__}:{method.__qualname__}":
             return point.name

@@ -126,7 +126,7 @@ class ASCL(Method):
         self.teacher.update(self.student, self.settings.momentum)
 
     def step(self, views: Views, batch: Batch) -> Terms:
-        """Student and teacher look; then the loss of the form."""
+        """Student and teacher embed their views; then the loss of the form."""
         z_BD = self.student(views["student"].image)
         image = views["teacher"].image
         k_BD = key(self.teacher, image, shuffle=self.settings.shuffle)

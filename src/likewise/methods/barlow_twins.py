@@ -19,7 +19,7 @@ from likewise.views.policies.pair import two_views
 
 
 class Redundancy(NamedTuple):
-    """How far two batches of embeddings are from agreeing without redundancy."""
+    """The deviation of two batches of embeddings from agreement without redundancy."""
 
     loss: Tensor
     """Scalar."""

@@ -132,7 +132,7 @@ class BCT(Method):
     # The old encoder -------------------------------------------------------------------------------------------------
 
     def refresh_due(self, epoch: int) -> bool:
-        """Old vectors are looked at once."""
+        """Old vectors are computed once."""
         return self.refresh_lost()
 
     def refresh_lost(self) -> bool:
@@ -169,7 +169,7 @@ class BCT(Method):
     # Training --------------------------------------------------------------------------------------------------------
 
     def step(self, views: Views, batch: Batch) -> Terms:
-        """Both classifiers look at the new vectors; the old one is not trained."""
+        """Both classifiers are applied to the new vectors; the old one is not trained."""
         image, local_B = views["view"].image, cast("Tensor", batch.labels)
         x_BD = self.student(image)
         x_ND, labels_N = gather_with_gradient(x_BD), gather(local_B)

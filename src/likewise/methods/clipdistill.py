@@ -49,7 +49,7 @@ class Towers(nn.Module):
 
 
 class CLIPDistill(Method):
-    """Contrast of images with captions, blended with what a teacher finds to fit (CLIP with self-distillation, OTTER).
+    """Contrast of images with captions, blended with a teacher's soft targets (CLIP with self-distillation, OTTER).
 
     V and X are the N unit vectors of images and captions, s and s' learned scales:
 

@@ -25,7 +25,7 @@ from likewise.teachers import Momentum
 
 
 class Seen(NamedTuple):
-    """What the network makes of V crops of B images; T tokens of a crop."""
+    """Output of the network for V crops of B images; T tokens of a crop."""
 
     embedding_VBD: Tensor
     """Unit vectors of the crops."""

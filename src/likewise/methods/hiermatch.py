@@ -177,7 +177,7 @@ class HierMatch(Method):
         self.views = view_policies(settings, facts)
 
     def before_step(self, progress: Progress) -> None:
-        """Where the weight of MixMatch's unlabelled loss stands."""
+        """Set the ramp of the weight of MixMatch's unlabelled loss."""
         self.share = ramp(progress.fraction, 1.0) if self.settings.form == "mixmatch" else 1.0
 
     def step(self, views: Views, batch: Batch) -> Terms:
@@ -326,7 +326,7 @@ def view_policies(settings: HierMatch.Settings, facts: Facts) -> dict[str, ViewP
 
 
 def parts_of(settings: HierMatch.Settings, views: Views, batch: Batch) -> list[Part]:
-    """What the levels learn from: all from the same images, or each from its own."""
+    """The rows that the levels train on: the same images for all, or separate ones for each."""
 
     def images(end: str) -> tuple[Tensor, Tensor, Tensor]:
         labelled, first, second = (views[f"{role}{end}"].image for role in (LABELLED, *ROLES))

@@ -28,7 +28,7 @@ Role = Literal["student", "teacher", "frozen_teacher", "online"]
 
 
 class Told(NamedTuple):
-    """What a network says of the 4 B rotated copies of B images."""
+    """Output of a network for the 4 B rotated copies of B images."""
 
     classes: Tensor
     """(4 B, C) logits of the class."""

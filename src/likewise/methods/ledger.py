@@ -34,7 +34,7 @@ Status = Literal["verified", "experimental"]
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What a method reached when it was last trained for the ledger."""
+    """The result of a method when it was last trained for the ledger."""
 
     method: str
     digest: str
@@ -52,12 +52,12 @@ class Entry:
 
     @property
     def learned(self) -> bool:
-        """Whether training helped by more than chance."""
+        """Whether training helped significantly."""
         return self.score - self.untrained > LIFT
 
 
 def status(method: type[Method]) -> Status:
-    """What may be said of a method: without a fresh entry that shows it to learn, it is experimental."""
+    """The status of a method: without a fresh entry that shows it to learn, it is experimental."""
     entry = entries().get(name_of(method)) if method.__module__.startswith("likewise.methods.") else None
     if entry is None or not entry.learned or entry.numbers is None or entry.digest != digest(method):
         return "experimental"
@@ -82,7 +82,7 @@ def digest(method: type[Method]) -> str:
 
 
 class Module(NamedTuple):
-    """What the top level of a module holds."""
+    """The top level of a module."""
 
     definitions: dict[str, ast.stmt]
     """Functions, classes and constants by name."""
@@ -123,7 +123,7 @@ def parsed(name: str) -> Module | None:
 
 
 def contents(source: str) -> Module:
-    """What the top level of a source text holds."""
+    """Parse the top level of a source text."""
     found = Module({}, {})
     for node in ast.parse(source).body:
         if isinstance(node, ast.ImportFrom) and node.module:

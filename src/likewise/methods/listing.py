@@ -22,7 +22,7 @@ def as_json() -> list[dict[str, Any]]:
 
 
 def entry(name: str) -> dict[str, Any]:
-    """What is listed of one method, from its code."""
+    """The entry of one method in the list, from its code."""
     from likewise.methods.ledger import status
 
     method = find(name)

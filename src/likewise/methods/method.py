@@ -37,7 +37,7 @@ Normalisation = Literal["imagenet", "cifar10", "cifar100", "data"]
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """What a method may know about a second data set."""
+    """Facts of a second data set, for methods."""
 
     images: int
     """Images in it."""
@@ -47,7 +47,7 @@ class Beside:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a method may know about the job when it is built. Everything in it is settled before training starts."""
+    """Facts of the job, for the method when it is built. All are settled before training starts."""
 
     images: int
     """Images in the training set."""
@@ -104,7 +104,7 @@ def refuse_idle(settings: Any, given: Mapping[str, Any]) -> None:
 
 
 class Batch(NamedTuple):
-    """What is known about the images of a batch, beside their views."""
+    """Ids, labels and columns of the images of a batch, beside their views."""
 
     ids: Tensor
     """(B,) int64: position of each image in the data set."""
@@ -117,7 +117,7 @@ class Batch(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What one step returns."""
+    """The result of one step."""
 
     loss: Tensor
     """Scalar, mean over the batch; what is differentiated."""
@@ -128,7 +128,7 @@ class Terms(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where training stands, for schedules inside a method."""
+    """Progress of training, for schedules inside a method."""
 
     step: int
     """Optimiser steps done before this one, from 0."""
@@ -140,7 +140,7 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Optimisation:
-    """How a preset of a method is optimised: the paper's numbers, or those of the small default."""
+    """The optimisation of a preset: the paper's numbers, or those of the small default."""
 
     optimiser: UpdateRule = "sgd"
     """Update rule."""
@@ -221,7 +221,7 @@ def usual(settings: Any) -> Preset:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a person wants to know before choosing the method. The docs page and `likewise methods` are made of it."""
+    """Description of a method for those who choose one. The docs page and `likewise methods` are made of it."""
 
     title: str
     """Full name."""
@@ -276,7 +276,7 @@ class Method(nn.Module):
 
     @classmethod
     def streams(cls, settings: Any, facts: Facts) -> Mapping[str, Stream]:
-        """Where the views come from: by default all from the data set, every image once an epoch.
+        """The streams of the views: by default all from the data set, every image once an epoch.
 
         `facts` know nothing of steps yet. Roles of views are different in all streams.
         """
@@ -347,11 +347,11 @@ class Method(nn.Module):
     """Whether the method looks at the whole data set between epochs: clusters, a bank of all images."""
 
     def refresh_due(self, epoch: int) -> bool:
-        """Whether `refresh` is wanted before epoch `epoch` (from 0) begins: by default before each, if at all."""
+        """Whether `refresh` is to run before epoch `epoch` (from 0) begins: by default before each, if at all."""
         return self.needs_refresh
 
     def refresh_lost(self) -> bool:
-        """Whether what `refresh` gave is missing, also in the middle of an epoch.
+        """Whether the result of `refresh` is missing, also in the middle of an epoch.
 
         So it is after a resume where it was too large for a checkpoint; otherwise it must lie in buffers.
         """
@@ -391,7 +391,7 @@ class Method(nn.Module):
 
 
 def composer(method: Method, batch: Batch) -> Compose | None:
-    """What the method does with the crops of this batch, as `make_views` takes it; None where it does nothing."""
+    """The method's composition of the crops of this batch, as `make_views` takes it; None where it has none."""
     if not method.composes:
         return None
     return lambda crops, generator: method.compose(crops, batch, generator)

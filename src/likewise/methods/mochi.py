@@ -19,7 +19,7 @@ from likewise.teachers import evaluated
 
 
 class Mix(NamedTuple):
-    """What is mixed with what, for each query: S negatives of two rows of the memory, P of a row and the query."""
+    """Pairs to mix for each query: S negatives of two rows of the memory, P of a row and the query."""
 
     first: Tensor
     """(B, S) rows of the memory."""

@@ -17,7 +17,7 @@ from likewise.teachers import evaluated
 
 
 class Own(NamedTuple):
-    """One negative more for each query, which nobody else sees and which does not enter the queue."""
+    """One additional negative for each query, which other queries do not use and which does not enter the queue."""
 
     image: Tensor
     """(B, 3, H, W) as the key encoder is shown it."""

@@ -180,7 +180,7 @@ class MoDist(Method):
         return Terms(loss, {**parts, "moving": moves_B.float().mean(), "found": found}, q_v[0].detach())
 
     def motion_of(self, view: View, index_BF: Tensor) -> Motion:
-        """What moves in a clip, as the motion network sees it, cut as the view is."""
+        """The motion in a clip, as the motion network's input, cropped as the view is."""
         image, settings = view.image, self.settings
         if settings.motion == "difference":
             clip = image.unsqueeze(2) if image.dim() == 4 else image
@@ -221,7 +221,7 @@ class MoDist(Method):
 
     @torch.no_grad()
     def found(self, q_BD: Tensor, k_BD: Tensor, kept_B: Tensor) -> Tensor:
-        """Share of clips that are more like their own motion than like any in the queue."""
+        """Share of clips that are nearer to their own motion than to any in the queue."""
         q_BD, k_BD = unit(q_BD[:, self.across]), k_BD[:, self.across]
         own_B = (q_BD * k_BD).sum(1)
         best_B = (q_BD @ self.moving_queue.rows[:, self.across].to(q_BD.dtype).T).amax(1)

@@ -147,7 +147,7 @@ class NCCL(Method):
     # The old encoder -------------------------------------------------------------------------------------------------
 
     def refresh_due(self, epoch: int) -> bool:
-        """Old vectors are looked at once."""
+        """Old vectors are computed once."""
         return self.refresh_lost()
 
     def refresh_lost(self) -> bool:

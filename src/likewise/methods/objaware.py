@@ -23,7 +23,7 @@ FIRST = "first"
 
 
 class Drawn(NamedTuple):
-    """What is random about the mixing of one batch of N images."""
+    """Random draws for the mixing of one batch of N images."""
 
     mixes: Tensor
     """(N,) bool: which images take part, if they have a background."""

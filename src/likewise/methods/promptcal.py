@@ -48,7 +48,7 @@ from likewise.teachers import Momentum
 
 
 class Seen(NamedTuple):
-    """What the network makes of both views of a batch, first views before second ones."""
+    """Output of the network for both views of a batch, first views before second ones."""
 
     features: Tensor
     """(R, F) or (R, C) of the encoder."""

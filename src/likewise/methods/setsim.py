@@ -32,7 +32,7 @@ Sets = Literal["attention", "geometry", "attention_geometry", "nearest"]
 
 
 class Seen(NamedTuple):
-    """What a dense network makes of a view."""
+    """Output of a dense network for a view."""
 
     embedding: Tensor
     """(B, D) of the whole view."""

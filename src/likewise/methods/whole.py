@@ -77,7 +77,7 @@ def _facts(stored: Mapping[str, Any]) -> Facts:
 
 
 def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows only lists; settings hold tuples, of tuples where it must be."""
+    """Turn lists of JSON into the tuples of settings, nested where needed."""
     return {name: _tuple(value) for name, value in values.items()}
 
 

@@ -90,7 +90,7 @@ def consensus(
 
 
 class Credible(NamedTuple):
-    """Which old vectors lie clearly in one class (NCCL, section "highly credible samples")."""
+    """Whether each old vector lies clearly in one class (NCCL, section "highly credible samples")."""
 
     mask: Tensor
     """(N,) bool: entropy at most (log C) / 2."""

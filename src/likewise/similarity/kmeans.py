@@ -24,7 +24,7 @@ NONE = -1
 
 
 class KMeans(NamedTuple):
-    """What k-means found."""
+    """The result of k-means."""
 
     centroids: Tensor
     """(K, D); unit length for the cosine metric, or 0 where points cancel out. A centroid without points is one of the
@@ -36,7 +36,7 @@ class KMeans(NamedTuple):
 
 
 class _Pass(NamedTuple):
-    """One look at all points."""
+    """One pass over all points."""
 
     assignment: Tensor  # (N,)
     sums: Tensor  # (K, D) of the points of each cluster

@@ -15,7 +15,7 @@ from likewise.similarity.read import Exclude, read, unit
 
 
 class Distillation(NamedTuple):
-    """How far the student's view of the memory is from the teacher's."""
+    """The divergence of the student's similarities to the memory from the teacher's."""
 
     loss: Tensor
     """Scalar: KL(teacher || student), summed over the memory, mean over the batch."""

@@ -27,7 +27,7 @@ _TILE_BYTES = 8 * 2**20  # one tile of logits; larger gains nothing once a tile'
 
 
 class Read(NamedTuple):
-    """What a batch of queries finds in a memory."""
+    """The result of a batch of queries on a memory."""
 
     mean: Tensor
     """(B, D) softmax-weighted mean of the rows, without gradient."""

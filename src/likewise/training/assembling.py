@@ -28,7 +28,7 @@ from likewise.training.statistics import channel_statistics
 
 
 class Parts(NamedTuple):
-    """What a run is made of, on the processor still."""
+    """The parts of a run, still on the CPU."""
 
     order: Order
     """The batches of the main stream."""
@@ -97,7 +97,7 @@ def build_method(
 
 
 def facts_of(plan: Plan, method_class: type[Method], images: Images, beside: Images | None = None) -> Facts:
-    """What the method of a plan is told of its job, but how many steps an epoch has."""
+    """The facts of its job that the method of a plan gets, without the number of steps an epoch."""
     return Facts(
         images=len(images),
         batch_size=plan.batch_size // passes(method_class, plan),
@@ -113,7 +113,7 @@ def facts_of(plan: Plan, method_class: type[Method], images: Images, beside: Ima
 
 
 def data_facts(images: Images, side: int) -> DataFacts:
-    """What resolving needs to know of the data."""
+    """The facts of the data that resolving needs."""
     mean, std = channel_statistics(images)
     return DataFacts(len(images), side, class_count(images), mean, std)
 

@@ -39,7 +39,7 @@ class DamagedCheckpoint(LikewiseError):
 
 
 def path_for(directory: Path, step: int) -> Path:
-    """Where the checkpoint after `step` optimiser steps lies."""
+    """Path of the checkpoint after `step` optimiser steps."""
     return directory / f"step-{step:09d}.pt"
 
 
@@ -192,7 +192,7 @@ def load(path: Path) -> State:
 
 
 def _damage(path: Path) -> str | None:
-    """What is wrong with the archive, or None. Reads it once, without keeping it."""
+    """The damage of the archive, or None. Reads it once, without keeping it."""
     try:
         with zipfile.ZipFile(path) as archive:
             entry = archive.testzip()

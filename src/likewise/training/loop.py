@@ -30,7 +30,7 @@ from likewise.training.watching.progress import ProgressDisplay, Stopwatch
 
 
 class Monitor(Protocol):
-    """What scores an encoder while it is trained; `likewise.evaluation.online.OnlineProbe` is one."""
+    """Scores an encoder during training; `likewise.evaluation.online.OnlineProbe` is one."""
 
     seconds: float
     """What it has taken so far."""

@@ -29,7 +29,7 @@ class Start(NamedTuple):
 
 
 def open_start(path: str) -> Start:
-    """What `--start` names. Raises InputError where it holds no encoder."""
+    """Open the target of `--start`. Raises InputError where it holds no encoder."""
     place = Path(path)
     encoder = load_encoder(choose(place, None).path)
     if not place.is_dir():
@@ -40,7 +40,7 @@ def open_start(path: str) -> Start:
 
 
 def as_asked(start: Start, wanted: Asked, asked: dict[str, Any]) -> Asked:
-    """What is wanted, with the encoder of the start. Raises InputError where another encoder was `asked` for."""
+    """The options, with the encoder of the start. Raises InputError where another encoder was `asked` for."""
     spec = start.encoder.spec
     own = {"encoder": spec.name, "width": spec.width, "stem": spec.stem}
     for name, value in own.items():

@@ -26,10 +26,10 @@ Observe = Callable[[Progress, Terms], None]
 
 
 class Watch(Protocol):
-    """Whoever wants to know where the time goes."""
+    """Receives the times of an update's parts."""
 
     def enter(self, part: Part) -> None:
-        """From here on the time belongs to `part`."""
+        """Time from here on counts for `part`."""
 
 
 def unobserved(progress: Progress, terms: Terms) -> None:
@@ -45,7 +45,7 @@ def stream_roles(method: Method, views: Mapping[str, tuple[str, ...]]) -> dict[s
 
 
 def batch_of(loaded: LoadedBatch) -> Batch:
-    """What the method is told of a batch, beside its views."""
+    """The `Batch` that the method gets beside the views."""
     others = {name: batch_of(other) for name, other in loaded.others.items()}
     return Batch(loaded.ids, loaded.labels, loaded.columns, others)
 

@@ -23,7 +23,7 @@ MOST_STEPS = 64
 
 @dataclass
 class Clock:
-    """Where a run stands, and how much of its budget is used."""
+    """The position of a run in its budget."""
 
     epochs: float | None
     minutes: float | None
@@ -93,7 +93,7 @@ class Interruption:
 
 
 class Votes:
-    """What all processes of a run know to be decided. `hold` between steps, in all of them alike.
+    """The decisions that all processes of a run share. `hold` between steps, in all of them alike.
 
     A vote of several processes waits for the device, so it is held every few steps: about once in a second, or in a
     two-hundredth of a budget in minutes where that is less. All that is decided goes into one reduction. In between

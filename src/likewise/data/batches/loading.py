@@ -62,7 +62,7 @@ class LoadedBatch(NamedTuple):
 
 
 class Marks(Protocol):
-    """Where masks and regions come from; `likewise.localisation.masks.Masks` is one."""
+    """A source of masks and regions; `likewise.localisation.masks.Masks` is one."""
 
     def gather(self, index: NDArray[np.int64], height: int, width: int) -> Tensor:
         """Masks (B, H, W) uint8 of the images at positions `index`, of that height and width."""

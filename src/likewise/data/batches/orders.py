@@ -39,7 +39,7 @@ _DEALT, _PARTS, _STARTS, _ENTRIES, _PASSES = (0x6F726472 + kind for kind in rang
 
 
 class Order(Protocol):
-    """What batches are drawn by."""
+    """The order of images in batches."""
 
     @property
     def steps_per_epoch(self) -> int:

@@ -115,7 +115,7 @@ def clips(video: str, frame: str, *, count: int, frames: int, stride: int = 1, l
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Where some of the views of a step come from."""
+    """The source of some of the views of a step."""
 
     views: tuple[str, ...] = ()
     """The roles of the views that are made of its images; of the main stream all that no other stream names."""
@@ -153,5 +153,5 @@ def order_of(name: str, stream: Stream, images: Images, batch_size: int, seed: i
 
 
 def rows_of(images: Images, labels_N: Ids, ids_M: Ids) -> Rows:
-    """What is known of the images at these positions."""
+    """The labels and columns of the images at these positions."""
     return Rows(labels_N[ids_M], {key: column.at(ids_M) for key, column in images.columns.items()})

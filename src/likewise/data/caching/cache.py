@@ -41,7 +41,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Size(NamedTuple):
-    """What a cache will take."""
+    """The size of a cache."""
 
     images: int
     """Images in the source."""
@@ -65,7 +65,7 @@ def cached_side(image_size: int) -> int:
 
 
 def estimate(source: Source, *, short_side: int | None, sample: int = 32) -> Size:
-    """What the cache of `source` will take, from an even sample of its images."""
+    """The size of the cache of `source`, estimated from an even sample of its images."""
     sizes: list[int] = []
     times: list[float] = []
     for position in spread(len(source), sample):

@@ -59,7 +59,7 @@ class Cache:
 
 @dataclass(frozen=True, kw_only=True)
 class Cleared:
-    """The caches that were asked for, and what became of them."""
+    """The selected caches, and the outcome for each."""
 
     root: Path
     """Where caches lie."""

@@ -90,7 +90,7 @@ def derive(
 
 
 def is_derived(images: Images, name: str, key: str, *, cache_dir: Path | None = None) -> bool:
-    """Whether the whole array is there already."""
+    """Whether the whole array exists already."""
     return facts_of(_folder(images, name, key, cache_dir)) is not None
 
 
@@ -100,7 +100,7 @@ def _folder(images: Images, name: str, key: str, cache_dir: Path | None) -> Path
 
 
 def facts_of(folder: Path) -> dict[str, Any] | None:
-    """What is written down of an array; None where there is none, or one of another version."""
+    """The recorded facts of an array; None where there is none, or one of another version."""
     with contextlib.suppress(OSError, ValueError):
         facts = dict(json.loads((folder / _FACTS).read_text(encoding="utf-8")))
         return facts if facts.get("format") == FORMAT else None

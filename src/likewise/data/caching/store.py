@@ -77,7 +77,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def facts(folder: Path) -> dict[str, Any] | None:
-    """What is written down of a cache of this or another version: `name`, `pictures`, ...; None where nothing is."""
+    """The recorded facts of a cache of this or another version: `name`, `pictures`, ...; None where there are none."""
     with contextlib.suppress(OSError, ValueError, TypeError):
         return _read_facts(folder)
     return None

@@ -12,7 +12,7 @@ Pixels = NDArray[np.uint8]
 
 
 class BrokenImage(LikewiseError):
-    """One image cannot be read. Its text says why, in one line, for people."""
+    """One image cannot be read. Its text gives the reason in one line, for people."""
 
     @property
     def reason(self) -> str:

@@ -63,7 +63,7 @@ class Stored(NamedTuple):
 
 
 def depth_of(file: BinaryIO) -> Depth | None:
-    """What an open file holds, by its header alone; None where its shades have 8 bits or it is damaged.
+    """The bit depth of an open file, by its header alone; None where its shades have 8 bits or it is damaged.
 
     It may turn out that there is no such image after all. Raises OSError.
     """

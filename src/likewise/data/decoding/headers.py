@@ -24,7 +24,7 @@ _STRIPS = ((273, 279), (324, 325))
 
 
 class Checked(NamedTuple):
-    """What the files of a source look like from outside."""
+    """The state of a source's files, by their headers and ends."""
 
     looked: int
     """Files that were looked at; 0 where the images are no files of their own."""

@@ -105,7 +105,7 @@ def from_array(values: NDArray[Any], span: Range | None = None) -> Pixels:
 
 
 def fit(pixels: Pixels, short_side: int | None) -> Pixels:
-    """What is kept of an image: at most `LONGEST` times as long as wide, and reduced to `short_side`, never enlarged.
+    """An image as it is stored: at most `LONGEST` times as long as wide, reduced to `short_side`, never enlarged.
 
     Reduction is by Lanczos with antialiasing.
     """

@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Extremes(NamedTuple):
-    """The smallest and the largest number that was found."""
+    """The smallest and the largest number."""
 
     low: float
     high: float

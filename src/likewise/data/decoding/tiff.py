@@ -100,12 +100,12 @@ class Layout:
 
     @property
     def colours(self) -> int:
-        """How many of the numbers of a pixel are its shade."""
+        """Number of values of a pixel that are its shade."""
         return 3 if self.one(_PHOTOMETRIC, _BLACK_IS_ZERO) == _RGB else 1
 
     @property
     def alpha(self) -> int:
-        """What the number after the shade says: 0 nothing that is shown, 1 opacity already multiplied in, 2 opacity."""
+        """The meaning of the value after the shade: 0 not shown, 1 opacity already multiplied in, 2 opacity."""
         return self.one(_EXTRA, 0) if self.samples > self.colours else 0
 
     @property

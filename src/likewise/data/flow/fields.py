@@ -31,7 +31,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class FlowPlan:
-    """How flow is made."""
+    """The settings of flow estimation."""
 
     source: FlowSource = "dis"
     """`exact`, which drawn videos know; OpenCV's `dis` or `farneback`; or `lk`, Lucas and Kanade without OpenCV."""

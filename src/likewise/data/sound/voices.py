@@ -19,7 +19,7 @@ _SECONDS = 60
 
 
 class Voice(NamedTuple):
-    """Who speaks."""
+    """The settings of a voice."""
 
     name: str
     """A voice of espeak-ng: `en-us+m3`."""
@@ -37,7 +37,7 @@ VOICES = (
 
 
 def speaks() -> bool:
-    """Whether the program is installed."""
+    """Whether the program (espeak-ng) is installed."""
     return shutil.which(PROGRAM) is not None
 
 

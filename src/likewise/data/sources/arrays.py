@@ -59,7 +59,7 @@ class SplitArrays(NamedTuple):
 
 
 def layout_of(array: NDArray[Any], what: str) -> Layout:
-    """How images lie in an array. Raises InputError for other shapes."""
+    """The layout of images in an array. Raises InputError for other shapes."""
     if array.dtype.kind in "biuf" and array.size:
         if array.ndim == 4 and array.shape[3] in {1, 3, 4}:
             return "channels last"

@@ -62,7 +62,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def short_name(path: Path) -> str:
-    """What data at `path` is called: the last part without the file ending, whatever way the path was written."""
+    """Short name of the data at `path`: the last part without the file ending, whatever way the path was written."""
     whole = path.expanduser().absolute()
     whole = whole.resolve() if whole.name in {"", ".", ".."} else whole
     return printable(whole.name if whole.is_dir() else whole.stem) or "data"

@@ -31,7 +31,7 @@ Columns = Mapping[str, Sequence[Any]]
 
 
 class Listed(NamedTuple):
-    """What a table says, row by row."""
+    """The rows of a table of images."""
 
     paths: Sequence[str]
     """(N,) as they are written."""
@@ -161,7 +161,7 @@ def open_listed(root: Path, table: Listed, split: str | None) -> FileSource:
 
 
 def find_file(path: str, folders: Sequence[Path], name: str) -> tuple[str, FileFacts]:
-    """Where a file lies that is written as `path` relative to one of some folders, and its facts under a name.
+    """The location of a file written as `path` relative to one of some folders, and its facts under a name.
 
     The first folder where it is; where it is in none, its place in the first. Backslashes, as Windows writes them,
     are folders where no file has them in its name.

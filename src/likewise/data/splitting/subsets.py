@@ -172,7 +172,7 @@ class Drawn:
         return f"the draw {self.text} (seed {self.seed}): {count}{few}"
 
     def record(self) -> dict[str, Any]:
-        """What a run keeps of it."""
+        """The record of a draw in a run."""
         kept = {name: getattr(self, name) for name in ("text", "seed", "counts", "classes", "groups")}
         return {**kept, "images": len(self.index), "labelled": int((self.labels >= 0).sum())}
 
@@ -195,7 +195,7 @@ class _State:
 
 
 def draw(labels: Labels | None, names: Sequence[str], text: str, seed: int = 0) -> Drawn:
-    """What `text` asks for of images with these labels and names, a pure function of its arguments.
+    """The draw described by `text` from images with these labels and names, a pure function of its arguments.
 
     Raises InputError for a draw that does not exist or cannot be made of this data, and where labels are missing.
     """

@@ -42,7 +42,7 @@ _UNEVEN = 0.25  # of the usual distance that two distances of frames may differ 
 
 
 class Contents(NamedTuple):
-    """What a file says of its video."""
+    """The video stream of a file, as its header describes it."""
 
     times_T: NDArray[np.int64]
     """When each frame is shown, rising, in units of the stream."""

@@ -19,7 +19,7 @@ from likewise.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Which clips of a video are looked at."""
+    """The clips of a video that are used."""
 
     clips: int = 4
     """Clips, evenly spaced over the video."""
@@ -46,7 +46,7 @@ class Watch:
 
 
 class Videos(Images):
-    """Videos as if each were an image, which is its first frame; `clips` gives what an encoder is shown."""
+    """Videos as positions: each stands for its first frame, and `clips` gives the input of an encoder."""
 
     def __init__(self, frames: Images, places_VCF: NDArray[np.int64], first_V: NDArray[np.int64], watch: Watch) -> None:
         """Made by `of`."""

@@ -24,7 +24,7 @@ RESTARTS = 5
 
 
 class Agreement(NamedTuple):
-    """How clusters and classes agree."""
+    """Agreement of clusters with classes."""
 
     accuracy: float
     """Share of images in the cluster of their class, each cluster standing for at most one class."""
@@ -46,7 +46,7 @@ def cluster(features_NF: Tensor, clusters: int, *, seed: int = 0, restarts: int 
 
 
 def agreement(clusters: NDArray[np.int64], classes: NDArray[np.int64]) -> Agreement:
-    """How well `clusters` (N,) agree with `classes` (N,); numbers need not match, nor be as many."""
+    """Agreement of `clusters` (N,) with `classes` (N,); numbers need not match, nor be as many."""
     from scipy.optimize import linear_sum_assignment
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 

@@ -29,7 +29,7 @@ NEAR = 1.0
 
 
 class Correspondence(NamedTuple):
-    """How many tokens found their place."""
+    """Numbers of correctly matched tokens."""
 
     accuracy: float
     """Share of tokens whose most similar token in the other crop lies within `NEAR` of the same place of the image."""

@@ -30,7 +30,7 @@ QUERIES = 15
 
 
 class Episodes(NamedTuple):
-    """Which images each episode is made of; row w of an episode is its class w."""
+    """The images of each episode; row w of an episode is its class w."""
 
     support_EWK: NDArray[np.int64]
     """Positions of the labelled images."""

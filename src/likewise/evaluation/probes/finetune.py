@@ -146,7 +146,7 @@ def finetune_scores(
 
 
 def protocol_of(tuned: Tuned, described: str, count: int, rate: float, seed: int, *, flip: bool = True) -> str:
-    """How `tuned` came about, in words: on `count` labels of what is `described`."""
+    """The protocol of `tuned` in words: `count` labels of the data `described`."""
     batch, scale = min(BATCH, count), _scale(tuned.encoder.spec.image_size)[0]
     return (
         f"fine-tuning of encoder and linear layer on {described}, {count:,} labels, {tuned.steps:,} steps of SGD at "

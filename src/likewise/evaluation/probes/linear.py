@@ -128,7 +128,7 @@ def _search(problem: _Problem, known: int, decays: Sequence[float]) -> _Tried:
 
 
 class _Tried(NamedTuple):
-    """What a decay brought."""
+    """The result of one weight decay."""
 
     decay: float
     value: float
@@ -212,7 +212,7 @@ class _Problem:
 
 
 def settings_text(probe: LinearProbe, seed: int) -> str:
-    """How the probe was fitted, for its protocol."""
+    """The settings of the fitted probe, for its protocol."""
     chosen = (
         f"weight decay {probe.decay:g} of {', '.join(f'{decay:g}' for decay in DECAYS)} chosen on a stratified "
         f"{HELD_OUT:.0%} of the bank (seed {seed})"
@@ -233,7 +233,7 @@ def linear_scores(features: Features, settings: ProbeSettings) -> list[Score]:
 
 
 def draws(labels: NDArray[np.int64], settings: ProbeSettings, seed: int) -> list[tuple[str, str, NDArray[np.int64]]]:
-    """What is learned from: for each draw its name, its description, and the positions of its images."""
+    """The draws of train images: the name, description and positions of each."""
     if settings.labels_per_class:
         return [
             (f"{k} labels per class", f"{k} images of each class (seed {seed})", per_class(labels, k, seed))

@@ -20,7 +20,7 @@ GALLERIES = ("queries", "bank")
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSettings:
-    """What may be set of the probes; the defaults are the published protocols."""
+    """The settings of the probes; the defaults are the published protocols."""
 
     k: tuple[int, ...] = ()
     """Neighbours for knn, each as a majority and as a weighted vote; by default a majority of 1 and of 20, and a
@@ -77,7 +77,7 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class Features:
-    """What a probe is given."""
+    """The input of a probe."""
 
     bank_NF: Tensor
     """Features with known labels."""

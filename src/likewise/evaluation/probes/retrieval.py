@@ -27,7 +27,7 @@ _TILE_VALUES = 2**24
 
 
 class Ranked(NamedTuple):
-    """How the ranking of each query fared; only queries that have something to find."""
+    """Scores of each query's ranking; only queries that have relevant images."""
 
     precision_Q: Tensor
     """Average precision."""

@@ -41,7 +41,7 @@ _ENDINGS = (".png", ".bmp", ".gif", ".tif", ".tiff")
 
 
 class Segmented(NamedTuple):
-    """How predicted and true masks agree."""
+    """Agreement of predicted and true masks."""
 
     iou_K: NDArray[np.float64]
     """Intersection over union of each class; not a number where it occurs in neither."""

@@ -27,7 +27,7 @@ MILESTONES, FACTOR = (15, 30), 0.1
 
 
 class Trained(NamedTuple):
-    """What the classifier of each epoch said of the queries."""
+    """Predictions for the queries by the classifier of each epoch."""
 
     predicted_EQ: Tensor
     """(epochs, Q) class of each query."""

@@ -124,7 +124,7 @@ class Around(Method):
 
 
 def global_rows(tensor_B: Tensor) -> Tensor:
-    """Where the rows of this process stand in the batch of all, on the CPU, where draws for that batch are made."""
+    """Positions of this process's rows in the global batch, on the CPU, where draws for that batch are made."""
     return positions(tensor_B).cpu()
 
 

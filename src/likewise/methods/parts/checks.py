@@ -17,7 +17,7 @@ SKEWED = 3.0
 
 
 def skew_note(card: Card, labels: Tensor | None) -> str | None:
-    """What a person should know before a method that assumes balanced clusters learns from skewed data, or None.
+    """A warning before a method that assumes balanced clusters is trained on skewed data, or None.
 
     `labels` are those of the data, -1 where unknown; without any, nobody can tell.
     """

@@ -86,7 +86,7 @@ def moco_parts(
 
 
 def shuffled_pass(teacher: Momentum, image: Tensor, *, shuffle: bool) -> Tensor:
-    """What the teacher makes of a view, row by row, its images permuted for the pass where wanted."""
+    """The teacher's output for a view, row by row, its images permuted for the pass where wanted."""
     return shuffled(teacher, image) if shuffle else teacher(image)
 
 

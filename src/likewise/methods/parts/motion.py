@@ -35,7 +35,7 @@ def flow_rows(method: Method, index: Tensor) -> Tensor:
 
 
 def share_of_all(kept_B: Tensor) -> Tensor:
-    """What a mean over the kept rows of this process is multiplied by, so that processes average to that over all.
+    """The factor of a mean over this process's kept rows, so that the average over processes is that over all rows.
 
     0 where no row is kept anywhere.
     """

@@ -96,7 +96,7 @@ class Old(nn.Module):
         return len(self.vectors) > 0
 
     def look_with(self) -> nn.Module | None:
-        """What a refresh has to show all images to; None where the vectors are given."""
+        """The encoder that a refresh embeds all images by; None where the vectors are given."""
         return None if self.given is not None else self.network
 
     def fill(self, features_ND: Tensor, names: Sequence[str]) -> None:

@@ -129,7 +129,7 @@ def projector(encoder: Encoder, embedding: int) -> nn.Sequential:
 
 
 class Seen(NamedTuple):
-    """What the network makes of a batch."""
+    """Output of the network for a batch."""
 
     views: Tensor
     """((2 + M) U, D) of the images, a view after the other."""

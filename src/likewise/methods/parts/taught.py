@@ -29,7 +29,7 @@ HEADED = "a run of moco_v2, simclr, byol, isd, dino or another method with a pro
 
 @dataclass(frozen=True, kw_only=True)
 class TaughtSettings:
-    """Settings of methods whose teacher may be looked up."""
+    """Settings of methods whose teacher may be looked up in a table."""
 
     teacher: str = ""
     """The frozen teacher: a run directory, a .safetensors or .onnx file, a .parquet, .npz or .npy table of vectors by
@@ -43,7 +43,7 @@ class TaughtSettings:
 
     @property
     def looks_up(self) -> bool:
-        """Whether no teacher is shown a view."""
+        """Whether all teachers are looked up, and none is shown a view."""
         return self.cached or is_table(self.teacher)
 
 

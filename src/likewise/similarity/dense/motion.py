@@ -63,7 +63,7 @@ def kernel_alignment(embedding_NN: Tensor, flow_NN: Tensor) -> Tensor:
 def kernel_contrast(
     embedding_NN: Tensor, flow_NN: Tensor, temperature: float, *, near: float = 0.5, far: float = 0.1
 ) -> Tensor:
-    """Pixels that move alike (flow kernel above `near`) against those that do not (below `far`), mean over pixels.
+    """Contrast of pixels with similar motion (flow kernel above `near`) and others (below `far`), mean over pixels.
 
     L = -log( sum_near exp(K_D / T) / (sum_near exp(K_D / T) + sum_far exp(K_D / T)) ), without the pixel itself; pixels
     that lack either are left out. The paper's third loss draws one pair a pixel; this sums over all of them.

@@ -16,7 +16,7 @@ from likewise.similarity.read import read, unit
 
 
 class Placed(NamedTuple):
-    """Where the cells of a view lie in the source image, in fractions of its sides."""
+    """Positions of a view's cells in the source image, in fractions of its sides."""
 
     centres: Tensor
     """(B, N, 2) x and y."""

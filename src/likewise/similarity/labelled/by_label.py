@@ -19,7 +19,7 @@ STRATEGIES: tuple[Strategy, ...] = ("semihard", "hard", "semieasy", "random")
 
 
 class Negatives(NamedTuple):
-    """Which rows of the bank each anchor is pushed away from."""
+    """The rows of the bank that are negatives of each anchor."""
 
     rows: Tensor
     """(B, n) int64."""

@@ -21,5 +21,5 @@ def joint_labels(labels_B: Tensor) -> Tensor:
 
 
 def class_scores(joint_N4C: Tensor) -> Tensor:
-    """(..., C) the four logits of each class summed: what a joint classifier says of the class alone."""
+    """(..., C) the four logits of each class summed: the class logits of a joint classifier."""
     return torch.unflatten(joint_N4C, -1, (-1, 4)).sum(-1)

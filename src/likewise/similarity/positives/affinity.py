@@ -51,7 +51,7 @@ def strong(affinity: Tensor, quantile: float) -> Tensor:
 
 
 class Pairs(NamedTuple):
-    """Which rows of the bank a query is pulled to and pushed from."""
+    """The rows of the bank that are positives and negatives of a query."""
 
     positive: Tensor
     """(R, K) bool."""

@@ -29,7 +29,7 @@ def across_views(scores_VBK: Tensor, targets_GBK: Tensor, temperature: float) ->
 
 
 class Entropies(NamedTuple):
-    """How an assignment uses its K prototypes, in nats: ln K is the most that either can be."""
+    """The use of the K prototypes by an assignment, in nats: ln K is the most that either can be."""
 
     each: Tensor
     """Mean entropy of the rows: 0 where every image has one prototype, ln K where it has all equally."""

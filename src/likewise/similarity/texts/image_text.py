@@ -48,7 +48,7 @@ def pair_contrast(image_ND: Tensor, text_ND: Tensor, log_scale: Tensor, *, smoot
 
 
 class Targets(NamedTuple):
-    """What the teacher finds fits: texts for each image, and images for each text."""
+    """The teacher's soft targets: texts for each image, and images for each text."""
 
     texts: Tensor
     """(N, N), rows sum to 1."""
@@ -69,7 +69,7 @@ def soft_targets(
     weights: tuple[float, float] = (1.0, 1.0),
     alike_by: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> Targets:
-    """Targets from the teacher's vectors: pairs fit whose images are alike, whose texts are alike, and that match.
+    """Targets from the teacher's vectors: of similar images, of similar texts, and of matching pairs.
 
     With V and X unit, A = w_v V V' + w_t X X' + V X' (and X V' for the other direction). `softmax`: softmax(scale A).
     `transport` (OTTER): the plan with even margins of exp(A / regularisation), `iterations` times rows, then columns;

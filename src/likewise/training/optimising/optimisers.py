@@ -25,7 +25,7 @@ _FOR_MATRICES = {"lars": "adapt", "muon": "matrices"}
 
 
 class _Form(NamedTuple):
-    """What the published forms of LARS differ in."""
+    """The differences between the published forms of LARS."""
 
     decay_in_norm: bool
     """|g| of the ratio is taken after the decay was added; else the norms are added: |g| + wd |w| + eps."""

@@ -66,7 +66,7 @@ def view_share(optimisation: Optimisation, progress: Progress) -> float:
 def views_at(
     views: Mapping[str, ViewPolicy], optimisation: Optimisation, progress: Progress, *, flip: bool = True
 ) -> dict[str, ViewPolicy]:
-    """What the views of a method look like in that step: as large as the schedule has it, and mirrored or not."""
+    """The view policies of a method in that step: their size by the schedule, and whether they are flipped."""
     share = view_share(optimisation, progress)
     return {role: (policy if flip else policy.upright()).shrunk(share) for role, policy in views.items()}
 

@@ -15,7 +15,7 @@ SIZES = ("first_size", "last_size")
 
 @dataclass(frozen=True, kw_only=True)
 class AsAsked:
-    """What is done as it was asked for, without looking at the data: `Asked`, `Plan` and run.json have it from here."""
+    """Options that are used as given, without looking at the data: shared by `Asked`, `Plan` and run.json."""
 
     flip: bool = True
     """Mirror half of the views left to right, where the method's views do; not good for digits, text or signs."""
@@ -32,7 +32,7 @@ class AsAsked:
 
 @dataclass(frozen=True, kw_only=True)
 class Choosable:
-    """What may be left open."""
+    """Options that may be left open."""
 
     method: str = "isd"
     """What to learn by: see `likewise methods`."""
@@ -79,7 +79,7 @@ class Choosable:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked(AsAsked, Choosable):
-    """What is trained, how and for how long. What is not given is chosen from the data and the machine."""
+    """The encoder, method and budget of a training run. What is not given is chosen from the data and the machine."""
 
     def __post_init__(self) -> None:
         for name in ("width", "image_size", "batch_size", "epochs", "minutes", "learning_rate", "accumulate"):
@@ -98,7 +98,7 @@ class Asked(AsAsked, Choosable):
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """Which of the data are trained on, and by which labels they are known."""
+    """The selection of the data to train on, and the source of its labels."""
 
     split: str | None = None
     """Split to train on; by default `train` where the data has one."""
@@ -112,7 +112,7 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Session(Opened):
-    """Where the run is written, and what is watched meanwhile."""
+    """The output directory of the run, and its monitoring."""
 
     start: str | None = None
     """Begin with the encoder of this run or weights file, and with its other networks where the method is the same."""

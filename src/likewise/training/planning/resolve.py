@@ -43,7 +43,7 @@ STATISTICS: Mapping[Normalisation, tuple[Channels, Channels]] = {
 
 
 class DataFacts(NamedTuple):
-    """What resolving needs to know of the data."""
+    """The facts of the data that resolving needs."""
 
     images: int
     """Images that can be read."""
@@ -58,7 +58,7 @@ class DataFacts(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What resolving needs to know of the machine."""
+    """The facts of the machine that resolving needs."""
 
     device: Literal["cpu", "cuda", "mps"]
     """Where training runs."""
@@ -69,7 +69,7 @@ class Machine(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """One thing settled without being asked for."""
+    """One setting that was chosen automatically."""
 
     setting: str
     value: Any
@@ -128,7 +128,7 @@ def resolve(
     machine: Machine,
     size: Choice,
 ) -> Plan:
-    """Settle everything. `given_settings` are the method's own settings that were asked for explicitly.
+    """Resolve all settings. `given_settings` are the method's own settings that were given explicitly.
 
     Raises InputError where what was asked for cannot be: a batch or a queue longer than the data, a wrong name.
     """

@@ -68,7 +68,7 @@ def plan_of(run: RunDirectory, teacher: str | None = None) -> Plan:
 
 
 def newest_checkpoint(run: RunDirectory) -> Path | None:
-    """Where a run goes on; None for one that was killed before it wrote anything, which begins anew.
+    """The newest checkpoint of a run; None for one that was killed before it wrote anything, which begins anew.
 
     Raises InputError for a run that has been trained and of which no checkpoint can be read: it would be lost.
     """
@@ -149,7 +149,7 @@ def extended(plan: Plan, wanted: Asked) -> Plan:
 
 
 def extension(before: Plan, after: Plan, clock: Clock) -> dict[str, Any]:
-    """What changes where a run goes on, at `clock`, with a longer budget: for run.json and for a person.
+    """The changes when a run continues, at `clock`, with a longer budget: for run.json and for a person.
 
     Schedules follow the share of the budget, so they go back to what that share is now; the rate rises again.
     """
@@ -181,7 +181,7 @@ def extension_told(facts: Mapping[str, Any]) -> str:
 
 
 def labels_record(labels: str | None, images: Images) -> dict[str, Any]:
-    """What run.json says of labels: how they were asked for, and a digest of the labels and names of classes."""
+    """The entry of run.json on labels: the option as given, and a digest of the labels and names of classes."""
     known = images.labels
     return {
         "labels": labels,

@@ -81,7 +81,7 @@ def effective_rank(gram_nn: Tensor) -> float:
 
 
 class _Check(NamedTuple):
-    """What one step left, still on the device."""
+    """The values of one check, still on the device."""
 
     step: int
     fraction: float
@@ -137,7 +137,7 @@ class Report:
     effective_rank: float | None
 
     def metrics(self) -> dict[str, float | str | None]:
-        """What goes into a line of metrics."""
+        """The entries of a line of metrics."""
         return {"spread": self.spread, "effective_rank": self.effective_rank, "health": self.verdict}
 
 

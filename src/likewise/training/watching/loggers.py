@@ -26,7 +26,7 @@ PARAMS_AT_ONCE = 100
 
 
 class Logger(Protocol):
-    """Takes numbers while a run goes on."""
+    """Logs numbers during a run."""
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """One line of metrics after `step` optimiser steps. What is not a number is left out."""
@@ -176,7 +176,7 @@ LOGGERS: dict[str, Callable[[Path, Mapping[str, Any], int], Logger]] = {
 
 
 def usual() -> tuple[str, ...]:
-    """Loggers that are used where none is asked for: TensorBoard where it is installed."""
+    """The default loggers: TensorBoard where it is installed."""
     return ("tensorboard",) if importlib.util.find_spec("tensorboard") else ()
 
 

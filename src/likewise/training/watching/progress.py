@@ -53,12 +53,12 @@ class Stopwatch:
         self._seconds = dict.fromkeys(PARTS + OCCASIONAL, 0.0)
 
     def enter(self, part: Part) -> None:
-        """From here on the time belongs to `part`."""
+        """Time from here on counts for `part`."""
         self._close()
         self._part = part
 
     def leave(self) -> None:
-        """From here on the time belongs to nothing in particular."""
+        """Time from here on counts for no part."""
         self._close()
         self._part = None
 
@@ -113,7 +113,7 @@ def duration(seconds: float) -> str:
 
 
 def describe(metrics: Mapping[str, Any]) -> str:
-    """The numbers worth a look, in one line, from a line of metrics; what is not there is left out."""
+    """The most important numbers of a line of metrics, in one line; missing ones are left out."""
     words = []
     for name, form in (
         ("loss", "loss {:.4g}"),

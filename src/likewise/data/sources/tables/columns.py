@@ -20,7 +20,7 @@ _LOOKED_AT = 4
 
 
 class ImageColumn(NamedTuple):
-    """Where one file has its images."""
+    """The column that holds the images of one file."""
 
     data: str | None
     """Path of the encoded images in the schema: `image.bytes`, or a binary column of its own."""
@@ -32,7 +32,7 @@ class ImageColumn(NamedTuple):
 
 
 def image_columns(shards: Shards) -> tuple[ImageColumn, ...] | None:
-    """Where each of the files has its images, or None where they hold none.
+    """The image columns of each file, or None where it has none.
 
     The column is one that the Hugging Face metadata declare, else one of structs {bytes, path}, else one of bytes; of
     several the one with the likelier name. What is not declared is looked at: its first values should be images.

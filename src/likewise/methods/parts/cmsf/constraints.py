@@ -25,7 +25,7 @@ FirstVisit = Literal["unconstrained", "noise"]
 
 
 class Constraint(nn.Module):
-    """What CMSF asks of a constraint."""
+    """The interface of a constraint of CMSF."""
 
     def begin(self, progress: Progress) -> None:
         """Called before each step."""

@@ -19,7 +19,7 @@ _BATCH = 256
 
 
 class Told(NamedTuple):
-    """What the labeller says of a batch."""
+    """The labeller's predictions for a batch."""
 
     labels: Tensor
     """(B,) true labels where they are known, guesses where the classifier is sure enough, else -1."""

@@ -25,7 +25,7 @@ from likewise.methods.parts.checks import at_least, positive
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionSettings:
-    """Where captions come from, and what reads them."""
+    """The source of captions, and their text encoder."""
 
     captions: str = "caption"
     """Column of the captions, several being lines of one text. `caption` finds `captions`, `text`, `sentence`, ...
@@ -135,7 +135,7 @@ class TextTower(nn.Module):
 
 
 class Vectors(nn.Module):
-    """Stands where the text transformer stands: vectors are there already."""
+    """Takes the place of the text transformer where vectors of the texts exist already."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class Vectors(nn.Module):
 
 
 def text_body(settings: CaptionSettings) -> TextTransformer | Vectors:
-    """What reads texts before a head does."""
+    """The text encoder before the head."""
     if settings.sentences:
         return Vectors(sentence_width(settings.sentences))
     return TextTransformer(

@@ -64,7 +64,7 @@ class FiveTerms(MocoSettings, CaptionSettings):
 
     @property
     def reads(self) -> bool:
-        """Whether any term reads captions."""
+        """Whether any term uses captions."""
         return bool(self.caption_weight or self.to_caption_weight or self.to_image_weight)
 
     def idle(self) -> Mapping[str, str]:
@@ -113,12 +113,12 @@ class Networks(nn.Module):
         return found if asks or not settings.reads else [*found, self.text]
 
     def forward(self, image: Tensor, texts: Tensor | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What each head makes of images, (B, D) each, and of texts."""
+        """Output of each head for images, (B, D) each, and for texts."""
         features_BF = self.image(image)
         return self.heads_of(self.of_image, features_BF), self.of_texts(texts)
 
     def of_texts(self, texts: Tensor | None) -> dict[str, Tensor]:
-        """What each head makes of texts."""
+        """Output of each head for texts."""
         return {} if texts is None else self.heads_of(self.of_text, self.text(texts))
 
     @staticmethod
