@@ -19,7 +19,7 @@ from likewise.evaluation.encoder_source import open_subject
 from likewise.evaluation.features import cached_features
 from likewise.selection.picking import STRATEGIES, pick
 from likewise.selection.pool import Pool
-from likewise.selection.proof import WORLDS, Measured, expect, measure
+from likewise.selection.proof import WORLDS, LabelledScore, expect, measure
 from likewise.similarity import unit
 
 MINUTES = 4
@@ -61,7 +61,7 @@ def _lite0(folder: Path) -> Path:
     return folder / "lite0.safetensors"
 
 
-def scored(pool: Pool, labels_N: Tensor, count: int, by: str, seeds: int) -> list[Measured]:
+def scored(pool: Pool, labels_N: Tensor, count: int, by: str, seeds: int) -> list[LabelledScore]:
     """One result a seed; k-centre draws nothing, so it has one."""
     return [
         measure(pool.features_ND, labels_N, pick(pool, count, by, seed=seed).rows, seed=seed)

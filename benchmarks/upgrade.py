@@ -26,7 +26,7 @@ from likewise.data import cached_side, open_source, prepare
 from likewise.errors import InputError
 from likewise.evaluation import extract
 from likewise.upgrading.measures import Truth, answerable, bootstrap, found_of, or_none
-from likewise.upgrading.sheet import Arm, plan_sheet
+from likewise.upgrading.sheet import UpgradeArm, plan_sheet
 
 MINUTES = 15.0
 QUIET: Mapping[str, Any] = {"quiet": True, "report": False, "loggers": (), "online_probe": False, "device": "cpu"}
@@ -127,7 +127,7 @@ def measured(trial: Trial, folder: Path, place: Path, *, quick: bool, width: int
     return [*rows, *(of_arm(arm) for arm in arms if arm.name not in {"keep", "compatible"})]
 
 
-def of_arm(arm: Arm) -> Row:
+def of_arm(arm: UpgradeArm) -> Row:
     """A line of a plan, for the free encoder."""
     return Row(
         way=f"free, {arm.name}",

@@ -10,7 +10,7 @@ import pytest
 
 from likewise.errors import InputError
 from likewise.verbs.learning.trial import trial
-from likewise.verbs.learning.trying.measures import Measured
+from likewise.verbs.learning.trying.measures import EncoderScore
 from likewise.verbs.learning.trying.verdict import Arm, conclude
 from tests.contract.gauntlet import some_images, teacher
 
@@ -19,7 +19,7 @@ def arm(name: str, right: int, *, rank: float = 20.0, parameters: int = 100) -> 
     values = np.zeros(200)
     values[:right] = 1.0
     score = right / 200
-    return Arm(cast("Any", name), Measured(score, score - 0.05, score + 0.05, values, rank), 1.0, parameters, name)
+    return Arm(cast("Any", name), EncoderScore(score, score - 0.05, score + 0.05, values, rank), 1.0, parameters, name)
 
 
 @pytest.mark.parametrize(

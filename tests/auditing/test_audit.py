@@ -13,7 +13,7 @@ from torch import nn
 
 import likewise
 from likewise.auditing.categories import read_mapping
-from likewise.auditing.result import UNDISTORTED, Audit, Contrast
+from likewise.auditing.result import UNDISTORTED, Audit, ObserverDifference
 from likewise.auditing.text import sentence
 from likewise.auditing.trials import Trials
 from likewise.classifier import save_classifier
@@ -73,7 +73,7 @@ def test_a_worse_checkpoint_is_told_as_worse():
     assert one.verdict == "worse"
     assert one.test == mcnemar(two[1].right, two[0].right)
     assert re.search(r"new is worse than old under blur, by \d+\.\d to \d+\.\d points", sentence(told, one))
-    turned = Contrast("low-pass", "new", mcnemar(two[0].right, two[1].right), 0.01)
+    turned = ObserverDifference("low-pass", "new", mcnemar(two[0].right, two[1].right), 0.01)
     assert turned.verdict == "better"
 
 

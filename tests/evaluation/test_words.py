@@ -12,7 +12,7 @@ from PIL import Image
 import likewise
 from likewise.cli import main
 from likewise.discovery.finding import Class
-from likewise.discovery.naming import Named, called, cluster_names
+from likewise.discovery.naming import ClusterName, called, cluster_names
 from likewise.errors import InputError
 from likewise.evaluation.probes.texts import class_vectors
 from likewise.methods.words import images_of, nearest_texts, texts_of
@@ -87,7 +87,9 @@ def test_a_caption_names_one_class_and_long_ones_are_cut() -> None:
         one("new 2", 1, new=True),
         one("new 3", 3, new=True),
     ]
-    names = [Named(text, 0.5, 0.1, 1) for text in ("x", "car", "car", "a long " * 20)] + [Named("", 0.0, 0.0, 0)]
+    names = [ClusterName(text, 0.5, 0.1, 1) for text in ("x", "car", "car", "a long " * 20)] + [
+        ClusterName("", 0.0, 0.0, 0)
+    ]
     found = called([*classes, one("new 4", 4, new=True)], names)
     assert [each.name for each in found[:3]] == ["car", "car (2)", "car (3)"]
     assert (len(found[3].name), found[3].name[-3:]) == (60, "...")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from likewise.data import Images
-from likewise.exploring.collection import Collection, Column
+from likewise.exploring.collection import Collection, MapColumn
 
 MakeCollection = Callable[..., Collection]
 
@@ -56,7 +56,7 @@ def make_collection() -> MakeCollection:
         features[np.arange(count), images.labels % width] += 1
         if count > classes:
             features[classes] = features[0]
-        label = Column("label", "label", images.labels, images.class_names)
+        label = MapColumn("label", "label", images.labels, images.class_names)
         return Collection("squares", (images,), torch.from_numpy(features), (None,) * count, (label,))
 
     return make

@@ -16,7 +16,7 @@ from likewise.exploring.page import write_folder, write_page
 from likewise.exploring.payload import pack
 from likewise.exploring.relations import Relations, relate
 from likewise.exploring.serving import address, server
-from likewise.exploring.sprites import Plan, plan, sheets
+from likewise.exploring.sprites import SheetPlan, plan, sheets
 from tests.browser import Opened, barriers, opened, until
 from tests.exploring.conftest import MakeCollection
 
@@ -182,7 +182,7 @@ def test_a_hundred_thousand_images_move_smoothly(tmp_path: Path, make_collection
         some[:, 0],
         collection.columns,
     )
-    made, slot = Plan(24, count, 0), slots(points)
+    made, slot = SheetPlan(24, count, 0), slots(points)
     one = next(sheets(collection, np.arange(count), made))
     size = write_page(tmp_path / "large.html", pack(collection, found, points, slot, made, ABOUT), [one] * made.sheets)
     with opened((tmp_path / "large.html").as_uri()) as page:

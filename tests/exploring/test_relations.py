@@ -12,7 +12,7 @@ import torch
 
 from likewise.errors import InputError
 from likewise.exploring import layout
-from likewise.exploring.collection import UNKNOWN, Column
+from likewise.exploring.collection import UNKNOWN, MapColumn
 from likewise.exploring.metadata import read_columns
 from likewise.exploring.relations import relate
 from likewise.exploring.sprites import SIDES, plan, sheets
@@ -147,6 +147,6 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, name: str, content: 
 
 def test_columns_must_fit_the_images(make_collection: MakeCollection) -> None:
     with pytest.raises(InputError, match="one row each"):
-        replace(make_collection(6), columns=(Column("depth", "depth", np.zeros(5, np.float32)),))
+        replace(make_collection(6), columns=(MapColumn("depth", "depth", np.zeros(5, np.float32)),))
     with pytest.raises(InputError, match="at least 2"):
         make_collection(1)

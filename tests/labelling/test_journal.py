@@ -9,16 +9,16 @@ import torch
 
 from likewise.errors import InputError
 from likewise.labelling.groups import groups
-from likewise.labelling.journal import Action, Journal, Labels, checked_class
+from likewise.labelling.journal import Action, LabelJournal, LabelState, checked_class
 
 PATHS = ["a.png", "b.png", "c.png"]
 
 
-def opened(path: Path, paths: list[str] = PATHS) -> Journal:
-    return Journal(path, paths, Labels(len(paths), ["cat"]))
+def opened(path: Path, paths: list[str] = PATHS) -> LabelJournal:
+    return LabelJournal(path, paths, LabelState(len(paths), ["cat"]))
 
 
-def act(journal: Journal, name: str, tab: str, rows: list[int], label: str | None) -> None:
+def act(journal: LabelJournal, name: str, tab: str, rows: list[int], label: str | None) -> None:
     journal.act(Action(name, tab, tuple(rows), label))
 
 
@@ -65,7 +65,7 @@ def test_each_page_takes_back_its_own_last_key(tmp_path: Path) -> None:
 
 
 def test_a_later_label_wins_and_undo_brings_the_earlier_back(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "j", PATHS, Labels(3, [], {0: "old"}))
+    journal = LabelJournal(tmp_path / "j", PATHS, LabelState(3, [], {0: "old"}))
     act(journal, "1", "t", [0], "new")
     assert journal.labels.now() == {0: "new"}
     journal.undo("2", "t")

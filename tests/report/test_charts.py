@@ -85,7 +85,7 @@ def test_averages_keep_straight_lines_and_quiet_noise() -> None:
 
 
 def test_shares_and_bars_are_as_large_as_their_values() -> None:
-    shares = charts.stacked_bar([charts.Part("data", 0.25, "25 %"), charts.Part("model", 0.75, "75 %")])
+    shares = charts.stacked_bar([charts.Segment("data", 0.25, "25 %"), charts.Segment("model", 0.75, "75 %")])
     assert "flex-grow:0.2500" in shares
     assert "flex-grow:0.7500" in shares
     bars = charts.bars(["a", "b"], [50, 200])

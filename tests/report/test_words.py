@@ -11,20 +11,20 @@ import pytest
 
 from likewise.commands import following
 from likewise.report import words
-from likewise.report.facts import Facts
+from likewise.report.facts import RunFacts
 from tests.report.conftest import MakeRun, score
 
 
-def with_last(run: Path, **values: Any) -> Facts:
+def with_last(run: Path, **values: Any) -> RunFacts:
     """The run with another last line of metrics, thirty times, so that it counts."""
     lines = (run / "metrics.jsonl").read_text().splitlines()
     lines += [json.dumps({**json.loads(lines[-1]), **values})] * 30
     (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    return Facts.read(run)
+    return RunFacts.read(run)
 
 
 def test_a_healthy_run_says_why(make_run: MakeRun) -> None:
-    verdict = words.verdict(Facts.read(make_run()))
+    verdict = words.verdict(RunFacts.read(make_run()))
     assert verdict.word == "healthy"
     assert "spread 0.80" in verdict.sentence
     assert "20 directions" in verdict.sentence
@@ -51,13 +51,13 @@ def test_what_is_wrong_is_said_with_the_setting_at_fault(
 
 def test_the_reason_of_the_run_itself_comes_first(make_run: MakeRun) -> None:
     reason = "the loss of step 12 is nan"
-    verdict = words.verdict(Facts.read(make_run(status="stopped", reason=reason)))
+    verdict = words.verdict(RunFacts.read(make_run(status="stopped", reason=reason)))
     assert verdict.title == "Stopped by itself"
     assert reason in verdict.sentence
 
 
 def test_before_and_after_are_the_same_measurement(make_run: MakeRun) -> None:
-    facts = Facts.read(
+    facts = RunFacts.read(
         make_run(
             scores=[
                 score("untrained", 0.2, 1),
@@ -75,14 +75,14 @@ def test_before_and_after_are_the_same_measurement(make_run: MakeRun) -> None:
 
 def test_without_scores_the_curve_speaks(make_run: MakeRun) -> None:
     run = make_run(scores=[])
-    assert Facts.read(run).gain is None
+    assert RunFacts.read(run).gain is None
     facts = with_last(run, knn=0.5)
     assert facts.gain is not None
     assert (facts.gain.before, facts.gain.after) == (0.5, 0.5)
 
 
 def test_time_adds_up_to_all_of_it(make_run: MakeRun) -> None:
-    shares = Facts.read(make_run()).time_shares
+    shares = RunFacts.read(make_run()).time_shares
     assert shares is not None
     assert shares == pytest.approx({"data": 0.05, "views": 0.15, "model": 0.7, "rest": 0.1})
     assert "70\u00a0%" in words.time_words(shares)
@@ -91,7 +91,7 @@ def test_time_adds_up_to_all_of_it(make_run: MakeRun) -> None:
 
 def test_commands_can_be_typed(make_run: MakeRun) -> None:
     run = make_run(status="interrupted", scores=[], data={"path": "my photos/"})
-    facts = Facts.read(run)
+    facts = RunFacts.read(run)
     commands = [command for _, command in following(facts.path, facts.run)]
     assert shlex.split(commands[0])[:3] == ["likewise", "train", "my photos/"]
     assert "--resume" in commands[0]
@@ -101,7 +101,7 @@ def test_commands_can_be_typed(make_run: MakeRun) -> None:
 
 def test_the_headline_fits_what_is_known(make_run: MakeRun) -> None:
     run = make_run(status="running", minutes=None, data={})
-    assert words.headline(Facts.read(run)) == "ISD is learning from images, without labels: 6 minutes so far."
+    assert words.headline(RunFacts.read(run)) == "ISD is learning from images, without labels: 6 minutes so far."
     assert words.status_words({"status": "finished", "finished": "2026-01-05T10:00:00+00:00"}) == (
         "finished 5\u00a0Jan\u00a02026"
     )

@@ -25,7 +25,7 @@ CERTAIN = 0.05
 """Differences with a smaller p, raised for the number of tests, are told as such."""
 
 
-class Point(NamedTuple):
+class LevelPoint(NamedTuple):
     """An observer at one level."""
 
     level: str
@@ -39,7 +39,7 @@ class Point(NamedTuple):
     """Of the answers in bits; the logarithm of the number of categories where all are answered equally often."""
 
 
-class Contrast(NamedTuple):
+class ObserverDifference(NamedTuple):
     """Whether the audited encoder is better or worse than another one."""
 
     experiment: str
@@ -94,7 +94,7 @@ class Audit:
     """Mistakes of the audited encoder."""
     seconds: float = 0.0
     """How long it took, features of the training images included."""
-    _curves: dict[str, dict[str, list[Point]]] = field(default_factory=dict, repr=False)
+    _curves: dict[str, dict[str, list[LevelPoint]]] = field(default_factory=dict, repr=False)
 
     @property
     def experiments(self) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ class Audit:
         """The trials of one observer in one experiment."""
         return next(one for one in self.trials if (one.experiment, one.observer) == (experiment, observer))
 
-    def curves(self) -> dict[str, dict[str, list[Point]]]:
+    def curves(self) -> dict[str, dict[str, list[LevelPoint]]]:
         """By experiment and observer."""
         if not self._curves:
             for name in self.experiments:
@@ -133,7 +133,7 @@ class Audit:
                 found[row, column] = found[column, row] = float(np.mean(values))
         return found
 
-    def contrasts(self) -> list[Contrast]:
+    def contrasts(self) -> list[ObserverDifference]:
         """The audited encoder against each other one: paired tests, p raised for how many there are (Holm 1979)."""
         first, tests = self.observers[0], []
         for other in self.observers[1:]:
@@ -142,7 +142,7 @@ class Audit:
                 tests.append((UNDISTORTED, other, test))
             tests += [(name, other, _paired(self.of(name, other), self.of(name, first))) for name in self.experiments]
         raised = significance.holm([test.p for _, _, test in tests])
-        return [Contrast(*told, p) for told, p in zip(tests, raised, strict=True)]
+        return [ObserverDifference(*told, p) for told, p in zip(tests, raised, strict=True)]
 
     def against_people(self) -> dict[str, dict[str, Figures]]:
         """By observer and experiment, where people have seen the same stimuli."""
@@ -233,7 +233,7 @@ class Audit:
         return as_text(self, brief=brief)
 
 
-def points(trials: Trials, categories: int) -> list[Point]:
+def points(trials: Trials, categories: int) -> list[LevelPoint]:
     """Accuracy with its interval, and entropy of the answers, at each level that was shown."""
     found = []
     for level in EXPERIMENTS[trials.experiment].conditions:
@@ -242,7 +242,7 @@ def points(trials: Trials, categories: int) -> list[Point]:
             n, right = int(at.sum()), int(trials.right[at].sum())
             span = wilson(right, n)
             found.append(
-                Point(level, right / n, span.low, span.high, n, answer_entropy(trials.answer_N[at], categories))
+                LevelPoint(level, right / n, span.low, span.high, n, answer_entropy(trials.answer_N[at], categories))
             )
     return found
 

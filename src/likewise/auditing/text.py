@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from likewise.auditing.experiments import EXPERIMENTS
 from likewise.auditing.reference import reference
-from likewise.auditing.result import UNDISTORTED, Audit, Contrast
+from likewise.auditing.result import UNDISTORTED, Audit, ObserverDifference
 from likewise.terminal import paragraph, table
 
 
@@ -40,7 +40,7 @@ def worst_experiments(audit: Audit) -> list[str]:
     return sorted(audit.experiments, key=lambda name: audit.accuracy(name, audit.observers[0]))
 
 
-def sentence(audit: Audit, one: Contrast) -> str:
+def sentence(audit: Audit, one: ObserverDifference) -> str:
     """`new is worse than old under blur, by 2.1 to 5.3 points (p = 0.0012 after Holm)`."""
     first, test = audit.observers[0], one.test
     where = "on undistorted images" if one.experiment == UNDISTORTED else EXPERIMENTS[one.experiment].words
@@ -119,7 +119,7 @@ def _tests(audit: Audit) -> str:
     return "\n".join([paragraph(title, indent="  "), *lines])
 
 
-def unclear(audit: Audit, found: Sequence[Contrast]) -> list[str]:
+def unclear(audit: Audit, found: Sequence[ObserverDifference]) -> list[str]:
     """Where the audited encoder and each other one do not clearly differ, a sentence each."""
     lines = []
     for other in audit.observers[1:]:
@@ -129,7 +129,7 @@ def unclear(audit: Audit, found: Sequence[Contrast]) -> list[str]:
     return lines
 
 
-def how_tested(found: Sequence[Contrast]) -> str:
+def how_tested(found: Sequence[ObserverDifference]) -> str:
     """What was tested, and how p was raised."""
     exact = all("McNemar" in one.test.how for one in found)
     how = "McNemar, exact, over the same images" if exact else "paired t over images, levels averaged"

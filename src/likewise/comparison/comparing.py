@@ -17,7 +17,16 @@ from likewise.comparison.efficiency import DRAWS, Efficiency
 from likewise.comparison.entries import Entry, at_own_sides, of_encoder, of_run
 from likewise.comparison.footprints import Footprint
 from likewise.comparison.groups import Group, grouped
-from likewise.comparison.tables import Column, Contrast, baselines, cell, columns_of, contrasts, notes, unified
+from likewise.comparison.tables import (
+    GroupDifference,
+    ScoreColumn,
+    baselines,
+    cell,
+    columns_of,
+    contrasts,
+    notes,
+    unified,
+)
 from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Which
 from likewise.files import write_aside
@@ -36,9 +45,9 @@ class Comparison:
     """Runs that differ only in the seed, together."""
     untrained: tuple[Group, ...]
     """The same encoders without training, where they were scored."""
-    columns: tuple[Column, ...]
+    columns: tuple[ScoreColumn, ...]
     """One for each way in which something was scored."""
-    contrasts: tuple[Contrast, ...]
+    contrasts: tuple[GroupDifference, ...]
     """The best of each column against the others."""
     notes: tuple[str, ...]
     """What a reader should know."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from likewise.evaluation import predictions
 from likewise.evaluation.scores import Evaluation
-from likewise.report.facts import Facts
+from likewise.report.facts import RunFacts
 
 _OWN = ("batch_size", "accumulate", "precision", "device", "sync_batch_norm", "anchor")
 _DERIVED = {"optimisation.epochs", "optimisation.batch_size", "encoder.mean", "encoder.std"}
@@ -23,7 +23,7 @@ _CHOSEN = re.compile(r"weight decay [^ ,]+ of ")
 _SIDE = re.compile(r"centre crop \([^)]*\) at \d+ px")
 
 
-class Curve(NamedTuple):
+class LearningCurve(NamedTuple):
     """One quantity over training."""
 
     images: list[float]
@@ -77,13 +77,13 @@ class Entry:
     """Images seen in training."""
     minutes: float | None = None
     status: str = ""
-    curves: Mapping[str, Curve] = field(default_factory=dict)
+    curves: Mapping[str, LearningCurve] = field(default_factory=dict)
     """`loss` and `knn`, where they were measured."""
 
 
 def of_run(path: Path) -> Entry:
     """A run as its directory tells it. Raises InputError where there is none."""
-    facts = Facts.read(path)
+    facts = RunFacts.read(path)
     scores = tuple(_stored(path, score) for score in facts.scores)
     return Entry(
         name=str(path),
@@ -181,7 +181,7 @@ def _scored(score: Mapping[str, Any], right_Q: NDArray[np.bool_] | None, images:
     )
 
 
-def _curve(facts: Facts, name: str) -> Curve | None:
+def _curve(facts: RunFacts, name: str) -> LearningCurve | None:
     """A column of the metrics; the score while training begins with that from before."""
     points = [
         (float(line.get("images") or 0), float(line.get("minutes") or 0), float(value))
@@ -194,7 +194,7 @@ def _curve(facts: Facts, name: str) -> Curve | None:
     if len(points) < 2:
         return None
     images, minutes, values = (list(column) for column in zip(*points, strict=True))
-    return Curve(images, minutes, values)
+    return LearningCurve(images, minutes, values)
 
 
 def _frozen(value: Any) -> Any:

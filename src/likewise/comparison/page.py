@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from likewise.comparison import footprints
 from likewise.comparison.groups import Group
 from likewise.comparison.plots import efficiency_chart, learning_charts
-from likewise.comparison.tables import Column, cell
+from likewise.comparison.tables import ScoreColumn, cell
 from likewise.comparison.text import best_of, figure, sentence
 from likewise.report.document import document
 from likewise.report.markup import details, section, table, tag, text
@@ -106,7 +106,7 @@ def _notes(comparison: Comparison) -> list[str]:
     return [tag("p", text(note), class_="note") for note in comparison.notes]
 
 
-def _cell(group: Group, column: Column, *, best: bool) -> str:
+def _cell(group: Group, column: ScoreColumn, *, best: bool) -> str:
     found = cell(group, column)
     if found is None:
         return tag("span", "-", class_="none")

@@ -19,7 +19,7 @@ _USUAL = ("knn", 20)
 
 
 @dataclass(frozen=True)
-class Column:
+class ScoreColumn:
     """Scores that were got in the same way, and may be compared."""
 
     kind: Kind
@@ -46,7 +46,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class GroupDifference:
     """The best group of a column against another."""
 
     column: int
@@ -58,7 +58,7 @@ class Contrast:
     """Over runs, where both have several."""
 
 
-def columns_of(entries: Sequence[Entry]) -> list[Column]:
+def columns_of(entries: Sequence[Entry]) -> list[ScoreColumn]:
     """All ways in which the entries were scored, those that most were scored in first; titles tell them apart."""
     found = distinct(
         (score.kind, score.which) for entry in entries for score in entry.scores if score.which not in BASELINES
@@ -71,7 +71,7 @@ def columns_of(entries: Sequence[Entry]) -> list[Column]:
     for place, title in enumerate(titles):
         twins = titles.count(title)
         numbered.append(f"{title} [{titles[: place + 1].count(title)}]" if twins > 1 else title)
-    return [Column(kind, which, title) for (kind, which), title in zip(found, numbered, strict=True)]
+    return [ScoreColumn(kind, which, title) for (kind, which), title in zip(found, numbered, strict=True)]
 
 
 def unified(entries: Sequence[Entry]) -> list[Entry]:
@@ -104,15 +104,15 @@ def baselines(entries: Sequence[Entry]) -> list[Entry]:
     return found
 
 
-def cell(group: Group, column: Column) -> Cell | None:
+def cell(group: Group, column: ScoreColumn) -> Cell | None:
     """What the group got in the column; None where none of it was scored so."""
     found = [score for entry in group.entries if (score := _score(entry, column)) is not None]
     return Cell(tuple(found)) if found else None
 
 
-def contrasts(groups: Sequence[Group], columns: Sequence[Column]) -> list[Contrast]:
+def contrasts(groups: Sequence[Group], columns: Sequence[ScoreColumn]) -> list[GroupDifference]:
     """For every column of accuracies the best group against each other, with tests; p raised for how many there are."""
-    found: list[Contrast] = []
+    found: list[GroupDifference] = []
     for number, column in enumerate(columns):
         cells = {place: one for place, group in enumerate(groups) if (one := cell(group, column)) is not None}
         if len(cells) < 2 or next(iter(cells.values())).scores[0].unit != "share":
@@ -124,8 +124,8 @@ def contrasts(groups: Sequence[Group], columns: Sequence[Column]) -> list[Contra
 
 
 def _contrast(
-    groups: Sequence[Group], column: Column, number: int, best: int, other: int, cells: dict[int, Cell]
-) -> Contrast:
+    groups: Sequence[Group], column: ScoreColumn, number: int, best: int, other: int, cells: dict[int, Cell]
+) -> GroupDifference:
     first, second = cells[other].scores, cells[best].scores
     images = None
     if same_images([*first, *second]):
@@ -135,10 +135,10 @@ def _contrast(
     order = [np.argsort(np.array([-1 if seed is None else seed for seed in part]), kind="stable") for part in seeds]
     values = [[part[int(i)].value for i in rank] for part, rank in zip((first, second), order, strict=True)]
     paired = sorted(map(str, seeds[0])) == sorted(map(str, seeds[1])) and len(set(seeds[0])) == len(seeds[0])
-    return Contrast(number, best, other, images, over_seeds(*values, paired=paired))
+    return GroupDifference(number, best, other, images, over_seeds(*values, paired=paired))
 
 
-def _raised(mine: list[Contrast]) -> list[Contrast]:
+def _raised(mine: list[GroupDifference]) -> list[GroupDifference]:
     """The same with Holm's correction for comparing with all others."""
     for name in ("images", "seeds"):
         tests = {place: test for place, one in enumerate(mine) if (test := getattr(one, name)) is not None}
@@ -148,7 +148,7 @@ def _raised(mine: list[Contrast]) -> list[Contrast]:
     return mine
 
 
-def notes(columns: Sequence[Column], groups: Sequence[Group]) -> list[str]:
+def notes(columns: Sequence[ScoreColumn], groups: Sequence[Group]) -> list[str]:
     """Why some columns look alike and are not one, and which runs were not scored."""
     found = [
         f"{column.title} and {other.title} are not comparable: {_difference(column, other)}"
@@ -162,7 +162,7 @@ def notes(columns: Sequence[Column], groups: Sequence[Group]) -> list[str]:
     return found
 
 
-def _difference(first: Column, second: Column) -> str:
+def _difference(first: ScoreColumn, second: ScoreColumn) -> str:
     """In what two protocols differ, in their own words."""
     if first.kind.data != second.kind.data:
         return f"on {first.kind.data}, and on {second.kind.data}"
@@ -181,7 +181,7 @@ def _title(kind: Kind) -> str:
     return " ".join(word for word in words if word)
 
 
-def _score(entry: Entry, column: Column) -> Scored | None:
+def _score(entry: Entry, column: ScoreColumn) -> Scored | None:
     for score in entry.scores:
         fits = score.kind == column.kind and score.which in {column.which, *BASELINES}
         if fits and math.isfinite(score.value):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from likewise.comparison.footprints import head, row
 from likewise.comparison.groups import Group
-from likewise.comparison.tables import Cell, Column, Contrast, cell
+from likewise.comparison.tables import Cell, GroupDifference, ScoreColumn, cell
 from likewise.evaluation.significance import Test
 from likewise.report.numbers import count, plain, short
 from likewise.terminal import paragraph, split_protocols, table, width
@@ -63,7 +63,7 @@ def _budget(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def _scored(comparison: Comparison, column: Column) -> list[str]:
+def _scored(comparison: Comparison, column: ScoreColumn) -> list[str]:
     """A column of scores with its head; the best one is starred."""
     best = best_of(comparison.groups, column)
     cells = []
@@ -92,7 +92,7 @@ def _star(comparison: Comparison) -> str:
     return _wrapped("* the highest mean of its column, which by itself does not say that it is more than chance")
 
 
-def _protocols(columns: Sequence[Column]) -> str:
+def _protocols(columns: Sequence[ScoreColumn]) -> str:
     """What all columns share once, and of each what is its own."""
     shared, own = split_protocols([column.kind.protocol for column in columns])
     lines = [paragraph(shared, first="protocol  ", indent="  ")] if shared else []
@@ -102,7 +102,7 @@ def _protocols(columns: Sequence[Column]) -> str:
     return "\n".join(lines)
 
 
-def best_of(groups: Sequence[Group], column: Column) -> Group | None:
+def best_of(groups: Sequence[Group], column: ScoreColumn) -> Group | None:
     """The group with the highest mean; None where it is no accuracy, or nothing to choose from."""
     cells = [(found, group) for group in groups if (found := cell(group, column)) is not None]
     if len(cells) < 2 or cells[0][0].scores[0].unit != "share":
@@ -126,7 +126,7 @@ def _mean(group: Group, name: str) -> str:
     return count(fmean(values)) if name == "images" else f"{fmean(values):.1f}"
 
 
-def told(comparison: Comparison) -> list[Contrast]:
+def told(comparison: Comparison) -> list[GroupDifference]:
     """The contrasts worth a sentence: all of two groups, those of the first column of more."""
     if len(comparison.groups) <= 2:
         return list(comparison.contrasts)
@@ -134,7 +134,7 @@ def told(comparison: Comparison) -> list[Contrast]:
     return [one for one in comparison.contrasts if one.column == first]
 
 
-def sentence(comparison: Comparison, one: Contrast) -> str:
+def sentence(comparison: Comparison, one: GroupDifference) -> str:
     """`knn k=20: isd leads moco_v2 by 2.1 points (0.8 to 3.4; ...)`."""
     best, other = comparison.groups[one.best].label, comparison.groups[one.other].label
     title = comparison.columns[one.column].title

@@ -13,7 +13,7 @@ import numpy as np
 
 from likewise.data.decoding.pixels import Range
 from likewise.data.images import Images
-from likewise.data.source import Broken, BrokenImage, Look, Source, files_in_words, spread
+from likewise.data.source import Broken, BrokenImage, ImageInfo, Source, files_in_words, spread
 from likewise.data.splitting.splits import in_words
 from likewise.errors import InputError
 
@@ -113,7 +113,7 @@ def describe(source: Source, sample: int = 64) -> Description:
     positions = [int(position) for position in spread(len(source), sample)]
     with ThreadPoolExecutor(_WORKERS) as pool:
         looks = list(pool.map(lambda position: _look(source, position), positions))
-    seen = [look for look in looks if isinstance(look, Look)]
+    seen = [look for look in looks if isinstance(look, ImageInfo)]
     broken = tuple(look for look in looks if isinstance(look, Broken))
     if not seen:
         what = f"{broken[0].name} ({broken[0].reason})" if broken else "there are none"
@@ -193,7 +193,7 @@ def copies_in_words(images: Images) -> str:
     return f"copies: {images.copies:,} of {len(images):,} images {verb} of another one"
 
 
-def _look(source: Source, position: int) -> Look | Broken:
+def _look(source: Source, position: int) -> ImageInfo | Broken:
     try:
         return source.look(position)
     except BrokenImage as error:

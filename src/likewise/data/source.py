@@ -22,8 +22,8 @@ __all__ = [
     "Broken",
     "BrokenImage",
     "Column",
+    "ImageInfo",
     "Joined",
-    "Look",
     "Part",
     "Pixels",
     "Source",
@@ -57,7 +57,7 @@ class Column(NamedTuple):
         return Column(self.values[index], self.names)
 
 
-class Look(NamedTuple):
+class ImageInfo(NamedTuple):
     """Size, colour and format of one image, for `describe`."""
 
     height: int
@@ -112,10 +112,10 @@ class Source(ABC):
         Raises BrokenImage.
         """
 
-    def look(self, position: int) -> Look:
+    def look(self, position: int) -> ImageInfo:
         """Size, colour and format of one image. Raises BrokenImage."""
         pixels = self.read(position)
-        return Look(pixels.shape[0], pixels.shape[1], is_grey(pixels), "array")
+        return ImageInfo(pixels.shape[0], pixels.shape[1], is_grey(pixels), "array")
 
     def file(self, position: int) -> str | None:
         """Path of the file that holds this image and no other; None where it lies in something else."""
@@ -175,7 +175,7 @@ class Part(Source):
         """As the other source reads it."""
         return self.whole.read(int(self.index[position]), short_side)
 
-    def look(self, position: int) -> Look:
+    def look(self, position: int) -> ImageInfo:
         """As the other source sees it."""
         return self.whole.look(int(self.index[position]))
 
@@ -238,7 +238,7 @@ class Joined(Source):
         part, inside = self.place(position)
         return part.read(inside, short_side)
 
-    def look(self, position: int) -> Look:
+    def look(self, position: int) -> ImageInfo:
         """As the part that holds it sees it."""
         part, inside = self.place(position)
         return part.look(inside)

@@ -32,7 +32,7 @@ GREEDY = 6
 """Images from which each new centre is chosen by the greedy form."""
 
 
-class Found(NamedTuple):
+class Classes(NamedTuple):
     """Where every image belongs."""
 
     clusters: Ids
@@ -85,7 +85,7 @@ def find(
     runs: int = RUNS,
     seed: int = 0,
     tell: Callable[[int, int], None] | None = None,
-) -> Found:
+) -> Classes:
     """Semi-supervised k-means of unit features into `clusters`, of which some are labelled (-1 elsewhere).
 
     `published` seeding draws each new centre, `greedy` chooses it among several images and keeps all centres at unit
@@ -115,7 +115,7 @@ def find(
     confidence_N = np.where(labels_N >= 0, 1.0, _calibrated(margin_H, back_H, _margin(features_ND, best.centres)))
     own_ND = unit(best.centres)[torch.from_numpy(best.clusters)]
     similarity_N = (unit(features_ND) * own_ND).sum(1).double().numpy()
-    return Found(best.clusters, old, confidence_N, best.centres, similarity_N, (int(back_H.sum()), len(back_H)))
+    return Classes(best.clusters, old, confidence_N, best.centres, similarity_N, (int(back_H.sum()), len(back_H)))
 
 
 def _margin(features_ND: Tensor, centres_KD: Tensor) -> NDArray[np.float64]:
@@ -178,7 +178,7 @@ def _folds(labels_N: Ids, random: np.random.Generator) -> Ids:
 
 
 def describe(
-    found: Found, features_ND: Tensor, labels_N: Ids, names: tuple[str, ...], sure: float, shown: int = 8
+    found: Classes, features_ND: Tensor, labels_N: Ids, names: tuple[str, ...], sure: float, shown: int = 8
 ) -> list[Class]:
     """What was found, a class each: the labelled ones in their order, then the new ones, the largest first.
 

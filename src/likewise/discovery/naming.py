@@ -21,7 +21,7 @@ LONGEST = 60
 """Letters of a caption that a class is called by."""
 
 
-class Named(NamedTuple):
+class ClusterName(NamedTuple):
     """What a cluster is called."""
 
     name: str
@@ -34,7 +34,7 @@ class Named(NamedTuple):
     """How many are in it."""
 
 
-def called(classes: Sequence[Class], names: Sequence[Named]) -> list[Class]:
+def called(classes: Sequence[Class], names: Sequence[ClusterName]) -> list[Class]:
     """The classes, those that no label names called by the captions of their clusters: `names` by cluster.
 
     A caption that is taken, by another class or a label, gets a number: `a red car (2)`. A cluster without a caption
@@ -55,7 +55,9 @@ def called(classes: Sequence[Class], names: Sequence[Named]) -> list[Class]:
     return told
 
 
-def cluster_names(image_ND: Tensor, cluster_N: NDArray[np.int64], texts: Sequence[str], text_TD: Tensor) -> list[Named]:
+def cluster_names(
+    image_ND: Tensor, cluster_N: NDArray[np.int64], texts: Sequence[str], text_TD: Tensor
+) -> list[ClusterName]:
     """A name for each cluster 0 to K - 1: the text that fits its images most beyond what fits all images.
 
     `image_ND` and `text_TD` are vectors of one space (`likewise.methods.words`). A text is scored by its cosine with
@@ -78,5 +80,5 @@ def cluster_names(image_ND: Tensor, cluster_N: NDArray[np.int64], texts: Sequenc
     for k in range(clusters):
         best = int(beyond_KT[k].argmax())
         name, fit, beyond = texts[best], float(fits_KT[k, best]), float(beyond_KT[k, best])
-        found.append(Named(name, fit, beyond, int(counts[k])) if counts[k] else Named("", 0.0, 0.0, 0))
+        found.append(ClusterName(name, fit, beyond, int(counts[k])) if counts[k] else ClusterName("", 0.0, 0.0, 0))
     return found

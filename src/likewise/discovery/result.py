@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from likewise.discovery.counting import Counted, Estimate
-from likewise.discovery.finding import Class, Found
+from likewise.discovery.finding import Class, Classes
 from likewise.discovery.known import Known
-from likewise.discovery.scoring import PROTOCOL, Measured
+from likewise.discovery.scoring import PROTOCOL, DiscoveryScore
 
 COLUMNS = ("path", "label", "guess", "confidence", "kind")
 GIVEN, OLD, NEW, NOT_SURE = "given", "old", "new", "not sure"
@@ -29,11 +29,11 @@ class Discovery:
     """The images and the labels that were known."""
     places: Sequence[str | None]
     """(N,) file of each image, or None where it lies in something else."""
-    found: Found
+    found: Classes
     """Where each image belongs."""
     classes: list[Class]
     """Each class, the labelled ones first."""
-    scores: list[Measured]
+    scores: list[DiscoveryScore]
     """How well they were found; empty where the truth is not known."""
     counted: Counted | None
     """How many classes there may be; None where that was given."""

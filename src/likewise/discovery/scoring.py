@@ -16,7 +16,7 @@ from likewise.evaluation.intervals import wilson
 Ids = NDArray[np.int64]
 
 
-class Measured(NamedTuple):
+class DiscoveryScore(NamedTuple):
     """One score."""
 
     name: str
@@ -31,7 +31,7 @@ class Measured(NamedTuple):
     """How many it is of."""
 
 
-def score(truth_N: Ids, labels_N: Ids, clusters_N: Ids, sure_N: NDArray[np.bool_]) -> list[Measured]:
+def score(truth_N: Ids, labels_N: Ids, clusters_N: Ids, sure_N: NDArray[np.bool_]) -> list[DiscoveryScore]:
     """Scores of the unlabelled images whose true class is known; empty where there are none.
 
     `truth_N` and `labels_N` hold -1 where nothing is known. Old classes are those of which an image is labelled.
@@ -46,14 +46,14 @@ def score(truth_N: Ids, labels_N: Ids, clusters_N: Ids, sure_N: NDArray[np.bool_
     right = matched(true, found)  # the one matching that all shares below are of
     parts = {"All": np.ones(len(true), bool), "Old": old, "New": ~old, "All that are sure": sure}
     scores = [_share(name, right[part]) for name, part in parts.items() if part.any()]
-    scores.append(Measured("NMI", float(normalized_mutual_info_score(true, found)), None, None, len(true)))
-    scores.append(Measured("ARI", float(adjusted_rand_score(true, found)), None, None, len(true)))
+    scores.append(DiscoveryScore("NMI", float(normalized_mutual_info_score(true, found)), None, None, len(true)))
+    scores.append(DiscoveryScore("ARI", float(adjusted_rand_score(true, found)), None, None, len(true)))
     return scores
 
 
-def _share(name: str, right: NDArray[np.bool_]) -> Measured:
+def _share(name: str, right: NDArray[np.bool_]) -> DiscoveryScore:
     interval = wilson(int(right.sum()), len(right))
-    return Measured(name, float(right.mean()), interval.low, interval.high, len(right))
+    return DiscoveryScore(name, float(right.mean()), interval.low, interval.high, len(right))
 
 
 PROTOCOL = (

@@ -23,7 +23,7 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True)
-class Column:
+class MapColumn:
     """One fact about every image: it is searched, written, and may give the points their colours."""
 
     name: str
@@ -46,12 +46,12 @@ class Column:
         return [self.categories[code] if code >= 0 else None for code in self.values_N.astype(np.int64)]
 
 
-def categorised(name: str, title: str, texts: Sequence[str | None]) -> Column:
+def categorised(name: str, title: str, texts: Sequence[str | None]) -> MapColumn:
     """A column of words, empty or None where unknown; the categories in alphabetical order."""
     categories = sorted({text for text in texts if text})
     code = {text: number for number, text in enumerate(categories)}
     values_N = np.array([code[text] if text else UNKNOWN for text in texts], np.int64)
-    return Column(name, title, values_N, tuple(categories))
+    return MapColumn(name, title, values_N, tuple(categories))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Collection:
     """(N, F) float32 on the CPU."""
     paths: tuple[str | None, ...]
     """(N,) the file of each image, None where it is not a file of its own."""
-    columns: tuple[Column, ...] = ()
+    columns: tuple[MapColumn, ...] = ()
     """What is known of the images."""
     left_out: int = 0
     """Images of the data that are not in the collection because it would be too large."""
@@ -101,6 +101,6 @@ class Collection:
         """Pixels of the short side of an image, the median over all."""
         return int(np.median(np.concatenate([part.sizes.min(axis=1) for part in self.parts])))
 
-    def column(self, name: str) -> Column | None:
+    def column(self, name: str) -> MapColumn | None:
         """The column of that name, or None."""
         return next((column for column in self.columns if column.name == name), None)

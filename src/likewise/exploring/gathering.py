@@ -18,7 +18,7 @@ from likewise.data.source import Joined, Part
 from likewise.data.sources.files import FileSource
 from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Subject
-from likewise.exploring.collection import Collection, Column, categorised
+from likewise.exploring.collection import Collection, MapColumn, categorised
 from likewise.exploring.metadata import read_columns
 from likewise.index.embedding.held import features_of, is_held, open_held
 from likewise.training.watching.progress import decoding
@@ -111,7 +111,7 @@ def _path(source: Source, position: int) -> str | None:
     return None
 
 
-def _labels(parts: Sequence[Images]) -> list[Column]:
+def _labels(parts: Sequence[Images]) -> list[MapColumn]:
     """The labels, under the same number in every part; none where nothing is labelled."""
     if all(part.labels is None or not (part.labels >= 0).any() for part in parts):
         return []
@@ -124,10 +124,10 @@ def _labels(parts: Sequence[Images]) -> list[Column]:
     found = united(stated)
     values_N: NDArray[np.int64] = np.concatenate([np.asarray(one.values, np.int64) for one in found])
     names = found[0].names or tuple(f"class {number}" for number in range(int(values_N.max()) + 1))
-    return [Column("label", "label", values_N, tuple(names))]
+    return [MapColumn("label", "label", values_N, tuple(names))]
 
 
-def _splits(sources: Sequence[Source], parts: Sequence[Images]) -> list[Column]:
+def _splits(sources: Sequence[Source], parts: Sequence[Images]) -> list[MapColumn]:
     """The split of each image; none where there is only one."""
     if len(sources) < 2:
         return []
@@ -135,7 +135,7 @@ def _splits(sources: Sequence[Source], parts: Sequence[Images]) -> list[Column]:
     return [categorised("split", "split", texts)]
 
 
-def _predictions(subject: Subject, features_NF: torch.Tensor) -> list[Column]:
+def _predictions(subject: Subject, features_NF: torch.Tensor) -> list[MapColumn]:
     """What the classifier of a fine-tuned run says; none where there is no classifier."""
     found = layer_of(subject.run.weights()) if subject.run is not None and subject.which == "student" else None
     if found is None:
@@ -143,4 +143,4 @@ def _predictions(subject: Subject, features_NF: torch.Tensor) -> list[Column]:
     layer, class_names = found
     with torch.no_grad():
         values_N = layer(features_NF).argmax(1).numpy()
-    return [Column("prediction", "prediction of the classifier", values_N, tuple(class_names))]
+    return [MapColumn("prediction", "prediction of the classifier", values_N, tuple(class_names))]

@@ -11,14 +11,14 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from likewise.errors import InputError, unknown
-from likewise.exploring.collection import Column, categorised
+from likewise.exploring.collection import MapColumn, categorised
 
 KEYS = ("name", "path", "image", "file", "filename", "filepath", "file_name")
 """Columns that may hold the names of the images; the first that the table has does."""
 _ENDINGS = (".csv", ".tsv", ".parquet")
 
 
-def read_columns(path: Path, names: Sequence[str], *, taken: Collection[str]) -> list[Column]:
+def read_columns(path: Path, names: Sequence[str], *, taken: Collection[str]) -> list[MapColumn]:
     """The further columns of the table at `path` for the images `names`, in their order.
 
     A row belongs to the image of its name, or else to the one whose name ends in it. Images without a row are unknown
@@ -50,10 +50,10 @@ def read_columns(path: Path, names: Sequence[str], *, taken: Collection[str]) ->
     return columns
 
 
-def _column(name: str, kind: pa.DataType, values: list[Any]) -> Column:
+def _column(name: str, kind: pa.DataType, values: list[Any]) -> MapColumn:
     if pa.types.is_floating(kind) or pa.types.is_integer(kind):
         numbers = np.array([np.nan if value is None else value for value in values], np.float32)
-        return Column(name, name, numbers)
+        return MapColumn(name, name, numbers)
     return categorised(name, name, [None if value is None else str(value) for value in values])
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.exploring.collection import Collection, Column
+from likewise.exploring.collection import Collection, MapColumn
 from likewise.exploring.relations import Relations
-from likewise.exploring.sprites import Plan, mime
+from likewise.exploring.sprites import SheetPlan, mime
 
 _TYPES = {"uint16": "<u2", "uint32": "<u4", "float32": "<f4"}
 
@@ -38,7 +38,7 @@ def pack(
     relations: Relations,
     points_N2: NDArray[np.float32],
     slot_N: NDArray[np.int64],
-    plan: Plan,
+    plan: SheetPlan,
     about: dict[str, Any],
 ) -> Payload:
     """Everything but the thumbnails. `about` is added to the facts.
@@ -102,7 +102,7 @@ class _Packer:
         self.parts.append(content)
         self._at += len(content)
 
-    def column(self, number: int, column: Column) -> dict[str, Any]:
+    def column(self, number: int, column: MapColumn) -> dict[str, Any]:
         told: dict[str, Any] = {"name": column.name, "title": column.title, "kind": column.kind}
         if column.categories is None:
             self.add(f"column{number}", column.values_N, "float32")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.exploring.collection import UNKNOWN, Collection, Column
+from likewise.exploring.collection import UNKNOWN, Collection, MapColumn
 from likewise.report.neighbours import find
 from likewise.similarity import Neighbours, unit
 from likewise.similarity.kmeans import kmeans
@@ -52,7 +52,7 @@ class Relations(NamedTuple):
     """Whether the pixels of the two are equal."""
     outliers: Index
     """Images farthest from their neighbours, the farthest first."""
-    columns: tuple[Column, ...]
+    columns: tuple[MapColumn, ...]
     """Those of the collection, then `cluster`, `prediction` by neighbours where labels exist, and `distance`."""
 
     @property
@@ -75,7 +75,7 @@ def relate(collection: Collection, *, clusters: int | None = None, seed: int = 0
     nearest_NK, similarity_NK = found.nearest_QK[:, :NEIGHBOURS], found.similarity_QK[:, :NEIGHBOURS]
     distance_N = (1 - similarity_NK.mean(axis=1)).astype(np.float32)
     number = _clusters(clusters, count)
-    cluster = Column(
+    cluster = MapColumn(
         "cluster",
         "cluster",
         _clustered(features_NF, number, seed),
@@ -85,7 +85,7 @@ def relate(collection: Collection, *, clusters: int | None = None, seed: int = 0
     label = collection.column("label")
     if label is not None and collection.column("prediction") is None:
         columns.append(_voted(label, nearest_NK, similarity_NK))
-    columns.append(Column("distance", "distance to neighbours", distance_N))
+    columns.append(MapColumn("distance", "distance to neighbours", distance_N))
     pairs_P2, similarity_P = _pairs(nearest_NK, similarity_NK)
     digests = collection.digests()
     copies_P = digests[pairs_P2[:, 0]] == digests[pairs_P2[:, 1]]
@@ -123,7 +123,7 @@ def _clustered(features_NF: Tensor, number: int, seed: int) -> Index:
     return clusters
 
 
-def _voted(label: Column, nearest_NK: Index, similarity_NK: NDArray[np.float32]) -> Column:
+def _voted(label: MapColumn, nearest_NK: Index, similarity_NK: NDArray[np.float32]) -> MapColumn:
     """What the neighbours of each image say of its class."""
     known_NK = label.values_N.astype(np.int64)[nearest_NK]
     votes = len(label.categories or ())
@@ -135,7 +135,7 @@ def _voted(label: Column, nearest_NK: Index, similarity_NK: NDArray[np.float32])
     rows = torch.arange(len(flat)).view_as(order)
     predicted = weighted(Neighbours(similarity.gather(1, order), rows), flat, order.shape[1], TEMPERATURE).numpy()
     predicted[predicted == votes] = UNKNOWN
-    return Column("prediction", "prediction by neighbours", predicted, label.categories)
+    return MapColumn("prediction", "prediction by neighbours", predicted, label.categories)
 
 
 def _pairs(nearest_NK: Index, similarity_NK: NDArray[np.float32]) -> tuple[Index, NDArray[np.float32]]:

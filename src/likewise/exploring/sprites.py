@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class SheetPlan:
     """How large thumbnails are, and how they lie in sheets."""
 
     side: int
@@ -50,7 +50,7 @@ def mime() -> str:
     return "image/webp" if features.check("webp") else "image/jpeg"
 
 
-def plan(collection: Collection, budget: int) -> Plan:
+def plan(collection: Collection, budget: int) -> SheetPlan:
     """The largest thumbnails whose sheets take at most `budget` bytes, by a sample; the smallest where none fits.
 
     None is larger than the images themselves.
@@ -58,17 +58,17 @@ def plan(collection: Collection, budget: int) -> Plan:
     largest = collection.shortest_side()
     sides = [side for side in SIDES if side <= largest] or [SIDES[-1]]
     some = spread(len(collection), _SAMPLE)
-    found = Plan(sides[-1], len(collection), 0)
+    found = SheetPlan(sides[-1], len(collection), 0)
     for side in sides:
         size = len(encoded(_sheet(collection, some, side, SHEET // side))) * len(collection) // len(some)
-        found = Plan(side, len(collection), size)
+        found = SheetPlan(side, len(collection), size)
         if size <= budget:
             break
     return found
 
 
 def sheets(
-    collection: Collection, slot_N: NDArray[np.int64], plan: Plan, progress: Progress | None = None
+    collection: Collection, slot_N: NDArray[np.int64], plan: SheetPlan, progress: Progress | None = None
 ) -> Iterator[bytes]:
     """The sheets of `plan`, encoded, one at a time; the thumbnail of image i lies at place `slot_N[i]`."""
     order, each = np.argsort(slot_N), plan.across**2

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from likewise.index.index import Index, create, is_index, open_index
 from likewise.index.space import Space
-from likewise.index.stores.protocol import Found, Hit
+from likewise.index.stores.protocol import Hit, Hits
 
-__all__ = ["Found", "Hit", "Index", "Space", "create", "is_index", "open_index"]
+__all__ = ["Hit", "Hits", "Index", "Space", "create", "is_index", "open_index"]

@@ -15,7 +15,7 @@ from likewise.encoders import Encoder
 from likewise.errors import InputError, nearest
 from likewise.index.index import MOST, Index
 from likewise.index.recall import Promise, promise
-from likewise.index.stores.protocol import Found, Hit
+from likewise.index.stores.protocol import Hit, Hits
 from likewise.index.weights import weights_of
 from likewise.index.where import mask, parse
 from likewise.methods.words import images_of, nearest_texts, texts_of, with_words
@@ -96,7 +96,7 @@ def answers(
 
     Queries are all of one kind: `id:ROW`, or images. A row is not found for itself. Raises InputError as `answer`.
     """
-    found: dict[int, tuple[Found, list[Hit]]] = {}
+    found: dict[int, tuple[Hits, list[Hit]]] = {}
     rows = [_row_of(query) for query in queries]
     if rows and rows[0] is not None:
         found = _by_rows(index, [str(row) for row in rows], k, where=where, exact=exact)
@@ -123,7 +123,7 @@ def _row_of(query: Any) -> str | None:
 
 def _by_rows(
     index: Index, rows: Sequence[str], k: int, *, where: str | None, exact: bool
-) -> dict[int, tuple[Found, list[Hit]]]:
+) -> dict[int, tuple[Hits, list[Hit]]]:
     """What is found for rows of the index, by their place in `rows`, without themselves; nothing for ids of no row."""
     held = {at: one for at, row in enumerate(rows) if (one := index.row(row)) is not None}
     found = {}

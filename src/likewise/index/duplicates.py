@@ -20,18 +20,18 @@ import numpy as np
 from likewise.index.index import Index
 from likewise.index.near import FALSE_PAIRS, NEIGHBOURS, Judge, chances, complete_groups, neighbours_of
 from likewise.index.remembered import Denied
-from likewise.index.rows import Item, Rows
+from likewise.index.rows import DuplicateRows, GroupItem
 
 Kind = Literal["same bytes", "same pixels", "near"]
 
 
 @dataclass(frozen=True)
-class Group:
+class DuplicateGroup:
     """Images that are duplicates of each other."""
 
     kind: Kind
     """What the loosest pair of it is."""
-    items: tuple[Item, ...]
+    items: tuple[GroupItem, ...]
 
     @property
     def across(self) -> bool:
@@ -43,7 +43,7 @@ class Group:
 class Duplicates:
     """What was found."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[DuplicateGroup, ...]
     """Largest first."""
     images: int
     """Images that were looked at."""
@@ -89,7 +89,7 @@ class Duplicates:
         return "\n".join(lines)
 
 
-def exact_groups(rows: Rows) -> list[tuple[Kind, list[int]]]:
+def exact_groups(rows: DuplicateRows) -> list[tuple[Kind, list[int]]]:
     """Rows with the same pixels, which those with the same bytes have, too; each with its kind."""
     by_pixels: dict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(rows.pixels):
@@ -116,7 +116,7 @@ def duplicates(
     expected to be wrong. Pairs that were said to be none (`Denied`) are in no group together. What was compared once is
     remembered in a folder, so that a second call compares only what is new.
     """
-    rows, denied = Rows.of(index), Denied(index)
+    rows, denied = DuplicateRows.of(index), Denied(index)
     groups = exact_groups(rows)
     threshold, how = None, "Near duplicates were not looked for."
     if near and len(rows.ids) > NEIGHBOURS + 1:
@@ -125,22 +125,22 @@ def duplicates(
     return _made(rows, parted, threshold, how, index.fingerprint)
 
 
-def grouped(rows: Rows, how: str) -> Duplicates:
+def grouped(rows: DuplicateRows, how: str) -> Duplicates:
     """The groups of the same bytes and pixels alone; `how` says why."""
     return _made(rows, exact_groups(rows), None, how, "")
 
 
 def _made(
-    rows: Rows, parts: list[tuple[Kind, list[int]]], threshold: float | None, how: str, fingerprint: str
+    rows: DuplicateRows, parts: list[tuple[Kind, list[int]]], threshold: float | None, how: str, fingerprint: str
 ) -> Duplicates:
-    made = [Group(kind, tuple(rows.item(row) for row in part)) for kind, part in parts if len(part) > 1]
+    made = [DuplicateGroup(kind, tuple(rows.item(row) for row in part)) for kind, part in parts if len(part) > 1]
     ordered = sorted(made, key=lambda group: (-len(group.items), group.items[0].id))
     return Duplicates(tuple(ordered), len(rows.ids), threshold, how, fingerprint)
 
 
 def _with_near(
     index: Index,
-    rows: Rows,
+    rows: DuplicateRows,
     exact: list[tuple[Kind, list[int]]],
     denied: Denied,
     false_pairs: float,

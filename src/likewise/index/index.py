@@ -23,10 +23,10 @@ from likewise.encoders.embedding import rows as rows_of
 from likewise.encoders.embedding import view_of
 from likewise.errors import InputError
 from likewise.index import encoders
-from likewise.index.embedding.streaming import Stream
+from likewise.index.embedding.streaming import ImageStream
 from likewise.index.space import Space
 from likewise.index.stores.local import LocalStore
-from likewise.index.stores.protocol import RESERVED, Found, Hit, Row, Rows, Store, unit_rows
+from likewise.index.stores.protocol import RESERVED, Hit, Hits, Row, Rows, Store, unit_rows
 from likewise.index.where import parse
 
 Address = str | Path
@@ -174,7 +174,7 @@ class Index:
         where: str | None = None,
         exact: bool = False,
         space: int | None = None,
-    ) -> Found:
+    ) -> Hits:
         """The `k` rows most similar to each query by cosine, nearest first.
 
         `queries` are vectors (Q, D) or (D,) of `space`, by default the current; or images, in any form that `train`
@@ -191,7 +191,7 @@ class Index:
         condition = None if where is None else parse(where, [*self.store.columns()])
         held = self.held_spaces()
         if not held:
-            return Found([[] for _ in range(self._count(queries))], True, 1.0)
+            return Hits([[] for _ in range(self._count(queries))], True, 1.0)
         by_space = self._queries(queries, held, space)
         parts = {
             number: self.store.nearest(query_QD, k, space=number, where=condition, exact=exact)
@@ -209,7 +209,7 @@ class Index:
         encoder = self.encoder(number)
         source = open_source([images] if isinstance(images, Image.Image | Path) else images)
         view = view_of(encoder.spec)
-        with Stream(source, cached_side(view.size)) as stream, self._embedding:
+        with ImageStream(source, cached_side(view.size)) as stream, self._embedding:
             found = [rows.float().cpu() for _, rows in rows_of(encoder, stream, np.arange(len(source)), view)]
         if stream.broken:
             raise InputError(f"{stream.broken[0].name} cannot be read: {stream.broken[0].reason}")
@@ -278,7 +278,7 @@ class Index:
             for one in held
         }
 
-    def _united(self, parts: Mapping[int, Found], queries: Mapping[int, NDArray[np.float32]], k: int) -> Found:
+    def _united(self, parts: Mapping[int, Hits], queries: Mapping[int, NDArray[np.float32]], k: int) -> Hits:
         """One list of the hits in several spaces."""
         comparable = len({id(query) for query in queries.values()}) == 1
         scale = {number: (0.0, 1.0) if comparable else self._scale(number, queries[number]) for number in parts}
@@ -292,7 +292,7 @@ class Index:
             for lists in zip(*(part.hits for part in parts.values()), strict=True)
         ]
         recalls = [part.recall for part in parts.values() if part.recall is not None]
-        return Found(hits, all(part.exact for part in parts.values()), min(recalls) if recalls else None)
+        return Hits(hits, all(part.exact for part in parts.values()), min(recalls) if recalls else None)
 
     def _scale(self, number: int, queries_QD: NDArray[np.float32]) -> tuple[float, float]:
         """Mean and deviation of the similarities of a space, of a sample of its vectors."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from likewise.index import alike
 from likewise.index.index import Index
 from likewise.index.remembered import Denied, Memory
-from likewise.index.rows import Rows
+from likewise.index.rows import DuplicateRows
 from likewise.index.stores.scan import top
 
 NEIGHBOURS = 12
@@ -61,7 +61,7 @@ class Judge:
     def __init__(
         self,
         index: Index,
-        rows: Rows,
+        rows: DuplicateRows,
         denied: Denied,
         first: NDArray[np.int64],
         distance: NDArray[np.floating[Any]],

@@ -9,7 +9,7 @@ from likewise.index.index import Index
 
 
 @dataclass(frozen=True)
-class Item:
+class GroupItem:
     """An image of a group."""
 
     id: str
@@ -17,7 +17,7 @@ class Item:
     split: str
 
 
-class Rows:
+class DuplicateRows:
     """What duplicates are told by, a row for each image."""
 
     def __init__(
@@ -31,7 +31,7 @@ class Rows:
         self.ids, self.paths, self.splits, self.content, self.pixels = ids, paths, splits, content, pixels
 
     @classmethod
-    def of(cls, index: Index) -> Rows:
+    def of(cls, index: Index) -> DuplicateRows:
         """The rows of an index."""
         table = index.store.table()
         names = ("id", "path", "split", "bytes", "pixels")
@@ -41,6 +41,6 @@ class Rows:
         )
         return cls(*held)
 
-    def item(self, row: int) -> Item:
+    def item(self, row: int) -> GroupItem:
         """One of them."""
-        return Item(self.ids[row], self.paths[row], self.splits[row])
+        return GroupItem(self.ids[row], self.paths[row], self.splits[row])

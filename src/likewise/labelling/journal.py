@@ -44,7 +44,7 @@ class Action:
 
 
 @dataclass
-class Labels:
+class LabelState:
     """What the actions amount to."""
 
     count: int
@@ -105,10 +105,10 @@ def checked_class(name: str, classes: Sequence[str] = ()) -> str:
     return plain
 
 
-class Journal:
+class LabelJournal:
     """The file of actions of one list."""
 
-    def __init__(self, path: Path, paths: Sequence[str], labels: Labels) -> None:
+    def __init__(self, path: Path, paths: Sequence[str], labels: LabelState) -> None:
         """Read what is there, or begin. Raises InputError for a journal of another list, or a damaged one."""
         self.path, self.labels = path, labels
         self._key = digest(*paths)

@@ -23,7 +23,7 @@ from PIL import Image
 from likewise.data import Source
 from likewise.data.source import BrokenImage
 from likewise.errors import InputError
-from likewise.labelling.journal import Action, Journal, checked_class
+from likewise.labelling.journal import Action, LabelJournal, checked_class
 from likewise.labelling.page import PAGE, SCRIPT, STYLE
 
 LOOPBACK = "127.0.0.1"
@@ -44,11 +44,16 @@ _STATIC = {
 _IMAGE = re.compile(r"/image/(small|large)/(\d+)")
 
 
-class Session:
+class LabelSession:
     """A list that is being labelled: what the server hands out, and how it is changed."""
 
     def __init__(
-        self, source: Source, grouped: list[list[int]], names: list[str], journal: Journal, save: Callable[[], None]
+        self,
+        source: Source,
+        grouped: list[list[int]],
+        names: list[str],
+        journal: LabelJournal,
+        save: Callable[[], None],
     ) -> None:
         """`names` (N,) are shown with the images; `save` writes the list of labels."""
         self.source, self.groups, self.names, self.journal = source, grouped, names, journal
@@ -117,7 +122,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, session: Session, port: int) -> None:
+    def __init__(self, session: LabelSession, port: int) -> None:
         """Listen on `port`, or on a free one where it is 0. Raises OSError where the port is taken."""
         super().__init__((LOOPBACK, port), _Handler)
         self.session = session

@@ -13,7 +13,7 @@ from likewise.data import Images
 from likewise.data.caching.derived import derive
 from likewise.data.fingerprints import digest
 from likewise.localisation.boxes import boxes
-from likewise.localisation.sources import MaskSource, Shown, open_masks
+from likewise.localisation.sources import MaskInput, MaskSource, open_masks
 from likewise.methods.method import Method
 
 BLOCK = 64
@@ -94,7 +94,7 @@ def _computing(
             others = np.setdiff1d(np.arange(len(images)), index)[: BLOCK - asked]
             index = np.concatenate([index, others])
         pixels, sizes = images.gather(index)
-        found = source.masks(Shown(pixels, sizes, [images.names[position] for position in index]))[:asked]
+        found = source.masks(MaskInput(pixels, sizes, [images.names[position] for position in index]))[:asked]
         rows = np.zeros((asked, height, width), np.uint8)
         rows[:, : found.shape[1], : found.shape[2]] = (255 * found).round().to(torch.uint8).numpy()
         return rows

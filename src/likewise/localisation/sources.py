@@ -56,7 +56,7 @@ _GRABCUT_ROUNDS = 5
 _FEW_VALUES = 1
 
 
-class Shown(NamedTuple):
+class MaskInput(NamedTuple):
     """A batch of images as a mask source gets them."""
 
     pixels: Tensor
@@ -70,7 +70,7 @@ class Shown(NamedTuple):
 class MaskSource(NamedTuple):
     """A way to masks."""
 
-    masks: Callable[[Shown], Tensor]
+    masks: Callable[[MaskInput], Tensor]
     """Images -> (B, H, W) float in 0..1 on the CPU."""
     key: str
     """Another one where the same images would get other masks."""
@@ -99,14 +99,14 @@ def open_masks(text: str, images: Images, *, device: torch.device | str = "cpu")
 # Squares and back ---------------------------------------------------------------------------------------------------
 
 
-def squares(shown: Shown, side: int) -> Tensor:
+def squares(shown: MaskInput, side: int) -> Tensor:
     """(B, 3, S, S) float in 0..1: whole images, squeezed."""
     whole_B4 = torch.cat([torch.zeros_like(shown.sizes), shown.sizes], 1)
     geometry = Geometry(whole_B4, torch.zeros(len(whole_B4), dtype=torch.bool), shown.sizes)
     return crop_and_flip(shown.pixels, geometry, side)
 
 
-def stretched(masks_B1SS: Tensor, shown: Shown) -> Tensor:
+def stretched(masks_B1SS: Tensor, shown: MaskInput) -> Tensor:
     """(B, H, W) the masks of squares at the true sizes of the images, 0 in the padding."""
     out_BHW = torch.zeros(shown.pixels.shape[:3])
     for row, (height, width) in enumerate(shown.sizes.tolist()):
@@ -130,20 +130,20 @@ def _softened(hard_BHW: NDArray[np.bool_]) -> Tensor:
 # The sources --------------------------------------------------------------------------------------------------------
 
 
-def _mbd(shown: Shown) -> Tensor:
+def _mbd(shown: MaskInput) -> Tensor:
     side = min(MBD_SIDE, int(shown.sizes.max()))
     found = saliency.soft_masks(squares(shown, side).numpy().astype(np.float64))
     return stretched(_softened(saliency.binary(found)), shown)
 
 
-def _centre(shown: Shown) -> Tensor:
+def _centre(shown: MaskInput) -> Tensor:
     side = MBD_SIDE
     at = (np.arange(side) + 0.5) / side - 0.5
     inside = np.hypot(at[:, None], at[None]) <= ELLIPSE / 2
     return stretched(_softened(inside[None]).expand(len(shown.sizes), -1, -1, -1), shown)
 
 
-def _grabcut() -> Callable[[Shown], Tensor]:
+def _grabcut() -> Callable[[MaskInput], Tensor]:
     try:
         import cv2
     except ImportError as error:
@@ -162,7 +162,7 @@ def _grabcut() -> Callable[[Shown], Tensor]:
             return np.zeros((height, width), bool)
         return np.asarray((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD))
 
-    def masks(shown: Shown) -> Tensor:
+    def masks(shown: MaskInput) -> Tensor:
         out_BHW = torch.zeros(shown.pixels.shape[:3])
         for row, (height, width) in enumerate(shown.sizes.tolist()):
             found = one(shown.pixels[row, :height, :width].numpy())
@@ -218,7 +218,7 @@ def read_mask(path: Path | io.BytesIO, name: str = "") -> Image.Image:
     return Image.fromarray(values * np.uint8(255) if values.max(initial=0) <= _FEW_VALUES else values)
 
 
-def _fitted(masks: Sequence[Image.Image], shown: Shown) -> Tensor:
+def _fitted(masks: Sequence[Image.Image], shown: MaskInput) -> Tensor:
     """Masks cut about their middle to the shape of the decoded images, and resized."""
     out_BHW = torch.zeros(shown.pixels.shape[:3])
     for row, (mask, (height, width)) in enumerate(zip(masks, shown.sizes.tolist(), strict=True)):
@@ -237,7 +237,7 @@ def _contracam(text: str, device: torch.device | str) -> MaskSource:
     spec = opened.encoder.spec
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
 
-    def masks(shown: Shown) -> Tensor:
+    def masks(shown: MaskInput) -> Tensor:
         seen = ((squares(shown, spec.image_size) - mean) / std).to(device)
         if len(seen) < 2:
             raise InputError("ContraCAM compares images, and there is one: give it more")
@@ -276,7 +276,7 @@ def _onnx(path: Path) -> MaskSource:
     fixed = shape[0] if isinstance(shape[0], int) else 0
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
-    def masks(shown: Shown) -> Tensor:
+    def masks(shown: MaskInput) -> Tensor:
         seen = ((squares(shown, side) - mean) / std).numpy()
         parts = np.split(seen, range(fixed, len(seen), fixed)) if fixed else [seen]
         found = [np.asarray(session.run(None, {session.get_inputs()[0].name: part})[0]) for part in parts]

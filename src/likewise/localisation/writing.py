@@ -21,7 +21,7 @@ TILE, COLUMNS, GAP = 128, 4, 6
 _RED = (230, 40, 40)
 
 
-class Found(NamedTuple):
+class ImageObjects(NamedTuple):
     """One image with what was found in it."""
 
     name: str
@@ -36,7 +36,7 @@ class Found(NamedTuple):
     """Height and width of the file's image, of which the middle was decoded, perhaps reduced."""
 
 
-def whole_mask(found: Found) -> Image.Image:
+def whole_mask(found: ImageObjects) -> Image.Image:
     """The mask at the size of the file's image; 0 where a long side was cut."""
     (height, width), (tall, wide) = found.size, _middle(found)
     mask = Image.fromarray(found.mask).resize((round(wide), round(tall)), Image.Resampling.BILINEAR)
@@ -47,7 +47,7 @@ def whole_mask(found: Found) -> Image.Image:
     return whole
 
 
-def pixel_boxes(found: Found) -> NDArray[np.float64]:
+def pixel_boxes(found: ImageObjects) -> NDArray[np.float64]:
     """(R, 4) left, top, width and height in pixels of the file's image, as COCO has them."""
     (height, width), (tall, wide) = found.size, _middle(found)
     top, left, high, across = np.asarray(found.boxes, np.float64).reshape(-1, 4).T
@@ -55,7 +55,7 @@ def pixel_boxes(found: Found) -> NDArray[np.float64]:
     return np.stack([right + left * wide, down + top * tall, across * wide, high * tall], 1)
 
 
-def _middle(found: Found) -> tuple[float, float]:
+def _middle(found: ImageObjects) -> tuple[float, float]:
     """Height and width, in pixels of the file's image, of its middle that was decoded."""
     height, width = found.size
     share = min(height / found.mask.shape[0], width / found.mask.shape[1])
@@ -77,7 +77,7 @@ def mask_places(names: Sequence[str]) -> list[PurePosixPath]:
     return places
 
 
-def coco(found: Sequence[Found]) -> dict[str, Any]:
+def coco(found: Sequence[ImageObjects]) -> dict[str, Any]:
     """Images and boxes as COCO's detection format has them; one category."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -98,7 +98,7 @@ def coco(found: Sequence[Found]) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "object"}]}
 
 
-def sheet(found: Sequence[Found]) -> Image.Image:
+def sheet(found: Sequence[ImageObjects]) -> Image.Image:
     """Each image with its boxes, and beside it where its mask is dark."""
     rows = -(-len(found) // COLUMNS)
     pair = 2 * TILE + GAP
@@ -120,7 +120,7 @@ def sheet(found: Sequence[Found]) -> Image.Image:
     return whole
 
 
-def write(found: Sequence[Found], folder: Path) -> None:
+def write(found: Sequence[ImageObjects], folder: Path) -> None:
     """Write `masks/`, `boxes.json` and `sheet.png` into `folder`."""
     for one, place in zip(found, mask_places([one.name for one in found]), strict=True):
         path = folder / "masks" / place

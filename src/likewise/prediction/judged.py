@@ -36,7 +36,7 @@ class Held(NamedTuple):
         return Held(self.logits_HC[rows], self.labels_H[rows])
 
 
-class Judged(NamedTuple):
+class HeldOut(NamedTuple):
     """A classifier, and what it says of images whose label it was not fitted on."""
 
     logits: Logits
@@ -56,14 +56,14 @@ class Judged(NamedTuple):
 
 def folded(
     fit: Fit, features_NF: Tensor, labels_N: Tensor, content_N: NDArray[np.int64], classes: int, seed: int
-) -> Judged:
+) -> HeldOut:
     """Fitted on all labels; judged by five fits that each leave a fifth of them out.
 
     Exact copies are in one fold. Images whose class is in no other fold are left out of the judgement.
     """
     held = _out_of_fold(fit, features_NF, labels_N, content_N, classes, seed)
     words = f"{len(held.labels_H)} labels, each held out of one of {FOLDS} fits; predictions are by a fit on all"
-    return Judged(_whole(fit, features_NF, labels_N, classes), held, held, words)
+    return HeldOut(_whole(fit, features_NF, labels_N, classes), held, held, words)
 
 
 def _out_of_fold(
@@ -94,7 +94,7 @@ def split(
     *,
     share: float,
     seed: int,
-) -> Judged:
+) -> HeldOut:
     """Fitted on a part of the labels, and judged by a random `share` of them: those of promises about new images.
 
     The temperature is fitted on the first part (by folds), so that nothing follows from the held-out labels but the
@@ -105,20 +105,20 @@ def split(
     scaling = _out_of_fold(fit, *fitted, content_N[~held.numpy()], classes, seed)
     logits = _whole(fit, *fitted, classes)
     words = f"{int(held.sum())} labels drawn at random and held out; the fit is on the other {int((~held).sum())}"
-    return Judged(logits, scaling, Held(logits(features_NF[held]), labels_N[held]), words)
+    return HeldOut(logits, scaling, Held(logits(features_NF[held]), labels_N[held]), words)
 
 
 def given(
     logits: Logits, features_NF: Tensor, labels_N: Tensor, content_N: NDArray[np.int64], *, apart: bool, seed: int
-) -> Judged:
+) -> HeldOut:
     """A classifier that was fitted elsewhere; with `apart` the temperature is fitted on one half, the other judges."""
     every = Held(logits(features_NF), labels_N)
     words = f"{len(labels_N)} labels that the classifier is taken not to have been trained on"
     if not apart:
-        return Judged(logits, every, every, words)
+        return HeldOut(logits, every, every, words)
     half = _drawn(content_N, 0.5, seed)
     scaling, judging = (Held(every.logits_HC[rows], labels_N[rows]) for rows in (~half, half))
-    return Judged(logits, scaling, judging, f"{len(judging.labels_H)} of {words}")
+    return HeldOut(logits, scaling, judging, f"{len(judging.labels_H)} of {words}")
 
 
 def _drawn(content_N: NDArray[np.int64], share: float, seed: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from likewise.prediction.calibration import calibration_errors, expected_calibration_error, temperature
-from likewise.prediction.judged import Held, Judged
+from likewise.prediction.judged import Held, HeldOut
 from likewise.prediction.risk import Threshold, candidates, choose
 
 NONE = "none of these"
@@ -25,7 +25,7 @@ class Top(NamedTuple):
     class_Q: Tensor
 
 
-def calibrated(judged: Judged, seed: int) -> tuple[float | None, tuple[float, float] | None]:
+def calibrated(judged: HeldOut, seed: int) -> tuple[float | None, tuple[float, float] | None]:
     """The temperature, and the calibration error before and after it on labels that it was not fitted on."""
     scaling, judging = judged.scaling.known(), judged.judging.known()
     if len(scaling.labels_H) < 2 or not len(judging.labels_H):
@@ -51,7 +51,7 @@ def accuracy(held: Held) -> float | None:
     return float((held.logits_HC.argmax(1) == held.labels_H).double().mean())
 
 
-def threshold_of(judged: Judged, t: float | None, confidence_Q: Tensor, risk: float, trust: float) -> Threshold:
+def threshold_of(judged: HeldOut, t: float | None, confidence_Q: Tensor, risk: float, trust: float) -> Threshold:
     """From what confidence on the risk holds, by the held-out images."""
     confidence_H, number_H = confidence_of(judged.judging.logits_HC, t)
     right_H = (number_H == judged.judging.labels_H).numpy()

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from likewise.report.mistakes import Judged
 from likewise.report.page import SHOWN, Evaluated, write_report
-from likewise.report.places import Looked, look
+from likewise.report.places import PlaceFeatures, look
 
-__all__ = ["SHOWN", "Evaluated", "Judged", "Looked", "look", "write_report"]
+__all__ = ["SHOWN", "Evaluated", "Judged", "PlaceFeatures", "look", "write_report"]

@@ -39,7 +39,7 @@ class Gain(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunFacts:
     """Everything that the report says about a run. Every field may lack what an unfinished run does not know yet."""
 
     path: Path
@@ -52,7 +52,7 @@ class Facts:
     """broken.json: images that were left out, with reasons."""
 
     @classmethod
-    def read(cls, path: Path) -> Facts:
+    def read(cls, path: Path) -> RunFacts:
         """Read a run directory. Raises InputError where there is none, or run.json is damaged."""
         directory = RunDirectory.open(path)
         return cls(path, directory.read(), directory.metrics(), _list_in(path / "broken.json"))

@@ -38,7 +38,7 @@ Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Placed:
+class MapCells:
     """A cell for every image; in the order in which they are drawn, those on top of a stack last."""
 
     image_M: npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ def positions(features_NF: Tensor) -> Points:
     return np.asarray(PCA(n_components=2).fit_transform(placed), dtype=np.float64)
 
 
-def snap(points_N2: Points, columns: int = COLUMNS, rows: int = ROWS) -> Placed:
+def snap(points_N2: Points, columns: int = COLUMNS, rows: int = ROWS) -> MapCells:
     """Each image to the nearest free cell within `REACH`; those nearest to their cell's centre choose first.
 
     An image that finds none goes under the one in the cell nearest to it.
@@ -103,7 +103,7 @@ def snap(points_N2: Points, columns: int = COLUMNS, rows: int = ROWS) -> Placed:
         else:
             under.append((int(image), int(middle[0]), int(middle[1])))
     array = np.array(under + found, dtype=np.int64).reshape(-1, 3)
-    return Placed(array[:, 0], array[:, 1], array[:, 2])
+    return MapCells(array[:, 0], array[:, 1], array[:, 2])
 
 
 def image_map(images: Images, features_NF: Tensor) -> str:

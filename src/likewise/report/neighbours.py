@@ -22,7 +22,7 @@ SIDE = 112
 
 
 @dataclass(frozen=True)
-class Found:
+class ImageNeighbours:
     """The nearest other images of some images."""
 
     query_Q: npt.NDArray[np.int64]
@@ -33,7 +33,7 @@ class Found:
     """Cosine similarities."""
 
 
-def find(features_NF: Tensor, query_Q: npt.NDArray[np.int64], k: int) -> Found:
+def find(features_NF: Tensor, query_Q: npt.NDArray[np.int64], k: int) -> ImageNeighbours:
     """The `k` nearest others (fewer where there are fewer) of the images at `query_Q`. At least two are needed."""
     k = min(k, len(features_NF) - 1)
     unit_NF = unit(features_NF)
@@ -43,7 +43,7 @@ def find(features_NF: Tensor, query_Q: npt.NDArray[np.int64], k: int) -> Found:
     other = rows != query_Q[:, None]
     other[other.all(axis=1), -1] = False
     shape = (len(query_Q), k)
-    return Found(query_Q, rows[other].reshape(shape), values[other].reshape(shape))
+    return ImageNeighbours(query_Q, rows[other].reshape(shape), values[other].reshape(shape))
 
 
 def agreement(images: Images, features_NF: Tensor, k: int = NEIGHBOURS) -> tuple[float, float] | None:

@@ -14,10 +14,10 @@ from likewise.errors import InputError
 from likewise.files import write_aside
 from likewise.report import map2d, neighbours, sections
 from likewise.report.document import document
-from likewise.report.facts import Facts
+from likewise.report.facts import RunFacts
 from likewise.report.markup import section, tag
 from likewise.report.mistakes import Judged, mistakes
-from likewise.report.places import Looked, masks, patches
+from likewise.report.places import PlaceFeatures, masks, patches
 
 SHOWN = 1500
 """Images that the map and the neighbours are made of at most."""
@@ -46,7 +46,7 @@ def write_report(
     which: str = "student",
     evaluated: Evaluated | None = None,
     judged: Judged | None = None,
-    looked: Looked | None = None,
+    looked: PlaceFeatures | None = None,
 ) -> Path:
     """Write report.html into the run directory `run`, and return its path.
 
@@ -59,7 +59,7 @@ def write_report(
 
     Raises InputError where there is no run, and where images and features do not fit.
     """
-    facts = Facts.read(Path(run))
+    facts = RunFacts.read(Path(run))
     kept, given = Path(run) / "pictures.html", images is not None and features is not None
     image_parts, said = kept.read_text(encoding="utf-8") if not given and kept.exists() else "", ""
     if images is not None and features is not None:
@@ -129,7 +129,7 @@ def _mistakes(kept: Path, judged: Judged | None) -> str:
     return shown
 
 
-def _places(kept: Path, looked: Looked | None) -> str:
+def _places(kept: Path, looked: PlaceFeatures | None) -> str:
     """Patches that are alike, and masks: those of now, or else the newest that are known."""
     if looked is None:
         return kept.read_text(encoding="utf-8") if kept.exists() else ""

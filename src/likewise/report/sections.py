@@ -12,7 +12,7 @@ import numpy as np
 from likewise.commands import following, repeated
 from likewise.data import Images
 from likewise.data.source import files_in_words
-from likewise.report.facts import Facts, interval_words
+from likewise.report.facts import RunFacts, interval_words
 from likewise.report.markup import command, details, section, table, tag, text
 from likewise.report.numbers import count, minutes, percent, plain, short
 from likewise.report.plots import charts
@@ -23,7 +23,7 @@ BARS = 24
 BROKEN_SHOWN = 200
 
 
-def masthead(facts: Facts) -> str:
+def masthead(facts: RunFacts) -> str:
     """Who, what, from how much, and the gain."""
     gain = facts.gain
     numbers = ""
@@ -55,7 +55,7 @@ def masthead(facts: Facts) -> str:
     return tag("header", tag("div", title, numbers, class_="hero"), _facts_list(facts))
 
 
-def _facts_list(facts: Facts) -> str:
+def _facts_list(facts: RunFacts) -> str:
     encoder, data = facts.part("encoder"), facts.part("data")
     name = str(encoder.get("name", "-"))
     width = f", width {encoder['width']}" if encoder.get("width", 64) != 64 else ""
@@ -76,7 +76,7 @@ def _facts_list(facts: Facts) -> str:
     return tag("dl", *cells, class_="facts")
 
 
-def scores(facts: Facts) -> str:
+def scores(facts: RunFacts) -> str:
     """Every score with its protocol, the untrained encoder beside it."""
     found = facts.scores
     if not found:
@@ -105,14 +105,14 @@ def scores(facts: Facts) -> str:
     return section("scores", "How good it is", lead, content)
 
 
-def anchored(facts: Facts) -> str:
+def anchored(facts: RunFacts) -> str:
     """What a run that was held near its start kept of it, and gained; nothing of other runs."""
     found = facts.part("anchored")
     lead = f"Trained with --anchor {plain(facts.run.get('anchor'))}, on images of the run."
     return section("anchored", "Near where it started", lead, tag("p", text(anchored_words(found)))) if found else ""
 
 
-def _verdicts(facts: Facts) -> list[str]:
+def _verdicts(facts: RunFacts) -> list[str]:
     """Whether training helped, a sentence for each data set."""
     found = facts.part("verdicts")
     of = {data: f"On {data}: " if len(found) > 1 else "" for data in found}
@@ -120,7 +120,9 @@ def _verdicts(facts: Facts) -> list[str]:
     return [line[:1].upper() + line[1:] for line in lines]
 
 
-def _score_row(key: tuple[Any, ...], group: dict[str, dict[str, Any]], roles: Sequence[str], facts: Facts) -> list[str]:
+def _score_row(
+    key: tuple[Any, ...], group: dict[str, dict[str, Any]], roles: Sequence[str], facts: RunFacts
+) -> list[str]:
     values = {role: float(score["value"]) for role, score in group.items()}
     is_share = all(score.get("unit", "share") == "share" for score in group.values())
     best = max(values.values()) if is_share else None
@@ -140,7 +142,7 @@ def _score_row(key: tuple[Any, ...], group: dict[str, dict[str, Any]], roles: Se
     return [text(_probe(*key[2:])), *cells, *changed, tag("i", marks, class_="gauge") if is_share else "", text(on)]
 
 
-def _changed(group: dict[str, dict[str, Any]], facts: Facts) -> str:
+def _changed(group: dict[str, dict[str, Any]], facts: RunFacts) -> str:
     """The change of the first trained encoder in a row, with its interval."""
     trained = next((score for role, score in group.items() if role not in {"untrained", "random"}), None)
     change = None if trained is None else facts.change_of(trained)
@@ -160,7 +162,7 @@ def _probe(name: Any, k: Any, variant: str, measure: str) -> str:
     return " ".join(word for word in words if word)
 
 
-def training(facts: Facts) -> str:
+def training(facts: RunFacts) -> str:
     """The verdict on health and the curves."""
     word = verdict(facts)
     banner = tag(
@@ -178,7 +180,7 @@ def training(facts: Facts) -> str:
     )
 
 
-def _timeline(facts: Facts) -> str:
+def _timeline(facts: RunFacts) -> str:
     """The verdict over time, as a strip."""
     words = [str(line["health"]) for line in facts.metrics if line.get("health")]
     if len(words) < 2:
@@ -197,7 +199,7 @@ def _timeline(facts: Facts) -> str:
     return tag("div", strip, class_="timeline", role="img", aria_label=said) + tag("p", text(said), class_="small")
 
 
-def _curves(facts: Facts) -> list[str]:
+def _curves(facts: RunFacts) -> list[str]:
     def curve(name: str, title: str, **options: Any) -> str:
         x, y = facts.curve(name)
         return charts.line_chart(title, x, y, **options)
@@ -229,7 +231,7 @@ def _curves(facts: Facts) -> list[str]:
     ]
 
 
-def _online_words(facts: Facts) -> str:
+def _online_words(facts: RunFacts) -> str:
     """What was measured while training."""
     online = facts.part("online")
     if not online:
@@ -239,13 +241,13 @@ def _online_words(facts: Facts) -> str:
     return f"Accuracy while training: each of {sample} images, always the same, classified by {others}."
 
 
-def time_spent(facts: Facts) -> str:
+def time_spent(facts: RunFacts) -> str:
     """Where the time went."""
     shares = facts.time_shares
     if shares is None:
         return ""
     parts = [
-        charts.Part(
+        charts.Segment(
             {"rest": "logging, saving"}.get(name, name),
             share,
             f"{percent(share, 0)}, {minutes(share * facts.minutes)}" if facts.minutes else percent(share, 0),
@@ -255,7 +257,7 @@ def time_spent(facts: Facts) -> str:
     return section("time", "Where the time went", time_words(shares), charts.stacked_bar(parts))
 
 
-def data(facts: Facts, images: Images | None) -> str:
+def data(facts: RunFacts, images: Images | None) -> str:
     """How the classes are balanced, and which images could not be read."""
     content = _balance(facts, images) + _beside(facts)
     if facts.broken:
@@ -270,7 +272,7 @@ def data(facts: Facts, images: Images | None) -> str:
     return section("data", "What it learned from", "", content)
 
 
-def _beside(facts: Facts) -> str:
+def _beside(facts: RunFacts) -> str:
     """What the folder holds that was not read, and exact copies among what was."""
     data = facts.part("data")
     left_out, copies = data.get("left_out") or {}, data.get("copies") or 0
@@ -280,7 +282,7 @@ def _beside(facts: Facts) -> str:
     return tag("p", text(" ".join(told))) if told else ""
 
 
-def _balance(facts: Facts, images: Images | None) -> str:
+def _balance(facts: RunFacts, images: Images | None) -> str:
     """Images of each class: of the training data where that was counted, else of those shown here."""
     data, evaluated = facts.part("data"), facts.part("classes")
     if evaluated.get("data") != data.get("path"):
@@ -307,7 +309,7 @@ def _balance(facts: Facts, images: Images | None) -> str:
     return tag("h3", "Classes") + tag("p", text(words), class_="small") + chart
 
 
-def settings(facts: Facts) -> str:
+def settings(facts: RunFacts) -> str:
     """What was settled without being asked for, with the reason; and all settings."""
     rows = [
         [tag("code", text(entry.get("setting", ""))), text(_value(entry.get("value"))), text(entry.get("reason", ""))]
@@ -331,7 +333,7 @@ def settings(facts: Facts) -> str:
     return section("settings", "How it was set", lead, content)
 
 
-def repeat(facts: Facts) -> str:
+def repeat(facts: RunFacts) -> str:
     """The command that repeats the run, and the next ones."""
     line = facts.run.get("command")
     content = ""
@@ -344,7 +346,7 @@ def repeat(facts: Facts) -> str:
     return section("next", "Again, and onwards", "", content, tag("h3", "Next"), tag("ul", onwards, class_="next"))
 
 
-def footer(facts: Facts) -> str:
+def footer(facts: RunFacts) -> str:
     """Which version wrote this, of which data."""
     data = facts.part("data")
     fingerprint = f", data {str(data['fingerprint'])[:12]}" if data.get("fingerprint") else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from likewise.report.facts import Facts
+from likewise.report.facts import RunFacts
 from likewise.report.numbers import count, minutes, percent, plain
 from likewise.training.watching.health import LOW_RANK, LOW_SPREAD, ONE_HOT_ENTROPY, UNIFORM_ENTROPY
 
@@ -33,7 +33,7 @@ class Verdict:
     """What was seen, and which settings to look at first."""
 
 
-def headline(facts: Facts) -> str:
+def headline(facts: RunFacts) -> str:
     """One sentence: who learned what from how much, in which time."""
     data, method = facts.part("data"), str(facts.run.get("method", "This run")).upper().replace("_", " ")
     images = f"{count(data['images'])} images" if isinstance(data.get("images"), int | float) else "images"
@@ -47,7 +47,7 @@ def headline(facts: Facts) -> str:
     return f"{method} learned from {images}{of}{took}, without labels."
 
 
-def verdict(facts: Facts) -> Verdict:
+def verdict(facts: RunFacts) -> Verdict:
     """The newest verdict on health, in words, with its evidence."""
     word = facts.last("health")
     reason = facts.run.get("reason") or facts.last("health_reason")
@@ -66,7 +66,7 @@ def verdict(facts: Facts) -> Verdict:
     return Verdict(word, title, f"{words} Look first at {suspects}." if suspects else words)
 
 
-def _evidence(facts: Facts) -> str:
+def _evidence(facts: RunFacts) -> str:
     """What speaks for a healthy run."""
     spread, rank, purity = facts.recent("spread"), facts.recent("effective_rank"), facts.recent("purity")
     found = []
@@ -81,7 +81,7 @@ def _evidence(facts: Facts) -> str:
     return f"{_capital(found[0])}." if found else ""
 
 
-def _symptom(facts: Facts) -> tuple[str, str]:
+def _symptom(facts: RunFacts) -> tuple[str, str]:
     """What is wrong with the newest numbers: a key of `_ADVICE`, and words."""
     spread, rank, entropy = facts.recent("spread"), facts.recent("effective_rank"), facts.recent("teacher_entropy")
     if spread is not None and spread < LOW_SPREAD:
@@ -97,7 +97,7 @@ def _symptom(facts: Facts) -> tuple[str, str]:
     return "spread", "The numbers of the last check were out of bounds."
 
 
-def _suspects(facts: Facts, symptom: str) -> str:
+def _suspects(facts: RunFacts, symptom: str) -> str:
     """Settings most likely at fault, with their values."""
     known = {**facts.part("settings"), **facts.part("optimisation")}
     found = [

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from likewise.selection.picking import STRATEGIES, Picks, pick
 from likewise.selection.pool import Pool
-from likewise.selection.proof import Draw, Expected, Measured, expect, measure, rests_on
+from likewise.selection.proof import Draw, Expected, LabelledScore, expect, measure, rests_on
 
 TRAINED = "usl_t"
 """The strategy that is a trained run."""
@@ -58,14 +58,14 @@ def foretold(
     return rests_on(guess), expect(pool.features_ND, strategies, classes=guess, seed=seed)
 
 
-def measured_by(pool: Pool, labels_N: Tensor, strategies: Mapping[str, Draw], seed: int) -> dict[str, Measured]:
+def measured_by(pool: Pool, labels_N: Tensor, strategies: Mapping[str, Draw], seed: int) -> dict[str, LabelledScore]:
     """What each strategy brings by the true labels (N,), -1 where unknown. Raises InputError as `measure` does."""
     result = {}
     for name, draw in strategies.items():
         draws = DRAWS if name == "random" else 1
         each = [measure(pool.features_ND, labels_N, draw(world), seed=seed) for world in range(draws)]
         linear = [one.linear for one in each if one.linear is not None]
-        result[name] = Measured(
+        result[name] = LabelledScore(
             float(np.mean([one.nearest for one in each])),
             float(np.mean(linear)) if linear else None,
             round(float(np.mean([one.classes for one in each]))),

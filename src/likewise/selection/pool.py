@@ -25,7 +25,7 @@ _DENSEST = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class UslSettings:
     """What may be set of USL: neighbours, clusters, and how picks are kept apart."""
 
     neighbours: int | None = None
@@ -42,12 +42,12 @@ class Recipe:
 
 
 _LARGE = Apart(rounds=2, weight=1.5, momentum=0.0, nearest=128)
-RECIPES: dict[str, Recipe] = {
-    "small": Recipe(),
-    "cifar10": Recipe(neighbours=400, iterations=200),
-    "cifar100": Recipe(neighbours=400, iterations=200, apart=Apart(weight=1.0, horizon=1.0, alpha=1.0)),
-    "imagenet": Recipe(neighbours=20, iterations=100, apart=_LARGE),
-    "imagenet_clip": Recipe(
+RECIPES: dict[str, UslSettings] = {
+    "small": UslSettings(),
+    "cifar10": UslSettings(neighbours=400, iterations=200),
+    "cifar100": UslSettings(neighbours=400, iterations=200, apart=Apart(weight=1.0, horizon=1.0, alpha=1.0)),
+    "imagenet": UslSettings(neighbours=20, iterations=100, apart=_LARGE),
+    "imagenet_clip": UslSettings(
         neighbours=20,
         iterations=100,
         apart=Apart(rounds=2, weight=0.05, momentum=0.0, nearest=32, alpha=1.0),
@@ -56,7 +56,7 @@ RECIPES: dict[str, Recipe] = {
 """The published settings (arXiv 2110.03006, appendix and code); `small` is CIFAR-10's for a few thousand images."""
 
 
-def recipe(name: str) -> Recipe:
+def recipe(name: str) -> UslSettings:
     """The settings of a variant. Raises InputError for a name that does not exist."""
     if name not in RECIPES:
         raise unknown("variant of USL", name, RECIPES)
@@ -73,11 +73,11 @@ class Pool:
     """(N,) bool: labelled in an earlier round, or a copy of such an image; not to be picked."""
     content_N: NDArray[np.int64]
     """(N,) equal for exact copies."""
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: UslSettings = field(default_factory=UslSettings)
     """Settings of USL, whose density all strategies report."""
 
     @classmethod
-    def of(cls, features_ND: Tensor, **how: Recipe) -> Pool:
+    def of(cls, features_ND: Tensor, **how: UslSettings) -> Pool:
         """Images of which none is labelled and none a copy."""
         count = len(features_ND)
         return cls(features_ND, torch.zeros(count, dtype=torch.bool), np.arange(count), **how)

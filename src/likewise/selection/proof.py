@@ -46,7 +46,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Measured:
+class LabelledScore:
     """What labelled rows brought by the true labels."""
 
     nearest: float
@@ -127,7 +127,7 @@ def _nearest(x_RD: Tensor, labels_R: Tensor, x_OD: Tensor, labels_O: Tensor) -> 
     return accuracy(labels_R[neighbours(x_OD, x_RD, 1).rows[:, 0]], labels_O)
 
 
-def measure(features_ND: Tensor, labels_N: Tensor, rows: Tensor, *, seed: int = 0) -> Measured:
+def measure(features_ND: Tensor, labels_N: Tensor, rows: Tensor, *, seed: int = 0) -> LabelledScore:
     """What the true labels (N,), -1 where unknown, of `rows` bring on all other images.
 
     Raises InputError where none of the rows has a label, and where no other image has one.
@@ -146,7 +146,7 @@ def measure(features_ND: Tensor, labels_N: Tensor, rows: Tensor, *, seed: int = 
     linear = None
     if int((counts_C > 0).sum()) > 1:
         linear = accuracy(fit(x_ND[rows], labels_N[rows], seed=seed).predict(x_ND[others]), labels_N[others])
-    return Measured(
+    return LabelledScore(
         _nearest(x_ND[rows], labels_N[rows], x_ND[others], labels_N[others]),
         linear,
         int((counts_C > 0).sum()),

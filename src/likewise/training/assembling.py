@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from likewise.data import Images
-from likewise.data.batches.loading import Drawn
+from likewise.data.batches.loading import StreamImages
 from likewise.data.batches.orders import Order
 from likewise.data.batches.streams import MAIN, Stream, order_of
 from likewise.data.flow.fields import flow_fields
@@ -27,12 +27,12 @@ from likewise.training.start import Start, begin
 from likewise.training.statistics import channel_statistics
 
 
-class Parts(NamedTuple):
+class RunParts(NamedTuple):
     """The parts of a run, still on the CPU."""
 
     order: Order
     """The batches of the main stream."""
-    others: Mapping[str, Drawn]
+    others: Mapping[str, StreamImages]
     """The other streams."""
     method: Method
     facts: Facts
@@ -50,7 +50,7 @@ def assemble(
     *,
     beside: Images | None = None,
     start: Start | None = None,
-) -> Parts:
+) -> RunParts:
     """The parts of the run that `plan` describes. Raises InputError where they cannot be made, or not work together."""
     facts = facts_of(plan, method_class, images, beside)
     streams = {
@@ -64,15 +64,15 @@ def assemble(
         method.flows = flow_fields(images, method.flow)
     check_rows(method, plan, processes)
     optimizer = optimisers.build(method.parameter_groups(), plan.optimisation)
-    return Parts(main.order, streams, method, facts, optimizer, began)
+    return RunParts(main.order, streams, method, facts, optimizer, began)
 
 
-def drawn_of(name: str, stream: Stream, plan: Plan, images: Images, beside: Images | None) -> Drawn:
+def drawn_of(name: str, stream: Stream, plan: Plan, images: Images, beside: Images | None) -> StreamImages:
     """The images of a stream in their order. Raises InputError where they are missing."""
     if stream.of == "beside" and beside is None:
         raise InputError(f"{plan.method} learns from a second data set as well: name it with --beside")
     of = images if stream.of == "data" or beside is None else beside
-    return Drawn(of, order_of(name, stream, of, plan.batch_size, plan.seed), stream.views)
+    return StreamImages(of, order_of(name, stream, of, plan.batch_size, plan.seed), stream.views)
 
 
 def build_method(

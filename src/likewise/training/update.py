@@ -25,7 +25,7 @@ from likewise.views import View, ViewPolicy, make_clip_views, make_views
 Observe = Callable[[Progress, Terms], None]
 
 
-class Watch(Protocol):
+class Stopwatch(Protocol):
     """Receives the times of an update's parts."""
 
     def enter(self, part: Part) -> None:
@@ -79,7 +79,13 @@ class Update:
     """A method and its optimiser, on the device: `refresh` where it is due, then one `step` for each batch."""
 
     def __init__(
-        self, fabric: Fabric, method: Method, optimizer: torch.optim.Optimizer, loader: Loader, plan: Plan, watch: Watch
+        self,
+        fabric: Fabric,
+        method: Method,
+        optimizer: torch.optim.Optimizer,
+        loader: Loader,
+        plan: Plan,
+        watch: Stopwatch,
     ) -> None:
         """Moves the method to the device: a state that is loaded belongs there, so it is loaded afterwards."""
         self.anchor: Anchor | None = None

@@ -13,8 +13,8 @@ from likewise.index import Index
 from likewise.report.thumbnails import data_uri
 from likewise.upgrading.images import RowImages
 from likewise.upgrading.measures import nearest
-from likewise.upgrading.order import Point
-from likewise.upgrading.page import SHOWN, Example, Named, as_page
+from likewise.upgrading.order import RefreshPoint
+from likewise.upgrading.page import SHOWN, QueryExample, RowNames, as_page
 from likewise.upgrading.sheet import Sheet
 
 QUERIES = 8
@@ -22,7 +22,7 @@ _SIDE = 88
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class PageRows:
     """What the page is made of: M images with both vectors."""
 
     sheet: Sheet
@@ -31,11 +31,11 @@ class Shown:
     old: Tensor
     new: Tensor
     labels: Tensor | None
-    curve: tuple[Point, ...]
-    random: tuple[Point, ...]
+    curve: tuple[RefreshPoint, ...]
+    random: tuple[RefreshPoint, ...]
 
 
-def page_of(index: Index, images: RowImages, shown: Shown) -> str:
+def page_of(index: Index, images: RowImages, shown: PageRows) -> str:
     """The page, with thumbnails read from the images now."""
     label = index.columns.get("label")
 
@@ -54,7 +54,7 @@ def page_of(index: Index, images: RowImages, shown: Shown) -> str:
         )
         return data_uri(square)
 
-    named = Named(
+    named = RowNames(
         image,
         lambda row: "" if label is None or label[row] is None else str(label[row]),
         lambda row: images.ids[row],
@@ -63,7 +63,7 @@ def page_of(index: Index, images: RowImages, shown: Shown) -> str:
     return as_page(title, shown.sheet, shown.curve, shown.random, examples(shown), named)
 
 
-def examples(shown: Shown) -> list[Example]:
+def examples(shown: PageRows) -> list[QueryExample]:
     """Queries whose five neighbours changed most between the encoders, spread over the sample; none where none did."""
     count = len(shown.rows)
     asked_Q = torch.arange(0, count, max(1, count // 200))
@@ -72,7 +72,7 @@ def examples(shown: Shown) -> list[Example]:
     spread_Q = torch.randperm(len(asked_Q), generator=torch.Generator().manual_seed(0))  # among equally changed ones
     most = spread_Q[kept_Q[spread_Q].argsort(stable=True)[:QUERIES]].sort().values
     return [
-        Example(
+        QueryExample(
             int(shown.rows[asked_Q[at]]),
             shown.rows[before_Qk[at]].tolist(),
             shown.rows[after_Qk[at]].tolist(),

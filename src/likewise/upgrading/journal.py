@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Journal:
+class UpgradeJournal:
     """One upgrade of an index."""
 
     folder: str
@@ -71,7 +71,7 @@ class Journal:
         except Exception as error:  # numpy and zip have an error of their own for each kind of damage
             raise InputError(f"{self.path / OLD} is damaged: {' '.join(str(error).split())}") from error
 
-    def write(self, **changes: Any) -> Journal:
+    def write(self, **changes: Any) -> UpgradeJournal:
         """The same with `changes`, on the disk."""
         changed = replace(self, **changes)
         with write_aside(self.path / STATE) as file:
@@ -87,7 +87,7 @@ def folder_of(index: Index) -> Path:
     return path / FOLDER
 
 
-def begin(index: Index, order_N: NDArray[np.int64], **facts: Any) -> Journal:
+def begin(index: Index, order_N: NDArray[np.int64], **facts: Any) -> UpgradeJournal:
     """Write down the way back, then the order, and last that an upgrade is under way: before that nothing counts."""
     folder = folder_of(index)
     shutil.rmtree(folder, ignore_errors=True)
@@ -96,10 +96,10 @@ def begin(index: Index, order_N: NDArray[np.int64], **facts: Any) -> Journal:
         np.savez(file, id=np.array(index.ids, np.str_), vectors=index.vectors())
     with write_aside(folder / ORDER) as file:
         np.save(file, order_N)
-    return Journal(folder=str(folder), rows=len(order_N), **facts).write()
+    return UpgradeJournal(folder=str(folder), rows=len(order_N), **facts).write()
 
 
-def read(index: Index) -> Journal | None:
+def read(index: Index) -> UpgradeJournal | None:
     """The upgrade that was begun last, or None. Raises InputError where its record is damaged or newer."""
     folder = folder_of(index)
     path = folder / STATE
@@ -109,9 +109,9 @@ def read(index: Index) -> Journal | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] > FORMAT:
             raise InputError(f"{path} was written by a newer version of likewise: upgrade likewise first")
-        known = {field.name: found[field.name] for field in fields(Journal) if field.name in found}
+        known = {field.name: found[field.name] for field in fields(UpgradeJournal) if field.name in found}
         for name in ("curve", "random"):
             known[name] = tuple((float(a), float(b)) for a, b in known.get(name, ()))
-        return Journal(**{**known, "folder": str(folder)})
+        return UpgradeJournal(**{**known, "folder": str(folder)})
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error}; remove the folder {folder} to begin anew") from error

@@ -82,7 +82,7 @@ def answerable(own_Q: Tensor, labels_N: Tensor) -> Tensor:
     return kept_Q
 
 
-class Interval(NamedTuple):
+class MeanInterval(NamedTuple):
     """A mean over queries with its 95 % interval."""
 
     mean: float
@@ -90,7 +90,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def bootstrap(values_Q: NDArray[np.float64], *, seed: int = 0) -> Interval:
+def bootstrap(values_Q: NDArray[np.float64], *, seed: int = 0) -> MeanInterval:
     """Percentile bootstrap over the queries (Efron, Annals of Statistics 1979), the same draw for the same number.
 
     Differences of two measures on the same queries are given as the differences of single queries.
@@ -102,7 +102,7 @@ def bootstrap(values_Q: NDArray[np.float64], *, seed: int = 0) -> Interval:
         means[at] = values_Q[draw.integers(0, count, count)].mean()
     tail = (1.0 - LEVEL) / 2
     low, high = np.quantile(means, [tail, 1.0 - tail])
-    return Interval(float(values_Q.mean()), float(low), float(high))
+    return MeanInterval(float(values_Q.mean()), float(low), float(high))
 
 
 def or_none(value: float) -> float | None:

@@ -25,19 +25,19 @@ ASKED = 1000
 """Images whose neighbours are looked up to see which others are found often."""
 
 
-class Point(NamedTuple):
+class RefreshPoint(NamedTuple):
     """What is found with a share of the images refreshed."""
 
     fraction: float
     found: float
 
 
-class Chosen(NamedTuple):
+class ChosenOrder(NamedTuple):
     """The order that was taken, and how it and random order did on the sample."""
 
     name: Order
-    curve: list[Point]
-    random: list[Point]
+    curve: list[RefreshPoint]
+    random: list[RefreshPoint]
 
 
 def scores(old_NS: Tensor, adapter: Adapter | None, *, seed: int = 0) -> dict[Order, Tensor]:
@@ -73,7 +73,7 @@ def curve(
     truth: Truth,
     order_N: Tensor,
     fractions: Sequence[float] = FRACTIONS,
-) -> list[Point]:
+) -> list[RefreshPoint]:
     """What new queries find while vectors are replaced in this order, each query's own image left out.
 
     Raises InputError where old and new vectors differ in dimensions: they would not be in one search.
@@ -84,27 +84,27 @@ def curve(
     for fraction in fractions:
         done = order_N[: round(fraction * len(order_N))]
         gallery_NT[done] = unit(new_NT[done].float())
-        told.append(Point(fraction, float(found_of(query_QT, gallery_NT, own_Q, truth).mean())))
+        told.append(RefreshPoint(fraction, float(found_of(query_QT, gallery_NT, own_Q, truth).mean())))
     return told
 
 
 def choose(
     sample_M: Tensor, old_NT: Tensor, new_MT: Tensor, own_Q: Tensor, truth: Truth, told: Mapping[Order, Tensor]
-) -> Chosen:
+) -> ChosenOrder:
     """The order whose curve on the sample has the largest area, random where none is ahead of it.
 
     `sample_M` are the images of the index whose new vectors are known, `new_MT` these; `own_Q` and `truth` count
     within the sample.
     """
-    found: dict[Order, list[Point]] = {}
+    found: dict[Order, list[RefreshPoint]] = {}
     for name, score_N in told.items():
         order_M = order_of(score_N[sample_M])
         found[name] = curve(new_MT[own_Q], old_NT[sample_M], new_MT, own_Q, truth, order_M, _STEPS)
     best = max(found, key=lambda name: (area(found[name]), name == "random"))
-    return Chosen(best, found[best], found["random"])
+    return ChosenOrder(best, found[best], found["random"])
 
 
-def area(points: Sequence[Point]) -> float:
+def area(points: Sequence[RefreshPoint]) -> float:
     """Mean of what is found over the refresh, by trapezia."""
     whole = sum((b.fraction - a.fraction) * (a.found + b.found) / 2 for a, b in pairwise(points))
     return whole / (points[-1].fraction - points[0].fraction)

@@ -9,14 +9,14 @@ from likewise.report.document import document
 from likewise.report.markup import section, table, tag, text
 from likewise.report.numbers import count, percent, plain
 from likewise.report.plots.overlay import Series, overlay
-from likewise.upgrading.order import Point
-from likewise.upgrading.sheet import KEEP, Arm, Sheet
+from likewise.upgrading.order import RefreshPoint
+from likewise.upgrading.sheet import KEEP, Sheet, UpgradeArm
 
 SHOWN = 5
 """Neighbours of each query."""
 
 
-class Example(NamedTuple):
+class QueryExample(NamedTuple):
     """What a query finds by the old encoder and by the new one."""
 
     query: int
@@ -26,7 +26,7 @@ class Example(NamedTuple):
     after: Sequence[int]
 
 
-class Named(NamedTuple):
+class RowNames(NamedTuple):
     """How rows are shown."""
 
     image: Callable[[int], str | None]
@@ -37,7 +37,12 @@ class Named(NamedTuple):
 
 
 def as_page(
-    title: str, sheet: Sheet, curve: Sequence[Point], random: Sequence[Point], examples: Sequence[Example], named: Named
+    title: str,
+    sheet: Sheet,
+    curve: Sequence[RefreshPoint],
+    random: Sequence[RefreshPoint],
+    examples: Sequence[QueryExample],
+    named: RowNames,
 ) -> str:
     """The whole page."""
     best = sheet.best
@@ -72,7 +77,7 @@ def _arms(sheet: Sheet) -> str:
     return table(head, (_row(arm) for arm in sheet.arms))
 
 
-def _row(arm: Arm) -> list[str]:
+def _row(arm: UpgradeArm) -> list[str]:
     change = arm.difference
     return [
         text(arm.name),
@@ -96,14 +101,14 @@ def size(value: int) -> str:
     return f"{value} B"
 
 
-def _curve_lead(curve: Sequence[Point]) -> str:
+def _curve_lead(curve: Sequence[RefreshPoint]) -> str:
     if not curve:
         return ""
     told = ", ".join(f"{100 * point.fraction:.0f} %: {percent(point.found)}" for point in curve)
     return f"New queries on a gallery of which a share has new vectors. {told}."
 
 
-def _curve(curve: Sequence[Point], random: Sequence[Point]) -> str:
+def _curve(curve: Sequence[RefreshPoint], random: Sequence[RefreshPoint]) -> str:
     series = [
         Series(
             name,
@@ -118,7 +123,7 @@ def _curve(curve: Sequence[Point], random: Sequence[Point]) -> str:
     return overlay("Found by new queries", series, x_label="share of vectors replaced, %", form=percent)
 
 
-def _examples_lead(examples: Sequence[Example]) -> str:
+def _examples_lead(examples: Sequence[QueryExample]) -> str:
     if not examples:
         return ""
     return (
@@ -127,7 +132,7 @@ def _examples_lead(examples: Sequence[Example]) -> str:
     )
 
 
-def _examples(examples: Sequence[Example], named: Named) -> str:
+def _examples(examples: Sequence[QueryExample], named: RowNames) -> str:
     rows = []
     for example in examples:
         for words, found in (("before", example.before), ("after", example.after)):
@@ -137,13 +142,13 @@ def _examples(examples: Sequence[Example], named: Named) -> str:
     return tag("ul", "".join(rows), class_="neighbours") if rows else ""
 
 
-def _neighbour(query: int, row: int, named: Named) -> str:
+def _neighbour(query: int, row: int, named: RowNames) -> str:
     own, other = named.label(query), named.label(row)
     kind = None if not own or not other else "same" if own == other else "differs"
     return tag("figure", _image(row, named), tag("figcaption", text(other)), class_=kind, title=named.name(row))
 
 
-def _image(row: int, named: Named) -> str:
+def _image(row: int, named: RowNames) -> str:
     address = named.image(row)
     if address is None:
         return tag("span", text(named.name(row)), class_="small")

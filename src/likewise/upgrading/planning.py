@@ -14,10 +14,10 @@ from likewise.errors import InputError
 from likewise.index import Index
 from likewise.report.numbers import percent
 from likewise.upgrading.adapters import fit
-from likewise.upgrading.examples import Shown
+from likewise.upgrading.examples import PageRows
 from likewise.upgrading.images import Looker
 from likewise.upgrading.measures import Truth, answerable, neighbours_of
-from likewise.upgrading.order import FRACTIONS, Order, Point, choose, curve, order_of, scores
+from likewise.upgrading.order import FRACTIONS, Order, RefreshPoint, choose, curve, order_of, scores
 from likewise.upgrading.page import size
 from likewise.upgrading.refreshing import BATCH
 from likewise.upgrading.sheet import Cost, Sheet, plan_sheet
@@ -31,9 +31,9 @@ class Planned:
     order: Order
     order_N: Tensor
     """(N,) all rows."""
-    curve: tuple[Point, ...]
-    random: tuple[Point, ...]
-    shown: Shown
+    curve: tuple[RefreshPoint, ...]
+    random: tuple[RefreshPoint, ...]
+    shown: PageRows
 
 
 def plan_of(
@@ -74,7 +74,7 @@ def plan_of(
     own_Q = (own_Q if labels_M is None else answerable(own_Q, labels_M))[: sheet.queries]
     truth = neighbours_of(new_MT[own_Q], new_MT, own_Q) if labels_M is None else Truth(labels_M)
     told = scores(old_NS, fit("ridge", old_NS[sample_M], new_MT, seed=seed), seed=seed)
-    shown = Shown(sheet=sheet, rows=sample_M, old=old_NS[sample_M], new=new_MT, labels=labels_M, curve=(), random=())
+    shown = PageRows(sheet=sheet, rows=sample_M, old=old_NS[sample_M], new=new_MT, labels=labels_M, curve=(), random=())
     if old_NS.shape[1] != new_MT.shape[1]:  # old and new vectors are never in one search: no order is better
         taken: Order = "random" if order == "best" or order not in told else order
         return Planned(sheet=sheet, order=taken, order_N=order_of(told[taken]), curve=(), random=(), shown=shown)

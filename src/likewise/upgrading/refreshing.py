@@ -20,7 +20,7 @@ from likewise.errors import InputError
 from likewise.index import Index
 from likewise.index.space import Space
 from likewise.upgrading.images import Looker
-from likewise.upgrading.journal import Journal
+from likewise.upgrading.journal import UpgradeJournal
 
 BATCH = 256
 Progress = Callable[[int, int], None]
@@ -47,7 +47,7 @@ class Budget:
         return cls(rows=max(1, round(rows * value / 100) if found[2] == "%" else int(value)))
 
 
-class Done(NamedTuple):
+class RefreshCounts(NamedTuple):
     """What a call did."""
 
     refreshed: int
@@ -64,7 +64,7 @@ class Done(NamedTuple):
 
 def refresh(
     index: Index,
-    journal: Journal,
+    journal: UpgradeJournal,
     space: Space,
     encoder: Encoder,
     looker: Looker,
@@ -73,7 +73,7 @@ def refresh(
     batch: int = BATCH,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
-) -> Done:
+) -> RefreshCounts:
     """Give rows vectors of `space` in the order of the journal until all have one, or the budget is used up.
 
     `stop` is asked after each batch. Raises InputError where another process writes to the index; DiskFull, with the
@@ -106,7 +106,7 @@ def refresh(
         paused = at < len(left)
         if not paused:
             journal.write(status="finished", space=index.number_of(space) if refreshed else journal.space)
-    return Done(refreshed, done_before + refreshed, len(order), lost, time.perf_counter() - began, paused)
+    return RefreshCounts(refreshed, done_before + refreshed, len(order), lost, time.perf_counter() - began, paused)
 
 
 def _number(index: Index, space: Space) -> int | None:
@@ -121,7 +121,7 @@ def _used_up(budget: Budget, rows: int, seconds: float) -> bool:
     )
 
 
-def roll_back(index: Index, journal: Journal) -> int:
+def roll_back(index: Index, journal: UpgradeJournal) -> int:
     """Give all rows their old vectors back, in one change, and return how many there were.
 
     Raises InputError where rows were added meanwhile that never had an old vector.

@@ -21,7 +21,7 @@ from likewise.errors import InputError
 from likewise.evaluation.compatibility import update_gain
 from likewise.upgrading.adapters import FORMS, Form, held_out
 from likewise.upgrading.measures import (
-    Interval,
+    MeanInterval,
     Truth,
     answerable,
     bootstrap,
@@ -46,7 +46,7 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class UpgradeArm:
     """One way to change, measured."""
 
     name: str
@@ -64,7 +64,7 @@ class Arm:
     gain: float
     """(new_old - old_old) / (new_new - old_old): 1 is all that re-embedding would bring. Not a number where that brings
     nothing."""
-    difference: Interval
+    difference: MeanInterval
     """new_old - old_old over the same queries."""
     negative_flips: float
     """Share of queries that find less than before."""
@@ -100,7 +100,7 @@ class Arm:
 class Sheet:
     """All arms, and what may be done."""
 
-    arms: tuple[Arm, ...]
+    arms: tuple[UpgradeArm, ...]
     measure: str
     """In words."""
     gate: float
@@ -113,12 +113,12 @@ class Sheet:
     notes: tuple[str, ...] = field(default=())
     """What was left out and why."""
 
-    def arm(self, name: str) -> Arm | None:
+    def arm(self, name: str) -> UpgradeArm | None:
         """The arm of that name, where it was measured."""
         return next((arm for arm in self.arms if arm.name == name), None)
 
     @property
-    def best(self) -> Arm:
+    def best(self) -> UpgradeArm:
         """Of the arms that pass, the one that finds most; of those within its interval the cheapest."""
         passing = [arm for arm in self.arms if arm.passes]
         top = max(passing, key=lambda arm: arm.new_old)
@@ -215,11 +215,11 @@ def _adapted(
     return {form: queries, f"{form}-gallery": gallery}
 
 
-def _judged(name: str, tried: _Tried, base_Q: Tensor, whole: float, gate: float) -> Arm:
+def _judged(name: str, tried: _Tried, base_Q: Tensor, whole: float, gate: float) -> UpgradeArm:
     found, base = tried.found_Q.numpy(), base_Q.numpy()
     here, difference = bootstrap(found), bootstrap(found - base)
     before = float(base.mean())
-    return Arm(
+    return UpgradeArm(
         name=name,
         new_old=here.mean,
         low=here.low,

@@ -73,7 +73,7 @@ class Marks(Protocol):
         ...
 
 
-class Drawn(NamedTuple):
+class StreamImages(NamedTuple):
     """Images, the order in which they are drawn, and the roles of the views that are made of them."""
 
     images: Images
@@ -97,7 +97,7 @@ class Loader:
         sampler: Order,
         *,
         device: torch.device | str,
-        others: Mapping[str, Drawn] | None = None,
+        others: Mapping[str, StreamImages] | None = None,
         rank: int = 0,
         world: int = 1,
         ahead: int = 2,
@@ -105,7 +105,7 @@ class Loader:
     ) -> None:
         self.images = images
         self.sampler = sampler
-        self.streams = {MAIN: Drawn(images, sampler), **(others or {})}
+        self.streams = {MAIN: StreamImages(images, sampler), **(others or {})}
         for name, drawn in self.streams.items():
             _check_shares(name, drawn, world)
         self.device = torch.device(device)
@@ -159,7 +159,7 @@ class Loader:
         main = found.pop(MAIN)
         return main._replace(others=found)
 
-    def _fetch_one(self, name: str, drawn: Drawn, step: int) -> LoadedBatch:
+    def _fetch_one(self, name: str, drawn: StreamImages, step: int) -> LoadedBatch:
         index = drawn.order.batch(step)[self.rank :: self.world]
         pixels, sizes = drawn.images.gather(index.reshape(-1))
         pixels, sizes = (part.reshape(*index.shape, *part.shape[1:]) for part in (pixels, sizes))
@@ -190,7 +190,7 @@ class Loader:
         return LoadedBatch(pixels, batch.sizes, index, labels, columns, others, masks, batch.regions)
 
 
-def _check_shares(name: str, drawn: Drawn, world: int) -> None:
+def _check_shares(name: str, drawn: StreamImages, world: int) -> None:
     """Raise InputError where the batches of a stream cannot be shared equally, or are of other images."""
     first = drawn.order.batch(0)
     if len(first) % world:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from likewise.data.decoding import tiff
-from likewise.data.decoding.deep import Stored, depth_of, stored_by_pillow, stored_in
+from likewise.data.decoding.deep import StoredPixels, depth_of, stored_by_pillow, stored_in
 from likewise.data.decoding.formats import HEIC, is_heic, open_image, orientation_of, reads_heic, within_reason
 from likewise.data.decoding.ranges import Found, Spans
-from likewise.data.source import BrokenImage, Look, Pixels, is_grey
+from likewise.data.source import BrokenImage, ImageInfo, Pixels, is_grey
 
 EXTENSIONS = frozenset(
     f".{ending}"
@@ -50,20 +50,20 @@ def decode(data: bytes, short_side: int | None = None, spans: Spans | None = Non
         return _pixels(image, spans)
 
 
-def look_at(data: bytes, spans: Spans | None = None) -> Look:
+def look_at(data: bytes, spans: Spans | None = None) -> ImageInfo:
     """Size, colour and format of an encoded image, decoding no more than shows whether it is whole."""
     pixels = decode(data, _LOOK_SIDE, spans)
     height, width = pixels.shape[:2]
     layout = tiff.layout_of(io.BytesIO(data))
     if layout is not None and layout.is_deep:  # of some of these Pillow does not even read the header
-        return Look(height, width, is_grey(pixels), "TIFF")
+        return ImageInfo(height, width, is_grey(pixels), "TIFF")
     with _reasons(data):
         image = open_image(data)
         if image.format in _REDUCED:
             width, height = image.size
             if orientation_of(image) > 4:
                 width, height = height, width
-    return Look(height, width, is_grey(pixels), image.format or "unknown")
+    return ImageInfo(height, width, is_grey(pixels), image.format or "unknown")
 
 
 def is_image(data: bytes) -> bool:
@@ -148,12 +148,12 @@ def _reasons(data: bytes) -> Iterator[None]:
         raise BrokenImage("truncated: " * ("truncated" in reason) + reason) from error
 
 
-def _turned(stored: Stored, spans: Spans | None) -> Pixels:
+def _turned(stored: StoredPixels, spans: Spans | None) -> Pixels:
     pixels = stored.shown(spans or Spans(stored.extremes))
     return np.ascontiguousarray(_upright(pixels, stored.orientation))
 
 
-def _deep_by_pillow(image: Image.Image) -> Stored | None:
+def _deep_by_pillow(image: Image.Image) -> StoredPixels | None:
     with within_reason(*image.size):
         image.load()
         return stored_by_pillow(image)

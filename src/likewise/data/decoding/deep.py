@@ -28,7 +28,7 @@ _PNM = re.compile(rb"P([2356])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|
 _HEADER = 512
 
 
-class Stored(NamedTuple):
+class StoredPixels(NamedTuple):
     """The numbers of one image."""
 
     values: NDArray[Any]
@@ -83,7 +83,7 @@ def depth_of(file: BinaryIO) -> Depth | None:
     return "short" if deep or (jpeg2000 and jpeg2000 & 127 > 7) else None
 
 
-def stored_in(data: bytes) -> Stored | None:
+def stored_in(data: bytes) -> StoredPixels | None:
     """The numbers of an encoded image of more than 8 bits; None where Pillow reads it rightly by itself."""
     if data[:2] in {b"II", b"MM"}:
         layout = tiff.layout_of(io.BytesIO(data))
@@ -96,23 +96,23 @@ def stored_in(data: bytes) -> Stored | None:
     return _pnm(data, pnm) if pnm is not None and int(pnm[4]) > 255 else None
 
 
-def stored_by_pillow(image: Image.Image) -> Stored | None:
+def stored_by_pillow(image: Image.Image) -> StoredPixels | None:
     """The numbers of a loaded Pillow image of a mode with more than 8 bits, which are all grey; None for others."""
     if image.mode not in {"I", "F"} and not image.mode.startswith("I;16"):
         return None
-    return Stored(channels_last(np.asarray(image)))
+    return StoredPixels(channels_last(np.asarray(image)))
 
 
 # Formats -----------------------------------------------------------------------------------------------------------
 
 
-def _tiff(data: bytes, layout: tiff.Layout) -> Stored:
+def _tiff(data: bytes, layout: tiff.Layout) -> StoredPixels:
     values = tiff.samples(data, layout)
     shades = values[..., : layout.colours]
     opaque = None
     if layout.alpha in {1, 2}:
         opaque = _share(values[..., layout.colours : layout.colours + 1], shades)
-    return Stored(shades, opaque, layout.alpha == 1, layout.is_inverted, orientation=layout.orientation)
+    return StoredPixels(shades, opaque, layout.alpha == 1, layout.is_inverted, orientation=layout.orientation)
 
 
 def _share(alpha: NDArray[Any], shades: NDArray[Any]) -> NDArray[np.float32]:
@@ -126,7 +126,7 @@ def _share(alpha: NDArray[Any], shades: NDArray[Any]) -> NDArray[np.float32]:
     return share.clip(0.0, 1.0)
 
 
-def _png(data: bytes) -> Stored:
+def _png(data: bytes) -> StoredPixels:
     """PNG of 16 bits. Pillow is asked for the upper bytes and for the lower ones, since it holds 8 bits of colour."""
     kind = data[25]
     image = open_image(data)
@@ -145,11 +145,11 @@ def _png(data: bytes) -> Stored:
         transparent = image.info.get("transparency", transparent)
     orientation = orientation_of(image)
     if kind in {4, 6}:
-        return Stored(values[..., :-1], _share(values[..., -1:], values[..., :-1]), orientation=orientation)
+        return StoredPixels(values[..., :-1], _share(values[..., -1:], values[..., :-1]), orientation=orientation)
     opaque = None
     if transparent is not None:
         opaque = (values != np.asarray(transparent)).any(axis=2, keepdims=True).astype(np.float32)
-    return Stored(values, opaque, orientation=orientation)
+    return StoredPixels(values, opaque, orientation=orientation)
 
 
 def _loaded(image: Image.Image, mode: str, raw: str) -> NDArray[np.uint8]:
@@ -161,7 +161,7 @@ def _loaded(image: Image.Image, mode: str, raw: str) -> NDArray[np.uint8]:
         return np.asarray(image)
 
 
-def _pnm(data: bytes, header: re.Match[bytes]) -> Stored:
+def _pnm(data: bytes, header: re.Match[bytes]) -> StoredPixels:
     channels = 3 if header[1] in b"36" else 1
     width, height, white = (int(header[group]) for group in (2, 3, 4))
     count = width * height * channels
@@ -171,6 +171,6 @@ def _pnm(data: bytes, header: re.Match[bytes]) -> Stored:
     flat = np.frombuffer(data, ">u2", count, header.end()) if as_text is None else np.array(as_text, np.uint16)
     values = flat.reshape(height, width, channels)
     if white == 65535:
-        return Stored(values)
+        return StoredPixels(values)
     scaled = (values.astype(np.uint64) * 65535 + white // 2) // white
-    return Stored(scaled.clip(0, 65535).astype(np.uint16), declared=True)
+    return StoredPixels(scaled.clip(0, 65535).astype(np.uint16), declared=True)

@@ -18,7 +18,7 @@ from likewise.data.decoding.formats import HEIC, reads_heic
 from likewise.data.decoding.ranges import Found, Spans, is_wide, kept, merged
 from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
 from likewise.data.labels import NONE
-from likewise.data.source import BrokenImage, Look, Pixels, Source, files_in_words
+from likewise.data.source import BrokenImage, ImageInfo, Pixels, Source, files_in_words
 from likewise.data.sources.levels import FOLDERS, folder_labels, is_folders
 from likewise.data.sources.walking import PARQUET, Tree, count_images, printable
 from likewise.data.splitting.split_finding import folder_split
@@ -47,7 +47,7 @@ class FileSource(Source):
         """Decode one file."""
         return decode(read_bytes(self.paths[position]), short_side, self.spans)
 
-    def look(self, position: int) -> Look:
+    def look(self, position: int) -> ImageInfo:
         """What one file holds."""
         return look_at(read_bytes(self.paths[position]), self.spans)
 

@@ -17,7 +17,7 @@ from likewise.data.decoding.decode import decode, extremes_in, look_at, one_line
 from likewise.data.decoding.ranges import Found, Spans, kept, merged
 from likewise.data.fingerprints import digest
 from likewise.data.labels import LABEL_COLUMNS, NONE, Labels, as_labels, find_column
-from likewise.data.source import BrokenImage, Joined, Look, Pixels, Source
+from likewise.data.source import BrokenImage, ImageInfo, Joined, Pixels, Source
 from likewise.data.sources.files import read_bytes, short_name
 from likewise.data.sources.sequences import IMAGE_KEYS, open_sequence
 from likewise.data.splitting.splits import in_order, pick_split
@@ -49,7 +49,7 @@ class HubSource(Source):
         """Decode one row."""
         return decode(self._bytes(position), short_side, self.spans)
 
-    def look(self, position: int) -> Look:
+    def look(self, position: int) -> ImageInfo:
         """What one row holds."""
         return look_at(self._bytes(position), self.spans)
 

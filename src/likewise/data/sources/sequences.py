@@ -21,7 +21,7 @@ from likewise.data.decoding.pixels import checked, from_array
 from likewise.data.decoding.ranges import Found, Spans, extremes_of, merged
 from likewise.data.fingerprints import FileFacts, digest, digest_array, file_facts
 from likewise.data.labels import NONE, Labels, as_labels, is_unknown, lines
-from likewise.data.source import BrokenImage, Look, Pixels, Source, is_grey
+from likewise.data.source import BrokenImage, ImageInfo, Pixels, Source, is_grey
 from likewise.data.sources.files import extremes_of_files, read_bytes
 from likewise.data.sources.walking import printable
 from likewise.errors import InputError
@@ -32,7 +32,7 @@ _CLASSES = (int, float, str, bytes)
 _LOG = logging.getLogger(__name__)
 
 
-class Item(NamedTuple):
+class SequenceEntry(NamedTuple):
     """One entry, taken apart."""
 
     image: Any
@@ -41,17 +41,17 @@ class Item(NamedTuple):
     """Whole number, word, or None."""
 
 
-def take_apart(entry: Any, labels: str | None = None) -> Item:
+def take_apart(entry: Any, labels: str | None = None) -> SequenceEntry:
     """An image alone, (image, label, ...), or a mapping with both. `labels` names the label in a mapping."""
     if isinstance(entry, Mapping) and not _is_encoded(entry):
         image = next((key for key in IMAGE_KEYS if key in entry), None)
         if image is None:
             raise BrokenImage(f"no image among {', '.join(map(str, entry))}")
         wanted = (labels,) if labels else LABEL_KEYS
-        return Item(entry[image], next((entry[key] for key in wanted if key in entry), None))
+        return SequenceEntry(entry[image], next((entry[key] for key in wanted if key in entry), None))
     if isinstance(entry, tuple | list) and entry and not isinstance(entry[0], int | float):
-        return Item(entry[0], entry[1] if len(entry) > 1 else None)
-    return Item(entry)
+        return SequenceEntry(entry[0], entry[1] if len(entry) > 1 else None)
+    return SequenceEntry(entry)
 
 
 def _is_encoded(value: Any) -> bool:
@@ -109,17 +109,17 @@ class SequenceSource(Source):
         """Convert one entry."""
         return to_pixels(self._image(position), short_side, self.spans)
 
-    def look(self, position: int) -> Look:
+    def look(self, position: int) -> ImageInfo:
         """What one entry holds."""
         image = _plain_image(self._image(position))
         if isinstance(image, str | PathLike):
             return look_at(read_bytes(fspath(image)), self.spans)
         pixels = to_pixels(image, None, self.spans)
         kind = (image.format or "PIL") if isinstance(image, Image.Image) else "array"
-        return Look(pixels.shape[0], pixels.shape[1], is_grey(pixels), kind)
+        return ImageInfo(pixels.shape[0], pixels.shape[1], is_grey(pixels), kind)
 
 
-def entry_at(data: Any, position: int, labels: str | None = None) -> Item:
+def entry_at(data: Any, position: int, labels: str | None = None) -> SequenceEntry:
     """`data[position]`, taken apart. Raises BrokenImage for whatever goes wrong in code that is not ours."""
     try:
         return take_apart(data[position], labels)

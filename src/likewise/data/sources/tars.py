@@ -19,7 +19,7 @@ from likewise.data.decoding.decode import EXTENSIONS, decode, extremes_in, look_
 from likewise.data.decoding.ranges import Found, Spans, kept, merged
 from likewise.data.fingerprints import digest, digest_files, file_facts
 from likewise.data.labels import NONE, Labels, as_labels, find_column, from_text, lines
-from likewise.data.source import BrokenImage, Look, Pixels, Source
+from likewise.data.source import BrokenImage, ImageInfo, Pixels, Source
 from likewise.data.sources.files import short_name
 from likewise.data.sources.sidecars import CAPTIONS
 from likewise.data.sources.walking import printable
@@ -71,7 +71,7 @@ class TarSource(Source):
         """Decode one file of an archive."""
         return decode(self._bytes(position), short_side, self.spans)
 
-    def look(self, position: int) -> Look:
+    def look(self, position: int) -> ImageInfo:
         """What one file of an archive holds."""
         return look_at(self._bytes(position), self.spans)
 

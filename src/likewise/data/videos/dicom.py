@@ -73,7 +73,7 @@ def _rate(said: Any) -> Fraction:
     return Fraction(rate).limit_denominator(1000) if rate > 0 else _RATE
 
 
-class Loop:
+class CineLoop:
     """One file, whose frames are decoded as they are asked for."""
 
     def __init__(self, path: Path) -> None:

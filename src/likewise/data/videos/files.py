@@ -187,14 +187,14 @@ class VideoSource(Source):
     """(N,) the file of each frame."""
     frame_N: NDArray[np.int64]
     """(N,) its number in it."""
-    _players: OrderedDict[int, _Player | dicom.Loop] = field(default_factory=OrderedDict, repr=False)
+    _players: OrderedDict[int, _Player | dicom.CineLoop] = field(default_factory=OrderedDict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
         """Decode one frame. Raises BrokenImage."""
         return self._player(int(self.video_N[position])).frame(int(self.frame_N[position]), short_side)
 
-    def _player(self, video: int) -> _Player | dicom.Loop:
+    def _player(self, video: int) -> _Player | dicom.CineLoop:
         """The player of a file; those used longest ago are closed."""
         with self._lock:
             player = self._players.pop(video, None)
@@ -205,10 +205,10 @@ class VideoSource(Source):
                 self._players.popitem(last=False)[1].close()
             return player
 
-    def _opened(self, video: int) -> _Player | dicom.Loop:
+    def _opened(self, video: int) -> _Player | dicom.CineLoop:
         path = self.paths[video]
         if dicom.is_dicom(path):
-            return dicom.Loop(path)
+            return dicom.CineLoop(path)
         return _Player(path, self.contents[video], self.frame_N[self.video_N == video])
 
 

@@ -23,7 +23,7 @@ RESTARTS = 5
 """Runs of k-means, of which the tightest counts."""
 
 
-class Agreement(NamedTuple):
+class ClusterAgreement(NamedTuple):
     """Agreement of clusters with classes."""
 
     accuracy: float
@@ -45,7 +45,7 @@ def cluster(features_NF: Tensor, clusters: int, *, seed: int = 0, restarts: int 
     return min(runs, key=lambda found: found.inertia).assignment
 
 
-def agreement(clusters: NDArray[np.int64], classes: NDArray[np.int64]) -> Agreement:
+def agreement(clusters: NDArray[np.int64], classes: NDArray[np.int64]) -> ClusterAgreement:
     """Agreement of `clusters` (N,) with `classes` (N,); numbers need not match, nor be as many."""
     from scipy.optimize import linear_sum_assignment
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -54,7 +54,7 @@ def agreement(clusters: NDArray[np.int64], classes: NDArray[np.int64]) -> Agreem
     np.add.at(table_KC, (clusters, classes), 1)
     right = int(table_KC[linear_sum_assignment(table_KC, maximize=True)].sum())
     nmi = float(normalized_mutual_info_score(classes, clusters))
-    return Agreement(right / len(classes), nmi, float(adjusted_rand_score(classes, clusters)), right)
+    return ClusterAgreement(right / len(classes), nmi, float(adjusted_rand_score(classes, clusters)), right)
 
 
 def clustering_scores(features: Features, settings: ProbeSettings) -> list[Score]:

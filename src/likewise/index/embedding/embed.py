@@ -27,7 +27,7 @@ from likewise.index.space import Space
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbedResult:
     """What `embed` did."""
 
     path: str
@@ -89,7 +89,7 @@ def embed(
     ray: str | None = None,
     dtype: Literal["float32", "float16"] = "float32",
     progress: Progress | None = None,
-) -> Embedded:
+) -> EmbedResult:
     """Embed the images of `data` by the encoder `run` into the index, .parquet or .npz file `to`.
 
     `run` is what `evaluate` takes, `data` what `train` takes. Images are decoded as they are wanted and not kept. A row
@@ -133,7 +133,7 @@ def embed(
         rows_now = rows_now if merged is None else merged
     where = str(to) if part is None or merged is not None else str(part.target(Path(to)))
     seconds = time.perf_counter() - began
-    return Embedded(where, *done, rows=rows_now, fingerprint=space.fingerprint, seconds=seconds)
+    return EmbedResult(where, *done, rows=rows_now, fingerprint=space.fingerprint, seconds=seconds)
 
 
 def _space_of(encoder: Encoder, path: str | None) -> Space:

@@ -37,7 +37,7 @@ class ImageFacts(NamedTuple):
     """Digest of its pixels as the encoder is shown them, but for the crop."""
 
 
-class Looked(NamedTuple):
+class EmbeddedBatch(NamedTuple):
     """What came of some images."""
 
     positions: list[int]
@@ -50,7 +50,7 @@ class Looked(NamedTuple):
     """Why some cannot be read, where that was found elsewhere than by the stream of this process."""
 
 
-class Place(NamedTuple):
+class ImagePlace(NamedTuple):
     """Where an image is."""
 
     path: str
@@ -82,7 +82,7 @@ def within(source: Source, position: int) -> tuple[Source, int]:
     return source, position
 
 
-def place_of(source: Source, position: int) -> Place:
+def place_of(source: Source, position: int) -> ImagePlace:
     """Where the image at `position` is."""
     split = source.split or ""
     if isinstance(source, Joined) and not split:
@@ -91,11 +91,11 @@ def place_of(source: Source, position: int) -> Place:
     if isinstance(inner, FileSource):
         path = Path(inner.paths[at]).absolute()
         facts = file_facts(path)
-        return Place(str(path), split, f"{facts.size}:{facts.modified}")
-    return Place(f"{inner.name}#{inner.names[at]}", split, inner.fingerprint)
+        return ImagePlace(str(path), split, f"{facts.size}:{facts.modified}")
+    return ImagePlace(f"{inner.name}#{inner.names[at]}", split, inner.fingerprint)
 
 
-class Stream:
+class ImageStream:
     """The images of a source at some positions (`likewise.encoders.embedding.ImageSet`), with what is known of each."""
 
     def __init__(self, source: Source, short_side: int, *, workers: int | None = None) -> None:

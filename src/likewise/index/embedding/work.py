@@ -18,7 +18,7 @@ from likewise.encoders.embedding import BATCH, rows, view_of
 from likewise.errors import InputError
 from likewise.index.embedding.columns import MetadataTable
 from likewise.index.embedding.on_ray import Cluster
-from likewise.index.embedding.streaming import ImageFacts, Looked, Place, Stream, place_of
+from likewise.index.embedding.streaming import EmbeddedBatch, ImageFacts, ImagePlace, ImageStream, place_of
 from likewise.index.index import Index
 from likewise.index.stores.local import LocalStore
 from likewise.index.stores.protocol import Rows
@@ -30,7 +30,7 @@ WASTE = 0.2
 """Share of an index that may be replaced vectors before its files are written anew."""
 
 
-class Done(NamedTuple):
+class EmbedCounts(NamedTuple):
     """Counts of a call."""
 
     embedded: int
@@ -76,12 +76,12 @@ class Work:
         bf16: bool,
         progress: Progress | None,
         removing: bool,
-    ) -> Done:
+    ) -> EmbedCounts:
         """Embed what is missing among `positions`; rows of `others` count as there."""
         known = {**self._known(others[0], old=True)} if others else {}
         known.update(self._known(self.index))
         self._settle_ids(known)
-        with Stream(self.source, self.side) as stream:
+        with ImageStream(self.source, self.side) as stream:
             wanted = self._wanted(stream, positions, known)
             unseen = len(stream.broken)
             embedded = self._embed(stream, wanted, batch_size, bf16, progress)
@@ -97,7 +97,7 @@ class Work:
             store.commit(sources={**store.manifest.sources, self.address: self.source.fingerprint})
             if sum(store.manifest.counts) - len(store) > WASTE * max(1, len(store)):
                 store.compact()
-        return Done(embedded, len(positions) - len(wanted) - unseen, removed, broken)
+        return EmbedCounts(embedded, len(positions) - len(wanted) - unseen, removed, broken)
 
     def _known(self, index: Index, *, old: bool = False) -> dict[str, _Known]:
         """Rows of an index by id; of an older call only what is of the same space."""
@@ -113,7 +113,9 @@ class Work:
             for one in self.ids
         ]
 
-    def _wanted(self, stream: Stream, positions: NDArray[np.int64], known: Mapping[str, _Known]) -> NDArray[np.int64]:
+    def _wanted(
+        self, stream: ImageStream, positions: NDArray[np.int64], known: Mapping[str, _Known]
+    ) -> NDArray[np.int64]:
         """Positions of images that are new, or have other content than their row."""
         wanted, doubtful = [], []
         for position in positions.tolist():
@@ -131,7 +133,7 @@ class Work:
         return np.array(sorted(wanted), np.int64)
 
     def _embed(
-        self, stream: Stream, wanted: NDArray[np.int64], batch_size: int, bf16: bool, progress: Progress | None
+        self, stream: ImageStream, wanted: NDArray[np.int64], batch_size: int, bf16: bool, progress: Progress | None
     ) -> int:
         """Embed the images at `wanted` and write their rows; returns how many could be read."""
         if not len(wanted):
@@ -156,8 +158,8 @@ class Work:
         return total + self._write(pending)
 
     def _here(
-        self, stream: Stream, wanted: NDArray[np.int64], batch_size: int, bf16: bool
-    ) -> Generator[Looked, None, None]:
+        self, stream: ImageStream, wanted: NDArray[np.int64], batch_size: int, bf16: bool
+    ) -> Generator[EmbeddedBatch, None, None]:
         """What the encoder makes of the images at `wanted`, in this process."""
         where = next(self.encoder.parameters()).device
 
@@ -169,13 +171,13 @@ class Work:
             for start, rows_BF in found:
                 positions = wanted[start : start + len(rows_BF)].tolist()
                 facts = [stream.facts.pop(position, None) for position in positions]
-                yield Looked(positions, rows_BF.float().cpu().numpy(), facts, {})
+                yield EmbeddedBatch(positions, rows_BF.float().cpu().numpy(), facts, {})
 
     def _write(self, pending: _Pending) -> int:
         """Put rows into the index for good."""
         if not pending.positions:
             return 0
-        places: list[Place] = [place_of(self.source, position) for position in pending.positions]
+        places: list[ImagePlace] = [place_of(self.source, position) for position in pending.positions]
         facts = {
             "path": [place.path for place in places],
             "bytes": [one.bytes for one in pending.facts],

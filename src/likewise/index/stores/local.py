@@ -21,9 +21,9 @@ from likewise.index.stores import manifest as manifests
 from likewise.index.stores.columns import column, fitting, schema_of
 from likewise.index.stores.graph import LEAST_ALIVE, graph_nearest
 from likewise.index.stores.manifest import Manifest
-from likewise.index.stores.protocol import OWN, Found, Hit, Row, Rows, unit_rows
+from likewise.index.stores.protocol import OWN, Hit, Hits, Row, Rows, unit_rows
 from likewise.index.stores.scan import top
-from likewise.index.stores.view import View
+from likewise.index.stores.view import IndexVersion
 from likewise.index.where import Condition
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class LocalStore:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self.view = View(self.path, manifests.read(self.path))
+        self.view = IndexVersion(self.path, manifests.read(self.path))
         self._local = threading.RLock()
         self._holding = 0
         self._seen: tuple[int, ...] | None = None
@@ -90,7 +90,7 @@ class LocalStore:
         self._seen = stamp
         if found.version == self.version:
             return False
-        self.view = View(self.path, found, self.view)
+        self.view = IndexVersion(self.path, found, self.view)
         return True
 
     def table(self) -> pa.Table:
@@ -108,7 +108,7 @@ class LocalStore:
         """(N, D) unit vectors in the order of `table`, memory-mapped where that is possible."""
         return self._reading(lambda view: self._vectors(view, space))
 
-    def _vectors(self, view: View, space: int | None) -> NDArray[np.float32]:
+    def _vectors(self, view: IndexVersion, space: int | None) -> NDArray[np.float32]:
         space_N, at_N = view.at
         held = sorted({int(number) for number in np.unique(space_N)}) if space is None else [space]
         if len({view.spaces[number].dimensions for number in held}) > 1:
@@ -126,14 +126,14 @@ class LocalStore:
 
     def nearest(
         self, queries_QD: NDArray[np.float32], k: int, *, space: int, where: Condition | None, exact: bool
-    ) -> Found:
+    ) -> Hits:
         """The k rows of a space most similar to each unit query, by its graph where it has one and `exact` allows."""
         return self._reading(lambda view: self._nearest(view, queries_QD, k, space, where, exact))
 
     @staticmethod
     def _nearest(
-        view: View, queries_QD: NDArray[np.float32], k: int, space: int, where: Condition | None, exact: bool
-    ) -> Found:
+        view: IndexVersion, queries_QD: NDArray[np.float32], k: int, space: int, where: Condition | None, exact: bool
+    ) -> Hits:
         matrix, graph = view.matrices[space], view.graphs.get(space)
         recall = 1.0
         usable = graph is not None and not exact and where is None and graph.suits(k)
@@ -153,12 +153,12 @@ class LocalStore:
         ]
         ends = np.cumsum(there_QK.sum(1)).tolist()
         hits = [told[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        return Found(hits, not usable, recall)
+        return Hits(hits, not usable, recall)
 
     def row(self, row: str) -> Row | None:
         """The row with this id; None where there is none."""
 
-        def look(view: View) -> Row | None:
+        def look(view: IndexVersion) -> Row | None:
             record = view.record(row)
             if record is None:
                 return None
@@ -172,7 +172,7 @@ class LocalStore:
         """Spaces that rows are of, oldest first."""
         return self._reading(lambda view: view.held)
 
-    def _reading(self, look: Callable[[View], T]) -> T:
+    def _reading(self, look: Callable[[IndexVersion], T]) -> T:
         """What `look` finds; once more where a writer has written all files anew meanwhile."""
         try:
             return look(self.view)
@@ -277,7 +277,7 @@ class LocalStore:
         """Write the next manifest and look at it. Only for the writer."""
         changed = self.manifest.changed(**changes)
         changed.write(self.path)
-        self.view = View(self.path, changed, self.view)
+        self.view = IndexVersion(self.path, changed, self.view)
 
     def _append(
         self, given: pa.Table, known_N: NDArray[np.int64], vectors_ND: NDArray[np.floating[Any]], space: int
@@ -378,7 +378,7 @@ class LocalStore:
                 content = files.batch_bytes(schema, table.cast(schema), first=True)
                 length = files.append(files.rows_file(self.path, fresh), 0, iter([content]))
             self._numbers = None
-            self.view = View(self.path, fresh)
+            self.view = IndexVersion(self.path, fresh)
             self.commit(row_bytes=length, counts=tuple(counts))
             self.sweep()
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import InputError, missing
 from likewise.index.space import Space
-from likewise.index.stores.protocol import Found, Hit, Row, Rows, unit_rows
+from likewise.index.stores.protocol import Hit, Hits, Row, Rows, unit_rows
 from likewise.index.stores.remote import facts_of, table_of
 from likewise.index.where import Among, Both, Compare, Condition, Either, Like, Not, Null
 
@@ -110,7 +110,7 @@ class PostgresStore:
 
     def nearest(
         self, queries_QD: NDArray[np.float32], k: int, *, space: int, where: Condition | None, exact: bool
-    ) -> Found:
+    ) -> Hits:
         """The k rows of a space most similar to each unit query."""
         from pgvector import Vector
 
@@ -124,7 +124,7 @@ class PostgresStore:
             [Hit(id_, path or "", float(value), version) for id_, path, value, version in self._all(query, given)]
             for given in ((Vector(one), space, *values, k) for one in queries_QD)
         ]
-        return Found(hits, True, 1.0)
+        return Hits(hits, True, 1.0)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

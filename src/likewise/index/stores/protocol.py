@@ -50,7 +50,7 @@ class Rows:
         return len(self.ids)
 
 
-class Found(NamedTuple):
+class Hits(NamedTuple):
     """Hits of several queries."""
 
     hits: list[list[Hit]]
@@ -120,7 +120,7 @@ class Store(Protocol):
 
     def nearest(
         self, queries_QD: NDArray[np.float32], k: int, *, space: int, where: Condition | None, exact: bool
-    ) -> Found:
+    ) -> Hits:
         """The k rows of a space most similar to each unit query."""
         ...
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import InputError, missing
 from likewise.index.space import Space
-from likewise.index.stores.protocol import Found, Hit, Row, Rows, unit_rows
+from likewise.index.stores.protocol import Hit, Hits, Row, Rows, unit_rows
 from likewise.index.stores.remote import facts_of, table_of
 from likewise.index.where import Among, Both, Compare, Condition, Either, Like, Not, Null
 
@@ -120,7 +120,7 @@ class QdrantStore:
 
     def nearest(
         self, queries_QD: NDArray[np.float32], k: int, *, space: int, where: Condition | None, exact: bool
-    ) -> Found:
+    ) -> Hits:
         """The k rows of a space most similar to each unit query."""
         from qdrant_client import models
 
@@ -137,7 +137,7 @@ class QdrantStore:
                 with_payload=["id", "path"],
             ).points
             hits.append([Hit(one.payload["id"], one.payload["path"], float(one.score), space) for one in found])
-        return Found(hits, True, 1.0)
+        return Hits(hits, True, 1.0)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

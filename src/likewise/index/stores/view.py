@@ -23,7 +23,7 @@ _LOOKED_THROUGH = 3
 """Ids that are looked for among all texts before a table of them is made."""
 
 
-class Texts(NamedTuple):
+class TextColumn(NamedTuple):
     """Ids and paths, in pieces as they were written, so that one can be read without putting them together."""
 
     starts: NDArray[np.int64]
@@ -32,13 +32,13 @@ class Texts(NamedTuple):
     paths: list[Any]
 
 
-class View:
+class IndexVersion:
     """One version of an index, read when it is first needed. Files it has mapped stay whatever a writer does.
 
     `before` is an earlier version, of which is taken over what is still so.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, before: View | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, before: IndexVersion | None = None) -> None:
         self.folder, self.manifest = folder, manifest
         self._rows: tuple[pa.Table, int] | None = None
         self._graphs: dict[str, Graph] = {}
@@ -156,10 +156,10 @@ class View:
         }
 
     @cached_property
-    def texts(self) -> Texts:
+    def texts(self) -> TextColumn:
         """Ids and paths of all records."""
         ids, paths = self.raw["id"].chunks, self.raw["path"].chunks
-        return Texts(np.cumsum([0, *map(len, ids)])[:-1].astype(np.int64), ids, paths)
+        return TextColumn(np.cumsum([0, *map(len, ids)])[:-1].astype(np.int64), ids, paths)
 
     def taken(self, records: NDArray[np.int64]) -> pa.Table:
         """Some records, in the order they are named; only the pieces they lie in are looked at."""

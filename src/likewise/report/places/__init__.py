@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from likewise.report.places.looking import Looked, look
+from likewise.report.places.looking import PlaceFeatures, look
 from likewise.report.places.section import masks, patches
 
-__all__ = ["Looked", "look", "masks", "patches"]
+__all__ = ["PlaceFeatures", "look", "masks", "patches"]

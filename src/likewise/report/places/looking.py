@@ -33,7 +33,7 @@ MOST_NUMBERS = 300_000
 
 
 @dataclass(frozen=True)
-class Looked:
+class PlaceFeatures:
     """Some images, and what was found at each of their places."""
 
     images: Images
@@ -53,7 +53,7 @@ class Looked:
     """Where the masks come from."""
 
 
-def look(encoder: Encoder, images: Images, *, masks: Masks | None = None, source: str = "") -> Looked | None:
+def look(encoder: Encoder, images: Images, *, masks: Masks | None = None, source: str = "") -> PlaceFeatures | None:
     """What the map of `encoder` says of an even sample of `images`; None where there is no map, or less than 4 cells.
 
     `masks` are those of all `images`, from `source`. The encoder is used where it is, in eval mode.
@@ -75,7 +75,7 @@ def look(encoder: Encoder, images: Images, *, masks: Masks | None = None, source
         return None
     size = (min(MOST_CELLS, map_NChw.shape[-2]), min(MOST_CELLS, map_NChw.shape[-1]))
     cells, scale, kept = packed(functional.adaptive_avg_pool2d(map_NChw, size))
-    return Looked(
+    return PlaceFeatures(
         shown,
         view_fraction(encoder.spec.image_size),
         cells,

@@ -11,7 +11,7 @@ from PIL import Image
 from likewise.report.markup import section, tag, text
 from likewise.report.neighbours import label
 from likewise.report.numbers import percent
-from likewise.report.places.looking import Looked
+from likewise.report.places.looking import PlaceFeatures
 from likewise.report.thumbnails import data_uri
 
 SIDE = 176
@@ -20,7 +20,7 @@ DIM = 0.22
 """Brightness that is left outside of a mask."""
 
 
-def patches(looked: Looked) -> str:
+def patches(looked: PlaceFeatures) -> str:
     """Images whose patches can be clicked: all patches are then coloured by their similarity to it."""
     height, width = looked.cells_NhwD.shape[1:3]
     figures = [_figure(looked, number) for number in range(len(looked.images))]
@@ -56,7 +56,7 @@ def patches(looked: Looked) -> str:
     return section("patches", "Where it sees the same", lead, chips, board, said, note)
 
 
-def masks(looked: Looked) -> str:
+def masks(looked: PlaceFeatures) -> str:
     """The same images with what their masks leave dark; nothing where there are no masks."""
     if looked.masks_NHW is None:
         return ""
@@ -72,7 +72,7 @@ def masks(looked: Looked) -> str:
     return section("masks", "The masks it learned with", words, tag("div", *figures, class_="tiles"))
 
 
-def _figure(looked: Looked, number: int) -> str:
+def _figure(looked: PlaceFeatures, number: int) -> str:
     name = _name(looked, number)
     pixels, _ = _middle(looked, number)
     shown = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
@@ -81,7 +81,7 @@ def _figure(looked: Looked, number: int) -> str:
     return tag("div", inside, class_="patched", tabindex=0, role="button", aria_label=said, data_name=name, title=name)
 
 
-def _name(looked: Looked, number: int) -> str:
+def _name(looked: PlaceFeatures, number: int) -> str:
     return label(looked.images, number) or str(looked.images.names[number]).replace("\\", "/").rsplit("/", 1)[-1]
 
 
@@ -89,7 +89,7 @@ def _image(shown: Image.Image, said: str) -> str:
     return f'<img src="{data_uri(shown)}" width="{SIDE}" height="{SIDE}" alt="{text(said)}">'
 
 
-def _middle(looked: Looked, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def _middle(looked: PlaceFeatures, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """What the encoder saw of an image, and of its mask."""
     pixels, sizes = looked.images.gather(np.array([number]))
     height, width = (int(value) for value in sizes[0])

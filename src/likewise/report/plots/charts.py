@@ -177,7 +177,7 @@ def averaged(y: Sequence[float], share: float = 0.025) -> list[float]:
     return result
 
 
-class Part(NamedTuple):
+class Segment(NamedTuple):
     """A part of a whole."""
 
     name: str
@@ -186,7 +186,7 @@ class Part(NamedTuple):
     """What is written under the name."""
 
 
-def stacked_bar(parts: Sequence[Part]) -> str:
+def stacked_bar(parts: Sequence[Segment]) -> str:
     """Parts of a whole side by side, each with its name and its share below."""
     bar = "".join(
         tag("i", style=f"flex-grow:{part.share:.4f}", class_=f"part part-{number}", title=f"{part.name} {part.detail}")

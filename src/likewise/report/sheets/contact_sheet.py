@@ -14,7 +14,7 @@ SIDE = 128
 """Points of a thumbnail."""
 
 
-class Shown(NamedTuple):
+class SheetImage(NamedTuple):
     """One image of the sheet."""
 
     position: int
@@ -29,7 +29,7 @@ class Shown(NamedTuple):
 
 def contact_sheet(
     images: Images,
-    shown: Sequence[Shown],
+    shown: Sequence[SheetImage],
     headline: str,
     lead: str,
     figures: tuple[Sequence[str], Sequence[Sequence[str]], str],
@@ -51,7 +51,7 @@ def contact_sheet(
     return document("selection, likewise", body, tag("footer", text(f"likewise, {len(shown)} images of {images.name}")))
 
 
-def _tile(images: Images, number: int, one: Shown) -> str:
+def _tile(images: Images, number: int, one: SheetImage) -> str:
     caption = f"{number} · {one.name.rsplit('/', 1)[-1]}"
     hint = f"{one.name}: {one.reason} (cluster {one.cluster})"
     return tag(

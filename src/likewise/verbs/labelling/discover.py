@@ -215,7 +215,9 @@ def _protocol(number: int, subject: Subject, *, seeding: str, seed: int) -> str:
     )
 
 
-def _notes(known: Known, found: finding.Found, counted: Counted | None, subject: Subject, images: Images) -> list[str]:
+def _notes(
+    known: Known, found: finding.Classes, counted: Counted | None, subject: Subject, images: Images
+) -> list[str]:
     notes = [] if subject.taken is None else [f"clustered is the {subject.taken}"]
     notes += [] if counted is None else counted.notes
     if images.broken:

@@ -18,8 +18,8 @@ from likewise.data.labels import find_column, is_unknown
 from likewise.data.sources.lists import SEPARATED, TEXT, Columns, path_column, read_list
 from likewise.errors import InputError, unknown
 from likewise.labelling.groups import groups
-from likewise.labelling.journal import Journal, Labels, checked_class
-from likewise.labelling.server import LOOPBACK, Server, Session
+from likewise.labelling.journal import LabelJournal, LabelState, checked_class
+from likewise.labelling.server import LOOPBACK, LabelSession, Server
 from likewise.selection.exchange import beside, write_table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _THUMBNAIL = 8
 
 
 @dataclass
-class Table:
+class LabelTable:
     """A list that is labelled: its columns, and where each image lies."""
 
     source: Source
@@ -110,7 +110,7 @@ def session(
     labels: str | None = None,
     run: Run | None = None,
     together: str | None = None,
-) -> Iterator[tuple[Session, Path]]:
+) -> Iterator[tuple[LabelSession, Path]]:
     """What a page works on, and the list it writes. Raises InputError as `label` does."""
     path = Path(out) if out is not None else Path(images).with_name(f"{Path(images).stem}-labelled.csv")
     if path.is_dir() or not path.absolute().parent.is_dir():
@@ -124,19 +124,19 @@ def session(
         raise InputError(f"{path} exists and has no journal: choose another --out, or label that list")
     known = [checked_class(name) for name in classes]
     every = dict.fromkeys([*known, *table.initial.values()])
-    state = Labels(len(files), list(every), dict(table.initial))
+    state = LabelState(len(files), list(every), dict(table.initial))
     apart = None if together is None else _column(table, together)
     with exclusive(journal_path.with_name(f"{journal_path.name}.lock"), f"labelling {path}", wait=False):
-        journal = Journal(journal_path, files, state)
+        journal = LabelJournal(journal_path, files, state)
         with contextlib.closing(journal):
             table.write(path, state.now())
             grouped = groups(_looks(table.source, run), apart)
             names = [str(name) for name in table.columns[table.path_name]]
-            yield Session(table.source, grouped, names, journal, lambda: table.write(path, state.now())), path
+            yield LabelSession(table.source, grouped, names, journal, lambda: table.write(path, state.now())), path
 
 
 @contextlib.contextmanager
-def serving(opened: Session, port: int | None) -> Iterator[Server]:
+def serving(opened: LabelSession, port: int | None) -> Iterator[Server]:
     """A server on `port`; where none is asked for on `PORT` or any that is free. Raises InputError for a taken one."""
     if port is not None and not 0 <= port < 65536:
         raise InputError(f"port={port}: allowed are 0 (any that is free) to 65535")
@@ -151,11 +151,11 @@ def serving(opened: Session, port: int | None) -> Iterator[Server]:
         yield server
 
 
-def _table(images: Path, labels: str | None) -> Table:
+def _table(images: Path, labels: str | None) -> LabelTable:
     """The list at a path; a folder is a list of its images."""
     if images.suffix.lower() not in TEXT | SEPARATED:
         source = open_source(images, labels="none")
-        return Table(source, {"path": list(source.names)}, "path")
+        return LabelTable(source, {"path": list(source.names)}, "path")
     if not images.is_file():
         raise InputError(f"there is no list {images}: likewise select writes one")
     columns = read_list(images)
@@ -165,12 +165,14 @@ def _table(images: Path, labels: str | None) -> Table:
     others = [name for name in columns if name != paths]
     column = find_column(others, labels, str(images))
     if column is None:
-        return Table(source, columns, paths)
+        return LabelTable(source, columns, paths)
     initial = {row: " ".join(word.split()) for row, word in enumerate(columns[column]) if not is_unknown(word)}
-    return Table(source, {name: values for name, values in columns.items() if name != column}, paths, column, initial)
+    return LabelTable(
+        source, {name: values for name, values in columns.items() if name != column}, paths, column, initial
+    )
 
 
-def _column(table: Table, name: str) -> list[str]:
+def _column(table: LabelTable, name: str) -> list[str]:
     """The values of a column. Raises InputError where it does not exist."""
     if name not in table.columns:
         raise unknown("column", name, table.columns)

@@ -22,7 +22,7 @@ from likewise.evaluation.encoder_source import Run, Which
 from likewise.files import check_targets
 from likewise.index.embedding.held import is_held, open_held, subject_of
 from likewise.prediction.classifiers import Logits, linear, of_layer, votes
-from likewise.prediction.judged import Held, Judged, folded, given, split
+from likewise.prediction.judged import Held, HeldOut, folded, given, split
 from likewise.prediction.risk import Threshold
 from likewise.prediction.trusting import NONE, accuracy, calibrated, confidence_of, promise_of, threshold_of
 from likewise.runs import RunDirectory
@@ -190,13 +190,13 @@ def _classifier(
     risk: float | None,
     held_out: float,
     seed: int,
-) -> tuple[list[str], Judged, str]:
+) -> tuple[list[str], HeldOut, str]:
     """Names of the classes, the classifier with held-out logits, and what it is in words."""
     if own is not None:
         logits, names = own
         if known is None:
             empty = Held(torch.zeros(0, len(names)), torch.zeros(0, dtype=torch.int64))
-            return names, Judged(logits, empty, empty, ""), "the classifier of the run"
+            return names, HeldOut(logits, empty, empty, ""), "the classifier of the run"
         place = torch.tensor([names.index(name) if name in names else -1 for name in known.names])
         content = known.found.images.digests.astype(np.int64)
         labels_N = place[known.labels_N]

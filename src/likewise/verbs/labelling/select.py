@@ -18,13 +18,13 @@ from likewise.errors import InputError, unknown
 from likewise.evaluation.encoder_source import Run, Subject, Which
 from likewise.files import check_targets, write_aside
 from likewise.index.embedding.held import is_held, subject_of
-from likewise.report.sheets.contact_sheet import Shown, contact_sheet
+from likewise.report.sheets.contact_sheet import SheetImage, contact_sheet
 from likewise.selection import usl_t
 from likewise.selection.comparing import TRAINED, foretold, measured_by, rows_of
 from likewise.selection.exchange import Pick, beside, write_cvat, write_label_studio, write_picks
 from likewise.selection.picking import STRATEGIES, Picks, pick
 from likewise.selection.pool import Pool, recipe
-from likewise.selection.proof import Expected, Measured
+from likewise.selection.proof import Expected, LabelledScore
 from likewise.verbs.labelling.embedded import Embedded, embed, opened
 
 
@@ -46,7 +46,7 @@ class Selection:
     """What the expected figures assume."""
     expected: dict[str, Expected]
     """1-NN accuracy of each strategy at this budget, from the features alone; empty where it was not asked for."""
-    measured: dict[str, Measured]
+    measured: dict[str, LabelledScore]
     """By the true labels, where these were given; of `random` the mean over draws."""
     notes: list[str] = field(default_factory=list)
     """What a reader should know."""
@@ -246,7 +246,7 @@ def _share(value: float) -> str:
 def _write_page(path: Path, result: Selection, pool_of: Embedded, found: Picks) -> None:
     """The contact sheet."""
     shown = [
-        Shown(row, beside(one.path, result.out.parent), one.reason, one.cluster)
+        SheetImage(row, beside(one.path, result.out.parent), one.reason, one.cluster)
         for row, one in zip(found.rows.tolist(), result.picks, strict=True)
     ]
     headline = f"{len(result.picks):,} of {result.images:,} images to label, picked by {result.by}."

@@ -19,7 +19,7 @@ from likewise.runs import RunDirectory
 from likewise.similarity import unit
 from likewise.teachers import Teacher, of_encoder
 from likewise.training.anchor import anchored_part
-from likewise.training.assembling import Parts
+from likewise.training.assembling import RunParts
 from likewise.upgrading.measures import Truth, answerable, bootstrap, found_of, neighbours_of
 
 KEPT = Path("anchor") / "encoder.safetensors"
@@ -28,7 +28,7 @@ LOOKED_AT = 2000
 """Images that old and new vectors are compared on, evenly spread."""
 
 
-def copy_of(run: RunDirectory, parts: Parts, engine: Fabric) -> Teacher:
+def copy_of(run: RunDirectory, parts: RunParts, engine: Fabric) -> Teacher:
     """The encoder of a run as it began, which looks its vectors up; written into a run that has none yet.
 
     Raises InputError where the method or its data do not go with an anchor.

@@ -36,7 +36,7 @@ from likewise.errors import InputError
 from likewise.localisation.masks import marks_of
 from likewise.methods.method import Progress
 from likewise.runs import plain
-from likewise.training.assembling import Parts, assemble, data_facts
+from likewise.training.assembling import RunParts, assemble, data_facts
 from likewise.training.optimising import scheduled
 from likewise.training.planning.machine import detect, fabric
 from likewise.training.planning.resolve import Plan, image_size, resolve
@@ -158,7 +158,7 @@ def doctor(data: Any, **asked: Any) -> Findings:
         return Findings(described, plan, seconds, decode, _taught(plan, parts, images, count, seconds), copies)
 
 
-def _taught(plan: Plan, parts: Parts, images: Images, count: int, seconds: dict[str, float]) -> tuple[Taught, ...]:
+def _taught(plan: Plan, parts: RunParts, images: Images, count: int, seconds: dict[str, float]) -> tuple[Taught, ...]:
     """What frozen teachers cost, with and without a table of their vectors; nothing where there are none."""
     if not any(teachers.teachers_in(parts.method)):
         return ()
@@ -180,7 +180,7 @@ def _united(*found: tuple[Broken, ...]) -> tuple[Broken, ...]:
     return tuple({entry.name: entry for some in found for entry in some}.values())
 
 
-def _parts(plan: Plan, images: Images, count: int) -> tuple[Parts, Images]:
+def _parts(plan: Plan, images: Images, count: int) -> tuple[RunParts, Images]:
     """The parts of the run, and the images that stand for all `count` of the data: a batch at least, some repeated.
 
     What a sample is too small for, such as many clusters, is tried with as many images as there are, as it will be.
@@ -223,7 +223,7 @@ class _Timer:
         return taken
 
 
-def _time_steps(plan: Plan, parts: Parts, images: Images) -> dict[str, float]:
+def _time_steps(plan: Plan, parts: RunParts, images: Images) -> dict[str, float]:
     """Seconds of each part of a training step, mean over the budget; steps with views of one size by their median."""
     engine = fabric(detect(plan.device), plan.precision)
     timer = _Timer(engine.device)

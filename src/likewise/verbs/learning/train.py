@@ -30,7 +30,7 @@ from likewise.teachers import Teacher
 from likewise.teachers.own_side import at_side
 from likewise.training import checkpoints
 from likewise.training.anchor import Anchor
-from likewise.training.assembling import Parts, assemble, class_count
+from likewise.training.assembling import RunParts, assemble, class_count
 from likewise.training.finite import NonFinite
 from likewise.training.loop import Loop
 from likewise.training.planning.asked import Session
@@ -207,7 +207,9 @@ def described(job: Job, run: RunDirectory) -> dict[str, Any]:
 # Training ----------------------------------------------------------------------------------------------------------
 
 
-def fit(engine: Fabric, job: Job, parts: Parts, marks: Masks | None, run: RunDirectory, clock: Clock) -> RunDirectory:
+def fit(
+    engine: Fabric, job: Job, parts: RunParts, marks: Masks | None, run: RunDirectory, clock: Clock
+) -> RunDirectory:
     """Train to the end and leave the weights, the status and the report in the run."""
     session, plan, images, method = job.session, job.plan, job.images, parts.method
     place = {"rank": engine.global_rank, "world": engine.world_size}

@@ -27,7 +27,7 @@ from likewise.training.planning.machine import detect
 from likewise.training.planning.resolve import Plan, image_size, resolve
 from likewise.verbs.learning.teaching import speed
 from likewise.verbs.learning.train import train
-from likewise.verbs.learning.trying.measures import Measured, measure
+from likewise.verbs.learning.trying.measures import EncoderScore, measure
 from likewise.verbs.learning.trying.verdict import FEWEST, Arm, Verdict, conclude
 
 SAMPLE, PER_MINUTE, LEAST = 6000, 300, 500
@@ -216,7 +216,7 @@ def _arm(
 ) -> Arm:
     """Measure an encoder."""
     encoder.to(torch.device(device))
-    found: Measured = measure(encoder, images[0], images[1], labelled=labelled)
+    found: EncoderScore = measure(encoder, images[0], images[1], labelled=labelled)
     size = sum(weight.numel() for weight in encoder.parameters())
     _LOG.info("trial: %s %.3f", name, found.score)
     return Arm(cast("Any", name), found, minutes, size, about)

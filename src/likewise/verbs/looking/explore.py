@@ -19,7 +19,7 @@ from likewise.exploring.layout import Layout, check_layout, place, slots
 from likewise.exploring.page import write_folder, write_page
 from likewise.exploring.payload import pack
 from likewise.exploring.relations import Relations, relate
-from likewise.exploring.sprites import Plan, plan, sheets
+from likewise.exploring.sprites import SheetPlan, plan, sheets
 from likewise.exploring.table import write_table
 from likewise.index.embedding.held import is_held, subject_of
 from likewise.training.watching.progress import decoding
@@ -124,7 +124,7 @@ class _Written(NamedTuple):
     path: Path | None = None
     size: int = 0
     """Bytes."""
-    thumbnails: Plan | None = None
+    thumbnails: SheetPlan | None = None
     notes: Sequence[str] = ()
 
 
@@ -190,7 +190,7 @@ def _thinned(left_out: int, images: int) -> list[str]:
     return [f"{left_out:,} further images are not on the map, which takes {images:,}"] if left_out else []
 
 
-def _notes(kind: str, size: int, made: Plan, budget: float) -> list[str]:
+def _notes(kind: str, size: int, made: SheetPlan, budget: float) -> list[str]:
     notes = []
     if made.estimate > budget * 1e6:
         notes.append(f"even thumbnails of {made.side} px take about {made.estimate / 1e6:.0f} MB, more than {budget:g}")

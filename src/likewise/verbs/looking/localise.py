@@ -22,8 +22,8 @@ from likewise.evaluation.objects import Localisation, localisation
 from likewise.localisation.boxes import boxes
 from likewise.localisation.crf import refined
 from likewise.localisation.masks import Masks
-from likewise.localisation.sources import MBD_SIDE, NAMES, ROUNDS, Shown, squares, stretched
-from likewise.localisation.writing import Found, write
+from likewise.localisation.sources import MBD_SIDE, NAMES, ROUNDS, MaskInput, squares, stretched
+from likewise.localisation.writing import ImageObjects, write
 from likewise.runs import RunDirectory
 from likewise.training.planning.machine import detect
 from likewise.views.policies.pair import SMALL_IMAGE
@@ -113,7 +113,7 @@ def _masks_by(run: str, rounds: int, expand: int | None) -> tuple[str, int]:
     return f"contracam:{run}:{rounds}:{fine}", cached_side(spec.image_size)
 
 
-def _found(source: Source, images: Images, masks: Masks, *, refine: bool) -> list[Found]:
+def _found(source: Source, images: Images, masks: Masks, *, refine: bool) -> list[ImageObjects]:
     """Every image with its mask, its boxes, and its size before it was decoded."""
     at = {name: position for position, name in enumerate(source.names)}
     found = []
@@ -123,17 +123,17 @@ def _found(source: Source, images: Images, masks: Masks, *, refine: bool) -> lis
         marks_BHW = masks.gather(index, *pixels.shape[1:3])
         if refine:
             marks_BHW = _refined(
-                marks_BHW, Shown(pixels, sizes, [images.names[position] for position in index.tolist()])
+                marks_BHW, MaskInput(pixels, sizes, [images.names[position] for position in index.tolist()])
             )
         for row, (height, width) in enumerate(sizes.tolist()):
             name, mask = images.names[int(index[row])], marks_BHW[row, :height, :width].numpy()
             look = source.look(at[name])
             part = pixels[row, :height, :width].numpy()
-            found.append(Found(name, part, mask, boxes(mask, margin=0.0), (look.height, look.width)))
+            found.append(ImageObjects(name, part, mask, boxes(mask, margin=0.0), (look.height, look.width)))
     return found
 
 
-def _refined(marks_BHW: Tensor, shown: Shown) -> Tensor:
+def _refined(marks_BHW: Tensor, shown: MaskInput) -> Tensor:
     """The masks drawn to edges, on squares of at most `MBD_SIDE` pixels."""
     side = min(MBD_SIDE, int(shown.sizes.max()))
     images_B3SS = squares(shown, side)
@@ -142,7 +142,7 @@ def _refined(marks_BHW: Tensor, shown: Shown) -> Tensor:
     return (255 * stretched(torch.stack(fine).unsqueeze(1), shown)).round().to(torch.uint8)
 
 
-def _scores(found: list[Found], images: Images, truth: str) -> Localisation:
+def _scores(found: list[ImageObjects], images: Images, truth: str) -> Localisation:
     """The masks held to those of another source."""
     source = Masks(images, truth)
     height, width = (int(side) for side in images.sizes.max(0))

@@ -15,10 +15,10 @@ from likewise.index import Index, Space, open_index
 from likewise.upgrading import journal as journals
 from likewise.upgrading.examples import page_of
 from likewise.upgrading.images import Looker, RowImages
-from likewise.upgrading.journal import Journal
-from likewise.upgrading.order import Order, Point
+from likewise.upgrading.journal import UpgradeJournal
+from likewise.upgrading.order import Order, RefreshPoint
 from likewise.upgrading.planning import Planned, plan_of, sheet_lines
-from likewise.upgrading.refreshing import Budget, Done, Progress, refresh, roll_back
+from likewise.upgrading.refreshing import Budget, Progress, RefreshCounts, refresh, roll_back
 from likewise.upgrading.sheet import ALL, AS_IT_IS, Sheet
 
 SAMPLE = 10_000
@@ -37,11 +37,11 @@ class Upgrade:
     """The plan; None where an upgrade goes on, and after a rollback."""
     order: Order | str | None
     """In which order vectors are replaced."""
-    curve: tuple[Point, ...]
+    curve: tuple[RefreshPoint, ...]
     """What is found with a share of the vectors replaced in that order, on the images of the plan."""
-    random: tuple[Point, ...]
+    random: tuple[RefreshPoint, ...]
     """The same in random order."""
-    done: Done | None
+    done: RefreshCounts | None
     """What was refreshed; None for a plan and a rollback."""
     rolled_back: int | None = None
     """Vectors that were taken back."""
@@ -163,7 +163,7 @@ def _told(index: Index, space: Space, made: Planned) -> Upgrade:
     )
 
 
-def _begun(index: Index, space: Space, made: Planned, encoder: str, data: str | None) -> Journal:
+def _begun(index: Index, space: Space, made: Planned, encoder: str, data: str | None) -> UpgradeJournal:
     """Write down that an upgrade begins."""
     fitting = made.sheet.arm(AS_IT_IS)
     return journals.begin(
@@ -183,7 +183,7 @@ def _begun(index: Index, space: Space, made: Planned, encoder: str, data: str | 
     )
 
 
-def _check_goal(index: Index, under_way: Journal | None, space: Space) -> None:
+def _check_goal(index: Index, under_way: UpgradeJournal | None, space: Space) -> None:
     """Refuse an empty index, a second upgrade beside one, and one to where the index is."""
     if not len(index):
         raise InputError(f"{index.path} is empty: embed into it by the new encoder at once")
@@ -210,7 +210,7 @@ def _check_gate(sheet: Sheet) -> None:
         )
 
 
-def _rolled_back(index: Index, begun: Journal | None) -> Upgrade:
+def _rolled_back(index: Index, begun: UpgradeJournal | None) -> Upgrade:
     if begun is None or begun.status == "rolled back":
         raise InputError(f"{index.path} has no upgrade that could be taken back")
     count = roll_back(index, begun)
@@ -228,7 +228,7 @@ def _rolled_back(index: Index, begun: Journal | None) -> Upgrade:
 
 def _refreshed(
     index: Index,
-    journal: Journal,
+    journal: UpgradeJournal,
     space: Space,
     encoder: Encoder,
     looker: Looker,
@@ -245,8 +245,8 @@ def _refreshed(
         fingerprint=space.fingerprint,
         sheet=None,
         order=journal.order,
-        curve=tuple(Point(*pair) for pair in journal.curve),
-        random=tuple(Point(*pair) for pair in journal.random),
+        curve=tuple(RefreshPoint(*pair) for pair in journal.curve),
+        random=tuple(RefreshPoint(*pair) for pair in journal.random),
         done=done,
         compatible=journal.compatible,
     )

@@ -14,7 +14,7 @@ from likewise.data.decoding.decode import decode, extremes_in, look_at
 from likewise.data.decoding.ranges import Found, Spans, kept, merged
 from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
 from likewise.data.labels import NONE, FractionError, Labels, Stated, find_column, united
-from likewise.data.source import BrokenImage, Look, Pixels, Source
+from likewise.data.source import BrokenImage, ImageInfo, Pixels, Source
 from likewise.data.sources.files import read_bytes, short_name
 from likewise.data.sources.lists import Listed, find_file, open_listed, path_column
 from likewise.data.sources.tables.columns import ImageColumn, class_columns, image_columns, label_column, text_columns
@@ -53,7 +53,7 @@ class ParquetSource(Source):
         """Decode one row."""
         return decode(self._bytes(position), short_side, self.spans)
 
-    def look(self, position: int) -> Look:
+    def look(self, position: int) -> ImageInfo:
         """What one row holds."""
         return look_at(self._bytes(position), self.spans)
 

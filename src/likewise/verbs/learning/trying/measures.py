@@ -33,7 +33,7 @@ LOOKED_AT = 500
 
 
 @dataclass(frozen=True)
-class Measured:
+class EncoderScore:
     """One encoder on the held-out images."""
 
     score: float
@@ -49,7 +49,7 @@ class Measured:
     """Accuracy of class means of so many labels of each class."""
 
 
-def measure(encoder: Encoder, held_in: Images, held_out: Images, *, labelled: bool) -> Measured:
+def measure(encoder: Encoder, held_in: Images, held_out: Images, *, labelled: bool) -> EncoderScore:
     """Measure an encoder, on the device that it is on. `labelled`: by labels, and not by neighbours of views."""
     query_QF = extract(encoder, held_out)
     bank_NF = extract(encoder, held_in)
@@ -63,7 +63,7 @@ def measure(encoder: Encoder, held_in: Images, held_out: Images, *, labelled: bo
 
 def _by_labels(
     query_QF: Tensor, bank_NF: Tensor, asked_Q: NDArray[np.int64], known_N: NDArray[np.int64], rank: float
-) -> Measured:
+) -> EncoderScore:
     """Majority of the ten nearest neighbours, and class means of few labels."""
     query, bank = (torch.from_numpy(labels >= 0) for labels in (asked_Q, known_N))
     truth_Q, labels_N = torch.from_numpy(asked_Q)[query], torch.from_numpy(known_N)[bank]
@@ -78,7 +78,7 @@ def _by_labels(
         if count < len(labels_N) / max(1, len(torch.unique(labels_N)))
     }
     interval = wilson(int(right_Q.sum()), len(right_Q))
-    return Measured(float(right_Q.mean()), interval.low, interval.high, right_Q.astype(float), rank, curve)
+    return EncoderScore(float(right_Q.mean()), interval.low, interval.high, right_Q.astype(float), rank, curve)
 
 
 def _class_means(query_QF: Tensor, truth_Q: Tensor, bank_NF: Tensor, labels_N: Tensor, count: int) -> float:
@@ -94,7 +94,7 @@ def _class_means(query_QF: Tensor, truth_Q: Tensor, bank_NF: Tensor, labels_N: T
 
 
 @torch.no_grad()
-def _by_views(encoder: Encoder, bank_NF: Tensor, held_out: Images, rank: float) -> Measured:
+def _by_views(encoder: Encoder, bank_NF: Tensor, held_out: Images, rank: float) -> EncoderScore:
     """The share of ten nearest neighbours that two random crops of an image have in common."""
     spec, device = encoder.spec, next(encoder.parameters()).device
     crop = weak(spec.image_size, mean=spec.mean, std=spec.std, scale=(0.5, 1.0))
@@ -109,4 +109,4 @@ def _by_views(encoder: Encoder, bank_NF: Tensor, held_out: Images, rank: float) 
             shared.append((first.unsqueeze(2) == second.unsqueeze(1)).any(2).double().mean(1))
     shared_Q = torch.cat(shared).numpy()
     interval = of_mean(shared_Q)
-    return Measured(float(shared_Q.mean()), max(0.0, interval.low), min(1.0, interval.high), shared_Q, rank)
+    return EncoderScore(float(shared_Q.mean()), max(0.0, interval.low), min(1.0, interval.high), shared_Q, rank)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from likewise.evaluation.intervals import of_mean
-from likewise.verbs.learning.trying.measures import Measured
+from likewise.verbs.learning.trying.measures import EncoderScore
 
 Verdict = Literal[
     "keep the pretrained encoder", "distil", "train without labels", "too few images to train", "no clear difference"
@@ -28,7 +28,7 @@ class Arm:
 
     name: Literal["untrained", "pretrained", "distilled", "self-supervised"]
     """How it came about."""
-    measured: Measured
+    measured: EncoderScore
     """How good it is."""
     minutes: float
     """That it took to come about."""
