@@ -12,7 +12,7 @@ from likewise.encoders import Encoder, EncoderSpec, build
 from likewise.encoders.embedding import evaluating
 from likewise.evaluation.probes.segmentation import maps
 from likewise.localisation.masks import Masks
-from likewise.report import Looked, look, write_report
+from likewise.report import PlaceFeatures, look, write_report
 from likewise.report.places import looking
 from likewise.report.places.attention import class_attention
 from likewise.report.places.looking import packed
@@ -28,14 +28,14 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture
-def looked(encoder: Encoder) -> Looked:
+def looked(encoder: Encoder) -> PlaceFeatures:
     images = some_images(8)
     found = look(encoder, images, masks=Masks(images, "center"), source="center")
     assert found is not None
     return found
 
 
-def test_what_is_kept_gives_the_similarities(encoder: Encoder, looked: Looked) -> None:
+def test_what_is_kept_gives_the_similarities(encoder: Encoder, looked: PlaceFeatures) -> None:
     cells_MC = unit(maps(encoder, looked.images).permute(0, 2, 3, 1).flatten(0, 2))
     kept_MD = torch.from_numpy(looked.cells_NhwD).flatten(0, 2).float() * looked.scale
     assert looked.kept > 0.999
@@ -52,7 +52,7 @@ def test_of_fine_maps_the_main_directions_are_kept(monkeypatch: pytest.MonkeyPat
     assert scale > 0
 
 
-def test_masks_are_shown_where_there_are_some(looked: Looked, encoder: Encoder) -> None:
+def test_masks_are_shown_where_there_are_some(looked: PlaceFeatures, encoder: Encoder) -> None:
     assert looked.masks_NHW is not None
     assert looked.masks_NHW.shape == (8, 12, 9)
     shown = masks(looked)
@@ -93,7 +93,7 @@ def test_attention_is_that_of_the_class_token() -> None:
     assert looked.attention_Nhw.max() == 255
 
 
-def test_a_click_says_what_is_alike_elsewhere(make_run: MakeRun, looked: Looked) -> None:
+def test_a_click_says_what_is_alike_elsewhere(make_run: MakeRun, looked: PlaceFeatures) -> None:
     run = make_run()
     write_report(run, looked=looked)
     path = write_report(run)  # and they stay in a report that is written without

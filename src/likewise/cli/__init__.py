@@ -22,7 +22,7 @@ from likewise.threads import share_processors
 HELP = """\
 usage: likewise VERB ...
 
-Learn what images have in common, without labels or with few.
+Learn visual representations from images without labels, or with few.
 
 learning
   train DATA       an encoder from a folder, list, Parquet or NumPy file of images

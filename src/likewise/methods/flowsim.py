@@ -51,8 +51,8 @@ class FlowSim(Method):
         title="Cross-pixel optical-flow similarity",
         paper="Mahendran, Thewlis, Vedaldi. Cross Pixel Optical-Flow Similarity for Self-Supervised Learning. "
         "ACCV 2018, arXiv 1807.05636",
-        summary="To learn an encoder of images from videos without labels, above all for tasks at pixels: what moves "
-        "together belongs together.",
+        summary="To learn an encoder of images from videos without labels, above all for dense tasks "
+        "such as segmentation.",
         needs=("videos",),
     )
 

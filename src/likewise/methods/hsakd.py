@@ -133,7 +133,7 @@ class HSAKD(Method):
         title="Hierarchical self-supervised augmented distillation (HSAKD)",
         paper="Yang, An, Cai, Xu. Hierarchical Self-supervised Augmented Knowledge Distillation. IJCAI 2021, arXiv "
         "2107.13715",
-        summary="To compress a classifier where labels exist: a pretext task enriches what the teacher says.",
+        summary="To compress a classifier where labels exist: a pretext task enriches the teacher's output.",
         needs=("labels", "frozen teacher"),
     )
 

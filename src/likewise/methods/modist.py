@@ -57,7 +57,7 @@ class MoDist(Method):
         title="Motion Distillation",
         paper="Xiao, Tighe, Modolo. MoDist: Motion Distillation for Self-supervised Video Representation Learning. "
         "2021, arXiv 2106.09703; later MaCLR, ECCV 2022",
-        summary="For videos where plain contrast learns backgrounds and looks instead of what happens.",
+        summary="For videos where plain contrast learns backgrounds and appearance instead of motion.",
         needs=("videos",),
         memory="queue",
     )
