@@ -27,38 +27,38 @@ Learn visual representations from images without labels, or with few.
 learning
   train DATA       an encoder from a folder, list, Parquet or NumPy file of images
   finetune RUN     encoder and classifier on labelled images
-  methods          what can be learned by, with papers
+  methods          the training methods, with their papers
   recipes          chains of training runs, of papers that train more than once
-  trial DATA       whether training helps: untrained, pretrained, distilled, self-supervised
-  doctor DATA      what is in this data, what would be chosen, how fast it will be; or what is wrong with an index
+  trial DATA       compare untrained, pretrained, distilled and self-supervised encoders on a sample
+  doctor DATA      describe data, the settings that would be chosen, and the speed; or check an index
 
 judging
   evaluate RUN     score an encoder: neighbours, linear, few-shot, clustering, retrieval, ...
-  audit RUN        distorted images: where an encoder breaks, and whether it errs as others do
-  drift RUN NEW    new data against old: has it drifted, which images are new
+  audit RUN        accuracy on distorted images, and agreement with other observers
+  drift RUN NEW    tests of new data against old, and the images that are new
   compare RUN...   runs side by side: scores with tests, budgets, curves, labels needed
 
 labelling
-  select RUN       which images to have labelled, before any label exists
+  select RUN       choose images to label, before any label exists
   label LIST       a local page to label them with the keyboard
   predict RUN DATA classes of images from few labels, calibrated, with "none of these"
-  discover RUN     classes among unlabelled images: named ones, and new ones that nobody named
+  discover RUN     classes among unlabelled images: known ones and new ones
 
 looking
   explore RUN      all images on one page: a map, neighbours, near-duplicates, outliers, lists to go on with
-  localise RUN     where objects are, without labels: masks, boxes, a sheet of images
+  localise RUN     objects located without labels: masks, boxes, a sheet of images
 
 using
   embed RUN DATA   vectors of images, in an index or a file; a second call takes in what changed
-  search INDEX     the images most like one
+  search INDEX     the images most similar to a query
   serve INDEX      the same over HTTP, with a page
   duplicates DATA  same bytes, same pixels, near duplicates
-  upgrade INDEX    another encoder for an index in use: what it would bring, and the change
+  upgrade INDEX    replace the encoder of an index in use, after an estimate of the change
 
 keeping
   export RUN       the encoder as safetensors in timm keys, as ONNX, or packed
   convert FILE     a checkpoint of lightly, solo-learn, MoCo, SwAV, DINO or ISD as a weights file
-  cache            decoded images on this machine: how large, when used; --clear removes them
+  cache            decoded images on this machine, with size and last use; --clear removes them
 
 likewise VERB --help explains a verb; likewise train --method isd --help shows that method's own settings.
 A first run:  likewise train photos/ --minutes 10

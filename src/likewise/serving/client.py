@@ -17,7 +17,7 @@ border:1px solid var(--line);border-radius:8px;padding:7px 10px}}
 .go{{border:1px solid var(--accent);color:var(--accent);border-radius:8px;padding:7px 16px}}
 #said{{margin-top:18px;min-height:1.5em;color:var(--soft)}}
 </style></head><body><nav><span class="mark">likewise</span></nav><main><header><h1 id="about">index</h1>
-<p class="headline">Find the images most like one</p></header>
+<p class="headline">Find similar images</p></header>
 <form id="ask"><input type="file" id="file" accept="image/*" aria-label="image">
 <input id="words" placeholder="words, such as a red car" maxlength="1000" aria-label="words" hidden>
 <input id="where" placeholder="label = 'cat'" aria-label="condition on columns">
