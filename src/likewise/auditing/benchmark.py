@@ -16,7 +16,7 @@ from likewise.errors import InputError
 
 
 class Likeness(NamedTuple):
-    """How alike two observers are, averaged over levels; never on pooled levels, whose accuracies differ."""
+    """Agreement of two observers, averaged over levels; never on pooled levels, whose accuracies differ."""
 
     difference: float
     """SQUARED difference of accuracies."""
@@ -27,7 +27,7 @@ class Likeness(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What the benchmark says of an observer, or of a group, in one experiment or as the mean of several."""
+    """Figures of the benchmark for an observer or a group, in one experiment or as the mean of several."""
 
     accuracy: float
     """Share of right answers, pooled over observers and levels."""

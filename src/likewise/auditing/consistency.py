@@ -29,7 +29,7 @@ def accuracy_difference(first: float, second: float) -> float:
 
 
 class Consistency(NamedTuple):
-    """How often two observers are both right or both wrong."""
+    """Error consistency of two observers: how often both are right or both wrong."""
 
     observed: float
     expected: float
@@ -52,7 +52,7 @@ def consistency(first_right_N: NDArray[np.bool_], second_right_N: NDArray[np.boo
 
 
 class ShapeBias(NamedTuple):
-    """What decided where shape and texture disagree."""
+    """Decisions by shape and by texture where the two disagree."""
 
     bias: float
     """Shape answers among shape and texture answers; NaN where there are none of either."""

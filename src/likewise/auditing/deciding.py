@@ -27,7 +27,7 @@ Answer = Callable[[Tensor], NDArray[np.int64]]
 
 
 class Decision(NamedTuple):
-    """How an observer answers."""
+    """The decision rule of an observer."""
 
     answer: Answer
     """From features to categories."""

@@ -40,7 +40,7 @@ def _cut(image: Image) -> Image:
 
 
 def as_uint8(image: Image) -> NDArray[np.uint8]:
-    """What a stimulus is stored as: cut to 0..1, times 255, truncated."""
+    """A stimulus as it is stored: cut to 0..1, times 255, truncated."""
     return (255.0 * _cut(image)).astype(np.uint8)
 
 

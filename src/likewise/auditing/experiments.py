@@ -25,7 +25,7 @@ PUBLISHED_SIDE, EIDOLON_SIDE = 224, 256
 
 @dataclass(frozen=True)
 class Setting:
-    """What the stimuli of all experiments share."""
+    """Settings that the stimuli of all experiments share."""
 
     side: int
     """S; lengths are the published ones times S/224, those of eidolons S/256."""

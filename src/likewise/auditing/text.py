@@ -22,7 +22,7 @@ def as_text(audit: Audit, *, brief: bool = False) -> str:
 
 
 def headline(audit: Audit) -> str:
-    """Where the audited encoder loses most, in a sentence."""
+    """The largest loss of the audited encoder, in a sentence."""
     first = audit.observers[0]
     worst = worst_experiments(audit)
     if not audit.plain or not worst:
@@ -120,7 +120,7 @@ def _tests(audit: Audit) -> str:
 
 
 def unclear(audit: Audit, found: Sequence[ObserverDifference]) -> list[str]:
-    """Where the audited encoder and each other one do not clearly differ, a sentence each."""
+    """Non-significant differences of the audited encoder from each other one, a sentence each."""
     lines = []
     for other in audit.observers[1:]:
         names = [one.experiment for one in found if one.other == other and one.verdict == "no clear difference"]

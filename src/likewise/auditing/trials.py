@@ -33,7 +33,7 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Trials:
-    """What one observer answered in one experiment."""
+    """Decisions of one observer in one experiment."""
 
     experiment: str
     """One of the 17."""
@@ -84,7 +84,7 @@ def read_human(path: str | Path) -> list[Trials]:
 
 
 def image_id(name: str) -> str:
-    """What a stimulus is called without its trial: `0001_cr_s01_c05_dog_10_n02110185_9.png` -> `n02110185_9.png`."""
+    """The name of a stimulus without its trial: `0001_cr_s01_c05_dog_10_n02110185_9.png` -> `n02110185_9.png`."""
     parts = name.split("_")
     return "_".join(parts[-2:]) if len(parts) > 1 and parts[-2].startswith(_WNID) else parts[-1]
 

@@ -39,7 +39,7 @@ Run = str | Path | RunDirectory
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of it."""
+    """The result of a comparison."""
 
     groups: tuple[Group, ...]
     """Runs that differ only in the seed, together."""

@@ -33,7 +33,7 @@ class LearningCurve(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What two scores must share to stand in one column."""
+    """The values that two scores must share to stand in one column."""
 
     data: str
     split: str

@@ -28,7 +28,7 @@ SECONDS, LEAST = 0.3, 3
 
 @dataclass(frozen=True)
 class Latency:
-    """How long a batch takes."""
+    """Time per batch."""
 
     batch: int
     """Images in it."""

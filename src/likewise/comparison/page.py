@@ -37,7 +37,7 @@ def as_page(comparison: Comparison) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """Which group is best by the first column, in a sentence."""
+    """The best group by the first column, in a sentence."""
     if comparison.columns:
         best = best_of(comparison.groups, comparison.columns[0])
         if best is not None:

@@ -30,7 +30,7 @@ class ScoreColumn:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a group got in a column."""
+    """The scores of a group in a column."""
 
     scores: tuple[Scored, ...]
 
@@ -105,7 +105,7 @@ def baselines(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def cell(group: Group, column: ScoreColumn) -> Cell | None:
-    """What the group got in the column; None where none of it was scored so."""
+    """The cell of the group in the column; None where none of it was scored so."""
     found = [score for entry in group.entries if (score := _score(entry, column)) is not None]
     return Cell(tuple(found)) if found else None
 

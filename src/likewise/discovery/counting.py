@@ -54,7 +54,7 @@ class Estimate(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """How many classes there may be."""
+    """Estimates of the number of classes."""
 
     published: Estimate | None
     """By the accuracy of the labelled images; None for a single labelled class, of which K = 1 is always best."""

@@ -33,7 +33,7 @@ GREEDY = 6
 
 
 class Classes(NamedTuple):
-    """Where every image belongs."""
+    """The class of every image."""
 
     clusters: Ids
     """(N,) cluster of each image, 0 to K - 1; the labelled classes first, in the order of their numbers."""
@@ -180,7 +180,7 @@ def _folds(labels_N: Ids, random: np.random.Generator) -> Ids:
 def describe(
     found: Classes, features_ND: Tensor, labels_N: Ids, names: tuple[str, ...], sure: float, shown: int = 8
 ) -> list[Class]:
-    """What was found, a class each: the labelled ones in their order, then the new ones, the largest first.
+    """The description of each class: the labelled ones in their order, then the new ones, the largest first.
 
     Clusters without images are left out. Images with a confidence below `sure` are not sure. `shown` is the number of
     typical and of doubtful images.

@@ -22,7 +22,7 @@ LONGEST = 60
 
 
 class ClusterName(NamedTuple):
-    """What a cluster is called."""
+    """The name of a cluster."""
 
     name: str
     """The caption nearest to its mean; empty for a cluster without images."""

@@ -87,7 +87,7 @@ def rows(
     device: torch.device | None = None,
     autocast: Autocast = contextlib.nullcontext,
 ) -> Iterator[tuple[int, Tensor]]:
-    """How many images came before, and what the network makes of each batch, without gradient, on `device`.
+    """Number of images before, and the network's output for each batch, without gradient, on `device`.
 
     Of videos (`likewise.data.videos.watching`) that is the mean over their clips.
 
@@ -115,7 +115,7 @@ def _shown(pixels: Tensor, sizes: Tensor, view: ViewPolicy) -> list[Tensor]:
 
 
 def view_of(spec: EncoderSpec) -> ViewPolicy:
-    """How images are shown to an encoder that is not trained: the middle square, resized, normalised."""
+    """The view of images for an encoder in evaluation: the middle square, resized, normalised."""
     size = spec.image_size
     return centre(size, mean=spec.mean, std=spec.std, fraction=view_fraction(size))
 
@@ -133,7 +133,7 @@ def batch_for(image_size: int, batch_size: int, device: torch.device) -> int:
 
 
 class ImageSet(Protocol):
-    """Where pixels come from; `likewise.data.Images` is one."""
+    """A source of pixels; `likewise.data.Images` is one."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -147,7 +147,7 @@ class ImageSet(Protocol):
 def batches(
     images: ImageSet, positions: NDArray[np.int64], batch_size: int
 ) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-    """How many images came before, and pixels with sizes, of each batch; the next is fetched while one is used.
+    """Number of images before, and pixels with sizes, of each batch; the next is fetched while one is used.
 
     Of videos the pixels are those of their clips.
     """

@@ -87,7 +87,7 @@ class Beside(nn.Module):
         self.heads = nn.ModuleList(heads)
 
     def forward(self, x_BF: Tensor) -> Tensor:
-        """What each head makes of the features, in their order."""
+        """Output of each head for the features, in their order."""
         return torch.cat([head(x_BF) for head in self.heads], dim=1)
 
 

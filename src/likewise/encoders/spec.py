@@ -17,7 +17,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """How an encoder is made and what its input looks like. Raises `InputError` for values that cannot be."""
+    """The construction of an encoder and the form of its input. Raises `InputError` for values that cannot be."""
 
     name: str = "resnet18"
     """Name of a timm model, with or without a weight tag (`resnet50`, `resnet50.a1_in1k`)."""

@@ -26,7 +26,7 @@ from likewise.training.watching.progress import decoding
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which images are looked at, and how they are read."""
+    """Options of a collection: the images, and how they are read."""
 
     labels: str | None = None
     """Label column, or `folders`."""

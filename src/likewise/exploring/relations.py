@@ -36,7 +36,7 @@ Index = NDArray[np.int64]
 
 
 class Relations(NamedTuple):
-    """What was found."""
+    """The relations between the images."""
 
     nearest_NK: Index
     """Positions of the nearest others, nearest first."""

@@ -30,5 +30,5 @@ def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
 
 
 def address(running: ThreadingHTTPServer) -> str:
-    """Where a browser finds it."""
+    """The URL for a browser."""
     return f"http://{LOOPBACK}:{running.server_address[1]}/"

@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SheetPlan:
-    """How large thumbnails are, and how they lie in sheets."""
+    """Size of thumbnails, and their arrangement in sheets."""
 
     side: int
     """Pixels of a thumbnail."""

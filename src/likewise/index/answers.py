@@ -26,7 +26,7 @@ _AT_ONCE = 16384
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found for one query."""
+    """The result of one query."""
 
     query: str
     """Path of the image, or `id:...`."""

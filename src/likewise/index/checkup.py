@@ -25,7 +25,7 @@ _READ = 1 << 16
 
 @dataclass(frozen=True)
 class Checkup:
-    """What was found."""
+    """The result of a check."""
 
     path: str
     rows: int

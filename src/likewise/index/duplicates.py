@@ -41,7 +41,7 @@ class DuplicateGroup:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What was found."""
+    """The result of a search for duplicates."""
 
     groups: tuple[DuplicateGroup, ...]
     """Largest first."""

@@ -35,7 +35,7 @@ _ADDED = 65536
 
 @dataclass(frozen=True)
 class Promise:
-    """What tuning came to."""
+    """The result of tuning for a recall."""
 
     recall: float
     """Measured on rows that were not in the graph then; 1 for exact search."""

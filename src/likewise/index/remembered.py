@@ -45,7 +45,7 @@ class Denied:
 
 
 class Memory:
-    """How alike pairs are that were compared, by the digests of their pixels."""
+    """Similarities of compared pairs, by the digests of their pixels."""
 
     def __init__(self, index: Index) -> None:
         self._file = _beside(index, "likeness.json")
@@ -56,7 +56,7 @@ class Memory:
                 self._held = json.loads(self._file.read_text(encoding="utf-8"))
 
     def get(self, a: str, b: str) -> float | None:
-        """What is known of a pair."""
+        """The stored result of a pair."""
         return self._held.get(self._key(a, b)) if a and b else None
 
     def put(self, a: str, b: str, value: float) -> None:

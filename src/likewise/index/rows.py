@@ -18,7 +18,7 @@ class GroupItem:
 
 
 class DuplicateRows:
-    """What duplicates are told by, a row for each image."""
+    """The values that duplicates are recognised by, a row for each image."""
 
     def __init__(
         self,

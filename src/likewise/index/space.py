@@ -29,7 +29,7 @@ EXACT = ("weights", "image_size", "fraction", "resize", "mean", "std", "layer", 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What decides where an image lies; see `of_encoder` and `named`."""
+    """The facts that define an embedding space; see `of_encoder` and `named`."""
 
     name: str
     """Encoder, or what the vectors are called by who brought them."""
@@ -101,7 +101,7 @@ class Space:
         return bool(self.probes)
 
     def differences(self, other: Space) -> list[str]:
-        """What tells `other` from this space, one line for each fact; empty where they are one."""
+        """Differences of `other` from this space, one line for each fact; empty where they are one."""
         told = [
             f"{name.replace('_', ' ')} {_short(getattr(other, name))}, not {_short(getattr(self, name))}"
             for name in EXACT
@@ -142,7 +142,7 @@ class Space:
 
     @classmethod
     def from_json(cls, text: str, where: object) -> Space:
-        """What `to_json` wrote. Raises InputError, which names `where`, for anything else."""
+        """Read the output of `to_json`. Raises InputError, which names `where`, for anything else."""
         try:
             found: Mapping[str, Any] = json.loads(text)
             known = {field.name: found[field.name] for field in fields(cls) if field.name in found}

@@ -45,7 +45,7 @@ class Action:
 
 @dataclass
 class LabelState:
-    """What the actions amount to."""
+    """The labels that result from the actions."""
 
     count: int
     """Images of the list."""

@@ -62,7 +62,7 @@ class LabelSession:
         self.image = lru_cache(maxsize=400)(self._image)
 
     def state(self) -> dict[str, Any]:
-        """What changes."""
+        """The variable state of the page."""
         with self._lock:
             return self._state()
 
@@ -74,7 +74,7 @@ class LabelSession:
         return {"revision": labels.revision, "classes": labels.classes, "labels": given, "skipped": skipped}
 
     def facts(self) -> dict[str, Any]:
-        """What does not change."""
+        """The constant facts of the page."""
         return {"name": self.source.name, "groups": self.groups, "names": self.names}
 
     def act(self, asked: Any) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """What to open."""
+        """The URL to open."""
         return f"http://{LOOPBACK}:{self.server_address[1]}/"
 
 

@@ -43,7 +43,7 @@ class TwoSample(NamedTuple):
 
 
 class Novelty(NamedTuple):
-    """How new each new image is."""
+    """The novelty of each new image."""
 
     p_M: NDArray[np.float64]
     """Conformal p value: the share of old images that lie as far from other old ones."""
@@ -58,7 +58,7 @@ class Novelty(NamedTuple):
 
     @property
     def expected(self) -> float:
-        """How many would be told if all were like the old ones."""
+        """Expected number of false alarms if all were from the old distribution."""
         return self.rate * len(self.p_M)
 
 
@@ -86,7 +86,7 @@ def two_sample(
 
 
 def novelty(old_NF: Tensor, new_MF: Tensor, *, rate: float = RATE, seed: int = 0) -> Novelty:
-    """Which new images lie farther from the old ones than all but a share of `rate` of old ones do.
+    """New images that lie farther from the old ones than all but a share of `rate` of old ones do.
 
     One half of the old rows is searched, the other says how far an old image lies from it. Of C of these the smallest
     rate is 1/(C + 1), and taken where `rate` is smaller. Raises InputError as `two_sample` does.

@@ -23,7 +23,7 @@ STEPS = 10
 
 @dataclass(frozen=True)
 class Threshold:
-    """From what confidence on a prediction is given."""
+    """The confidence above which predictions are given."""
 
     value: float
     """The confidence; infinite where no threshold keeps the risk, so that nothing is given."""

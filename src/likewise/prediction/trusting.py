@@ -52,14 +52,14 @@ def accuracy(held: Held) -> float | None:
 
 
 def threshold_of(judged: HeldOut, t: float | None, confidence_Q: Tensor, risk: float, trust: float) -> Threshold:
-    """From what confidence on the risk holds, by the held-out images."""
+    """The confidence above which the risk holds, by the held-out images."""
     confidence_H, number_H = confidence_of(judged.judging.logits_HC, t)
     right_H = (number_H == judged.judging.labels_H).numpy()
     return choose(confidence_H.numpy(), right_H, candidates(confidence_Q.numpy()), risk=risk, trust=trust)
 
 
 def promise_of(threshold: Threshold, risk: float, trust: float) -> str:
-    """What holds of the classes that are given, and on what condition."""
+    """The guarantee for the predictions that are given, with its condition."""
     if threshold.bound is None:
         return f"no confidence keeps the risk at {risk:.1%} by these labels, so every image is {NONE!r}"
     return (

@@ -134,7 +134,7 @@ class RunFacts:
 
     @cached_property
     def gain(self) -> Gain | None:
-        """What training brought, by 20 nearest neighbours where that was measured; None where nothing was."""
+        """The gain by training, by 20 nearest neighbours where that was measured; None where nothing was."""
         scores = [score for score in self.scores if score.get("measure", "accuracy") == "accuracy"]
         order: dict[tuple[Any, Any], int] = {("knn", 20): 0, ("knn", 1): 1, ("knn", 200): 2, ("linear", None): 3}
         trained = [score for score in scores if score.get("which") != "untrained"]
@@ -171,7 +171,7 @@ class RunFacts:
         return interval_words(found, found["difference"]), str(found["outcome"])
 
     def change_of(self, score: dict[str, Any]) -> dict[str, Any] | None:
-        """What run.json says of a score over that of the untrained encoder; None where it says nothing."""
+        """The gain of a score over that of the untrained encoder in run.json; None where there is none."""
         stored = self.run.get("changes")
         for change in stored if isinstance(stored, list) else []:
             same = all(change.get(key) == score.get(key) for key in ("which", "data", "split"))

@@ -49,7 +49,7 @@ class Judged:
 
     @cached_property
     def classes(self) -> int:
-        """How many there are."""
+        """Number of classes."""
         return max(len(self.frequency_C), int(self.truth.max()) + 1, int(self.predicted_Q.max()) + 1)
 
     @cached_property

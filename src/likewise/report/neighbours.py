@@ -89,7 +89,7 @@ def grid(images: Images, features_NF: Tensor) -> str:
 
 
 def lead(images: Images, features_NF: Tensor) -> str:
-    """What the grid shows, in words, with how often neighbours share the class."""
+    """Description of the grid, with the share of neighbours of the same class."""
     words = f"Each image, and those of {len(images):,} that the encoder finds most like it, with their similarity."
     agreed = agreement(images, features_NF) if len(images) > 2 else None
     if agreed is None:

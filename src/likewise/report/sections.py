@@ -24,7 +24,7 @@ BROKEN_SHOWN = 200
 
 
 def masthead(facts: RunFacts) -> str:
-    """Who, what, from how much, and the gain."""
+    """The run's method, encoder, data and gain."""
     gain = facts.gain
     numbers = ""
     if gain is not None:
@@ -242,7 +242,7 @@ def _online_words(facts: RunFacts) -> str:
 
 
 def time_spent(facts: RunFacts) -> str:
-    """Where the time went."""
+    """Shares of the time by part."""
     shares = facts.time_shares
     if shares is None:
         return ""
@@ -258,7 +258,7 @@ def time_spent(facts: RunFacts) -> str:
 
 
 def data(facts: RunFacts, images: Images | None) -> str:
-    """How the classes are balanced, and which images could not be read."""
+    """Balance of the classes, and images that could not be read."""
     content = _balance(facts, images) + _beside(facts)
     if facts.broken:
         rows = [
@@ -310,7 +310,7 @@ def _balance(facts: RunFacts, images: Images | None) -> str:
 
 
 def settings(facts: RunFacts) -> str:
-    """What was settled without being asked for, with the reason; and all settings."""
+    """Settings that were chosen automatically, with the reason; and all settings."""
     rows = [
         [tag("code", text(entry.get("setting", ""))), text(_value(entry.get("value"))), text(entry.get("reason", ""))]
         for entry in facts.run.get("resolved") or []
@@ -347,7 +347,7 @@ def repeat(facts: RunFacts) -> str:
 
 
 def footer(facts: RunFacts) -> str:
-    """Which version wrote this, of which data."""
+    """The version that wrote the page, and its data."""
     data = facts.part("data")
     fingerprint = f", data {str(data['fingerprint'])[:12]}" if data.get("fingerprint") else ""
     return tag("footer", text(f"likewise {facts.run.get('likewise', '')}{fingerprint}, {facts.path}"))

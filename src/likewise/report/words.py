@@ -110,7 +110,7 @@ def _suspects(facts: RunFacts, symptom: str) -> str:
 
 
 def time_words(shares: dict[str, float]) -> str:
-    """Where the time went, and what would make it faster."""
+    """Shares of the time, and advice to make it faster."""
     model = shares["model"]
     largest = max(shares, key=lambda part: shares[part])
     if largest == "model":

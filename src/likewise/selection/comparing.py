@@ -50,7 +50,7 @@ def _the_same(rows: Tensor, world: int) -> Tensor:
 def foretold(
     pool: Pool, labels: int, strategies: Mapping[str, Draw], classes: int | None, seed: int
 ) -> tuple[str, dict[str, Expected]]:
-    """What the estimate rests on, and the estimate; nothing where all images will be labelled."""
+    """The assumptions of the estimate, and the estimate; nothing where all images will be labelled."""
     budget = labels + pool.covered_contents
     guess = max(2, min(budget // 4, len(pool) // 2)) if classes is None else classes
     if len(pool) <= max(4, budget):
@@ -59,7 +59,7 @@ def foretold(
 
 
 def measured_by(pool: Pool, labels_N: Tensor, strategies: Mapping[str, Draw], seed: int) -> dict[str, LabelledScore]:
-    """What each strategy brings by the true labels (N,), -1 where unknown. Raises InputError as `measure` does."""
+    """The score of each strategy by the true labels (N,), -1 where unknown. Raises InputError as `measure` does."""
     result = {}
     for name, draw in strategies.items():
         draws = DRAWS if name == "random" else 1

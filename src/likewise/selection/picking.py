@@ -26,7 +26,7 @@ _MOST_CLUSTERS, _SMALLEST, _NEIGHBOURS = 500, 5, 20
 
 
 class Picks(NamedTuple):
-    """What was picked, in the order of the strategy."""
+    """The picked images, in the order of the strategy."""
 
     rows: Tensor
     """(m,) int64, all different."""

@@ -26,7 +26,7 @@ _DENSEST = 1e12
 
 @dataclass(frozen=True, kw_only=True)
 class UslSettings:
-    """What may be set of USL: neighbours, clusters, and how picks are kept apart."""
+    """Settings of USL: neighbours, clusters, and the separation of picks."""
 
     neighbours: int | None = None
     """k of the density, the image itself among them; None: 0.8 % of the images, as for CIFAR-10, from 20 to 400."""
@@ -107,7 +107,7 @@ class Pool:
 
     @cached_property
     def covered_contents(self) -> int:
-        """How many different images are covered."""
+        """Number of different images that are covered."""
         return len(np.unique(self.content_N[self.covered_N.numpy()]))
 
     @cached_property

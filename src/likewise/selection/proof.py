@@ -29,7 +29,7 @@ Draw = Callable[[int], Tensor]
 
 @dataclass(frozen=True)
 class Expected:
-    """What a strategy can be expected to bring."""
+    """The expected quality of a strategy."""
 
     accuracy: float
     """1-NN accuracy, the mean over the pretended truths and over both looks at them."""
@@ -47,7 +47,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class LabelledScore:
-    """What labelled rows brought by the true labels."""
+    """The score of labelled rows by the true labels."""
 
     nearest: float
     """1-NN accuracy on all other labelled images."""
@@ -66,7 +66,7 @@ class LabelledScore:
 
 
 def rests_on(classes: int, worlds: int = WORLDS) -> str:
-    """What `expect` assumes, for people."""
+    """The assumptions of `expect`, for people."""
     return (
         f"{worlds} pretended truths of {classes} classes: k-means on a random half of the images and of the features, "
         "found again by all features (too good, where classes mix) and by the other half alone (too bad, where it says "
@@ -128,7 +128,7 @@ def _nearest(x_RD: Tensor, labels_R: Tensor, x_OD: Tensor, labels_O: Tensor) -> 
 
 
 def measure(features_ND: Tensor, labels_N: Tensor, rows: Tensor, *, seed: int = 0) -> LabelledScore:
-    """What the true labels (N,), -1 where unknown, of `rows` bring on all other images.
+    """The score of `rows` with their true labels (N,), -1 where unknown, on all other images.
 
     Raises InputError where none of the rows has a label, and where no other image has one.
     """

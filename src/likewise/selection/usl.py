@@ -20,7 +20,7 @@ _TILE = 1 << 24
 
 @dataclass(frozen=True, kw_only=True)
 class Apart:
-    """How picks of different clusters are kept apart (section 3.3); the defaults are CIFAR-10's."""
+    """Settings that separate picks of different clusters (section 3.3); the defaults are CIFAR-10's."""
 
     rounds: int = 10
     """T: selections, each with the repulsion of the one before."""

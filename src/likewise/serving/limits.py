@@ -21,7 +21,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is taken."""
+    """Limits of requests."""
 
     bytes: int = 20 << 20
     """Of an uploaded image."""

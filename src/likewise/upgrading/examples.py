@@ -23,7 +23,7 @@ _SIDE = 88
 
 @dataclass(frozen=True, kw_only=True)
 class PageRows:
-    """What the page is made of: M images with both vectors."""
+    """The data of the page: M images with both vectors."""
 
     sheet: Sheet
     rows: Tensor

@@ -25,7 +25,7 @@ from likewise.index.embedding.embed import row_ids
 
 
 class RowImages:
-    """Where the image of each row is, found by its path or, where `data` is given, by its id in these data.
+    """Locations of the rows' images, by their path or, where `data` is given, by their id in these data.
 
     `ranges` are what was black and white in the images that the encoder learned from, by unit.
 
@@ -70,7 +70,7 @@ def _said(index: Index) -> tuple[str, str | None]:
 
 
 class Looker:
-    """What an encoder makes of the images of rows; vectors that were computed before are not computed again."""
+    """An encoder's vectors of the images of rows; vectors that were computed before are not computed again."""
 
     def __init__(self, encoder: Encoder, images: RowImages) -> None:
         self.encoder, self.images = encoder, images

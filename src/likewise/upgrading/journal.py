@@ -80,7 +80,7 @@ class UpgradeJournal:
 
 
 def folder_of(index: Index) -> Path:
-    """Where the journal of an index lies. Raises InputError for an index that is no folder."""
+    """The folder of an index's journal. Raises InputError for an index that is no folder."""
     path = Path(index.path)
     if not path.is_dir():
         raise InputError(f"{index.path} is on a server: only an index in a folder can be upgraded in place so far")

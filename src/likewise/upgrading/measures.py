@@ -24,7 +24,7 @@ LEVEL = 0.95
 
 
 class Truth(NamedTuple):
-    """What a query should find: images of its class, or given neighbours. One of the two is there."""
+    """The relevant images of a query: those of its class, or given neighbours. One of the two is there."""
 
     labels_N: Tensor | None = None
     """Class of each image, -1 where unknown."""

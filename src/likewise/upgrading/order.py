@@ -26,7 +26,7 @@ ASKED = 1000
 
 
 class RefreshPoint(NamedTuple):
-    """What is found with a share of the images refreshed."""
+    """Retrieval scores with a share of the images refreshed."""
 
     fraction: float
     found: float
@@ -74,7 +74,7 @@ def curve(
     order_N: Tensor,
     fractions: Sequence[float] = FRACTIONS,
 ) -> list[RefreshPoint]:
-    """What new queries find while vectors are replaced in this order, each query's own image left out.
+    """Retrieval by new queries while vectors are replaced in this order, each query's own image left out.
 
     Raises InputError where old and new vectors differ in dimensions: they would not be in one search.
     """

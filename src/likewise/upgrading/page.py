@@ -17,7 +17,7 @@ SHOWN = 5
 
 
 class QueryExample(NamedTuple):
-    """What a query finds by the old encoder and by the new one."""
+    """The results of a query by the old encoder and by the new one."""
 
     query: int
     """Row."""
@@ -27,7 +27,7 @@ class QueryExample(NamedTuple):
 
 
 class RowNames(NamedTuple):
-    """How rows are shown."""
+    """The names of rows on the page."""
 
     image: Callable[[int], str | None]
     """The address of a thumbnail of a row, None where it cannot be had."""

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much may be done now: rows or seconds; without either all of it."""
+    """The budget of one call: rows or seconds; without either, all of it."""
 
     rows: int | None = None
     seconds: float | None = None
@@ -48,7 +48,7 @@ class Budget:
 
 
 class RefreshCounts(NamedTuple):
-    """What a call did."""
+    """The result of a call."""
 
     refreshed: int
     """Rows that have new vectors now and had none before the call."""

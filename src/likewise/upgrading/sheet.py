@@ -37,7 +37,7 @@ QUERIES = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What the costs of an arm are computed from."""
+    """The quantities that the costs of an arm are computed from."""
 
     images: int
     """All images of the index, of which the vectors here may be a sample."""

@@ -23,7 +23,7 @@ from likewise.views.policies.policy import Centre, CutOut, Fill, ViewPolicy
 
 
 class Geometry(NamedTuple):
-    """Where each view lies in its image. Tensors on the CPU, B rows."""
+    """Position of each view in its image. Tensors on the CPU, B rows."""
 
     box: Tensor
     """(B, 4) int64: top, left, height, width in pixels of the source."""
@@ -55,7 +55,7 @@ class Geometry(NamedTuple):
 
 
 class Look(NamedTuple):
-    """How the colours and the sharpness of each view change. Tensors on the CPU, float32 unless said, B rows."""
+    """Changes of colours and sharpness of each view. Tensors on the CPU, float32 unless said, B rows."""
 
     brightness: Tensor
     """(B,) factor; 1 changes nothing."""

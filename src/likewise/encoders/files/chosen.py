@@ -59,7 +59,7 @@ def choose(run: Path, which: Which | None) -> ChosenWeights:
 
 
 def deployed(run: Path) -> str:
-    """Whose weights a run directory deploys: `student` or `teacher`."""
+    """The weights that a run directory deploys: `student` or `teacher`."""
     return _deployed(run)[0]
 
 

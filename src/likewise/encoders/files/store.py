@@ -84,7 +84,7 @@ def load_weights(encoder: Encoder, path: Path) -> None:
 
 
 def description(encoder: Encoder, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What `model.json` says of an encoder."""
+    """The content of `model.json` for an encoder."""
     return {**asdict(encoder.spec), "features": encoder.features, **(extra or {})}
 
 

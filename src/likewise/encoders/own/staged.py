@@ -27,7 +27,7 @@ class Staged(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no stages")
 
     def finish(self, last_BCHW: Tensor) -> Tensor:
-        """What comes between the last stage and pooling: nothing, or a norm."""
+        """The layer between the last stage and pooling: nothing, or a norm."""
         return last_BCHW
 
     def forward_features(self, x_B3HW: Tensor) -> Tensor:

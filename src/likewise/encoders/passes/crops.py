@@ -46,7 +46,7 @@ class MultiCrop(nn.Module):
 
 
 class Tokens(NamedTuple):
-    """What `TokenCrops` makes of V crops of B images."""
+    """Output of `TokenCrops` for V crops of B images."""
 
     pooled_VBD: Tensor
     """The head's outputs for the pooled features."""

@@ -32,7 +32,7 @@ _AT_ONCE = 64
 
 
 class SentenceEncoder(Protocol):
-    """What turns sentences into vectors."""
+    """An encoder from sentences to vectors."""
 
     features: int
 

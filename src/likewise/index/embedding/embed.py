@@ -28,7 +28,7 @@ from likewise.index.space import Space
 
 @dataclass(frozen=True)
 class EmbedResult:
-    """What `embed` did."""
+    """The result of `embed`."""
 
     path: str
     """The index or the file."""

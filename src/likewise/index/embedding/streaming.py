@@ -29,7 +29,7 @@ _BLACK = np.zeros((1, 1, 3), np.uint8)
 
 
 class ImageFacts(NamedTuple):
-    """What is known of an image once it was decoded."""
+    """Facts of a decoded image."""
 
     bytes: str
     """Digest of its file, empty where it has none of its own."""
@@ -38,7 +38,7 @@ class ImageFacts(NamedTuple):
 
 
 class EmbeddedBatch(NamedTuple):
-    """What came of some images."""
+    """The result of embedding some images."""
 
     positions: list[int]
     """(B,) in their source."""
@@ -51,7 +51,7 @@ class EmbeddedBatch(NamedTuple):
 
 
 class ImagePlace(NamedTuple):
-    """Where an image is."""
+    """The location of an image."""
 
     path: str
     """Absolute path of its file; else the name of the data and its place there."""
@@ -83,7 +83,7 @@ def within(source: Source, position: int) -> tuple[Source, int]:
 
 
 def place_of(source: Source, position: int) -> ImagePlace:
-    """Where the image at `position` is."""
+    """The location of the image at `position`."""
     split = source.split or ""
     if isinstance(source, Joined) and not split:
         split = source.place(position)[0].split or ""

@@ -30,7 +30,7 @@ _ROWS = 16384
 
 @dataclass(frozen=True)
 class Target:
-    """What rows are written to."""
+    """The target that rows are written to."""
 
     index: Index
 

@@ -17,7 +17,7 @@ NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an index consists of."""
+    """The parts of an index."""
 
     version: int = 0
     """Rises with every change."""

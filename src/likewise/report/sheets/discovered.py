@@ -57,7 +57,7 @@ def discovered_sheet(images: Images, found: Discovery) -> str:
 
 
 def headline(found: Discovery) -> str:
-    """What was found, in a sentence."""
+    """The result of the discovery, in a sentence."""
     old, new, unsure = shares(found)
     named = len(found.classes) - len(found.new)
     return (

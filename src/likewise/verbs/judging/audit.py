@@ -41,7 +41,7 @@ IMAGES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class AuditSettings:
-    """How `audit` looks: everything but the encoder and the data."""
+    """Settings of `audit`: everything but the encoder and the data."""
 
     against: Any = ()
     """Other runs or encoders, that answer to the same stimuli."""

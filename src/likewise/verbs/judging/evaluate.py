@@ -50,7 +50,7 @@ CLASS_MEAN = ("pet", "caltech", "flower", "aircraft")
 
 @dataclass(frozen=True, kw_only=True)
 class How(Scoring):
-    """How `evaluate` scores: everything but the encoder and the data."""
+    """Settings of `evaluate`: everything but the encoder and the data."""
 
     settings: ProbeSettings = field(default_factory=ProbeSettings)
     """What may be set of the probes."""

@@ -14,7 +14,7 @@ from likewise.verbs.judging.evaluate import evaluate
 
 @dataclass(frozen=True)
 class Transfer:
-    """What one encoder scored on each data set."""
+    """Scores of one encoder on each data set."""
 
     evaluations: list[Evaluation]
     """One for each data set, in the order asked for."""

@@ -138,7 +138,7 @@ ORIGINS: tuple[Any, ...] = tuple(_FORMS)
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertReport:
-    """What became of every key."""
+    """The outcome for every key."""
 
     path: Path
     """The weights file that was written."""
@@ -231,7 +231,7 @@ def lite0(out: str | Path, *, overwrite: bool = False) -> ConvertReport:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """What a PyTorch or safetensors file holds, on the CPU, without running code in it. Raises InputError."""
+    """Load a PyTorch or safetensors file on the CPU, without running code in it. Raises InputError."""
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}")
     if path.suffix == ".safetensors":

@@ -36,7 +36,7 @@ _BATCHES = (1, 5)
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What was written, and how it was checked."""
+    """The written file, and its verification."""
 
     path: Path
     """The file."""

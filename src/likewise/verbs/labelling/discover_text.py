@@ -11,7 +11,7 @@ MOST = 40
 
 
 def as_text(found: Discovery, *, brief: bool = False) -> str:
-    """What was found; `brief`: without what it rests on."""
+    """The discovery as text; `brief`: without its protocol."""
     parts = [_headline(found), _classes(found), _counts(found), _scores(found)]
     if not brief:
         parts += [_rests_on(found), *(paragraph(f"note: {note}", indent="      ") for note in found.notes)]

@@ -111,7 +111,7 @@ def session(
     run: Run | None = None,
     together: str | None = None,
 ) -> Iterator[tuple[LabelSession, Path]]:
-    """What a page works on, and the list it writes. Raises InputError as `label` does."""
+    """The list that a page labels, and the one it writes. Raises InputError as `label` does."""
     path = Path(out) if out is not None else Path(images).with_name(f"{Path(images).stem}-labelled.csv")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise InputError(f"{path} cannot be written: --out names a file in a folder that exists")

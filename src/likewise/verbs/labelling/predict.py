@@ -38,7 +38,7 @@ _FEW = 50
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was predicted, and how far it can be trusted."""
+    """Predictions, with their calibration and error rates."""
 
     out: Path
     """The table that was written."""

@@ -30,7 +30,7 @@ from likewise.verbs.labelling.embedded import Embedded, embed, opened
 
 @dataclass(frozen=True)
 class Selection:
-    """What was selected, and what it is worth."""
+    """The selected images, and the quality of the selection."""
 
     out: Path
     """The list that was written."""

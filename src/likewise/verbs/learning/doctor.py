@@ -60,7 +60,7 @@ FEW = 16
 
 @dataclass(frozen=True)
 class Findings:
-    """What the doctor found."""
+    """The result of `doctor`."""
 
     data: Description
     plan: Plan

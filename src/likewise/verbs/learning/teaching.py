@@ -110,7 +110,7 @@ def other_way(plan: Plan) -> Plan | None:
 def of_method(
     method: Method, plan: Plan, images: int, *, shown: float | None, looked_up: float | None
 ) -> tuple[Taught, ...]:
-    """What each frozen teacher of a method costs, timed on the device that it is on.
+    """The cost of each frozen teacher of a method, timed on the device that it is on.
 
     `shown` and `looked_up` are the seconds of a step with the teachers shown views and looked up.
     """

@@ -178,7 +178,7 @@ def announce(job: Job, run: RunDirectory, clock: Clock, began: str) -> None:
 
 
 def described(job: Job, run: RunDirectory) -> dict[str, Any]:
-    """What run.json says of the data."""
+    """The entry of run.json on the data."""
     images, beside = job.images, job.beside
     found = {
         "name": images.name,

@@ -43,7 +43,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trial:
-    """What was tried, and what follows."""
+    """The result of a trial."""
 
     verdict: Verdict
     """What to do."""

@@ -34,7 +34,7 @@ BUDGET = {"page": 48.0, "folder": 480.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Explored:
-    """What was written."""
+    """The files that were written."""
 
     images: int
     """Images on the map."""

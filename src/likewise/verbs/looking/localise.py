@@ -35,7 +35,7 @@ _TOGETHER = 256
 
 @dataclass(frozen=True)
 class Localised:
-    """What `localise` wrote and found."""
+    """The result of `localise`."""
 
     path: Path
     """The folder."""

@@ -27,7 +27,7 @@ SAMPLE = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Upgrade:
-    """What `upgrade` did or would do."""
+    """The result of `upgrade`, or of its plan."""
 
     path: str
     """The index."""

@@ -170,7 +170,7 @@ class CutOut:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewPolicy:
-    """How one view of each image is made.
+    """The settings of one view of each image.
 
     The steps, in this order: crop and flip in one sampling to `size`; shift; colour jitter; grey; clamp to [0, 1];
     blur; solarise; operations; cut-out; normalise. None or 0 leaves a step out. With `per_sample` the callable does
