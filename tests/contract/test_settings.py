@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from likewise import methods
 from likewise.data.batches.streams import MAIN, evenly, order_of, shuffled
 from likewise.encoders import Encoder
-from likewise.encoders.files.chosen import ChosenWeights
+from likewise.encoders.files.chosen import Chosen
 from likewise.encoders.own.branches import Branches
 from likewise.errors import InputError
 from likewise.methods import disco, hsakd, mcl, modist, s2bnn, seed_kd
@@ -383,14 +383,14 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcl, "build", lambda spec, seed: stand_in(seed))
     monkeypatch.setattr(modist, "motion_network", motion_stand_in)
     monkeypatch.setattr(finding, "check_pretrained", lambda *_: None)
-    monkeypatch.setattr(finding, "choose", lambda path, role: ChosenWeights(path, "student", ""))
+    monkeypatch.setattr(finding, "choose", lambda path, role: Chosen(path, "student", ""))
     monkeypatch.setattr(finding, "load_encoder", lambda path: stand_in(len(str(path)), 6))
     monkeypatch.setattr(finding, "weights_digest", str)
     monkeypatch.setattr(Path, "exists", lambda path: True)
     for module in (disco, s2bnn, seed_kd):
         monkeypatch.setattr(module, "check_headed", lambda *_: None)
     monkeypatch.setattr(taught, "restore", lambda path: Headed(len(str(path))))
-    monkeypatch.setattr(taught, "choose", lambda path, role: ChosenWeights(path, "student", ""))
+    monkeypatch.setattr(taught, "choose", lambda path, role: Chosen(path, "student", ""))
     monkeypatch.setattr(taught, "weights_digest", str)
     monkeypatch.setattr(hsakd, "_check_teacher", lambda name, role: None)
     monkeypatch.setattr(hsakd, "_trained", lambda name, student: hsakd.Joint(stand_in(len(name)), CLASSES))

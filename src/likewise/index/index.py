@@ -23,7 +23,7 @@ from likewise.encoders.embedding import rows as rows_of
 from likewise.encoders.embedding import view_of
 from likewise.errors import InputError
 from likewise.index import encoders
-from likewise.index.embedding.streaming import ImageStream
+from likewise.index.embedding.streaming import Stream
 from likewise.index.space import Space
 from likewise.index.stores.local import LocalStore
 from likewise.index.stores.protocol import RESERVED, Hit, Hits, Row, Rows, Store, unit_rows
@@ -209,7 +209,7 @@ class Index:
         encoder = self.encoder(number)
         source = open_source([images] if isinstance(images, Image.Image | Path) else images)
         view = view_of(encoder.spec)
-        with ImageStream(source, cached_side(view.size)) as stream, self._embedding:
+        with Stream(source, cached_side(view.size)) as stream, self._embedding:
             found = [rows.float().cpu() for _, rows in rows_of(encoder, stream, np.arange(len(source)), view)]
         if stream.broken:
             raise InputError(f"{stream.broken[0].name} cannot be read: {stream.broken[0].reason}")

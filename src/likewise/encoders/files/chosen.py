@@ -20,7 +20,7 @@ _OLDER = "the run is older than the choice and loads as it did; --which teacher 
 _FILES = {"student": "encoder.safetensors", "teacher": "teacher.safetensors"}
 
 
-class ChosenWeights(NamedTuple):
+class Chosen(NamedTuple):
     """The weights that were taken, and why."""
 
     path: Path
@@ -40,14 +40,14 @@ class ChosenWeights(NamedTuple):
         return f"{self.role}: {self.reason}"
 
 
-def choose(run: Path, which: Which | None) -> ChosenWeights:
+def choose(run: Path, which: Which | None) -> Chosen:
     """The weights of a run directory, or `run` itself if it is a weights file. Raises `InputError` for none."""
     if which is not None and which not in get_args(Which):
         raise unknown("weights", which, get_args(Which))
     if run.is_file():
         if which is not None:
             raise InputError(f"{run} is a weights file: only a run directory holds a {which}")
-        return ChosenWeights(run, str(read_description(run).get("which", "student")), "the file that was named")
+        return Chosen(run, str(read_description(run).get("which", "student")), "the file that was named")
     present = [role for role, name in _FILES.items() if (run / name).is_file()]
     if not present:
         what = "holds no trained encoder" if run.is_dir() else "does not exist"
@@ -55,7 +55,7 @@ def choose(run: Path, which: Which | None) -> ChosenWeights:
     role, reason = (which, "as asked") if which is not None else _deployed(run)
     if role not in present:
         raise InputError(f"{run} holds no {role}, only the {present[0]}")
-    return ChosenWeights(run / _FILES[role], role, reason)
+    return Chosen(run / _FILES[role], role, reason)
 
 
 def deployed(run: Path) -> str:

@@ -22,7 +22,7 @@ from likewise.data.decoding.pixels import Range
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import rows, view_of
 from likewise.errors import InputError, missing
-from likewise.index.embedding.streaming import EmbeddedBatch, ImageFacts, ImageStream, open_whole
+from likewise.index.embedding.streaming import ImageFacts, Looked, Stream, open_whole
 
 _BLOCKS = 4
 """Blocks of positions for each worker, so that none waits long for the last."""
@@ -56,7 +56,7 @@ class Cluster:
 
     def embedded(
         self, encoder: Encoder, positions: NDArray[np.int64], *, batch_size: int, bf16: bool
-    ) -> Generator[EmbeddedBatch, None, None]:
+    ) -> Generator[Looked, None, None]:
         """What the cluster makes of the images at `positions`, in any order, each once.
 
         Raises InputError where there is no such cluster.
@@ -107,7 +107,7 @@ class Worker:
         def autocast() -> torch.autocast:
             return torch.autocast(where.type, torch.bfloat16, enabled=self.bf16)
 
-        with ImageStream(self.source, cached_side(view.size)) as stream:
+        with Stream(self.source, cached_side(view.size)) as stream:
             found = rows(self.encoder, stream, positions, view, self.batch_size, autocast=autocast)
             vectors_BF = torch.cat([rows_BF.float().cpu() for _, rows_BF in found]).numpy()
             facts = [stream.facts.get(position) for position in positions.tolist()]
@@ -125,7 +125,7 @@ class Worker:
         )
 
 
-def _read(batch: pa.Table) -> EmbeddedBatch:
+def _read(batch: pa.Table) -> Looked:
     """What came of a batch."""
     vectors = batch["vector"].combine_chunks()
     positions, contents, pixels, reasons = (
@@ -133,9 +133,7 @@ def _read(batch: pa.Table) -> EmbeddedBatch:
     )
     facts = [ImageFacts(*of) if reason is None else None for *of, reason in zip(contents, pixels, reasons, strict=True)]
     broken = {position: reason for position, reason in zip(positions, reasons, strict=True) if reason is not None}
-    return EmbeddedBatch(
-        positions, np.asarray(vectors.flatten(), np.float32).reshape(len(positions), -1), facts, broken
-    )
+    return Looked(positions, np.asarray(vectors.flatten(), np.float32).reshape(len(positions), -1), facts, broken)
 
 
 def _join(ray: Any, address: str) -> None:

@@ -37,7 +37,7 @@ class ImageFacts(NamedTuple):
     """Digest of its pixels as the encoder is shown them, but for the crop."""
 
 
-class EmbeddedBatch(NamedTuple):
+class Looked(NamedTuple):
     """The result of embedding some images."""
 
     positions: list[int]
@@ -95,7 +95,7 @@ def place_of(source: Source, position: int) -> ImagePlace:
     return ImagePlace(f"{inner.name}#{inner.names[at]}", split, inner.fingerprint)
 
 
-class ImageStream:
+class Stream:
     """The images of a source at some positions (`likewise.encoders.embedding.ImageSet`), with what is known of each."""
 
     def __init__(self, source: Source, short_side: int, *, workers: int | None = None) -> None:

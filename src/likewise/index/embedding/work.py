@@ -18,7 +18,7 @@ from likewise.encoders.embedding import BATCH, rows, view_of
 from likewise.errors import InputError
 from likewise.index.embedding.columns import MetadataTable
 from likewise.index.embedding.on_ray import Cluster
-from likewise.index.embedding.streaming import EmbeddedBatch, ImageFacts, ImagePlace, ImageStream, place_of
+from likewise.index.embedding.streaming import ImageFacts, ImagePlace, Looked, Stream, place_of
 from likewise.index.index import Index
 from likewise.index.stores.local import LocalStore
 from likewise.index.stores.protocol import Rows
@@ -81,7 +81,7 @@ class Work:
         known = {**self._known(others[0], old=True)} if others else {}
         known.update(self._known(self.index))
         self._settle_ids(known)
-        with ImageStream(self.source, self.side) as stream:
+        with Stream(self.source, self.side) as stream:
             wanted = self._wanted(stream, positions, known)
             unseen = len(stream.broken)
             embedded = self._embed(stream, wanted, batch_size, bf16, progress)
@@ -113,9 +113,7 @@ class Work:
             for one in self.ids
         ]
 
-    def _wanted(
-        self, stream: ImageStream, positions: NDArray[np.int64], known: Mapping[str, _Known]
-    ) -> NDArray[np.int64]:
+    def _wanted(self, stream: Stream, positions: NDArray[np.int64], known: Mapping[str, _Known]) -> NDArray[np.int64]:
         """Positions of images that are new, or have other content than their row."""
         wanted, doubtful = [], []
         for position in positions.tolist():
@@ -133,7 +131,7 @@ class Work:
         return np.array(sorted(wanted), np.int64)
 
     def _embed(
-        self, stream: ImageStream, wanted: NDArray[np.int64], batch_size: int, bf16: bool, progress: Progress | None
+        self, stream: Stream, wanted: NDArray[np.int64], batch_size: int, bf16: bool, progress: Progress | None
     ) -> int:
         """Embed the images at `wanted` and write their rows; returns how many could be read."""
         if not len(wanted):
@@ -158,8 +156,8 @@ class Work:
         return total + self._write(pending)
 
     def _here(
-        self, stream: ImageStream, wanted: NDArray[np.int64], batch_size: int, bf16: bool
-    ) -> Generator[EmbeddedBatch, None, None]:
+        self, stream: Stream, wanted: NDArray[np.int64], batch_size: int, bf16: bool
+    ) -> Generator[Looked, None, None]:
         """What the encoder makes of the images at `wanted`, in this process."""
         where = next(self.encoder.parameters()).device
 
@@ -171,7 +169,7 @@ class Work:
             for start, rows_BF in found:
                 positions = wanted[start : start + len(rows_BF)].tolist()
                 facts = [stream.facts.pop(position, None) for position in positions]
-                yield EmbeddedBatch(positions, rows_BF.float().cpu().numpy(), facts, {})
+                yield Looked(positions, rows_BF.float().cpu().numpy(), facts, {})
 
     def _write(self, pending: _Pending) -> int:
         """Put rows into the index for good."""

@@ -14,7 +14,7 @@ from likewise.files import write_aside
 from likewise.index import Index, is_index, open_index
 from likewise.index.duplicates import Duplicates, duplicates, grouped
 from likewise.index.embedding.embed import embed, row_ids
-from likewise.index.embedding.streaming import ImageStream, open_whole, place_of
+from likewise.index.embedding.streaming import Stream, open_whole, place_of
 from likewise.index.near import FALSE_PAIRS
 from likewise.index.remembered import Denied
 from likewise.index.rows import DuplicateRows
@@ -80,7 +80,7 @@ def _in_data(data: Any, split: str | None, progress: Progress | None) -> Duplica
     source = open_whole(data, split=split)
     ids, places = row_ids(source), []
     content, pixels = [], []
-    with ImageStream(source, SIDE) as stream:
+    with Stream(source, SIDE) as stream:
         for start in range(0, len(source), _LOOKED_AT):
             some = np.arange(start, min(start + _LOOKED_AT, len(source))).tolist()
             for position, facts in zip(some, stream.look(some), strict=True):
