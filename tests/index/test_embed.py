@@ -128,8 +128,8 @@ for one in ({said}):
     ("said", "error", "match", "to"),
     [
         ("", InputError, "no Ray cluster at 'auto' that can be joined", "x.index"),
-        ("Joined(),", LikewiseError, "the Ray cluster went away; rows up to then are kept", "there.index"),
-        ("Joined(), Ended('no such data'),", LikewiseError, "no such data; rows up to then are kept", "x.npz"),
+        ("Joined(),", LikewiseError, "the Ray cluster went away; rows that were written are kept", "there.index"),
+        ("Joined(), Ended('no such data'),", LikewiseError, "no such data; rows that were written are kept", "x.npz"),
     ],
 )
 def test_a_cluster_that_fails_leaves_an_index_whole_and_no_empty_one(

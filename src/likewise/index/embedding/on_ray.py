@@ -97,7 +97,7 @@ class Cluster:
                 yield said
             _leave(driver)
             if said.reason is not None:
-                raise LikewiseError(f"{said.reason}; rows up to then are kept, and the same command goes on")
+                raise LikewiseError(f"{said.reason}; rows that were written are kept, and the same command goes on")
         finally:
             late.cancel()
             _end(driver)
