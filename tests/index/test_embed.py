@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet
@@ -12,9 +15,10 @@ import pytest
 import torch
 
 from likewise.encoders import Encoder, build, save_encoder
-from likewise.errors import InputError
+from likewise.errors import InputError, LikewiseError
 from likewise.index import Space, create, open_index, probes
 from likewise.index.checkup import check_index
+from likewise.index.embedding import on_ray
 from likewise.index.embedding.embed import embed
 from likewise.verbs.using.search import search
 from tests.index.conftest import SPEC, write_images
@@ -108,6 +112,45 @@ def test_what_a_cluster_cannot_do_is_refused(images: Path, weights: Path, tmp_pa
         embed(weights, images, to=tmp_path / "x.index", ray="auto", shard="1/2")
     with pytest.raises(InputError, match="data that every machine can open"):
         embed(weights, [images / "000.png"], to=tmp_path / "x.index", ray="auto")
+
+
+DRIVER = """
+import pickle, sys
+from likewise.index.embedding.on_ray import Ended, Joined
+pickle.load(sys.stdin.buffer)
+for one in ({said}):
+    pickle.dump(one, sys.stdout.buffer)
+"""
+"""A driver that says some words and ends, as Ray ends one."""
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "match", "to"),
+    [
+        ("", InputError, "no Ray cluster at 'auto' that can be joined", "x.index"),
+        ("Joined(),", LikewiseError, "the Ray cluster went away; rows that were written are kept", "there.index"),
+        ("Joined(), Ended('no such data'),", LikewiseError, "no such data; rows that were written are kept", "x.npz"),
+    ],
+)
+def test_a_cluster_that_fails_leaves_an_index_whole_and_no_empty_one(
+    images: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    error: type[LikewiseError],
+    match: str,
+    to: str,
+) -> None:
+    monkeypatch.setattr(on_ray, "_library", lambda: SimpleNamespace(cloudpickle=pickle))
+    monkeypatch.setattr(on_ray, "_DRIVER", (sys.executable, "-c", DRIVER.format(said=said)))
+    embed(weights, images, to=tmp_path / "there.index")
+    write_images(images / "new", 2, seed=3)
+    with pytest.raises(error, match=match):
+        embed(weights, images, to=tmp_path / to, ray="auto")
+    assert len(open_index(tmp_path / "there.index")) == 20
+    assert not check_index(tmp_path / "there.index").wrong
+    assert [path.name for path in tmp_path.iterdir() if path.suffix in {".index", ".npz"}] == ["there.index"]
 
 
 def test_columns_and_labels_can_be_asked_for(images: Path, weights: Path, tmp_path: Path) -> None:

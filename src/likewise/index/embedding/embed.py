@@ -102,12 +102,13 @@ def embed(
     that looks at the images, or `auto` or `local`; rows are written here.
 
     Raises InputError for data and encoders that do not exist, for an index of another space, where another process
-    writes to it, and where no image can be read; DiskFull, with the index whole.
+    writes to it, and where no image can be read; DiskFull, with the index whole; LikewiseError where a cluster goes
+    away meanwhile.
     """
     began = time.perf_counter()
     part = Shard.parse(shard)
-    if ray is not None and (part is not None or device is not None):
-        raise InputError("a Ray cluster divides the images and chooses devices itself: leave --shard and --device out")
+    if ray is not None:
+        _check_for_cluster(part, device)
     subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
     encoder = subject.encoder
     if device is not None:
@@ -134,6 +135,12 @@ def embed(
     where = str(to) if part is None or merged is not None else str(part.target(Path(to)))
     seconds = time.perf_counter() - began
     return EmbedResult(where, *done, rows=rows_now, fingerprint=space.fingerprint, seconds=seconds)
+
+
+def _check_for_cluster(part: Shard | None, device: str | None) -> None:
+    """Raise InputError for what a cluster decides itself."""
+    if part is not None or device is not None:
+        raise InputError("a Ray cluster divides the images and chooses devices itself: leave --shard and --device out")
 
 
 def _space_of(encoder: Encoder, path: str | None) -> Space:

@@ -6,11 +6,16 @@ here as well.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Generator
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +26,14 @@ from likewise.data import cached_side
 from likewise.data.decoding.pixels import Range
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import rows, view_of
-from likewise.errors import InputError, missing
+from likewise.errors import InputError, LikewiseError, missing
 from likewise.index.embedding.streaming import ImageFacts, Looked, Stream, open_whole
 
+_DRIVER = (sys.executable, "-m", "likewise.index.embedding.driver")
 _BLOCKS = 4
 """Blocks of positions for each worker, so that none waits long for the last."""
+_JOIN_SECONDS, _END_SECONDS = 120.0, 30.0
+"""A cluster that was not joined after so long is not there; a driver that has not ended after so long is killed."""
 
 
 @dataclass(frozen=True)
@@ -59,33 +67,109 @@ class Cluster:
     ) -> Generator[Looked, None, None]:
         """What the cluster makes of the images at `positions`, in any order, each once.
 
-        Raises InputError where there is no such cluster.
+        Ray ends the process that talks to a cluster when the cluster goes away, so that is a process of its own
+        (`likewise.index.embedding.driver`). Raises InputError where there is no such cluster, LikewiseError where it
+        ends before all images were looked at.
         """
-        ray = _library()
-        joined = not ray.is_initialized()
-        if joined:
-            _join(ray, self.address)
+        asked = _library().cloudpickle.dumps(Asked(self, encoder.cpu(), positions, batch_size, bf16))
+        driver = subprocess.Popen(  # noqa: S603  # our own module, by this interpreter
+            _DRIVER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # Ray's own words, which are in its log files as well
+            start_new_session=True,
+        )
+        late = threading.Timer(_JOIN_SECONDS, driver.kill)
+        assert driver.stdin is not None
+        assert driver.stdout is not None
         try:
-            ray.data.DataContext.get_current().enable_progress_bars = False
-            logging.getLogger("ray.data").setLevel(logging.ERROR)
-            held = ray.cluster_resources()
-            gpus = int(held.get("GPU", 0))
-            workers = max(1, min(gpus or int(held.get("CPU", 1)), -(-len(positions) // batch_size)))
-            parts = np.array_split(positions, min(len(positions), _BLOCKS * workers))
-            looked = ray.data.from_arrow([pa.table({"position": part}) for part in parts]).map_batches(
-                Worker,
-                fn_constructor_args=(self, encoder.cpu(), batch_size, bf16),
-                batch_size=batch_size,
-                batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
-                num_gpus=1 if gpus else 0,
-                num_cpus=1,
-            )
-            for batch in looked.iter_batches(batch_size=None, batch_format="pyarrow"):
-                yield _read(batch)
+            late.start()
+            with contextlib.suppress(BrokenPipeError), driver.stdin as to:
+                to.write(asked)
+            if not isinstance(_next(driver.stdout), Joined):
+                raise InputError(
+                    f"there is no Ray cluster at {self.address!r} that can be joined: start one (`ray start --head`), "
+                    "name 'auto', 'local' or host:port, and set RAY_AUTH_MODE=token where the cluster wants a token"
+                )
+            late.cancel()
+            while not isinstance(said := _next(driver.stdout), Ended):
+                assert isinstance(said, Looked)
+                yield said
+            _leave(driver)
+            if said.reason is not None:
+                raise LikewiseError(f"{said.reason}; rows that were written are kept, and the same command goes on")
         finally:
-            if joined:
-                ray.shutdown()
+            late.cancel()
+            _end(driver)
+
+
+class Asked(NamedTuple):
+    """What the driver is told."""
+
+    cluster: Cluster
+    encoder: Encoder
+    positions: NDArray[np.int64]
+    batch_size: int
+    bf16: bool
+
+
+class Joined(NamedTuple):
+    """The first word of the driver: the cluster is there."""
+
+
+class Ended(NamedTuple):
+    """The last word of the driver."""
+
+    reason: str | None
+    """Why not all images were looked at; None where they were."""
+
+
+def _next(words: IO[bytes]) -> Joined | Looked | Ended:
+    """What the driver says next. Where it was ended by Ray, that is that the cluster went away."""
+    try:
+        said: Joined | Looked | Ended = pickle.load(words)  # noqa: S301  # from a process of this command
+    except (EOFError, pickle.UnpicklingError):
+        return Ended("the Ray cluster went away")
+    return said
+
+
+def _leave(driver: subprocess.Popen[bytes]) -> None:
+    """Give the driver, which said its last word, time to leave the cluster, or to end that which it started."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        driver.wait(_END_SECONDS)
+
+
+def _end(driver: subprocess.Popen[bytes]) -> None:
+    """See that the driver is ended, whatever it does."""
+    if driver.stdout is not None:
+        driver.stdout.close()
+    driver.terminate()
+    try:
+        driver.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        driver.kill()
+        driver.wait()
+
+
+def looked_at(ray: Any, asked: Asked) -> Iterator[Looked]:
+    """What workers on the cluster that `ray` has joined make of the images, as it comes."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    held = ray.cluster_resources()
+    gpus = int(held.get("GPU", 0))
+    workers = max(1, min(gpus or int(held.get("CPU", 1)), -(-len(asked.positions) // asked.batch_size)))
+    parts = np.array_split(asked.positions, min(len(asked.positions), _BLOCKS * workers))
+    found = ray.data.from_arrow([pa.table({"position": part}) for part in parts]).map_batches(
+        Worker,
+        fn_constructor_args=(asked.cluster, asked.encoder, asked.batch_size, asked.bf16),
+        batch_size=asked.batch_size,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+        num_gpus=1 if gpus else 0,
+        num_cpus=1,
+    )
+    for batch in found.iter_batches(batch_size=None, batch_format="pyarrow"):
+        yield _read(batch)
 
 
 class Worker:
@@ -136,25 +220,10 @@ def _read(batch: pa.Table) -> Looked:
     return Looked(positions, np.asarray(vectors.flatten(), np.float32).reshape(len(positions), -1), facts, broken)
 
 
-def _join(ray: Any, address: str) -> None:
-    """Join the cluster at an address. Raises InputError where there is none."""
-    try:
-        ray.init(
-            address=None if address == "local" else address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False if address == "local" else None,
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"there is no Ray cluster at {address!r}: start one (`ray start --head`), or name 'auto', 'local' or "
-            "host:port"
-        ) from error
-
-
 def _library() -> Any:
     try:
         import ray
+        import ray.cloudpickle
         import ray.data
     except ImportError as error:
         raise missing("ray", "ray", "embedding on a cluster") from error

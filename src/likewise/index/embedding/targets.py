@@ -42,27 +42,46 @@ def opened(to: str | Path, space: Space, *, dtype: str) -> Iterator[Target]:
     if path.suffix.lower() not in FILES:
         if not is_index(to) and not path.name.partition(".index.part-")[1] and path.suffix != ".index":
             raise InputError(f"--to {to}: name an index (photos.index), a .parquet or a .npz file, or a server")
-        yield Target(_index(to, space, dtype))
+        with _index(to, space, dtype) as index:
+            yield Target(index)
         return
     beside = path.with_name(f"{path.name}.index")
     if path.exists() and not (beside / "manifest.json").exists():
         _read_into(path, beside, dtype)
-    index = _index(beside, space, dtype)
-    yield Target(index)
+    with _index(beside, space, dtype) as index:
+        yield Target(index)
     index.refresh()
     (write_parquet if path.suffix.lower() == ".parquet" else write_npz)(index, path)
     shutil.rmtree(beside)
 
 
-def _index(to: str | Path, space: Space, dtype: str) -> Index:
+@contextlib.contextmanager
+def _index(to: str | Path, space: Space, dtype: str) -> Iterator[Index]:
+    """The index at `to`, or a new one, which is taken away again where an error comes before its first row."""
     if "://" in str(to):
-        try:
-            return open_index(to)
-        except InputError as error:
-            if "no table" not in str(error) and "no collection" not in str(error):
-                raise
-            return create(to, space)
-    return open_index(to) if (Path(to) / "manifest.json").exists() else create(to, space, dtype=dtype)
+        yield _on_server(to, space)
+        return
+    if (Path(to) / "manifest.json").exists():
+        yield open_index(to)
+        return
+    made = create(to, space, dtype=dtype)
+    try:
+        yield made
+    except BaseException:
+        made.refresh()
+        if not len(made):
+            shutil.rmtree(to)
+        raise
+
+
+def _on_server(to: str | Path, space: Space) -> Index:
+    """The index at the address of a server, made where there is none."""
+    try:
+        return open_index(to)
+    except InputError as error:
+        if "no table" not in str(error) and "no collection" not in str(error):
+            raise
+        return create(to, space)
 
 
 def write_parquet(index: Index, path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from likewise.classifier import layer_of, with_logits
 from likewise.encoders import Encoder, load_encoder
 from likewise.encoders.build import rebuild
-from likewise.encoders.files.chosen import DEPLOYED, Which, choose
+from likewise.encoders.files.chosen import DEPLOYED, Chosen, Which, choose
 from likewise.encoders.files.packed import pack, unpack
 from likewise.encoders.files.recipe import timm_code
 from likewise.encoders.files.store import PACKED, as_text, description, read_description, serialised
@@ -120,10 +120,7 @@ def export(
         check_licence(licence)
     _check_place(out, format, card=card, overwrite=overwrite)
     encoder = load_encoder(chosen.path)
-    metadata = {"which": chosen.role, **read_description(chosen.path), **description(encoder)}
-    metadata["input"] = "(RGB in 0..1 - mean) / std"
-    for key in ("weights", DEPLOYED):  # the run's files and its choice among them, which this one is not among
-        metadata.pop(key, None)
+    metadata = _metadata(chosen, encoder)
     content, features = _WRITERS[format](encoder, metadata)
     error = _largest_error(encoder, features)
     if format == "onnx" and (classifier := layer_of(chosen.path)) is not None:
@@ -148,6 +145,15 @@ def export(
         float_bytes=len(serialised(encoder, metadata)) if format == "packed" else None,
     )
     return _with_card(report, run, licence) if card else report
+
+
+def _metadata(chosen: Chosen, encoder: Encoder) -> dict[str, Any]:
+    """What the file says of itself."""
+    metadata = {"which": chosen.role, **read_description(chosen.path), **description(encoder)}
+    metadata["input"] = "(RGB in 0..1 - mean) / std"
+    for key in ("weights", DEPLOYED):  # the run's files and its choice among them, which this one is not among
+        metadata.pop(key, None)
+    return metadata
 
 
 def _with_card(report: ExportReport, run: str | Path, licence: str) -> ExportReport:

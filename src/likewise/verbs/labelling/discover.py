@@ -93,9 +93,7 @@ def discover(
     if speaking is not None and captions is not None:
         result = _named(result, speaking, found.images, captions, found.features_NF)
     if targets is not None:
-        table, page = targets
-        _write(table, result.to_csv(table.parent))
-        _write(page, discovered_sheet(found.images, result))
+        _write_both(targets, found.images, result)
     return result
 
 
@@ -252,6 +250,13 @@ def _targets(out: str | Path | None, *, overwrite: bool) -> tuple[Path, Path] | 
         if path.is_dir() or (path.exists() and not overwrite):
             raise InputError(f"{path} exists: choose another file, or say --overwrite")
     return table, table.with_suffix(".html")
+
+
+def _write_both(targets: tuple[Path, Path], images: Images, result: Discovery) -> None:
+    """The table of all images, and the page that shows the classes."""
+    table, page = targets
+    _write(table, result.to_csv(table.parent))
+    _write(page, discovered_sheet(images, result))
 
 
 def _write(path: Path, content: str) -> None:

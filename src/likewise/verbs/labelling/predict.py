@@ -18,7 +18,7 @@ from likewise.data import open_source
 from likewise.data.sources.lists import SEPARATED, read_list
 from likewise.encoders.files.chosen import choose
 from likewise.errors import InputError, unknown
-from likewise.evaluation.encoder_source import Run, Which
+from likewise.evaluation.encoder_source import Run, Subject, Which
 from likewise.files import check_targets
 from likewise.index.embedding.held import is_held, open_held, subject_of
 from likewise.prediction.classifiers import Logits, linear, of_layer, votes
@@ -121,12 +121,8 @@ def predict(
     _check(out, by, risk, trust, held_out, overwrite=overwrite)
     subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
     own = _own_classifier(run, which)
-    if own is None and labelled is None:
-        raise InputError(
-            f"{subject.path or 'the encoder'} has no classifier: name labelled images with --labelled LIST"
-        )
-    if risk is not None and labelled is None:
-        raise InputError("risk is promised by held-out labels: name labelled images with --labelled LIST")
+    if labelled is None:
+        _check_without_labels(subject, has_classifier=own is not None, risk=risk)
     opening = partial(embed, subject, cache_dir=cache_dir, quiet=quiet)
     known = None if labelled is None else _labelled(opening(open_source(labelled, labels=labels)), labelled)
     found = opening(open_held(data, split, "none") if is_held(data) else open_source(data, split=split, labels="none"))
@@ -158,6 +154,16 @@ def _check(out: Path, by: str, risk: float | None, trust: float, held_out: float
     for name, value in shares.items():
         if not 0.0 < value < 1.0:
             raise InputError(f"{name}={value:g}: allowed is above 0 and below 1")
+
+
+def _check_without_labels(subject: Subject, *, has_classifier: bool, risk: float | None) -> None:
+    """Raise InputError where no labelled images were named and something is wanted that needs them."""
+    if not has_classifier:
+        raise InputError(
+            f"{subject.path or 'the encoder'} has no classifier: name labelled images with --labelled LIST"
+        )
+    if risk is not None:
+        raise InputError("risk is promised by held-out labels: name labelled images with --labelled LIST")
 
 
 def _own_classifier(run: Run, which: Which | None) -> tuple[Logits, list[str]] | None:

@@ -109,8 +109,7 @@ def select(
     """
     _check_strategy(by, given)
     settings, out = recipe(variant), Path(out)
-    targets = [Path(one) for one in (out, html, label_studio, cvat) if one is not None]
-    check_targets(targets, overwrite=overwrite)
+    check_targets([Path(one) for one in (out, html, label_studio, cvat) if one is not None], overwrite=overwrite)
     subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
     data = (run if is_held(run) else subject.default_data()) if data is None else data
     pool_of = embed(subject, opened(data, split, "none"), cache_dir=cache_dir, quiet=quiet)

@@ -139,8 +139,7 @@ def upgrade(
         return _refreshed(opened, under_way, space, encoder, looker, budgeted, stop=stop, progress=progress)
     made = plan_of(opened, looker, labels, gate=gate, sample=sample, order=order, seed=seed)
     if html is not None:
-        with write_aside(Path(html)) as file:
-            file.write(page_of(opened, looker.images, made.shown).encode())
+        _write_page(Path(html), opened, looker, made)
     told = _told(opened, space, made)
     if plan:
         return told
@@ -148,6 +147,12 @@ def upgrade(
     journal = _begun(opened, space, made, str(to), str(data) if isinstance(data, str | Path) else None)
     done = _refreshed(opened, journal, space, encoder, looker, budgeted, stop=stop, progress=progress)
     return replace(told, done=done.done, compatible=journal.compatible)
+
+
+def _write_page(path: Path, index: Index, looker: Looker, made: Planned) -> None:
+    """The page of the images of a plan (`upgrading.examples`)."""
+    with write_aside(path) as file:
+        file.write(page_of(index, looker.images, made.shown).encode())
 
 
 def _told(index: Index, space: Space, made: Planned) -> Upgrade:
