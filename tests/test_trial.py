@@ -69,7 +69,7 @@ def test_without_labels_neighbours_of_two_crops_are_compared(tmp_path: Path, mon
 
 
 def test_bad_input_is_one_line() -> None:
-    with pytest.raises(InputError, match="minutes=0 must be greater than 0"):
+    with pytest.raises(InputError, match="minutes=0 must be greater than 0 and finite"):
         trial(np.zeros((8, 4, 4, 3), np.uint8), minutes=0)
     with pytest.raises(InputError, match="needs 4 at least"):
         trial(np.zeros((3, 4, 4, 3), np.uint8))

@@ -50,13 +50,13 @@ def test_the_page_needs_nothing_else(small: Path, width: int, theme: str) -> Non
         page.click("#theme")
         assert page.evaluate("document.documentElement.dataset.theme") != theme
         page.evaluate("likewise.panel.choose(5)")
-        assert page.locator("#near .thumb").count() == 12
+        until(page, "document.querySelectorAll('#near .thumb').length === 12")
         page.locator("#pairs summary").click()
         until(page, "document.getElementById('pairs').dataset.made === 'yes'")
         assert page.locator("#pairs li").first.inner_text().startswith("copies")
         page.locator("#outliers summary").click()
         until(page, "document.getElementById('outliers').dataset.made === 'yes'")
-        assert page.locator("#outliers .thumb").count() == 24
+        until(page, "document.querySelectorAll('#outliers .thumb').length === 24")
         drawn = "(c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size)"
         until(page, drawn + "(document.querySelector('#near canvas')) > 4")
         assert barriers(page) == []

@@ -240,3 +240,9 @@ def test_a_support_set_may_be_longer_than_the_data() -> None:
     assert settled(NNCLR, given={"queue_size": 70_000}).settings.queue_size == 70_000
     with pytest.raises(InputError, match="longer than the data"):
         settled(ASCL, given={"queue_size": 70_000})
+
+
+@pytest.mark.parametrize("name", ["minutes", "epochs", "learning_rate"])
+def test_a_budget_without_an_end_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}=inf has no end"):
+        Asked(**{name: float("inf")})

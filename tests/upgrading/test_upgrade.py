@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import shutil
 import signal
 import threading
@@ -127,6 +128,20 @@ def test_a_worse_encoder_is_refused_and_nothing_is_changed(
         upgrade(place, to=to(made, "free"))
     assert not (place / "upgrade").exists()
     check_whole(open_index(place), made, "old", open_index(place).ids)
+
+
+def test_a_plan_names_only_an_upgrade_that_its_gate_lets_through(
+    made: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(planning, "plan_sheet", _worse(QUICK))
+    plan = ["upgrade", str(place), "--to", to(made, "free"), "--plan"]
+    assert main(plan) == 0
+    assert "next " not in capsys.readouterr().out
+    assert main([*plan, "--gate", "-1"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("next ")
+    assert main(shlex.split(line)[2:]) == 0
+    assert "40 of 40 rows are new" in capsys.readouterr().out
 
 
 def _worse(plan: Any) -> Any:

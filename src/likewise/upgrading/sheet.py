@@ -118,6 +118,11 @@ class Sheet:
         return next((arm for arm in self.arms if arm.name == name), None)
 
     @property
+    def allows_all(self) -> bool:
+        """Whether re-embedding everything passes the gate, without which no upgrade is begun."""
+        return any(arm.name == ALL and arm.passes for arm in self.arms)
+
+    @property
     def best(self) -> UpgradeArm:
         """Of the arms that pass, the one that finds most; of those within its interval the cheapest."""
         passing = [arm for arm in self.arms if arm.passes]

@@ -70,7 +70,10 @@ def run(words: list[str]) -> None:
         return
     if parsed.html is not None and done.sheet is not None:
         print(f"page    {parsed.html}")
-    same = {"data": parsed.data, "pretrained": parsed.pretrained, "which": parsed.which}
+    if parsed.plan and done.sheet is not None and not done.sheet.allows_all:
+        return  # the gate would refuse the upgrade, too
+    carried = ("data", "labels", "gate", "which", "pretrained")
+    same = {name: getattr(parsed, name) for name in carried if getattr(parsed, name) != getattr(UpgradeWords, name)}
     if parsed.plan or (done.done is not None and done.done.paused):
         print_next(command("upgrade", parsed.index, to=parsed.to, **same))
     elif done.done is not None:

@@ -86,6 +86,8 @@ class Asked(AsAsked, Choosable):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name}={value} must be greater than 0")
+            if value == float("inf"):
+                raise InputError(f"{name}={value} has no end: allowed is a finite number greater than 0")
         for name in SIZES:
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:

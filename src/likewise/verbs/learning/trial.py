@@ -103,8 +103,8 @@ def trial(
 
     Raises InputError for anything that cannot be, before anything is trained.
     """
-    if not minutes > 0:
-        raise InputError(f"minutes={minutes:g} must be greater than 0, such as 15")
+    if not 0 < minutes < float("inf"):
+        raise InputError(f"minutes={minutes:g} must be greater than 0 and finite, such as 15")
     began, teacher = time.monotonic(), teachers.named(teacher)
     teachers.check_pretrained(teacher)
     source = _sample(data, split, labels, seed, round(min(SAMPLE, max(LEAST, PER_MINUTE * minutes))))
