@@ -91,7 +91,8 @@ class Arms:
 
     def run(self, place: Path, source: Source, seed: int, **asked: Any) -> RunDirectory:
         """One training of the usual minutes."""
-        usual = {"encoder": "resnet18", "width": 16, "image_size": self.data.side, "batch_size": 64}
+        batch = min(64, len(source))  # the quick form has fewer images
+        usual = {"encoder": "resnet18", "width": 16, "image_size": self.data.side, "batch_size": batch}
         usual["minutes"] = self.each
         quiet = {"quiet": True, "report": False, "loggers": (), "online_probe": False, "device": "cpu"}
         given = {name: value for name, value in {**usual, **quiet, **asked}.items() if value is not None}

@@ -76,3 +76,14 @@ def test_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "pictures" / "1.png")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_source("~/pictures").name == "pictures"
+
+
+def test_numbers_of_a_column_that_lie_far_apart_are_still_numbers(tmp_path: Path) -> None:
+    times = np.array([0, 72_000, 3_000, 900_000_000])
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "frames.npz", images=images, time=times, scan=np.arange(4) % 2, words=np.array(list("abab")))
+    columns = open_source(tmp_path / "frames.npz", columns=("time", "scan", "words")).columns
+    assert columns["time"].numbers().tolist() == times.tolist()
+    assert columns["scan"].numbers().tolist() == [0, 1, 0, 1]
+    with pytest.raises(InputError, match=r"whole numbers is wanted, and one holds 'a'"):
+        columns["words"].numbers()

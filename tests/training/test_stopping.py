@@ -74,8 +74,8 @@ def spoil(kind: str, at: int, patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("kind", "message", "kept"),
     [
-        ("loss", r"the loss of step 3 is nan, .* images of that batch: image \d+, ", 3),
-        ("gradient", r"the norm of the gradient of step 3 is not finite, .* images of that batch: image \d+, ", 3),
+        ("loss", r"the loss of step 3 is nan, .* images of that batch: picture \d+, ", 3),
+        ("gradient", r"the norm of the gradient of step 3 is not finite, .* images of that batch: picture \d+, ", 3),
         ("both", r"the loss of step 3 is nan", 0),  # the state is bad as well: back to the checkpoint before
         ("state", r"training stopped at step 6: .*running_var of the method hold", 0),
     ],

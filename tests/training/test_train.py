@@ -183,7 +183,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update(
         return terms._replace(loss=terms.loss * float("nan")) if self.queue.position == 0 else terms
 
     monkeypatch.setattr(ISD, "step", step)
-    with pytest.raises(TrainingStopped, match=r"loss of step \d+ is nan.*images of that batch: image \d+, .*"):
+    with pytest.raises(TrainingStopped, match=r"loss of step \d+ is nan.*images of that batch: picture \d+, .*"):
         train(data, **options(tmp_path / "run", queue_size=24))
     stored = json.loads((tmp_path / "run" / "run.json").read_text())
     assert stored["status"] == "stopped"

@@ -17,6 +17,7 @@ from likewise.data.decoding.pixels import Range
 from likewise.data.decoding.ranges import Spans
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.labels import Stated, united
+from likewise.errors import InputError
 
 __all__ = [
     "Broken",
@@ -55,6 +56,24 @@ class Column(NamedTuple):
     def at(self, index: NDArray[np.int64]) -> Column:
         """The column of the images `index`."""
         return Column(self.values[index], self.names)
+
+    def listed(self) -> NDArray[np.int64] | None:
+        """The numbers that `names` holds, in its order; None where `values` are the numbers already.
+
+        Numbers that lie far apart, such as milliseconds, are read as class numbers are: `names` then holds their
+        digits. Raises InputError where it holds other texts.
+        """
+        if not self.names:
+            return None
+        try:
+            return np.array([int(name) for name in self.names], np.int64)
+        except ValueError:
+            raise InputError(f"a column of whole numbers is wanted, and one holds {self.names[0]!r}") from None
+
+    def numbers(self) -> NDArray[np.int64]:
+        """(N,) the whole numbers of the column, -1 where nothing is said. Raises InputError where it holds texts."""
+        listed = self.listed()
+        return self.values if listed is None else np.where(self.values < 0, -1, listed[self.values])
 
 
 class ImageInfo(NamedTuple):

@@ -161,6 +161,8 @@ class Ultrasound(Method):
         self.pairs = heads.mlp([seen + heard, settings.hidden, 2], hidden_norm=None) if classifies else None
         self.curriculum = Curriculum()
         self.speech = Speech(facts.columns.get(settings.speech), settings.mel_bands, settings.seconds)
+        time = facts.columns.get(settings.time)
+        self.times_U = None if time is None else time.listed()
         self.views = {
             "frame": ViewPolicy(
                 size=facts.image_size, crop=Crop(scale=settings.crop_scale), mean=facts.mean, std=facts.std
@@ -182,7 +184,10 @@ class Ultrasound(Method):
         """Frames and speech of the whole batch."""
         settings, columns = self.settings, batch.columns
         image = views["frame"].image
-        seconds_B = columns[settings.time].to(image.dtype) * settings.time_unit
+        time_B = columns[settings.time]
+        if self.times_U is not None:  # times that lie far apart come as positions in a list of them
+            time_B = torch.from_numpy(self.times_U).to(time_B.device)[time_B]
+        seconds_B = time_B.to(image.dtype) * settings.time_unit
         h_BF = self.encoder(image)
         g_BG = self.listener(self.speech.around(seconds_B, columns[settings.speech]).to(image.dtype))
         levels = affinity_levels(gather(columns[settings.scan]), gather(seconds_B), settings.edges)

@@ -44,8 +44,9 @@ def _named(settings: Any) -> Iterator[tuple[str, list[str]]]:
     """Each of these settings that is given, with the places it names."""
     for name in NAMES:
         value = getattr(settings, name, None)
-        if value:
-            yield name, [value] if isinstance(value, str) else list(value)
+        places = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else []
+        if any(places):  # a method may have a number by such a name: `neighbours` of ASCL
+            yield name, places
 
 
 def _digest(place: str) -> str | None:

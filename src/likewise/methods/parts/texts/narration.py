@@ -74,7 +74,7 @@ def has_speech(
     """(N,) which frames have speech around them."""
     column = columns[speech]
     made, length = recordings_of(column, bands), max(1, round(seconds * FRAMES_A_SECOND))
-    return spoken(np.asarray(columns[time].values * unit, np.float64), column.values, length, made, quiet)
+    return spoken(np.asarray(columns[time].numbers() * unit, np.float64), column.values, length, made, quiet)
 
 
 def scans_together(column: str, each: int, *, others: bool) -> Drawing:
