@@ -14,9 +14,6 @@ import socket
 import sys
 from typing import IO, Any
 
-import ray
-import ray.data
-
 from likewise.index.embedding.on_ray import Asked, Ended, Joined, looked_at
 
 _ANSWER_SECONDS = 10.0
@@ -24,6 +21,9 @@ _ANSWER_SECONDS = 10.0
 
 def main() -> None:
     """Do what is asked on the standard input, in a cluster that is joined for it."""
+    import ray
+    import ray.data
+
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may print among the answers
         asked: Asked = pickle.load(sys.stdin.buffer)  # noqa: S301  # from the process that started this one
@@ -44,6 +44,8 @@ def main() -> None:
 
 def _joined(address: str) -> bool:
     """Join the cluster at an address; whether there is one."""
+    import ray
+
     named = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     place = re.fullmatch(r"\[?(?P<host>[^/]+?)\]?:(?P<port>\d+)", named)
     try:
