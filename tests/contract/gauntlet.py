@@ -23,7 +23,7 @@ from likewise.data.batches.loading import LoadedBatch
 from likewise.data.batches.streams import MAIN, Stream, evenly, order_of, shuffled
 from likewise.data.source import Column
 from likewise.encoders import Encoder, EncoderSpec, build
-from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views
+from likewise.methods.method import Batch, Beside, Facts, Method, Progress, Terms, Views, made
 from likewise.methods.whole import save_method
 from likewise.runs import RunDirectory, plain
 from likewise.training.refresh import refresh
@@ -60,7 +60,7 @@ def teacher(by: str = "moco_v2") -> str:
     facts = Facts(images=IMAGES, batch_size=BATCH, image_size=20, classes=CLASSES, mean=spec.mean, std=spec.std)
     with torch.random.fork_rng():  # the same in every process, whenever it is made
         torch.manual_seed(7)
-        method = method_class(build(spec, seed=7), settings, facts)  # type: ignore[call-arg]
+        method = made(method_class, build(spec, seed=7), settings, facts)
     run = RunDirectory(folder)
     run.save_encoders(method.encoders())
     run.write(method=by, settings=plain(settings), encoder=plain(spec))
@@ -85,9 +85,9 @@ def small_settings(method: type[Method], **changes: Any) -> Any:
 
 def make(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **changes: Any) -> Method:
     """A method on the tiny encoder, with everything drawn from `seed`: a copy, as building takes longer."""
-    made, random = made_once(name, seed, dtype, tuple(changes.items()))
+    built, random = made_once(name, seed, dtype, tuple(changes.items()))
     torch.set_rng_state(random)
-    return copy.deepcopy(made)
+    return copy.deepcopy(built)
 
 
 @functools.lru_cache(maxsize=16)
@@ -96,12 +96,12 @@ def made_once(name: str, seed: int, dtype: torch.dtype, changes: tuple[tuple[str
     method = methods.find(name)
     torch.manual_seed(seed)
     settings = small_settings(method, **dict(changes))
-    made = method(build(SPEC, seed=seed), settings, facts_of(method.columns(settings)))  # type: ignore[call-arg]
-    made.to(dtype).train()
-    if made.flow is not None:
-        made.flows = flows(IMAGES)
-    refresh_before(made, Progress(0, 0.0, 0))
-    return made, torch.get_rng_state()
+    built = made(method, build(SPEC, seed=seed), settings, facts_of(method.columns(settings)))
+    built.to(dtype).train()
+    if built.flow is not None:
+        built.flows = flows(IMAGES)
+    refresh_before(built, Progress(0, 0.0, 0))
+    return built, torch.get_rng_state()
 
 
 @functools.cache

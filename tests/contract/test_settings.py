@@ -2,7 +2,7 @@
 
 Every field of every preset's settings is set to other valid values, one at a time, on a stand-in for the encoder that
 costs next to nothing. What differs is looked for in the cheapest place first. A field that a method itself calls idle
-(`likewise.methods.method.idle`), which `train` refuses, must indeed change nothing.
+(`likewise.methods.known_settings.idle`), which `train` refuses, must indeed change nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from likewise.encoders.files.chosen import Chosen
 from likewise.encoders.own.branches import Branches
 from likewise.errors import InputError
 from likewise.methods import disco, hsakd, mcl, modist, s2bnn, seed_kd
-from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views, idle
+from likewise.methods.known_settings import idle
+from likewise.methods.method import Batch, Beside, Facts, Method, Preset, Progress, Views
 from likewise.methods.parts import taught
 from likewise.teachers import finding
 from likewise.training.optimising import optimisers

@@ -20,7 +20,7 @@ from likewise.encoders.norms import GroupedBatchNorm
 from likewise.encoders.own import Staged
 from likewise.memory import Bank, Clusters, Queue
 from likewise.methods import compress, disco, hsakd, mcl, mcl_supervised, nccl, s2bnn, seed_kd, simreg
-from likewise.methods.method import Beside, Facts, Method, Optimisation, Progress
+from likewise.methods.method import Beside, Facts, Method, Optimisation, Progress, made
 from likewise.methods.parts import taught as parts_taught
 from likewise.methods.parts.cmsf.constraints import SameCluster
 from likewise.methods.parts.cmsf.labeller import Labeller
@@ -115,7 +115,7 @@ def built(method_class: type[Method], plan: Plan, on: Published) -> Method:
         beside=on.beside,
     )
     with torch.device("meta"), frozen_teachers(), mock.patch.object(nccl, "Old", return_value=_Old(on.old)):
-        return method_class(_encoder(plan.encoder, on.features), plan.settings, facts)  # type: ignore[call-arg]
+        return made(method_class, _encoder(plan.encoder, on.features), plan.settings, facts)
 
 
 def _encoder(spec: EncoderSpec, features: int) -> Encoder:

@@ -64,7 +64,7 @@ class Two(Method):
         self.encoder, self.facts = encoder, facts
         self.classifier = nn.Linear(encoder.features, facts.classes)
         size = facts.image_size
-        self.views = {role: weak(size, mean=facts.mean, std=facts.std) for role in ("query", "support", "base")}
+        self.views = {role: weak(size) for role in ("query", "support", "base")}
 
     def step(self, views: Views, batch: Batch) -> Terms:
         SEEN.append(batch)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from likewise.views import IMAGENET_MEAN, IMAGENET_STD, Crop, ViewPolicy
+from likewise.views import Crop, ViewPolicy
 from likewise.views.policies.crops import unequal_crops
 
 
 def crops(size: int, small: int, count: int) -> dict[str, ViewPolicy]:
-    return unequal_crops(
-        size, small, count, mean=IMAGENET_MEAN, std=IMAGENET_STD, large_scale=(0.4, 1.0), small_scale=(0.1, 0.4)
-    )
+    return unequal_crops(size, small, count, large_scale=(0.4, 1.0), small_scale=(0.1, 0.4))
 
 
 def test_roles_sizes_and_looks_of_the_papers() -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from likewise.errors import InputError
 from likewise.views import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     Blur,
     Centre,
     Colour,
@@ -41,6 +43,13 @@ def test_the_other_usual_policies():
     assert strong(32, blur=0.0, **STATS).blur is None
     assert strong(32, solarise=0.2, **STATS).solarise == Solarise(probability=0.2, threshold=0.5)
     assert from_callable(repr, 9).per_sample is repr
+
+
+def test_a_view_is_normalised_as_it_says_or_else_as_it_is_told():
+    assert weak(32).statistics == (IMAGENET_MEAN, IMAGENET_STD)
+    assert weak(32).normalised(*STATS.values()) == weak(32, **STATS)
+    own = weak(32, mean=(0.0, 0.0, 0.0))
+    assert own.normalised(*STATS.values()).statistics == ((0.0, 0.0, 0.0), STATS["std"])
 
 
 def test_multi_crop_names_its_roles():

@@ -107,14 +107,7 @@ class ASCL(Method):
             self.predictor = heads.mlp([dim, 4 * dim, dim])
         else:
             self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
-        self.views = teacher_student(
-            settings.views,
-            facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
-            scale=settings.crop_scale,
-            blur=settings.blur,
-        )
+        self.views = teacher_student(settings.views, facts.image_size, scale=settings.crop_scale, blur=settings.blur)
 
     @classmethod
     def within_batch(cls, settings: Settings) -> bool:

@@ -114,9 +114,7 @@ class BarlowTwins(Method):
         dim = settings.embedding
         projector = heads.mlp([encoder.features, dim, dim, dim], hidden_bias=False, last_bias=False)
         self.network = nn.Sequential(encoder, projector)
-        self.views = two_views(
-            facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale, interpolation="bicubic"
-        )
+        self.views = two_views(facts.image_size, scale=settings.crop_scale, interpolation="bicubic")
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Redundancy between the embeddings of both views; gradient flows through both."""

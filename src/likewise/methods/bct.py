@@ -127,7 +127,7 @@ class BCT(Method):
                 f"old={settings.old!r} has no classifier that knows a class of this data: take classes=synthesised"
             )
         self.labels: Tensor | None = None
-        self.views = {"view": weak(facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)}
+        self.views = {"view": weak(facts.image_size, scale=settings.crop_scale)}
 
     # The old encoder -------------------------------------------------------------------------------------------------
 

@@ -94,8 +94,6 @@ class BYOL(Method):
         same = settings.views == "same"
         self.views = two_views(
             facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
             scale=settings.crop_scale,
             saturation=0.4 if same else 0.2,
             blurs=(0.5, 0.5) if same else (1.0, 0.1),

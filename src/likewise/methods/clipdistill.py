@@ -167,11 +167,7 @@ class CLIPDistill(Method):
             if settings.alike == "frozen" and settings.teacher:
                 self.alike = pretrained(settings.teacher, image_size=facts.image_size, mean=facts.mean, std=facts.std)
         crop = Crop(scale=settings.crop_scale)
-        self.views = {
-            "image": ViewPolicy(
-                size=facts.image_size, crop=crop, flip=settings.mirrored, mean=facts.mean, std=facts.std
-            )
-        }
+        self.views = {"image": ViewPolicy(size=facts.image_size, crop=crop, flip=settings.mirrored)}
         self.at = 0
 
     def before_step(self, progress: Progress) -> None:

@@ -90,7 +90,7 @@ class CompRess(Taught):
         if two:
             self.student_bank = Queue(settings.queue_size, length or encoder.features, noise="uniform")
         self.slow = Momentum(self.student) if two and settings.keys == "momentum" else None
-        self.views = {"image": weak(side, mean=facts.mean, std=facts.std, scale=settings.crop_scale)}
+        self.views = {"image": weak(side, scale=settings.crop_scale)}
 
     def after_step(self, progress: Progress) -> None:
         """The slow copy moves towards the student's new weights."""

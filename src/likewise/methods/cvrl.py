@@ -136,8 +136,6 @@ def clip_views(settings: CVRL.Settings, facts: Facts) -> dict[str, ViewPolicy]:
     strength = settings.jitter_strength
     made = two_views(
         facts.image_size,
-        mean=facts.mean,
-        std=facts.std,
         brightness=0.8 * strength,
         saturation=0.8 * strength,
         hue=0.2 * strength,

@@ -119,9 +119,7 @@ class DisCo(Method):
         if settings.loss == "both":
             self.teacher = Momentum(self.student)
             self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
-        self.views = strong_views(
-            ("first", "second"), facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
-        )
+        self.views = strong_views(("first", "second"), facts.image_size, scale=settings.crop_scale)
 
     def before_step(self, progress: Progress) -> None:
         """Move the key encoder towards the student as it was before this step's update."""

@@ -192,11 +192,11 @@ class DynDistill(Method):
 
 def view_policies(settings: DynDistill.Settings, facts: Facts) -> dict[str, ViewPolicy]:
     """Weak and strong views of target images, weak ones of base images; in the stage before these have colours."""
-    size, mean, std = facts.image_size, facts.mean, facts.std
-    full = strong(size, mean=mean, std=std, blur=blurred(size))
+    size = facts.image_size
+    full = strong(size, blur=blurred(size))
     if settings.stage == "base":
         return {BASE: replace(full, grey=0.0, blur=None)}
-    light = weak(size, mean=mean, std=std)
+    light = weak(size)
     return {BASE: light, "weak": light, "strong": full}
 
 

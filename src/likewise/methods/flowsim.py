@@ -181,7 +181,7 @@ class FlowSim(Method):
 
 def still_view(settings: FlowSim.Settings, facts: Facts) -> ViewPolicy:
     """A mild crop, a flip, and a little colour jitter."""
-    view = weak(facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)
+    view = weak(facts.image_size, scale=settings.crop_scale)
     jitter = settings.jitter
     colour = Colour(brightness=jitter, contrast=jitter, saturation=jitter, hue=min(0.5, jitter / 2))
     return replace(view, colour=colour if jitter else None)

@@ -163,8 +163,6 @@ class FNC(Method):
         size, jitter = facts.image_size, 0.8 * settings.jitter_strength
         policy = strong(
             size,
-            mean=facts.mean,
-            std=facts.std,
             scale=settings.crop_scale,
             brightness=jitter,
             contrast=jitter,

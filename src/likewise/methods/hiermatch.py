@@ -315,7 +315,7 @@ def known_at(columns: Sequence[str]) -> Callable[[Rows], NDArray[np.bool_]]:
 
 def view_policies(settings: HierMatch.Settings, facts: Facts) -> dict[str, ViewPolicy]:
     """Flip and padded crop (4 of 32 px) for all; FixMatch's second views with operations and cut-out as well."""
-    light = padded(facts.image_size, pad=max(1, facts.image_size // 8), mean=facts.mean, std=facts.std)
+    light = padded(facts.image_size, pad=max(1, facts.image_size // 8))
     strong = replace(light, operations=random_magnitudes(2), cut_out=CutOut(side=0.5))
     second = light if settings.form == "mixmatch" else strong
     own = range(1, len(settings.levels) + 1) if settings.partial else ()

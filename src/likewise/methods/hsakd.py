@@ -188,7 +188,7 @@ class HSAKD(Method):
             self.peer = Joint(other, facts.classes)
         side = facts.image_size
         pad = max(1, round(settings.pad * side / 32))
-        self.views = {"image": padded(side, mean=facts.mean, std=facts.std, pad=pad, fill="zero")}
+        self.views = {"image": padded(side, pad=pad, fill="zero")}
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """The loss of the role, on four rotated copies of each image, or on the image alone."""

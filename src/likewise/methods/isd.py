@@ -139,9 +139,7 @@ class ISD(Method):
         self.temperature = Temperature(settings.temperature_teacher, settings.entropy)
         size = facts.room(settings.queue_size) if settings.enqueue == "before" else settings.queue_size
         self.queue = Queue(size, dim, columns={"label": LABEL}, noise=settings.noise)
-        self.views = teacher_student(
-            settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
-        )
+        self.views = teacher_student(settings.views, facts.image_size, scale=settings.crop_scale)
 
     def before_step(self, progress: Progress) -> None:
         """Move the teacher towards the student as it was before this step's update."""

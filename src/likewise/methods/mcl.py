@@ -92,8 +92,6 @@ class MCL(Method):
         self.queues = nn.ModuleList(each.queue for each in parts)
         policy = strong(
             facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
             scale=settings.crop_scale,
             hue=settings.hue,
             jitter=settings.jitter,

@@ -106,11 +106,11 @@ class MCLSupervised(Method):
         self.students = nn.ModuleList(encoders(encoder, settings.networks))
         self.heads = nn.ModuleList(heads.mlp([features, dim, dim], hidden_norm=None) for _ in self.students)
         self.classifiers = nn.ModuleList(nn.Linear(features, facts.classes) for _ in self.students)
-        size, mean, std = facts.image_size, facts.mean, facts.std
+        size = facts.image_size
         if settings.pad:
-            self.views = {"view": padded(size, mean=mean, std=std, pad=settings.pad, fill="zero")}
+            self.views = {"view": padded(size, pad=settings.pad, fill="zero")}
         else:
-            self.views = {"view": weak(size, mean=mean, std=std, scale=settings.crop_scale)}
+            self.views = {"view": weak(size, scale=settings.crop_scale)}
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Classification and the four parts of the contrast, over the global batch."""

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from likewise.data.batches.streams import MAIN, Stream, shuffled
 from likewise.data.flow.fields import FlowPlan
 from likewise.data.source import Column
-from likewise.errors import InputError
 from likewise.views.making import Compose
 from likewise.views.policies.policy import ViewPolicy
 from likewise.views.view import View
@@ -70,9 +69,9 @@ class Facts:
     widths: Mapping[str, int] = field(default_factory=dict)
     """Of each of these columns one more than its largest value: the number of classes where it holds classes."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Channel means that views are normalised with."""
+    """Channel means that views are normalised with where they do not say so themselves."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Channel deviations that views are normalised with."""
+    """Channel deviations, likewise."""
 
     def __post_init__(self) -> None:
         if self.columns and not self.widths:
@@ -85,22 +84,6 @@ class Facts:
         In a shorter one an image of the batch would not find its own row, but only those of others.
         """
         return max(rows, self.batch_size)
-
-
-def idle(settings: Any) -> Mapping[str, str]:
-    """Settings that change nothing beside the values of the others: name -> the setting that would give it an effect.
-
-    A method's `Settings` names them in a method `idle`, where there are any, so that nobody asks for them in vain.
-    """
-    named = getattr(settings, "idle", None)
-    return named() if named else {}
-
-
-def refuse_idle(settings: Any, given: Mapping[str, Any]) -> None:
-    """Raise InputError where a setting that was asked for (`given`) changes nothing."""
-    for name, other in idle(settings).items():
-        if name in given:
-            raise InputError(f"{name}={given[name]} has no effect without {other}: set that, or leave {name} out")
 
 
 class Batch(NamedTuple):
@@ -262,7 +245,7 @@ class Method(nn.Module):
     """Names of the memories that `logits` reads: a run keeps them with its networks."""
 
     views: Mapping[str, ViewPolicy]
-    """Role -> what that view looks like."""
+    """Role -> what that view looks like. Normalised as the encoder is shown images, unless a view says by what."""
     masks: str = ""
     """Where the foreground masks in its views come from (`likewise.localisation.sources`); empty: it takes none. Views
     that are cropped within a region are cropped within the boxes around them."""
@@ -388,6 +371,13 @@ class Method(nn.Module):
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
         """Optimiser groups; a group may carry `rate` (factor on the learning rate) and `weight_decay`."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+
+def made(method: type[Method], encoder: nn.Module, settings: Any, facts: Facts) -> Method:
+    """A method with all its parts; views that do not say what they are normalised by get the means of `facts`."""
+    built = method(encoder, settings, facts)
+    built.views = {role: policy.normalised(facts.mean, facts.std) for role, policy in built.views.items()}
+    return built
 
 
 def composer(method: Method, batch: Batch) -> Compose | None:

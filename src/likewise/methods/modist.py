@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -136,10 +136,9 @@ class MoDist(Method):
         self.visual_queue, self.moving_queue = (Queue(settings.queue_size, width) for _ in range(2))
         self.within, self.across = slice(0, dim), slice(width - dim, width)
         self.alone = settings.motion_first > 0.0
-        place: dict[str, Any] = {"mean": facts.mean, "std": facts.std}
         crop = Crop(scale=settings.crop_scale, ratio=(0.5, 2.0))
-        looks = strong_views(ROLES, facts.image_size, **place)
-        motions = dict.fromkeys((f"{role}_motion" for role in ROLES), weak(facts.image_size, **place))
+        looks = strong_views(ROLES, facts.image_size)
+        motions = dict.fromkeys((f"{role}_motion" for role in ROLES), weak(facts.image_size))
         self.views = {role: replace(view, crop=crop) for role, view in (looks | motions).items()}
         if settings.motion != "difference":
             self.flow = FlowPlan(

@@ -115,9 +115,7 @@ class Multimodal(Method):
             "images_of_captions": queue(cross, caption=LABEL) if settings.to_image_weight else None,
         }
         self.queues = nn.ModuleDict({name: each for name, each in made.items() if each is not None})
-        self.views = strong_views(
-            ("first", "second"), facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
-        )
+        self.views = strong_views(("first", "second"), facts.image_size, scale=settings.crop_scale)
         self.at = 0
 
     def before_step(self, progress: Progress) -> None:

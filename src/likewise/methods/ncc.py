@@ -120,11 +120,11 @@ class NCC(Method):
         usual = min(images, facts.classes or max(10, images // 500))
         self.clusters = Clusters(images, settings.clusters or usual, dim)
         self.queue = Queue(settings.queue_size, dim, columns={"index": LABEL}) if settings.queue_size else None
-        side, mean, std, scale = facts.image_size, facts.mean, facts.std, settings.crop_scale
+        side, scale = facts.image_size, settings.crop_scale
         if settings.views == "asymmetric":
-            self.views = two_views(side, mean=mean, std=std, scale=scale, interpolation="bicubic")
+            self.views = two_views(side, scale=scale, interpolation="bicubic")
         else:
-            self.views = strong_views(("first", "second"), side, mean=mean, std=std, scale=scale)
+            self.views = strong_views(("first", "second"), side, scale=scale)
         self.plain = False
         """Whether the run is still in its plain share; follows from the progress at each step."""
 

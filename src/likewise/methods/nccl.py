@@ -142,7 +142,7 @@ class NCCL(Method):
         self.queue = Queue(facts.room(settings.queue_size), self.old.dim, columns=columns)
         self.register_buffer("credible", torch.zeros(0, dtype=torch.bool), persistent=False)
         self.labels: Tensor | None = None
-        self.views = {"view": weak(facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)}
+        self.views = {"view": weak(facts.image_size, scale=settings.crop_scale)}
 
     # The old encoder -------------------------------------------------------------------------------------------------
 

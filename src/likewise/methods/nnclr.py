@@ -117,8 +117,6 @@ class NNCLR(Method):
         colour = settings.views == "strong"
         self.views = two_views(
             facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
             scale=settings.crop_scale,
             solarises=(0.0, settings.solarise),
             colour=colour,

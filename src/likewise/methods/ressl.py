@@ -147,14 +147,7 @@ class ReSSL(Method):
         self.teacher = Momentum(self.student)
         self.temperature = Temperature(settings.temperature_teacher, settings.entropy)
         self.queue = Queue(settings.queue_size, settings.embedding, columns={"label": LABEL})
-        self.views = teacher_student(
-            settings.views,
-            facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
-            scale=settings.crop_scale,
-            blur=settings.blur,
-        )
+        self.views = teacher_student(settings.views, facts.image_size, scale=settings.crop_scale, blur=settings.blur)
         if settings.crops == 5:
             self.views |= five_crops("student", self.views["student"], settings.crop_scale)
         self.roles = [role for role in self.views if role != "teacher"]

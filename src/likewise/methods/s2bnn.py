@@ -123,9 +123,7 @@ class S2BNN(Method):
         if settings.first_step:
             started_from(self, "first_step", settings.first_step, parts)
         side = facts.image_size
-        mild = strong(
-            side, mean=facts.mean, std=facts.std, scale=settings.crop_scale, jitter=0.6, blur=blurred(side, 0.2)
-        )
+        mild = strong(side, scale=settings.crop_scale, jitter=0.6, blur=blurred(side, 0.2))
         self.views = {"first": mild} if settings.regime == "distil" else {"first": mild, "second": mild}
 
     def before_step(self, progress: Progress) -> None:

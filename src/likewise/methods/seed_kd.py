@@ -122,7 +122,7 @@ class SEED(Taught):
         self.centre = nn.BatchNorm1d(dim, affine=False) if settings.centred else nn.Identity()
         self.queue = Queue(settings.queue_size, dim, columns={"label": LABEL})
         large, small = (
-            strong(size, mean=facts.mean, std=facts.std, scale=scale, blur=blurred(side))
+            strong(size, scale=scale, blur=blurred(side))
             for size, scale in (
                 (side, settings.crop_scale),
                 (max(1, round(side * CROP_SHARE)), settings.small_crop_scale),

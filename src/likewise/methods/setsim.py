@@ -146,9 +146,7 @@ class SetSim(Method):
         self.teacher = Momentum(self.student)
         self.queue = Queue(settings.queue_size, settings.embedding, columns={"label": LABEL})
         self.dense_queue = Queue(settings.queue_size, settings.embedding)
-        self.views = strong_views(
-            ("first", "second"), facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
-        )
+        self.views = strong_views(("first", "second"), facts.image_size, scale=settings.crop_scale)
 
     def before_step(self, progress: Progress) -> None:
         """Move the key encoder towards the query encoder as it was before this step's update."""

@@ -75,8 +75,6 @@ class SimCLR(Method):
         self.network = nn.Sequential(encoder, projector)
         self.views = two_views(
             facts.image_size,
-            mean=facts.mean,
-            std=facts.std,
             scale=settings.crop_scale,
             brightness=0.8 * strength,
             saturation=0.8 * strength,

@@ -96,14 +96,14 @@ class SimReg(Taught):
     def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
         super().__init__()
         self.settings = settings
-        side, mean, std = facts.image_size, facts.mean, facts.std
+        side = facts.image_size
         self.student = encoder
         names = (settings.teacher, *settings.further_teachers)
         teachers = [teacher_of(name, facts, cached=settings.cached) for name in names]
         self.teachers = nn.ModuleList(teachers)
         self.regressors = nn.ModuleList(regressor(settings.head, encoder.features, one.features) for one in teachers)
-        weakly = weak(side, mean=mean, std=std, scale=settings.crop_scale)
-        strongly = strong(side, mean=mean, std=std, scale=settings.crop_scale, blur=blurred(side))
+        weakly = weak(side, scale=settings.crop_scale)
+        strongly = strong(side, scale=settings.crop_scale, blur=blurred(side))
         self.views = {"student": strongly if settings.student_view == "strong" else weakly}
         if not settings.same_view and not settings.looks_up:
             self.views["teacher"] = strongly if settings.teacher_view == "strong" else weakly

@@ -120,8 +120,6 @@ class SwAV(Method):
         large, small = (
             strong(
                 pixels,
-                mean=facts.mean,
-                std=facts.std,
                 scale=scale,
                 brightness=settings.jitter,
                 contrast=settings.jitter,

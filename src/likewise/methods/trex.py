@@ -161,15 +161,7 @@ def _views(encoder: Encoder, settings: TReX.Settings, facts: Facts) -> dict[str,
     small_size = small_side(encoder, size, settings.small_size) if settings.small_crops else size
 
     def policy(side: int, scale: tuple[float, float], blur: float, solarise: float) -> ViewPolicy:
-        made = strong(
-            side,
-            mean=facts.mean,
-            std=facts.std,
-            scale=scale,
-            saturation=0.2,
-            blur=blurred(size, blur),
-            solarise=solarise,
-        )
+        made = strong(side, scale=scale, saturation=0.2, blur=blurred(size, blur), solarise=solarise)
         return replace(made, interpolation="bicubic")
 
     large = policy(size, settings.large_scale, 0.2, 0.2)

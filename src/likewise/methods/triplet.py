@@ -144,9 +144,7 @@ class Triplet(Method):
         self.student = nn.Sequential(encoder, heads.mlp([encoder.features, hidden, dim]))
         self.predictor = heads.mlp([dim, hidden, dim])
         self.teacher = Momentum(self.student)
-        self.views = two_views(
-            facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale, interpolation="bicubic"
-        )
+        self.views = two_views(facts.image_size, scale=settings.crop_scale, interpolation="bicubic")
 
     def after_step(self, progress: Progress) -> None:
         """The teacher moves towards the new weights, more slowly as the budget is used."""

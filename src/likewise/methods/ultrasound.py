@@ -163,11 +163,7 @@ class Ultrasound(Method):
         self.speech = Speech(facts.columns.get(settings.speech), settings.mel_bands, settings.seconds)
         time = facts.columns.get(settings.time)
         self.times_U = None if time is None else time.listed()
-        self.views = {
-            "frame": ViewPolicy(
-                size=facts.image_size, crop=Crop(scale=settings.crop_scale), mean=facts.mean, std=facts.std
-            )
-        }
+        self.views = {"frame": ViewPolicy(size=facts.image_size, crop=Crop(scale=settings.crop_scale))}
         self.at = 0
 
     def before_step(self, progress: Progress) -> None:

@@ -215,8 +215,6 @@ def view(facts: Facts) -> ViewPolicy:
     """
     made = strong(
         facts.image_size,
-        mean=facts.mean,
-        std=facts.std,
         scale=(0.08, 1.0),
         brightness=0.4,
         contrast=0.4,

@@ -110,8 +110,8 @@ class USLT(Method):
         self.encoder = encoder.requires_grad_(not settings.frozen)
         self.heads = nn.ModuleList(nn.Linear(encoder.features, settings.clusters) for _ in range(settings.heads))
         self.register_buffer("means", torch.full((settings.heads, settings.clusters), 1.0 / settings.clusters))
-        size, mean, std = facts.image_size, facts.mean, facts.std
-        plain = centre(size, mean=mean, std=std)
+        size = facts.image_size
+        plain = centre(size)
         strong = replace(plain, flip=0.5, operations=random_magnitudes(4, reach=0.1), cut_out=CutOut(side=0.5))
         self.views = dict(zip(ROLES, (plain, strong, strong), strict=True))
 

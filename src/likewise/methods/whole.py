@@ -23,7 +23,7 @@ from likewise.errors import InputError
 from likewise.files import write_aside
 from likewise.memory import Bank, Clusters, History, Queue
 from likewise.methods import find
-from likewise.methods.method import Beside, Facts, Method
+from likewise.methods.method import Beside, Facts, Method, made
 from likewise.runs import RunDirectory
 from likewise.teachers import Frozen
 
@@ -62,7 +62,7 @@ def restore(run: str | Path | RunDirectory) -> Method:
         encoder = rebuild(EncoderSpec.from_mapping(stored["encoder"]))
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged, or {opened.settings_file} does not describe it: {error}") from error
-    method = found(encoder, settings, facts)
+    method = made(found, encoder, settings, facts)
     own = kept(method, method.answers_from)
     odd = sorted({*own} ^ {*weights}) + [key for key in own if key in weights and own[key].shape != weights[key].shape]
     if odd:

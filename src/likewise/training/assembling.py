@@ -19,7 +19,7 @@ from likewise.data.flow.fields import flow_fields
 from likewise.encoders import Encoder, build, norms
 from likewise.encoders.encoder import in_channels_last
 from likewise.errors import InputError
-from likewise.methods.method import Beside, Facts, Method
+from likewise.methods.method import Beside, Facts, Method, made
 from likewise.training.optimising import optimisers
 from likewise.training.planning.resolve import DataFacts, Plan, passes
 from likewise.training.seeding import derived_seed
@@ -84,7 +84,7 @@ def build_method(
         encoder.backbone.load_state_dict(start.encoder.backbone.state_dict())
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(plan.seed, "method"))
-        method = method_class(encoder, plan.settings, facts)
+        method = made(method_class, encoder, plan.settings, facts)
     began = "" if start is None else begin(method, start)
     if processes > 1 and plan.sync_batch_norm:
         norms.convert(method, sync=True)

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from likewise import teachers
 from likewise.data.fingerprints import digest
 from likewise.errors import InputError
-
-NAMES = ("further_teachers", "old", "first_step", "previous", "neighbours", "masks")
-"""Settings that name runs, files and folders, in all methods that have some; the frozen `teacher` may move and is
-looked at by itself (`likewise.training.planning.resume`)."""
+from likewise.methods.known_settings import places_of
 
 
 def digests_of(settings: Any) -> dict[str, list[str | None]]:
-    """Of each of these settings the digests of what it names: None for what is on no disk, such as a model of timm's.
+    """Of each setting that names places the digests of what lies there: None where nothing does (a model of timm's).
 
     Raises InputError where a run or weights file that is named is damaged.
     """
-    return {name: [_digest(place) for place in places] for name, places in _named(settings)}
+    return {name: [_digest(place) for place in places] for name, places in places_of(settings).items()}
 
 
 def check(settings: Any, known: Mapping[str, list[str | None]], run: Path) -> None:
     """Raise InputError, naming the setting, where it names something else by now than when `run` began."""
-    for name, places in _named(settings):
+    for name, places in places_of(settings).items():
         for place, before in zip(places, known.get(name, []), strict=False):
             if before is None:
                 continue
@@ -38,15 +35,6 @@ def check(settings: Any, known: Mapping[str, list[str | None]], run: Path) -> No
                     f"{name}={place!r} is not what {run} began with: resume it with the same, or train anew with "
                     "another --out"
                 )
-
-
-def _named(settings: Any) -> Iterator[tuple[str, list[str]]]:
-    """Each of these settings that is given, with the places it names."""
-    for name in NAMES:
-        value = getattr(settings, name, None)
-        places = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else []
-        if any(places):  # a method may have a number by such a name: `neighbours` of ASCL
-            yield name, places
 
 
 def _digest(place: str) -> str | None:

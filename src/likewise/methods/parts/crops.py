@@ -53,8 +53,6 @@ def crop_views(encoder: Encoder, settings: CropSettings, facts: Facts) -> dict[s
         large,
         small,
         settings.small_crops,
-        mean=facts.mean,
-        std=facts.std,
         large_scale=settings.large_scale,
         small_scale=settings.small_scale,
     )

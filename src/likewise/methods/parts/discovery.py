@@ -110,8 +110,8 @@ def branch_views(settings: BranchSettings, facts: Facts) -> dict[str, ViewPolicy
     """Two views of each image, made alike."""
     roles = ("first", "second")
     if settings.colours:
-        return strong_views(roles, facts.image_size, mean=facts.mean, std=facts.std)
-    plain = weak(facts.image_size, mean=facts.mean, std=facts.std)
+        return strong_views(roles, facts.image_size)
+    plain = weak(facts.image_size)
     return dict.fromkeys(roles, replace(plain, crop=Crop(scale=FIXED, ratio=(1.0, 1.0)), interpolation="bicubic"))
 
 

@@ -78,9 +78,7 @@ def moco_parts(
     widths = [features, features, dim] if hidden else [features, dim]
     made = [heads.mlp(widths, hidden_norm=None) for _ in range(necks)]
     student = nn.Sequential(encoder, made[0] if necks == 1 else heads.Beside(*made))
-    views = strong_views(
-        ("first", "second"), facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale
-    )
+    views = strong_views(("first", "second"), facts.image_size, scale=settings.crop_scale)
     queue = Queue(settings.queue_size, dim, columns=dict.fromkeys(("label", *columns), LABEL))
     return Parts(student, Momentum(student), queue, views)
 

@@ -68,5 +68,5 @@ def shift_parts(encoder: Encoder, settings: ShiftSettings, facts: Facts, *, colu
     for network in (student, predictor):
         norms.convert(network, split=settings.split_batch_norm)
     queue = Queue(facts.room(settings.queue_size), dim, columns=dict.fromkeys(("label", *columns), LABEL))
-    views = teacher_student(settings.views, facts.image_size, mean=facts.mean, std=facts.std, scale=settings.crop_scale)
+    views = teacher_student(settings.views, facts.image_size, scale=settings.crop_scale)
     return Parts(student, predictor, Momentum(student), queue, views)

@@ -100,8 +100,6 @@ def support_views(encoder: Encoder, settings: SupportSettings, facts: Facts) -> 
     size, jitter = facts.image_size, 0.8 * settings.jitter
     large = strong(
         size,
-        mean=facts.mean,
-        std=facts.std,
         scale=settings.large_scale,
         brightness=jitter,
         contrast=jitter,

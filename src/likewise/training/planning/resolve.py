@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
 from likewise.errors import InputError, unknown
-from likewise.methods.method import Method, Normalisation, Optimisation, Preset, UpdateRule, idle, refuse_idle
+from likewise.methods import known_settings
+from likewise.methods.method import Method, Normalisation, Optimisation, Preset, UpdateRule
 from likewise.training.planning.asked import SIZES, AsAsked, Asked, Precision
 from likewise.views import (
     CIFAR10_MEAN,
@@ -195,14 +196,14 @@ def _settings(
         if name not in known:
             raise unknown("setting", name, known)
     settings = dataclasses.replace(preset.settings, **given)
-    refuse_idle(settings, given)
-    taught = "frozen teacher" in method.card.needs and "teacher" not in idle(settings)
-    if taught and not getattr(settings, "teacher", True):
+    known_settings.refuse_idle(settings, given)
+    taught = "frozen teacher" in method.card.needs and "teacher" not in known_settings.idle(settings)
+    if taught and not known_settings.teacher(settings):
         raise InputError(
             f"{method.card.title} learns from a trained encoder: name a run directory, a .safetensors file or a timm "
             "model with --teacher"
         )
-    if (queue := getattr(settings, "queue_size", None)) is None or method.card.repeats:
+    if (queue := known_settings.queue_size(settings)) is None or method.card.repeats:
         return settings
     if "queue_size" in given and queue > data.images:
         raise InputError(

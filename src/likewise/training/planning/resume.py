@@ -12,6 +12,7 @@ from likewise.data import Images
 from likewise.data.fingerprints import digest, digest_array
 from likewise.encoders import EncoderSpec
 from likewise.errors import InputError
+from likewise.methods import known_settings
 from likewise.methods.method import Optimisation
 from likewise.methods.whole import tuples
 from likewise.runs import RunDirectory, plain
@@ -35,7 +36,7 @@ def record(plan: Plan) -> dict[str, Any]:
     return {
         **{name: getattr(plan, name) for name in PLAIN},
         "settings": plan.settings,
-        "teacher_digest": teachers.digest_of(getattr(plan.settings, "teacher", "")),
+        "teacher_digest": teachers.digest_of(known_settings.teacher(plan.settings)),
         "origins": origins.digests_of(plan.settings),
         "optimisation": plan.optimisation,
         "encoder": plan.encoder,

@@ -34,6 +34,7 @@ from likewise.data.describing import copies_in_words
 from likewise.data.source import Broken
 from likewise.errors import InputError
 from likewise.localisation.masks import marks_of
+from likewise.methods import known_settings
 from likewise.methods.method import Progress
 from likewise.runs import plain
 from likewise.training.assembling import RunParts, assemble, data_facts
@@ -162,7 +163,7 @@ def _taught(plan: Plan, parts: RunParts, images: Images, count: int, seconds: di
     """What frozen teachers cost, with and without a table of their vectors; nothing where there are none."""
     if not any(teachers.teachers_in(parts.method)):
         return ()
-    steps = {bool(getattr(plan.settings, "looks_up", False)): _busy(seconds)}
+    steps = {known_settings.looks_up(plan.settings): _busy(seconds)}
     if (other := teaching.other_way(plan)) is not None:
         again, sample = _parts(other, images, count)
         teaching.blank(again.method, len(sample))

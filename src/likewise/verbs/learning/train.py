@@ -22,6 +22,7 @@ from likewise.distributed import everywhere
 from likewise.encoders.files.chosen import DEPLOYED
 from likewise.errors import InputError, LikewiseError, TrainingStopped
 from likewise.localisation.masks import Masks, marks_of
+from likewise.methods import known_settings
 from likewise.methods.method import Facts, Method
 from likewise.methods.parts.checks import skew_note
 from likewise.methods.whole import save_method
@@ -167,7 +168,7 @@ def announce(job: Job, run: RunDirectory, clock: Clock, began: str) -> None:
         say(f"  beside: {len(job.beside):,} images of {job.beside.name}", markup=False)
     if longer is not None:
         say(f"  {extension_told(longer)}", markup=False)
-    if taken := teachers.taken_from(getattr(plan.settings, "teacher", "")):
+    if taken := teachers.taken_from(known_settings.teacher(plan.settings)):
         say(f"  taught by the {taken}", markup=False)
     labels = None if images.labels is None else torch.from_numpy(images.labels)
     if note := skew_note(methods.find(plan.method).card, labels):
@@ -241,7 +242,7 @@ def fit(
         run=run,
         loggers=opened,
         health=Health(
-            choices=getattr(plan.settings, "prototypes", 0) or getattr(plan.settings, "queue_size", 0),
+            choices=known_settings.choices(plan.settings),
             classes=len(images.class_names or ()),
             settings={**dataclasses.asdict(plan.optimisation), **dataclasses.asdict(plan.settings)},
         ),

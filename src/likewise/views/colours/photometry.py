@@ -40,11 +40,12 @@ class Finisher:
         if policy.colour is not None or policy.grey > 0:
             matrix_B33, lift_B = colour_matrices(look)
             self._colours = onto(matrix_B33, device), onto(lift_B, device)
-        self._mean_311 = onto(torch.tensor(policy.mean), device).view(3, 1, 1)
-        self._std_311 = onto(torch.tensor(policy.std), device).view(3, 1, 1)
+        mean, std = policy.statistics
+        self._mean_311 = onto(torch.tensor(mean), device).view(3, 1, 1)
+        self._std_311 = onto(torch.tensor(std), device).view(3, 1, 1)
         self._hole_colour_311: Tensor | None = None
         if policy.cut_out is not None:
-            self._hole_colour_311 = onto(torch.tensor(policy.cut_out.colour or policy.mean), device).view(3, 1, 1)
+            self._hole_colour_311 = onto(torch.tensor(policy.cut_out.colour or mean), device).view(3, 1, 1)
 
     def write(self, image_N3HW: Tensor, rows: slice, out_B3HW: Tensor) -> None:
         """Finish the images `rows` of the batch into `out_B3HW[rows]`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from likewise.views.policies.limits import Channels, Span
+from likewise.views.policies.limits import Span
 from likewise.views.policies.pair import blurred
 from likewise.views.policies.policy import Crop, ViewPolicy
 from likewise.views.policies.presets import multi_crop, strong
@@ -34,8 +34,6 @@ def unequal_crops(
     small_size: int,
     small_count: int,
     *,
-    mean: Channels,
-    std: Channels,
     large_scale: Span,
     small_scale: Span,
 ) -> dict[str, ViewPolicy]:
@@ -47,7 +45,7 @@ def unequal_crops(
 
     def policy(side: int, scale: Span, blur: float, solarise: float = 0.0) -> ViewPolicy:
         share = blurred(size, blur)
-        made = strong(side, mean=mean, std=std, scale=scale, saturation=0.2, blur=share, solarise=solarise)
+        made = strong(side, scale=scale, saturation=0.2, blur=share, solarise=solarise)
         return replace(made, interpolation="bicubic")
 
     small = policy(small_size, small_scale, blur=0.5)

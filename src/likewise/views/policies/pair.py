@@ -26,8 +26,6 @@ def teacher_student(
     policy: PairPolicy,
     size: int,
     *,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
     scale: tuple[float, float] = (0.2, 1.0),
     blur: tuple[float, float] = (0.0, 0.5),
 ) -> dict[str, ViewPolicy]:
@@ -39,8 +37,8 @@ def teacher_student(
     if policy not in get_args(PairPolicy):
         raise unknown("view policy", policy, get_args(PairPolicy))
     made = {
-        "weak": weak(size, mean=mean, std=std, scale=scale),
-        **strong_views(("strong",), size, mean=mean, std=std, scale=scale, blur=blur),
+        "weak": weak(size, scale=scale),
+        **strong_views(("strong",), size, scale=scale, blur=blur),
     }
     teacher, student = policy.split("/")
     return {"teacher": made[teacher], "student": made[student]}
@@ -50,21 +48,17 @@ def strong_views(
     roles: Iterable[str],
     size: int,
     *,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
     scale: tuple[float, float] = (0.2, 1.0),
     blur: tuple[float, float] = (0.0, 0.5),
 ) -> dict[str, ViewPolicy]:
     """The strong policy of `teacher_student`, MoCo v2's, for each of the roles."""
     share = blur[size > SMALL_IMAGE]
-    return dict.fromkeys(roles, strong(size, mean=mean, std=std, scale=scale, blur=share))
+    return dict.fromkeys(roles, strong(size, scale=scale, blur=share))
 
 
 def two_views(
     size: int,
     *,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
     scale: tuple[float, float] = (0.08, 1.0),
     brightness: float = 0.4,
     saturation: float = 0.2,
@@ -81,13 +75,11 @@ def two_views(
     `interpolation` is the filter that crops are resized with; BYOL's is bicubic.
     """
     if not colour:
-        return dict.fromkeys(("first", "second"), weak(size, mean=mean, std=std, scale=scale))
+        return dict.fromkeys(("first", "second"), weak(size, scale=scale))
     return {
         role: replace(
             strong(
                 size,
-                mean=mean,
-                std=std,
                 scale=scale,
                 brightness=brightness,
                 contrast=brightness,

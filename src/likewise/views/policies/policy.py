@@ -204,10 +204,11 @@ class ViewPolicy:
     """A square that hides a part."""
     each_frame: bool = False
     """Whether every frame of a clip has a draw of its own; else all frames of a clip have the same."""
-    mean: Channels = IMAGENET_MEAN
-    """Subtracted from each channel at the end, on a scale of 0 to 1."""
-    std: Channels = IMAGENET_STD
-    """Each channel is divided by this at the end."""
+    mean: Channels | None = None
+    """Subtracted from each channel at the end, on a scale of 0 to 1. None: what the encoder is shown, which training
+    fills in; ImageNet's where nobody does."""
+    std: Channels | None = None
+    """Each channel is divided by this at the end; None as for `mean`."""
     interpolation: Filter = "bilinear"
     """Interpolation of the crop, antialiased where it shrinks."""
     per_sample: PerSample | None = None
@@ -219,10 +220,23 @@ class ViewPolicy:
         limits.probability("grey probability", self.grey)
         if self.interpolation not in _FILTERS:
             raise unknown("interpolation", self.interpolation, _FILTERS)
-        limits.channels("mean", self.mean, low=-math.inf)
-        limits.channels("std", self.std, low=0.0)
+        mean, std = self.statistics
+        limits.channels("mean", mean, low=-math.inf)
+        limits.channels("std", std, low=0.0)
         if self.per_sample is not None and not callable(self.per_sample):
             raise InputError(f"per_sample must be a function of a PIL image, found {type(self.per_sample).__name__}")
+
+    @property
+    def statistics(self) -> tuple[Channels, Channels]:
+        """Means and deviations that the view is normalised by."""
+        return (
+            IMAGENET_MEAN if self.mean is None else self.mean,
+            IMAGENET_STD if self.std is None else self.std,
+        )
+
+    def normalised(self, mean: Channels, std: Channels) -> ViewPolicy:
+        """The same view, normalised by these where it does not say by what."""
+        return replace(self, mean=mean if self.mean is None else self.mean, std=std if self.std is None else self.std)
 
     def upright(self) -> ViewPolicy:
         """The same view, never mirrored. A `per_sample` function decides for itself."""

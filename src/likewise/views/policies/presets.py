@@ -13,8 +13,6 @@ from likewise.views.policies.policy import Blur, Centre, Colour, Crop, Fill, Per
 def strong(
     size: int,
     *,
-    mean: Channels,
-    std: Channels,
     scale: Span = (0.2, 1.0),
     brightness: float = 0.4,
     contrast: float = 0.4,
@@ -25,6 +23,8 @@ def strong(
     blur: float = 0.5,
     sigma: Span = (0.1, 2.0),
     solarise: float = 0.0,
+    mean: Channels | None = None,
+    std: Channels | None = None,
 ) -> ViewPolicy:
     """Crop, flip, colours, grey, blur: the augmentation of MoCo v2 (Chen et al. 2020, arXiv:2003.04297).
 
@@ -43,12 +43,16 @@ def strong(
     )
 
 
-def weak(size: int, *, mean: Channels, std: Channels, scale: Span = (0.2, 1.0)) -> ViewPolicy:
+def weak(
+    size: int, *, mean: Channels | None = None, std: Channels | None = None, scale: Span = (0.2, 1.0)
+) -> ViewPolicy:
     """Crop and flip only. Raises InputError as `ViewPolicy` does."""
     return ViewPolicy(size=size, crop=Crop(scale=scale), mean=mean, std=std)
 
 
-def padded(size: int, *, mean: Channels, std: Channels, pad: int, fill: Fill = "reflect") -> ViewPolicy:
+def padded(
+    size: int, *, mean: Channels | None = None, std: Channels | None = None, pad: int, fill: Fill = "reflect"
+) -> ViewPolicy:
     """The whole middle square, filled up by `pad` pixels on each side and cropped at random, and a flip.
 
     The augmentation of CIFAR recipes (pad 4 of 32 px; He et al. 2016). Raises InputError as `ViewPolicy` does, and
@@ -58,7 +62,9 @@ def padded(size: int, *, mean: Channels, std: Channels, pad: int, fill: Fill = "
     return ViewPolicy(size=size, crop=Centre(), shift=Shift(reach=pad / size, fill=fill), mean=mean, std=std)
 
 
-def centre(size: int, *, mean: Channels, std: Channels, fraction: float = 1.0) -> ViewPolicy:
+def centre(
+    size: int, *, mean: Channels | None = None, std: Channels | None = None, fraction: float = 1.0
+) -> ViewPolicy:
     """The middle square whose side is `fraction` of the shorter side, resized; for evaluation, without randomness.
 
     Usual is 0.875 for images of more than 64 pixels (a 224 crop of 256) and 1.0 for smaller ones. Raises InputError
