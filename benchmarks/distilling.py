@@ -37,6 +37,8 @@ NEIGHBOURS = (1, 20)
 LABELLED = 0.25
 """Share of the labels that classifiers are distilled with."""
 QUICK_MINUTES = 0.02
+LONGER = {"labels": 4.0, "transfer": 3.0}
+"""Times the usual minutes, for methods that see each image four times or more a step."""
 
 
 @dataclass(frozen=True)
@@ -180,14 +182,16 @@ def labels(arms: Arms) -> tuple[dict[str, list[Scores]], str]:
     assert whole is not None
     known = share_of(whole, LABELLED, 0)
     few = with_labels(alone(Part.of(data.train, np.arange(len(whole)))), only(whole, known), {})
+    side = data.side // 2
+    small: Keywords = {"method": "hsakd", "width": 8, "image_size": side}
 
     def teacher() -> str:
-        asked = {"method": "hsakd", "role": "teacher", "width": 32, "minutes": 2 * arms.each}
+        asked = {**small, "role": "teacher", "width": 16, "minutes": 2 * arms.each}
         return str(arms.run(work.folder / "joint", few, 0, **asked).path)
 
     def arm(place: Path, seed: int, asked: Keywords) -> Scores:
-        found = arms.run(place, few, seed, method="hsakd", **asked)
-        return {"own": own(found, data.images(data.side)[1])}
+        found = arms.run(place, few, seed, **{**small, **asked})
+        return {"own": own(found, data.images(side)[1])}
 
     given: dict[str, Callable[[], Keywords]] = {
         "hsakd": lambda: {"teacher": teacher()},
@@ -195,7 +199,8 @@ def labels(arms: Arms) -> tuple[dict[str, list[Scores]], str]:
         "alone": lambda: {"distil": "none"},
     }
     called = {name: lambda place, seed, one=one: arm(place, seed, one()) for name, one in given.items()}
-    return work.arms("labels", called), "a quarter of the labels of the same images; a teacher of width 32 on them"
+    words = f"a quarter of the labels of the same images at {side} px, width 8; a teacher of width 16 on them"
+    return work.arms("labels", called), words
 
 
 def transfer(arms: Arms) -> tuple[dict[str, list[Scores]], str]:
@@ -254,14 +259,15 @@ def measure(options: argparse.Namespace) -> Outcome:
     scale = Scale(images=60 if options.quick else options.images, seeds=1 if options.quick else options.seeds)
     work = Work(folder, scale)
     each, side = (QUICK_MINUTES, 32) if options.quick else (options.each, options.side)
-    arms = Arms(work, data_of(work, side), each)
+    data = data_of(work, side)
     found = Outcome(
         "Learning from trained encoders",
-        f"ResNet-18 of width 16 at {side} px, {each:g} minutes each on {options.threads} threads, {scale.seeds} "
-        "seeds; accuracy in % on 60 other images of each class.",
+        f"ResNet-18 of width 16 at {side} px, {each:g} minutes each on {options.threads} threads"
+        f"{''.join(f', {times:g} times as long for {part}' for part, times in LONGER.items())}, {scale.seeds} seeds; "
+        "accuracy in % on 60 other images of each class.",
     )
     for part in options.parts:
-        scores, words = MEASURED[part](arms)
+        scores, words = MEASURED[part](Arms(work, data, each * LONGER.get(part, 1.0)))
         names = list(dict.fromkeys(name for of_arm in scores.values() for name in of_arm[0]))
         rows = [[arm, *(shown(of_arm, name) for name in names)] for arm, of_arm in scores.items()]
         found.table(f"{part}: {words}", ["", *names], rows)

@@ -28,6 +28,8 @@ FOLLOWED = ("likewise.methods.", "likewise.similarity")
 SHARED = ("likewise.methods.method", "likewise.methods.parts.checks")
 """The interface and the refusals of settings, which every method imports."""
 
+ACCURACY = "20-NN accuracy"
+
 Status = Literal["verified", "experimental"]
 """`verified`: equal to official numbers, and shown to learn on real images by the code as it is now."""
 
@@ -42,13 +44,15 @@ class Entry:
     data: str
     """Images that it was trained and scored on."""
     score: float
-    """20-NN accuracy of the trained encoder, 0 to 1, mean over the seeds."""
+    """Of the trained encoder, 0 to 1, mean over the seeds."""
     untrained: float
     """The same of the encoder before training."""
     seeds: int
     """Runs that were needed."""
     numbers: str | None
     """File of official numbers that the tests hold the method to; None where there is none."""
+    measure: str = ACCURACY
+    """What the scores are."""
 
     @property
     def learned(self) -> bool:

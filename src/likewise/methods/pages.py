@@ -136,7 +136,7 @@ def _measured(name: str) -> list[str]:
         parts += [f"{_SMALL_SCALE} {_WHERE_CLAIMS}", _table(head, rows)]
     if entry is not None:
         parts.append(
-            f"In about a minute of training ({entry.data}) 20-NN accuracy went from {100 * entry.untrained:.1f} to "
+            f"In about a minute of training ({entry.data}) {entry.measure} went from {100 * entry.untrained:.1f} to "
             f"{100 * entry.score:.1f} % ({'one seed' if entry.seeds == 1 else f'mean of {entry.seeds} seeds'})."
         )
     return ["## Measured here", *parts] if parts else []
