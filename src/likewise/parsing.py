@@ -159,11 +159,11 @@ def _wrong_kind(flag: str, found: str, kind: str) -> InputError:
 def _first_paragraph(complaint: str) -> str:
     """The first paragraph of a boxed message, as one line."""
     lines = [_EDGE.sub("", line) for line in complaint.splitlines()]
-    told: list[str] = []
+    message: list[str] = []
     for line in lines[1:]:
         if not line or line.startswith(("─", "--", "Got errors")):
-            if told:
+            if message:
                 break
             continue
-        told.append(line)
-    return " ".join(told) or "the arguments could not be understood"
+        message.append(line)
+    return " ".join(message) or "the arguments could not be understood"

@@ -13,7 +13,7 @@ from likewise.errors import InputError
 from likewise.methods.clipdistill import CLIPDistill
 from likewise.methods.method import Progress
 from likewise.methods.parts.texts.captions import Captions, draws, without_words
-from likewise.similarity.texts.image_text import pair_contrast, soft_targets, told
+from likewise.similarity.texts.image_text import divergence, pair_contrast, soft_targets
 from tests.contract.gauntlet import Data, batch_at, column_called, facts_of, make, one_step, optimizer_of, teacher
 
 
@@ -34,7 +34,7 @@ def test_the_loss_is_that_of_the_papers_on_the_vectors_of_both_networks(targets:
     if targets != "none":
         assert method.teacher is not None
         found = soft_targets(*method.teacher.network(views["image"].image, texts), targets)
-        expected = 0.5 * expected + 0.5 * told(v, x, method.log_scale_soft, found)
+        expected = 0.5 * expected + 0.5 * divergence(v, x, method.log_scale_soft, found)
     torch.testing.assert_close(method(views, batch).loss, expected)
 
 

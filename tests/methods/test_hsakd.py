@@ -11,7 +11,7 @@ from torch.nn import functional
 from likewise.encoders import EncoderSpec, build
 from likewise.encoders.own.branches import branches, maps
 from likewise.errors import InputError
-from likewise.methods.hsakd import HSAKD, Told
+from likewise.methods.hsakd import HSAKD, Outputs
 from likewise.similarity.labelled.rotations import joint_labels, rotated
 from tests.contract.gauntlet import BATCH, CLASSES, batch_at, make, teacher
 
@@ -22,10 +22,10 @@ def hsakd(**changes: Any) -> HSAKD:
     return method
 
 
-def told_of(method: HSAKD) -> tuple[Told, torch.Tensor, Any, Any]:
+def outputs_of(method: HSAKD) -> tuple[Outputs, torch.Tensor, Any, Any]:
     views, batch = batch_at(method, 0)
     copies = rotated(views["image"].image)
-    return cast("Told", method.student(copies)), copies, views, batch
+    return cast("Outputs", method.student(copies)), copies, views, batch
 
 
 def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -35,22 +35,22 @@ def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 def test_a_student_learns_upright_classes_and_what_the_teacher_says_of_all_rotations() -> None:
     method = hsakd().eval()
-    told, copies, views, batch = told_of(method)
+    outputs, copies, views, batch = outputs_of(method)
     theirs = method.frozen(copies)
-    expected = functional.cross_entropy(told.classes[::4], batch.labels)
-    expected = expected + divergence(told.classes, theirs.classes)
-    for ours, other in zip(told.joint, theirs.joint, strict=True):
+    expected = functional.cross_entropy(outputs.classes[::4], batch.labels)
+    expected = expected + divergence(outputs.classes, theirs.classes)
+    for ours, other in zip(outputs.joint, theirs.joint, strict=True):
         expected = expected + divergence(ours, other)
     torch.testing.assert_close(method.step(views, batch).loss, expected)
-    assert told.joint.shape == (4, 4 * BATCH, 4 * CLASSES)
+    assert outputs.joint.shape == (4, 4 * BATCH, 4 * CLASSES)
 
 
 def test_a_teacher_learns_classes_and_joint_labels() -> None:
     method = hsakd(role="teacher", teacher="").eval()
-    told, _, views, batch = told_of(method)
+    outputs, _, views, batch = outputs_of(method)
     joint = joint_labels(batch.labels)
-    expected = functional.cross_entropy(told.classes[::4], batch.labels)
-    expected = expected + sum(functional.cross_entropy(branch, joint) for branch in told.joint)
+    expected = functional.cross_entropy(outputs.classes[::4], batch.labels)
+    expected = expected + sum(functional.cross_entropy(branch, joint) for branch in outputs.joint)
     torch.testing.assert_close(method.step(views, batch).loss, expected)
 
 
@@ -58,9 +58,9 @@ def test_plain_distillation_and_labels_alone_see_upright_images_and_have_no_bran
     plain = hsakd(distil="class").eval()
     views, batch = batch_at(plain, 0)
     image = views["image"].image
-    told, theirs = plain.student(image), plain.frozen(image)
-    labels = functional.cross_entropy(told.classes, batch.labels)
-    torch.testing.assert_close(plain.step(views, batch).loss, labels + divergence(told.classes, theirs.classes))
+    outputs, theirs = plain.student(image), plain.frozen(image)
+    labels = functional.cross_entropy(outputs.classes, batch.labels)
+    torch.testing.assert_close(plain.step(views, batch).loss, labels + divergence(outputs.classes, theirs.classes))
     assert plain.student.branches is None
     alone = hsakd(distil="none", teacher="").eval()
     alone.student.load_state_dict(plain.student.state_dict())
@@ -86,8 +86,8 @@ def test_the_branches_gradient_reaches_the_encoder_and_images_without_label_teac
 
 def test_scores_are_those_of_the_upright_image() -> None:
     method = hsakd().eval()
-    told, copies, _, _ = told_of(method)
-    torch.testing.assert_close(method.logits(copies[::4]), told.classes[::4])
+    outputs, copies, _, _ = outputs_of(method)
+    torch.testing.assert_close(method.logits(copies[::4]), outputs.classes[::4])
 
 
 @pytest.mark.parametrize("name", ["wrn16_2", "resnet18", "resnet10t"])

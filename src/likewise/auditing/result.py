@@ -142,7 +142,7 @@ class Audit:
                 tests.append((UNDISTORTED, other, test))
             tests += [(name, other, _paired(self.of(name, other), self.of(name, first))) for name in self.experiments]
         raised = significance.holm([test.p for _, _, test in tests])
-        return [ObserverDifference(*told, p) for told, p in zip(tests, raised, strict=True)]
+        return [ObserverDifference(*result, p) for result, p in zip(tests, raised, strict=True)]
 
     def against_people(self) -> dict[str, dict[str, Figures]]:
         """By observer and experiment, where people have seen the same stimuli."""
@@ -180,7 +180,7 @@ class Audit:
     def to_json(self) -> dict[str, Any]:
         """The same as one JSON object."""
         kappa = self.kappa()
-        told = reference()
+        result = reference()
         return {
             "observers": list(self.observers),
             "categories": list(self.categories),
@@ -193,7 +193,7 @@ class Audit:
                     "accuracy": {who: self.accuracy(name, who) for who in self.observers},
                     "curves": {who: [point._asdict() for point in line] for who, line in lines.items()},
                     "confusion": {who: np.round(self.confusion(name, who), 3).tolist() for who in self.observers},
-                    "people": dict(told.curves[name]),
+                    "people": dict(result.curves[name]),
                 }
                 for name, lines in self.curves().items()
             },

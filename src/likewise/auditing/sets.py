@@ -139,9 +139,9 @@ def read_sets(
         named = {name: path} if separator else _folders(Path(one))
         for each, where in named.items():
             experiment(each)
-            stimulus_set, told = _read(each, where, categories, side, cache_dir)
+            stimulus_set, result = _read(each, where, categories, side, cache_dir)
             found.append(stimulus_set)
-            notes += told
+            notes += result
     twice = [one.experiment for one in found if [other.experiment for other in found].count(one.experiment) > 1]
     if twice:
         raise InputError(f"stimuli of {twice[0]} are given twice: name them once")
@@ -162,9 +162,9 @@ def _read(
     name: str, where: str, categories: Sequence[str], side: int, cache_dir: Path | None
 ) -> tuple[StimulusSet, list[str]]:
     source = open_source(where, labels="none")
-    told = [_told(name, path) for path in source.names]
+    result = [_told(name, path) for path in source.names]
     number = {category: place for place, category in enumerate(categories)}
-    kept = np.asarray([place for place, (level, category, _) in enumerate(told)
+    kept = np.asarray([place for place, (level, category, _) in enumerate(result)
                        if category in number and level in EXPERIMENTS[name].conditions], dtype=np.int64)  # fmt: skip
     if not len(kept):
         first = source.names[0] if len(source) else where
@@ -175,14 +175,16 @@ def _read(
     images = prepare(Part.of(source, kept), short_side=cached_side(side), cache_dir=cache_dir)
     pixels = squares(images, np.arange(len(images)), side, 1.0)
     rows = [_told(name, path) for path in images.names]
-    notes = [f"{name}: {len(told) - len(rows):,} of {len(told):,} images are of no category or level that is asked for"]
+    notes = [
+        f"{name}: {len(result) - len(rows):,} of {len(result):,} images are of no category or level that is asked for"
+    ]
     return StimulusSet(
         name,
         pixels,
         np.asarray([image for _, _, image in rows], dtype=np.str_),
         np.asarray([level for level, _, _ in rows], dtype=np.str_),
         np.asarray([number[category] for _, category, _ in rows], dtype=np.int64),
-    ), notes if len(told) > len(rows) else []
+    ), notes if len(result) > len(rows) else []
 
 
 def _told(name: str, path: str) -> tuple[str, str, str]:

@@ -15,8 +15,8 @@ def as_text(audit: Audit, *, brief: bool = False) -> str:
     """The whole; `brief`: without protocol and notes."""
     parts = [_head(audit), _table(audit), _likeness(audit), _bias(audit), _people(audit), _tests(audit)]
     if not brief:
-        told = f"{audit.protocol}; {audit.seconds:.0f} seconds"
-        parts.append(paragraph(told, first="protocol  ", indent="  "))
+        result = f"{audit.protocol}; {audit.seconds:.0f} seconds"
+        parts.append(paragraph(result, first="protocol  ", indent="  "))
         parts += [paragraph(f"note: {note}", indent="      ") for note in audit.notes]
     return "\n\n".join(part for part in parts if part)
 
@@ -58,7 +58,7 @@ def _head(audit: Audit) -> str:
 
 def _table(audit: Audit) -> str:
     """Accuracy of each observer, and people's where they are known, over the distorted levels."""
-    told = reference()
+    result = reference()
     several = len(audit.observers) > 1
     head = ["accuracy, distorted levels", *audit.observers, "people*", *(["kappa"] if several else [])]
     rows = []
@@ -67,7 +67,7 @@ def _table(audit: Audit) -> str:
         rows.append([UNDISTORTED, *plain, "", *([""] if several else [])])
     for name in audit.experiments:
         values = [f"{100 * audit.accuracy(name, who):.1f} %" for who in audit.observers]
-        levels = [told.curves[name][level] for level in EXPERIMENTS[name].distorted]
+        levels = [result.curves[name][level] for level in EXPERIMENTS[name].distorted]
         human = f"{100 * sum(levels) / len(levels):.1f} %"
         first = [f"{audit.likeness(name, *audit.observers[:2]).error:.2f}"] if several else []
         rows.append([name, *values, human, *first])

@@ -85,6 +85,6 @@ def _label(entry: Entry, shown: Sequence[str]) -> str:
         if value is _MISSING or value is None:
             continue
         bare = name in {"method", "variant", "encoder", "data"}
-        told = plain(value) if name != "data.fingerprint" else str(value)[:8]
-        words.append(told if bare else f"{name.rpartition('.')[2]} {told}")
+        result = plain(value) if name != "data.fingerprint" else str(value)[:8]
+        words.append(result if bare else f"{name.rpartition('.')[2]} {result}")
     return ", ".join(words) or entry.name

@@ -155,11 +155,11 @@ def labels_in_words(counts: Mapping[str, int] | None, unlabelled: int = 0) -> st
     """The classes with their numbers of images, the most frequent first, for a person."""
     if not counts:
         return "none"
-    told = [f"{name} {count:,}" for name, count in counts.items()]
-    shown = told if len(told) <= 2 * _SHOWN else [*told[:_SHOWN], "...", *told[-_SHOWN:]]
+    result = [f"{name} {count:,}" for name, count in counts.items()]
+    shown = result if len(result) <= 2 * _SHOWN else [*result[:_SHOWN], "...", *result[-_SHOWN:]]
     unknown = f"; {unlabelled:,} unknown" if unlabelled else ""
     imbalance = max(counts.values()) / min(counts.values())
-    classes = "1 class" if len(told) == 1 else f"{len(told)} classes"
+    classes = "1 class" if len(result) == 1 else f"{len(result)} classes"
     return f"{classes}, imbalance {imbalance:.1f}: {', '.join(shown)}{unknown}"
 
 

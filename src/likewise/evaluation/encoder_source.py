@@ -122,8 +122,8 @@ def open_subject(run: Run, which: Which | None, *, pretrained: bool = False, ima
     encoder = _sized(load_encoder(chosen.path), image_size)
     directory = RunDirectory(path) if (path / "run.json").is_file() else None
     stored: dict[str, Any] = directory.read() if directory else {}
-    told = which is None and chosen.path != path and (chosen.role != "student" or chosen.older)
-    taken = str(chosen) if told else None
+    result = which is None and chosen.path != path and (chosen.role != "student" or chosen.older)
+    taken = str(chosen) if result else None
     return Subject(encoder, chosen.role, directory, str(path), int(stored.get("seed") or 0), taken)
 
 

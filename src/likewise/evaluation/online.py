@@ -143,8 +143,8 @@ class OnlineProbe:
             how=test.how,
         )
         words = f"{found.label} {100 * found.before:.1f} to {100 * found.after:.1f} %, {found.figure()}"
-        told = f"{words} on {len(now):,} images while training: {verdict([found])}"
-        return {"after": found.after, "low": found.low, "high": found.high, "outcome": found.outcome, "change": told}
+        result = f"{words} on {len(now):,} images while training: {verdict([found])}"
+        return {"after": found.after, "low": found.low, "high": found.high, "outcome": found.outcome, "change": result}
 
     def _sized(self) -> dict[str, Any]:
         labels = self._images.labels

@@ -36,8 +36,8 @@ def _shown(bank: Images, trained: Mapping[str, Range] | None) -> list[str]:
     notes = values_in_words(bank.ranges)
     others = [] if trained is None else [kind for kind, span in bank.ranges.items() if trained.get(kind) != span]
     if trained is not None and others:
-        told = ", ".join(f"{trained[kind].low:g} to {trained[kind].high:g}" for kind in others if kind in trained)
-        notes.append(f"the encoder was trained with other values ({told or '0 to 255'}), which do not suit these")
+        result = ", ".join(f"{trained[kind].low:g} to {trained[kind].high:g}" for kind in others if kind in trained)
+        notes.append(f"the encoder was trained with other values ({result or '0 to 255'}), which do not suit these")
     return notes
 
 
@@ -57,8 +57,8 @@ def _strangers(bank: Images, query: Images) -> list[str]:
     names = [query.class_names[value] if query.class_names else str(value) for value in missing[:_NAMED]]
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     lost = int(np.isin(query.labels, missing).sum())
-    told = (
+    result = (
         f"classes {', '.join(names)}{more} are not in the bank, so their {lost:,} images count as wrong: "
         "give a bank that has them"
     )
-    return [told]
+    return [result]

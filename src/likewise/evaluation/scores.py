@@ -145,5 +145,5 @@ def label_of(score: Mapping[str, Any]) -> str:
 
 def kind(score: dict[str, Any]) -> tuple[Any, ...]:
     """The values that identify a score among those of its run."""
-    told = {"measure": "accuracy", "variant": "", **score}  # runs of older versions do not say
-    return tuple(told.get(key) for key in ("name", "k", "measure", "variant", "which", "split", "data"))
+    result = {"measure": "accuracy", "variant": "", **score}  # runs of older versions do not say
+    return tuple(result.get(key) for key in ("name", "k", "measure", "variant", "which", "split", "data"))

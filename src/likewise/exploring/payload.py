@@ -103,7 +103,7 @@ class _Packer:
         self._at += len(content)
 
     def column(self, number: int, column: MapColumn) -> dict[str, Any]:
-        told: dict[str, Any] = {"name": column.name, "title": column.title, "kind": column.kind}
+        result: dict[str, Any] = {"name": column.name, "title": column.title, "kind": column.kind}
         if column.categories is None:
             self.add(f"column{number}", column.values_N, "float32")
         else:
@@ -111,5 +111,5 @@ class _Packer:
             wide = len(column.categories) >= 65_535
             unknown = 2**32 - 1 if wide else 65_535
             self.add(f"column{number}", np.where(codes_N < 0, unknown, codes_N), "uint32" if wide else "uint16")
-            told["categories"], told["unknown"] = list(column.categories), unknown
-        return told
+            result["categories"], result["unknown"] = list(column.categories), unknown
+        return result

@@ -84,10 +84,10 @@ class BCT(Method):
 
         def idle(self) -> dict[str, str]:
             """What concerns an old encoder that is not there, or its absence; and the scale of linear classifiers."""
-            told = {"scale": "classifier=cosine"} if self.classifier == "linear" else {}
+            result = {"scale": "classifier=cosine"} if self.classifier == "linear" else {}
             if self.old:
-                return told | {"embedding": "an empty old"}
-            return told | dict.fromkeys(("classes", "weight", "cut"), "old")
+                return result | {"embedding": "an empty old"}
+            return result | dict.fromkeys(("classes", "weight", "cut"), "old")
 
     needs_refresh = True
     rows: Tensor

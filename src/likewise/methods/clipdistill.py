@@ -27,7 +27,7 @@ from likewise.methods.parts.texts.captions import (
 )
 from likewise.schedules import young_momentum
 from likewise.similarity import unit
-from likewise.similarity.texts.image_text import Targets, pair_contrast, scale_of, soft_targets, told
+from likewise.similarity.texts.image_text import Targets, divergence, pair_contrast, scale_of, soft_targets
 from likewise.teachers import Momentum, pretrained
 from likewise.views import Crop, ViewPolicy
 
@@ -187,7 +187,7 @@ class CLIPDistill(Method):
         parts = {"contrast": loss.detach(), "scale": scale_of(self.log_scale.detach())}
         if self.teacher is not None:
             targets = self.soft(image, texts)
-            soft = told(v_ND, x_ND, self.log_scale_soft, targets)
+            soft = divergence(v_ND, x_ND, self.log_scale_soft, targets)
             loss = settings.hard_share * loss + (1 - settings.hard_share) * soft
             entropy = -torch.special.xlogy(targets.texts, targets.texts).sum(1).mean()
             parts |= {"distillation": soft.detach(), "teacher_entropy": entropy}

@@ -102,7 +102,7 @@ class CompRess(Taught):
         image, two, temperature = views["image"].image, self.settings.banks == "two", self.settings.temperature
         s_BD = self.student(image)
         t_BE = self.teacher.see(image, batch.ids)
-        told = distill(
+        result = distill(
             s_BD,
             t_BE,
             self.teacher_bank.rows,
@@ -111,15 +111,15 @@ class CompRess(Taught):
             student_memory_KD=self.student_bank.rows if two else None,
             top=min(5, self.teacher_bank.size),
         )
-        parts = {"teacher_entropy": told.teacher_entropy}
+        parts = {"teacher_entropy": result.teacher_entropy}
         labels = batch.labels
-        if labels is not None and told.neighbours is not None:
-            parts["purity"] = purity(labels, self.teacher_bank.column("label")[told.neighbours])
+        if labels is not None and result.neighbours is not None:
+            parts["purity"] = purity(labels, self.teacher_bank.column("label")[result.neighbours])
         self.teacher_bank.push(gather(unit(t_BE)), label=gather(labels))
         if two:
             key_BD = s_BD.detach() if self.slow is None else self.slow(image)
             self.student_bank.push(gather(unit(key_BD)))
-        return Terms(told.loss, parts, s_BD.detach())
+        return Terms(result.loss, parts, s_BD.detach())
 
     def encoders(self) -> dict[str, nn.Module]:
         """The student without its linear layer."""

@@ -187,8 +187,8 @@ class HierMatch(Method):
         found = [learn(part) for part in parts]
         known = torch.stack([each.known for each in found]).sum()
         free = torch.stack([each.free for each in found]).sum()
-        told = {"labelled": known.detach(), "unlabelled": free.detach()}
-        return Terms(known + self.settings.unlabelled_weight * self.share * free, told, found[0].features)
+        result = {"labelled": known.detach(), "unlabelled": free.detach()}
+        return Terms(known + self.settings.unlabelled_weight * self.share * free, result, found[0].features)
 
     def mixmatch(self, part: Part) -> Found:
         """MixMatch at the levels of a part: targets, one mixture, and chunk by chunk through the network."""
@@ -196,14 +196,14 @@ class HierMatch(Method):
         own_B = positions(part.first)
         with torch.no_grad():
             features_BF = self.network[0](part.first)
-            told = [self.heads(features_BF), self.heads(self.network[0](part.second))]
+            result = [self.heads(features_BF), self.heads(self.network[0](part.second))]
         rows, count = torch.cat([x_N, u_N, v_N]), len(x_N)
         share, order_R = drawn_mixture(self.settings.alpha, len(rows), rows.device)
         chunks = interleaved(list(mixed(rows, order_R, share).chunk(3)))
         logits = [self.heads(self.network[0](chunk[own_B])) for chunk in chunks]
         known, free = [], []
         for level, labels_B in part.labels.items():
-            guess_NC = gather(guessed(torch.stack([each[level] for each in told]), self.settings.sharpen))
+            guess_NC = gather(guessed(torch.stack([each[level] for each in result]), self.settings.sharpen))
             sure_NC = F.one_hot(gather(labels_B), self.classes[level]).to(guess_NC.dtype)
             target_RC = mixed(torch.cat([sure_NC, guess_NC, guess_NC]), order_R, share)
             out = torch.cat(interleaved([gather_with_gradient(each[level]) for each in logits]))

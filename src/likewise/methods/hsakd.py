@@ -27,7 +27,7 @@ from likewise.views import padded
 Role = Literal["student", "teacher", "frozen_teacher", "online"]
 
 
-class Told(NamedTuple):
+class Outputs(NamedTuple):
     """Output of a network for the 4 B rotated copies of B images."""
 
     classes: Tensor
@@ -62,13 +62,13 @@ class Joint(nn.Module):
             self.encoder.eval()
         return self
 
-    def forward(self, x_N3HH: Tensor) -> Told:
+    def forward(self, x_N3HH: Tensor) -> Outputs:
         """(N, 3, H, H) -> logits and features."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features_NF, stages = maps(self.encoder, x_N3HH)
             classes_NC = self.classifier(features_NF)
         joint = classes_NC.new_zeros(0, *classes_NC.shape) if self.branches is None else self.branches(stages)
-        return Told(classes_NC, joint, features_NF)
+        return Outputs(classes_NC, joint, features_NF)
 
 
 class Shown(nn.Module):
@@ -79,22 +79,22 @@ class Shown(nn.Module):
         self.refit = Refit(network.encoder.spec, image_size=facts.image_size, mean=facts.mean, std=facts.std)
         self.network = network
 
-    def forward(self, x_N3HH: Tensor) -> Told:
+    def forward(self, x_N3HH: Tensor) -> Outputs:
         """As `Joint`."""
-        return cast("Told", self.network(self.refit(x_N3HH)))
+        return cast("Outputs", self.network(self.refit(x_N3HH)))
 
 
-def joint_training(told: Told, labels_B: Tensor) -> Tensor:
+def joint_training(outputs: Outputs, labels_B: Tensor) -> Tensor:
     """CE of the class of upright images, and CE of the joint label in each branch, summed (eq. 3).
 
     L_T = CE(p[0::4], y) + sum_l CE(q_l, 4 y + rotation), each a mean over the rows whose label is known.
     """
     joint_N = joint_labels(labels_B)
-    branch = torch.stack([classification(logits_NK, joint_N) for logits_NK in told.joint])
-    return classification(told.classes[::4], labels_B) + branch.sum()
+    branch = torch.stack([classification(logits_NK, joint_N) for logits_NK in outputs.joint])
+    return classification(outputs.classes[::4], labels_B) + branch.sum()
 
 
-def handed_on(student: Told, teacher: Told, temperature: float) -> tuple[Tensor, Tensor]:
+def handed_on(student: Outputs, teacher: Outputs, temperature: float) -> tuple[Tensor, Tensor]:
     """KL to the teacher's joint distributions, summed over branches, and to its classes; over all rotations (eq. 5-6).
 
     Each is T^2 KL(softmax(teacher/T) || softmax(student/T)), mean over rows, without gradient to the teacher.
@@ -194,31 +194,31 @@ class HSAKD(Method):
         """The loss of the role, on four rotated copies of each image, or on the image alone."""
         image, labels_B = views["image"].image, cast("Tensor", batch.labels)
         copies, each = (image, 1) if self.upright else (rotated(image), 4)
-        told = cast("Told", self.student(copies))
-        upright_B = told.classes[::each].detach().argmax(1)
+        result = cast("Outputs", self.student(copies))
+        upright_B = result.classes[::each].detach().argmax(1)
         parts = {"accuracy": (upright_B == labels_B).float().mean()}
         if self.settings.role == "student":
-            handed = self._handed(told, copies)
-            loss = classification(told.classes[::each], labels_B) + sum(handed.values())
+            handed = self._handed(result, copies)
+            loss = classification(result.classes[::each], labels_B) + sum(handed.values())
             parts |= {name: term.detach() for name, term in handed.items()}
         else:
-            loss = joint_training(told, labels_B)
+            loss = joint_training(result, labels_B)
         if self.settings.role == "online":
-            other = cast("Told", self.peer(copies))
-            mutual = [*handed_on(told, other, self.settings.temperature)]
-            mutual += handed_on(other, told, self.settings.temperature)
+            other = cast("Outputs", self.peer(copies))
+            mutual = [*handed_on(result, other, self.settings.temperature)]
+            mutual += handed_on(other, result, self.settings.temperature)
             loss = loss + joint_training(other, labels_B) + torch.stack(mutual).sum()
-        return Terms(loss, parts, told.features[::each].detach())
+        return Terms(loss, parts, result.features[::each].detach())
 
-    def _handed(self, told: Told, copies: Tensor) -> dict[str, Tensor]:
+    def _handed(self, outputs: Outputs, copies: Tensor) -> dict[str, Tensor]:
         """What a student is to imitate of its teacher, by name."""
         settings = self.settings
         if settings.distil == "none":
             return {}
-        theirs = cast("Told", self.frozen(copies))
+        theirs = cast("Outputs", self.frozen(copies))
         if settings.distil == "class":
-            return {"distill_class": imitation(told.classes, theirs.classes, settings.temperature)}
-        joint, classes = handed_on(told, theirs, settings.temperature)
+            return {"distill_class": imitation(outputs.classes, theirs.classes, settings.temperature)}
+        joint, classes = handed_on(outputs, theirs, settings.temperature)
         return {"distill_joint": joint, "distill_class": classes}
 
     def logits(self, image: Tensor) -> Tensor:

@@ -152,7 +152,7 @@ class ISD(Method):
         own = 1 if self.settings.enqueue == "before" else 0  # the nearest row is then the image itself
         if own:
             self._remember(k_BD, batch)
-        told = distill(
+        result = distill(
             q_BD,
             k_BD,
             self.queue.rows,
@@ -160,13 +160,13 @@ class ISD(Method):
             self.temperature.now(),
             top=min(WATCHED + own, self.queue.size),
         )
-        parts = {"teacher_entropy": told.teacher_entropy}
-        if batch.labels is not None and told.neighbours is not None:
-            parts["purity"] = purity(batch.labels, self.queue.column("label")[told.neighbours[:, own:]])
+        parts = {"teacher_entropy": result.teacher_entropy}
+        if batch.labels is not None and result.neighbours is not None:
+            parts["purity"] = purity(batch.labels, self.queue.column("label")[result.neighbours[:, own:]])
         if not own:
             self._remember(k_BD, batch)
-        self.temperature.follow(told.teacher_entropy)
-        return Terms(told.loss, parts, q_BD.detach())
+        self.temperature.follow(result.teacher_entropy)
+        return Terms(result.loss, parts, q_BD.detach())
 
     def _remember(self, k_BD: Tensor, batch: Batch) -> None:
         self.queue.push(gather(k_BD), label=gather(batch.labels))

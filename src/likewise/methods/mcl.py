@@ -111,14 +111,14 @@ class MCL(Method):
         q_MBD = [student(query) for student in self.students]
         k_MBD = [key(net, second, shuffle=settings.shuffle) for net in teachers]
         queues = [queue for queue in self.queues if isinstance(queue, Queue)]
-        told = mutual_contrast(
+        result = mutual_contrast(
             q_MBD, k_MBD, [queue.rows for queue in queues], settings.temperature, settings.kl_temperature
         )
-        interactive = told.icl + settings.soft_weight * told.soft_icl
-        loss = told.vcl + settings.soft_weight * told.soft_vcl + settings.icl_weight * interactive
+        interactive = result.icl + settings.soft_weight * result.soft_icl
+        loss = result.vcl + settings.soft_weight * result.soft_vcl + settings.icl_weight * interactive
         for queue, k_BD in zip(queues, k_MBD, strict=True):
             queue.push(gather(k_BD))
-        parts = {name: value.detach() for name, value in told._asdict().items()}
+        parts = {name: value.detach() for name, value in result._asdict().items()}
         return Terms(loss, parts, q_MBD[0].detach())
 
     def encoders(self) -> dict[str, nn.Module]:

@@ -119,7 +119,7 @@ class MCLSupervised(Method):
         features = [student(image) for student in self.students]
         embeddings = [head(x_BF) for head, x_BF in zip(self.heads, features, strict=True)]
         logits = [gather_with_gradient(net(x_BF)) for net, x_BF in zip(self.classifiers, features, strict=True)]
-        told = supervised_mutual_contrast(
+        result = supervised_mutual_contrast(
             [gather_with_gradient(e_BD) for e_BD in embeddings],
             labels_N,
             settings.temperature,
@@ -129,15 +129,15 @@ class MCLSupervised(Method):
         classified = torch.stack([classification(each_NC, labels_N) for each_NC in logits]).sum()
         loss = (
             classified
-            + settings.vcl_weight * told.vcl
-            + settings.soft_vcl_weight * told.soft_vcl
-            + settings.icl_weight * told.icl
-            + settings.soft_icl_weight * told.soft_icl
+            + settings.vcl_weight * result.vcl
+            + settings.soft_vcl_weight * result.soft_vcl
+            + settings.icl_weight * result.icl
+            + settings.soft_icl_weight * result.soft_icl
         )
         if settings.logit_weight:
             loss = loss + settings.logit_weight * self.mean_imitated(logits)
         parts = {"classification": classified.detach()}
-        parts |= {name: value.detach() for name, value in told._asdict().items()}
+        parts |= {name: value.detach() for name, value in result._asdict().items()}
         return Terms(loss, parts, embeddings[0].detach())
 
     def mean_imitated(self, logits: Sequence[Tensor]) -> Tensor:

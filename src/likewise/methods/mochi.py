@@ -157,9 +157,9 @@ class MoCHi(Method):
         if self.mixes:
             hard = neighbours(unit(q_BD), self.queue.rows, min(settings.hard, self.queue.size))
             mix = draw(hard.rows, settings.pairs, settings.with_query)
-        told = contrast_mixed(q_BD, k_BD, self.queue.rows, settings.temperature, mix)
+        result = contrast_mixed(q_BD, k_BD, self.queue.rows, settings.temperature, mix)
         self.queue.push(gather(k_BD), label=gather(batch.labels))
-        return Terms(told.loss, {"accuracy": told.accuracy}, q_BD.detach())
+        return Terms(result.loss, {"accuracy": result.accuracy}, q_BD.detach())
 
     def encoders(self) -> dict[str, nn.Module]:
         """Query encoder as student, key encoder as teacher."""

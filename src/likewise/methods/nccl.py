@@ -105,14 +105,14 @@ class NCCL(Method):
 
         def idle(self) -> dict[str, str]:
             """What belongs to clusters where labels are used, and to a consensus that has no weight."""
-            told = {} if self.classes == "clusters" else {"clusters": "classes=clusters"}
+            result = {} if self.classes == "clusters" else {"clusters": "classes=clusters"}
             if not self.weight_vectors:
-                told["temperature"] = "weight_vectors above 0"
+                result["temperature"] = "weight_vectors above 0"
             if not self.weight_scores:
-                told |= dict.fromkeys(("temperature_scores", "scores"), "weight_scores above 0")
+                result |= dict.fromkeys(("temperature_scores", "scores"), "weight_scores above 0")
             if not self.weight_vectors and not self.weight_scores:
-                told |= {"filter_old": "weight_vectors above 0"}
-            return told
+                result |= {"filter_old": "weight_vectors above 0"}
+            return result
 
     needs_refresh = True
     credible: Tensor

@@ -158,8 +158,8 @@ class NNCSL(Method):
             distilled = self.distilled(now, part(supports, ~current_S), ~current_S, views, batch)
             loss = loss + settings.distillation_weight * distilled
             parts["distillation"] = distilled
-        told = {name: value.detach() for name, value in parts.items()}
-        return Terms(loss, {**told, **found.parts}, now.views[: len(batch.ids)].detach())
+        result = {name: value.detach() for name, value in parts.items()}
+        return Terms(loss, {**result, **found.parts}, now.views[: len(batch.ids)].detach())
 
     def is_current(self, labels_S: Tensor) -> Tensor:
         """(S,) bool, whether a class belongs to this task."""

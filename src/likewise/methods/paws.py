@@ -120,8 +120,8 @@ class PAWS(Method):
             s_SD, z_VD = together[: len(s_SD)], together[len(s_SD) :]
         supports = supports_of(s_SD, batch, settings.support_views)
         plain = supports_of(h.supports.detach(), batch, settings.support_views)
-        anchored, told = self.with_memory(supports), self.with_memory(plain)
-        found = neighbourly(z_VD, anchored, h.views.detach(), told.rows, settings)
+        anchored, result = self.with_memory(supports), self.with_memory(plain)
+        found = neighbourly(z_VD, anchored, h.views.detach(), result.rows, settings)
         loss = found.consistency + settings.mean_entropy * found.mean_entropy
         self.recent.push(unit(plain.rows), label=plain.labels)
         parts = {"consistency": found.consistency.detach(), "mean_entropy": found.mean_entropy.detach(), **found.parts}

@@ -200,11 +200,11 @@ class PromptCAL(Method):
             (own, by_views, by_label), (other, _, _) = (gcd_loss(one.output, labels_R, self.settings) for one in seen)
             parts = {"views": by_views.detach(), "labels": by_label.detach(), "prompt": other.detach()}
             return Terms(own + self.settings.prompt_weight * other, parts, first)
-        told = self.teacher(images)
+        result = self.teacher(images)
         own_form = self.settings.own_view
-        one = self.branch(seen[0], told[0], self.queue, labels_R, own_form)
-        two = self.branch(seen[1], told[1], self.prompt_queue, labels_R, "other")
-        for queue, side in ((self.queue, told[0]), (self.prompt_queue, told[1])):
+        one = self.branch(seen[0], result[0], self.queue, labels_R, own_form)
+        two = self.branch(seen[1], result[1], self.prompt_queue, labels_R, "other")
+        for queue, side in ((self.queue, result[0]), (self.prompt_queue, result[1])):
             queue.push(_everyone(unit(side.features)), label=labels_R)
         parts = {
             "views": one.views.detach(),

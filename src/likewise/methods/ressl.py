@@ -46,8 +46,8 @@ def relate(
     L = -sum_j p_t(j) log p_s(j) with p = softmax(unit(z) . M_j / T), over the memory alone: the teacher's vector of
     the same image is no column. Gradient goes to the student only.
     """
-    told = distill(student_BD, teacher_BD, memory_KD, temperature_student, temperature_teacher, top=top)
-    return Relations(told.loss + told.teacher_entropy, told.teacher_entropy, told.neighbours)
+    result = distill(student_BD, teacher_BD, memory_KD, temperature_student, temperature_teacher, top=top)
+    return Relations(result.loss + result.teacher_entropy, result.teacher_entropy, result.neighbours)
 
 
 class ReSSL(Method):
@@ -162,7 +162,7 @@ class ReSSL(Method):
         settings, image = self.settings, views["teacher"].image
         k_BD = shuffled(self.teacher, image) if settings.shuffle else self.teacher(image)
         seen = [self.student(views[role].image) for role in self.roles]
-        told = [
+        result = [
             relate(
                 q_BD,
                 k_BD,
@@ -173,12 +173,12 @@ class ReSSL(Method):
             )
             for q_BD in seen
         ]
-        parts, labels, rows = {"teacher_entropy": told[0].teacher_entropy}, batch.labels, told[0].rows
+        parts, labels, rows = {"teacher_entropy": result[0].teacher_entropy}, batch.labels, result[0].rows
         if labels is not None and rows is not None:
             parts["purity"] = purity(labels, self.queue.column("label")[rows])
         self.queue.push(gather(unit(k_BD)), label=gather(labels))
-        self.temperature.follow(told[0].teacher_entropy)
-        return Terms(torch.stack([each.loss for each in told]).mean(), parts, seen[0].detach())
+        self.temperature.follow(result[0].teacher_entropy)
+        return Terms(torch.stack([each.loss for each in result]).mean(), parts, seen[0].detach())
 
     def encoders(self) -> dict[str, nn.Module]:
         """Student, and teacher with the student's running statistics."""

@@ -134,19 +134,19 @@ class SEED(Taught):
 
     def step(self, views: Views, batch: Batch) -> Terms:
         """Cross-entropy of both views of the queue as it was; then the teacher's vectors enter it."""
-        q_BD, told, k_BD = self._compare(views["large_0"].image, batch.ids, self.queue)
-        parts = {"teacher_entropy": told.teacher_entropy, "divergence": told.loss.detach()}
+        q_BD, result, k_BD = self._compare(views["large_0"].image, batch.ids, self.queue)
+        parts = {"teacher_entropy": result.teacher_entropy, "divergence": result.loss.detach()}
         labels = batch.labels
-        if labels is not None and told.neighbours is not None:
-            parts["purity"] = purity(labels, self.queue.column("label")[told.neighbours])
+        if labels is not None and result.neighbours is not None:
+            parts["purity"] = purity(labels, self.queue.column("label")[result.neighbours])
         self.queue.push(gather(k_BD), label=gather(labels))
-        loss = told.cross_entropy
+        loss = result.cross_entropy
         if self.settings.small_crops:
             crops = torch.cat([views[f"small_{n}"].image for n in range(self.settings.small_crops)])
             index = batch.ids.repeat(self.settings.small_crops)
-            _, told, k_crops = self._compare(crops, index, self.small_queue)
+            _, result, k_crops = self._compare(crops, index, self.small_queue)
             self.small_queue.push(gather(k_crops[: len(k_BD)]))  # one crop of each image
-            loss = loss + told.cross_entropy
+            loss = loss + result.cross_entropy
         return Terms(loss, parts, q_BD.detach())
 
     def _compare(self, image: Tensor, index: Tensor, queue: Queue) -> tuple[Tensor, Distillation, Tensor]:

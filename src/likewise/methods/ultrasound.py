@@ -195,9 +195,9 @@ class Ultrasound(Method):
             loss = loss + settings.contrast_weight * found.loss
             parts |= {"contrast": found.loss.detach(), "anchors": found.anchors.float()}
         if self.pairs is not None:
-            told = self.classified(self.pairs, gather_with_gradient(h_BF), gather_with_gradient(g_BG), levels)
-            loss = loss + settings.classification_weight * told
-            parts["classification"] = told.detach()
+            result = self.classified(self.pairs, gather_with_gradient(h_BF), gather_with_gradient(g_BG), levels)
+            loss = loss + settings.classification_weight * result
+            parts["classification"] = result.detach()
         self.curriculum.watch(loss)
         parts["stage"] = loss.new_tensor(float(self.stage)).detach()
         return Terms(loss, parts, h_BF.detach())

@@ -114,10 +114,10 @@ class XMoCo(Method):
         """The three terms against batch and queue; then the keys enter the queue."""
         symmetric, shuffle = self.settings.symmetric, self.settings.shuffle
         seen = pairs(self.student, self.teacher, views, symmetric=symmetric, shuffle=shuffle)
-        told = [self.loss(q_BD, k_BD) for q_BD, k_BD in seen]
+        result = [self.loss(q_BD, k_BD) for q_BD, k_BD in seen]
         for _, k_BD in seen:
             self.queue.push(gather(k_BD), label=gather(batch.labels))
-        return Terms(torch.stack([loss for loss, _ in told]).mean(), told[0][1], seen[0][0].detach())
+        return Terms(torch.stack([loss for loss, _ in result]).mean(), result[0][1], seen[0][0].detach())
 
     def loss(self, q_BD: Tensor, k_BD: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the terms, and each alone."""

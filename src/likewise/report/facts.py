@@ -159,9 +159,9 @@ class RunFacts:
             return None
         before = values[0] if len(values) > 1 else None
         online = self.part("online")
-        told = f"{interval_words(online, values[-1] - before)}" if before is not None and "low" in online else ""
+        result = f"{interval_words(online, values[-1] - before)}" if before is not None and "low" in online else ""
         what = "nearest-neighbour accuracy while training, on a fixed sample"
-        return Gain(before, values[-1], what, told, str(online.get("outcome", "unknown")))
+        return Gain(before, values[-1], what, result, str(online.get("outcome", "unknown")))
 
     def _changed(self, score: dict[str, Any]) -> tuple[str, str]:
         """The change of a score over the untrained encoder in words, and its outcome."""

@@ -126,9 +126,9 @@ def _score_row(
     values = {role: float(score["value"]) for role, score in group.items()}
     is_share = all(score.get("unit", "share") == "share" for score in group.values())
     best = max(values.values()) if is_share else None
-    told = {role: percent(value) if is_share else f"{value:.4g}" for role, value in values.items()}
+    result = {role: percent(value) if is_share else f"{value:.4g}" for role, value in values.items()}
     cells = [
-        (tag("b", text(told[role])) if values[role] == best else text(told[role])) if role in values else "-"
+        (tag("b", text(result[role])) if values[role] == best else text(result[role])) if role in values else "-"
         for role in roles
     ]
     after = max((value for role, value in values.items() if role != "untrained"), default=max(values.values()))
@@ -276,10 +276,10 @@ def _beside(facts: RunFacts) -> str:
     """What the folder holds that was not read, and exact copies among what was."""
     data = facts.part("data")
     left_out, copies = data.get("left_out") or {}, data.get("copies") or 0
-    told = [f"Left out of the folder: {files_in_words(left_out)}."] if left_out else []
+    result = [f"Left out of the folder: {files_in_words(left_out)}."] if left_out else []
     if copies:
-        told.append(f"{count(copies)} of {count(data.get('images', 0))} images are exact copies of another one.")
-    return tag("p", text(" ".join(told))) if told else ""
+        result.append(f"{count(copies)} of {count(data.get('images', 0))} images are exact copies of another one.")
+    return tag("p", text(" ".join(result))) if result else ""
 
 
 def _balance(facts: RunFacts, images: Images | None) -> str:

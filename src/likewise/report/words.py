@@ -140,15 +140,15 @@ def _capital(words: str) -> str:
 def anchored_words(found: Mapping[str, Any]) -> str:
     """What an anchored run kept and gained, in a sentence."""
     recall = found["recall"]
-    told = (
+    result = (
         f"vectors stored before: cosine {found['cosine']:.3f}, {_share(recall)} of their 10 nearest found by new "
         f"queries ({found['images']:,} images)"
     )
     if "gain" not in found:
-        return told
+        return result
     gain = found["gain"]
     return (
-        f"{told}; by class (recall@1) old among old {_share(found['old'])}, new among old {_share(found['across'])}, "
+        f"{result}; by class (recall@1) old among old {_share(found['old'])}, new among old {_share(found['across'])}, "
         f"new among new {_share(found['new'])}: gain {100 * gain['mean']:+.1f} points ({100 * gain['low']:+.1f} to "
         f"{100 * gain['high']:+.1f})"
     )

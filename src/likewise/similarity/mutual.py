@@ -59,7 +59,7 @@ def mutual_contrast(
     def imitated(a: int, of_a: int, b: int, of_b: int) -> Tensor:
         """D(z^{a, of_a} <- z^{b, of_b})."""
         both = temperature * kl_temperature
-        told = distill(
+        result = distill(
             queries[a],
             queries[b],
             queues[of_b],
@@ -69,7 +69,7 @@ def mutual_contrast(
             own_BE=keys[of_b],
             student_own_BD=keys[of_a],
         )
-        return kl_temperature**2 * told.loss
+        return kl_temperature**2 * result.loss
 
     return MutualContrast(
         vcl=torch.stack([plain(a, a) for a in networks]).sum(),

@@ -100,8 +100,8 @@ def called(teacher: str, image_size: int) -> tuple[Encoder, str]:
     except LikewiseError:
         raise
     except Exception as error:  # whatever a person's own code raises
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"teacher={teacher!r} does not take (2, 3, {side}, {side}) images: {told}") from error
+        result = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"teacher={teacher!r} does not take (2, 3, {side}, {side}) images: {result}") from error
     if rows.ndim != 2 or len(rows) != 2:
         raise InputError(f"teacher={teacher!r} gives {tuple(rows.shape)} for 2 images: (images, length) is needed")
     encoder = Encoder(spec, _Called(function, rows.shape[1]))

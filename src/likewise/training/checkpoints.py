@@ -77,10 +77,10 @@ def save(directory: Path, step: int, state: State, keep: int = 2) -> Path | None
         _keep_the_last(directory)
     if _free(directory) < needed or not _written(path, content):
         last = all_checkpoints(directory)
-        told = f"the last one, {last[-1].name}, stays" if last else "there is none so far"
+        result = f"the last one, {last[-1].name}, stays" if last else "there is none so far"
         warnings.warn(
             f"checkpoint {path.name} was not written: it takes {readable(needed)} and {directory} has "
-            f"{readable(_free(directory))} left; {told}",
+            f"{readable(_free(directory))} left; {result}",
             stacklevel=2,
         )
         return None

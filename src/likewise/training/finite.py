@@ -24,9 +24,11 @@ class NonFinite(TrainingStopped):
 
     def __init__(self, what: str, step: int, images: Sequence[int], names: Sequence[str] | None = None) -> None:
         """`what` was seen, in words; `images` are positions of the batch at fault, `names` those of all images."""
-        told = [str(position) if names is None else names[position] for position in images]
-        more = f" and {len(told) - NAMED} more" if len(told) > NAMED else ""
-        batch = f"images of that batch: {', '.join(told[:NAMED])}{more}" if told else "its batch was another process's"
+        named = [str(position) if names is None else names[position] for position in images]
+        more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+        batch = (
+            f"images of that batch: {', '.join(named[:NAMED])}{more}" if named else "its batch was another process's"
+        )
         super().__init__(f"{what}, training stopped before applying it; {batch}")
         self.step = step
         self.images = tuple(images)
@@ -101,8 +103,8 @@ class FiniteGuard:
             if _read(bad, ready):
                 value = float(loss)
                 mine = [] if math.isfinite(value) else images.tolist()
-                told = f"is {value}" if mine else "is no number in another process"
-                what = f"the loss of step {step} {told}"
+                named = f"is {value}" if mine else "is no number in another process"
+                what = f"the loss of step {step} {named}"
                 raise NonFinite(what, step, mine or self._images(step), self._names)
 
     @torch.no_grad()

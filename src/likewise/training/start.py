@@ -84,5 +84,5 @@ def begin(method: Method, start: Start) -> str:
         fits = all(key in own and key in found and own[key].shape == found[key].shape for key in keys)
         (taken if fits else left).append(part)
     method.load_state_dict({key: value for key, value in found.items() if key.partition(".")[0] in taken}, strict=False)
-    told = f"the encoder and {', '.join(taken)} of {start.path}" if taken else f"the encoder of {start.path}"
-    return told + (f"; not loaded, since they are of another size: {', '.join(left)}" if left else "")
+    result = f"the encoder and {', '.join(taken)} of {start.path}" if taken else f"the encoder of {start.path}"
+    return result + (f"; not loaded, since they are of another size: {', '.join(left)}" if left else "")

@@ -9,7 +9,7 @@ from torch import nn
 
 from adapters import Vectors, same
 from likewise.schedules import young_momentum
-from likewise.similarity.texts.image_text import pair_contrast, soft_targets, told, transported
+from likewise.similarity.texts.image_text import divergence, pair_contrast, soft_targets, transported
 from likewise.teachers import Momentum
 
 
@@ -43,7 +43,7 @@ def check_soft_targets(v: Vectors) -> None:
         same(targets.texts, v[f"target_image_{kind}"])
         same(targets.images, v[f"target_text_{kind}"])
         hard = alpha * pair_contrast(image, text, scale)
-        soft = (1 - alpha) * told(image, text, own_scale, targets)
+        soft = (1 - alpha) * divergence(image, text, own_scale, targets)
         same(hard, v[f"loss_{kind}_contrastive_part"])
         same(soft, v[f"loss_{kind}_distillation_part"])
         same(hard + soft, v[f"loss_{kind}"])

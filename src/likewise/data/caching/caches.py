@@ -102,15 +102,15 @@ class Cleared:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         sum_ = readable(sum(cache.bytes for cache in self.caches))
-        told = [*lines, f"{len(self.caches)} caches, {sum_}, in {self.root}"] if self.caches else []
+        result = [*lines, f"{len(self.caches)} caches, {sum_}, in {self.root}"] if self.caches else []
         if not self.caches:
-            told.append(f"nothing of that kind is kept in {self.root}")
+            result.append(f"nothing of that kind is kept in {self.root}")
         if self.removed:
-            told.append(f"removed {len(self.removed)}, {readable(sum(cache.bytes for cache in self.removed))}")
+            result.append(f"removed {len(self.removed)}, {readable(sum(cache.bytes for cache in self.removed))}")
         if self.others:
             kept = ", ".join(f"{name} {readable(size)}" for name, size in self.others.items())
-            told.append(f"also kept there, and not cleared by this: {kept}")
-        return "\n".join(told)
+            result.append(f"also kept there, and not cleared by this: {kept}")
+        return "\n".join(result)
 
 
 def manage(names: Sequence[str] = (), *, older_than: float | None = None, clear: bool = False) -> Cleared:

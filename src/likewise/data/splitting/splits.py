@@ -90,8 +90,8 @@ def counts_of(values: Iterable[str] | None) -> dict[str, int]:
     by_lower: Counter[str] = Counter()
     for value, count in counts.items():
         by_lower[value.strip().lower()] += count
-    told = {split: by_lower[split.lower()] for split in splits}
-    return told | ({"": by_lower[""]} if splits and by_lower[""] else {})
+    result = {split: by_lower[split.lower()] for split in splits}
+    return result | ({"": by_lower[""]} if splits and by_lower[""] else {})
 
 
 def rows_of(split: str | None, values: Sequence[str] | None, count: int, what: str) -> NDArray[np.int64]:

@@ -74,13 +74,13 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
     out = output_of(session).shape
     if len(shape) != 4 or shape[1] != 3 or len(out) not in {2, 4} or not isinstance(out[1], int):
         raise InputError(f"{path} maps {shape} to {out}: (batch, 3, height, width) to (batch, features) is needed")
-    told = {key: _value(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+    result = {key: _value(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
     fixed = shape[2] if isinstance(shape[2], int) else None
-    size = image_size or fixed or told.get("image_size") or 224
+    size = image_size or fixed or result.get("image_size") or 224
     if fixed is not None and size != fixed:
         raise InputError(f"{path} takes images of {fixed} px, not of {size}")
     spec = EncoderSpec.from_mapping(
-        {"name": path.stem, **told, "image_size": int(size), "pretrained": False, "neck": 0}
+        {"name": path.stem, **result, "image_size": int(size), "pretrained": False, "neck": 0}
     )
     batch = shape[0] if isinstance(shape[0], int) else None
     contents = digest_array(np.frombuffer(content, np.uint8))

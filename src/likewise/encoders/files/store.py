@@ -75,11 +75,11 @@ def load_weights(encoder: Encoder, path: Path) -> None:
             [key for key, value in weights.items() if key in own and value.shape != own[key].shape],
         ),
     )
-    told = "; ".join(f"{verb} {_some(keys)}" for verb, keys in faults if keys)
-    if told:
+    result = "; ".join(f"{verb} {_some(keys)}" for verb, keys in faults if keys)
+    if result:
         spec = encoder.spec
         wanted = f"{spec.name} (width {spec.width}, stem {spec.stem}, {spec.image_size} px)"
-        raise InputError(f"{path} does not hold the weights of {wanted}: it {told}")
+        raise InputError(f"{path} does not hold the weights of {wanted}: it {result}")
     encoder.take_weights(weights)
 
 

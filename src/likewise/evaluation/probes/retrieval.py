@@ -121,7 +121,7 @@ def retrieval_scores(features: Features, settings: ProbeSettings) -> list[Score]
     ]
     for k in settings.k or RANKS:
         hits = int((found.first_Q <= k).sum())
-        told = f"{words}; share of queries with a match among the first {k} (Recall@{k}, CMC rank {k})"
+        result = f"{words}; share of queries with a match among the first {k} (Recall@{k}, CMC rank {k})"
         interval = intervals.wilson(hits, n)
-        scores.append(features.measured("retrieval", k, hits / n, told, measure="recall", interval=interval))
+        scores.append(features.measured("retrieval", k, hits / n, result, measure="recall", interval=interval))
     return scores

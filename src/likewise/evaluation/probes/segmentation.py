@@ -173,11 +173,11 @@ def segmentation_scores(encoder: Encoder, bank: Images, query: Images, features:
     by_line = agreement(predict(probe, seen, size), truth_QSS)
     cells_MC, labels_M = known_cells(known, truth_NSS, MOST_NEIGHBOURS)
     near = agreement(predict_by_neighbours(cells_MC, labels_M, seen, size, NEIGHBOURS), truth_QSS)
-    told = (
+    result = (
         f"kNN segmentation, {grid}, k={NEIGHBOURS} of {len(cells_MC):,} cells vote by exp(similarity / "
         f"{_VOTE_TEMPERATURE:g}), votes enlarged bilinearly to {size} px"
     )
-    return [*_two_scores(features, by_line, None, "", words), *_two_scores(features, near, NEIGHBOURS, "knn", told)]
+    return [*_two_scores(features, by_line, None, "", words), *_two_scores(features, near, NEIGHBOURS, "knn", result)]
 
 
 def _two_scores(features: Features, found: Segmented, k: int | None, variant: str, words: str) -> list[Score]:

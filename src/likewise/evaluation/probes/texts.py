@@ -33,8 +33,8 @@ def zeroshot_scores(run: RunDirectory | None, features: Features, settings: Prob
     names_CD = class_vectors(run, features.class_names, settings.templates)
     image_QD = images_of(run, features.query_QF)
     predicted_Q = nearest_texts(image_QD, names_CD, 1)[1][:, 0]
-    told = "the names alone" if settings.templates == ("{}",) else f"the mean over {list(settings.templates)}"
-    words = f"zero-shot, no label used: nearest of {len(names_CD)} class names by cosine, {told}"
+    result = "the names alone" if settings.templates == ("{}",) else f"the mean over {list(settings.templates)}"
+    words = f"zero-shot, no label used: nearest of {len(names_CD)} class names by cosine, {result}"
     return [features.score("zeroshot", None, predicted_Q, words)]
 
 

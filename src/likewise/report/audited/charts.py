@@ -23,7 +23,7 @@ SHOWN = 112
 
 def curves(audit: Audit) -> str:
     """A chart for each experiment of several levels; nothing where there is none."""
-    told = reference().curves
+    result = reference().curves
     parts = []
     for name, lines in audit.curves().items():
         experiment = EXPERIMENTS[name]
@@ -39,7 +39,7 @@ def curves(audit: Audit) -> str:
             )
             for number, (who, line) in enumerate(lines.items())
         ]
-        people = [told[name][level] for level in experiment.conditions]
+        people = [result[name][level] for level in experiment.conditions]
         series.append(Series("people", [float(n) for n in range(len(people))], people, colour=COLOURS - 1, dashed=True))
         names = [label(name, level) for level in experiment.conditions]
         parts.append(overlay(name, series, x_label=experiment.axis, form=_whole, x_names=names))

@@ -60,12 +60,12 @@ def _curves(audit: Audit) -> str:
 
 def _numbers(audit: Audit) -> str:
     """Accuracy over the distorted levels."""
-    told = reference().curves
+    result = reference().curves
     rows = []
     if audit.plain:
         rows.append([UNDISTORTED, *(text(percent(audit.plain_accuracy(who))) for who in audit.observers), ""])
     for name in audit.experiments:
-        human = float(np.mean([told[name][level] for level in EXPERIMENTS[name].distorted]))
+        human = float(np.mean([result[name][level] for level in EXPERIMENTS[name].distorted]))
         values = [text(percent(audit.accuracy(name, who))) for who in audit.observers]
         rows.append([text(name), *values, text(percent(human))])
     return table(["distorted levels", *map(text, audit.observers), "people"], rows, "compared")

@@ -48,13 +48,13 @@ def matrix(counts_CC: NDArray[np.int64], order: Sequence[int], names: Sequence[s
 
 def _cell(value: int, whole: int, names: Sequence[str], row: int, column: int) -> str:
     share = value / whole if whole else 0.0
-    told = f"{100 * share:.0f}" if share >= 0.005 else ""
+    result = f"{100 * share:.0f}" if share >= 0.005 else ""
     kind = "right" if row == column else "wrong"
     verb = "taken for" if row != column else "recognised as"
     hint = f"{count(value)} of {count(whole)} {names[row]} {verb} {names[column]}"
     # Small shares would not be seen on a scale from 0 to 1, and it is the small ones that one looks for.
     depth = share if row == column else min(1.0, 2.2 * share)
-    return tag("i", told, class_=kind, style=f"--d:{depth:.3f}", title=hint)
+    return tag("i", result, class_=kind, style=f"--d:{depth:.3f}", title=hint)
 
 
 def pairs(counts_CC: NDArray[np.int64], names: Sequence[str]) -> str:

@@ -81,8 +81,8 @@ def _scores(found: Discovery) -> str:
         ]
         parts.append(table(head, rows))
     if found.counted is not None:
-        told = [("published search", found.counted.published), ("stability", found.counted.stability)]
-        rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in told if one is not None]
+        result = [("published search", found.counted.published), ("stability", found.counted.stability)]
+        rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in result if one is not None]
         parts.append(table(["number of classes by", "estimate", "interval"], rows))
     back, hidden = found.found.recovered
     if hidden:

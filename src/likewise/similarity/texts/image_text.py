@@ -99,7 +99,7 @@ def transported(scores_NM: Tensor, regularisation: float, iterations: int) -> Te
     return sinkhorn(begun, epsilon=1.0, iterations=iterations)
 
 
-def told(image_ND: Tensor, text_ND: Tensor, log_scale: Tensor, targets: Targets) -> Tensor:
+def divergence(image_ND: Tensor, text_ND: Tensor, log_scale: Tensor, targets: Targets) -> Tensor:
     """KL from the targets to the student's distributions, both directions summed."""
     loss = image_ND.new_zeros(())
     for logits, target in zip(both_ways(image_ND, text_ND, log_scale), targets, strict=True):

@@ -44,11 +44,11 @@ def has_bf16(device: Device) -> bool:
     Machines of different kinds then train alike: a cluster's, or those that run the tests. Raises InputError where the
     variable is neither 0 nor 1.
     """
-    told = os.environ.get(BF16_VARIABLE)
-    if told:
-        if told not in ("0", "1"):
-            raise InputError(f"{BF16_VARIABLE}={told!r} is not known: allowed are 0 (never) and 1 (always)")
-        return told == "1"
+    result = os.environ.get(BF16_VARIABLE)
+    if result:
+        if result not in ("0", "1"):
+            raise InputError(f"{BF16_VARIABLE}={result!r} is not known: allowed are 0 (never) and 1 (always)")
+        return result == "1"
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

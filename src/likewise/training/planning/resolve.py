@@ -344,8 +344,8 @@ def _epochs(asked: Asked, preset: Preset, choices: list[Choice]) -> float | None
 def _accumulate(asked: Asked, batch: int, machine: Machine, choices: list[Choice], *, within_batch: bool) -> int:
     if asked.accumulate > 1 and within_batch:
         if asked.compile:
-            told = f"accumulate={asked.accumulate} shows the encoder of {asked.method} a part of the batch at a time"
-            raise InputError(f"{told}, which cannot be compiled: leave one of accumulate and compile out")
+            result = f"accumulate={asked.accumulate} shows the encoder of {asked.method} a part of the batch at a time"
+            raise InputError(f"{result}, which cannot be compiled: leave one of accumulate and compile out")
         reason = "the encoder sees a part at a time, twice; the loss is that of the whole batch, batch norm a part's"
         choices.append(Choice("accumulate", asked.accumulate, reason))
     if (share := batch // machine.processes) % asked.accumulate:

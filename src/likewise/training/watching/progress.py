@@ -93,8 +93,8 @@ class Stopwatch:
             self._close()
         now = time.perf_counter()
         elapsed = max(now - self._lap_began, sum(self._seconds.values()), 1e-9)
-        told = [part for part in PARTS + OCCASIONAL if part in PARTS or self._seconds[part] > 0]
-        shares = {f"share_{part}": self._seconds[part] / elapsed for part in told}
+        result = [part for part in PARTS + OCCASIONAL if part in PARTS or self._seconds[part] > 0]
+        shares = {f"share_{part}": self._seconds[part] / elapsed for part in result}
         self._seconds = dict.fromkeys(PARTS + OCCASIONAL, 0.0)
         self._lap_began = now
         return shares
