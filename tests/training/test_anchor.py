@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,37 @@ def test_every_method_has_an_encoder_that_can_be_held() -> None:
     for name in methods.names():
         encoder = anchored_part(make(name))
         assert any(weight.requires_grad for weight in encoder.parameters()), name
+
+
+def test_any_method_learns_a_space_that_older_vectors_are_searched_in(
+    pixels: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """The older encoder is wider and sees images of another size; the new one begins at random."""
+    old = tmp_path / "old.safetensors"
+    save_encoder(build(replace(SPEC, width=16, image_size=12), seed=5), old)
+    new = {"encoder": "resnet10t", "width": 8, "optimiser": "sgd", "learning_rate": 0.05, "epochs": 15}
+    run = trained(pixels, tmp_path / "held", compatible_with=str(old), anchor=20.0, **new)
+    known, made = load_encoder(old), load_encoder(run.weights())
+    assert made.spec.neck == made.features == known.features != made.pooled_features
+    assert load_encoder(run.path / KEPT).spec == known.spec
+    assert run.read()["anchored"]["cosine"] > 0.9
+    assert run.read()["anchored"]["recall"]["low"] > 0.25, "of ten neighbours among 48, where chance is a fifth"
+
+
+def test_an_interrupted_run_goes_on_beside_the_older_encoder(
+    pixels: NDArray[np.uint8], start: str, tmp_path: Path
+) -> None:
+    how = {"compatible_with": start, "encoder": "resnet10t", "width": 16}
+    whole = trained(pixels, tmp_path / "whole", **how)
+    assert whole.read()["anchor"] == 1.0, "the weight where none is given"
+    half = trained(pixels, tmp_path / "half", **{**how, "epochs": 1})
+    half = trained(pixels, tmp_path / "half", resume=True, **{**how, "epochs": 2})
+    assert weights(half).keys() == weights(whole).keys()
+    assert half.read()["anchored"]["cosine"] > 0.0
+
+
+@pytest.mark.parametrize("name", ["nowhere", "vectors.npz", "resnet1"])
+def test_what_is_no_older_encoder_is_refused(pixels: NDArray[np.uint8], tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"compatible_with='{name}"):
+        trained(pixels, tmp_path / "run", compatible_with=name)
+    assert not (tmp_path / "run").exists()

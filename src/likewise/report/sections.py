@@ -106,10 +106,13 @@ def scores(facts: RunFacts) -> str:
 
 
 def anchored(facts: RunFacts) -> str:
-    """What a run that was held near its start kept of it, and gained; nothing of other runs."""
+    """What a run that was held near its start, or an older encoder, kept of it, and gained; nothing of other runs."""
     found = facts.part("anchored")
-    lead = f"Trained with --anchor {plain(facts.run.get('anchor'))}, on images of the run."
-    return section("anchored", "Near where it started", lead, tag("p", text(anchored_words(found)))) if found else ""
+    older, weight = facts.run.get("compatible_with"), plain(facts.run.get("anchor"))
+    how = f"--compatible-with {older} (weight {weight})" if older else f"--anchor {weight}"
+    title = "Comparable with an older encoder" if older else "Near where it started"
+    lead = f"Trained with {how}, on images of the run."
+    return section("anchored", title, lead, tag("p", text(anchored_words(found)))) if found else ""
 
 
 def _verdicts(facts: RunFacts) -> list[str]:

@@ -18,6 +18,7 @@ from likewise.teachers.finding import (
     taken_from,
 )
 from likewise.teachers.networks import Channels, Frozen, Momentum, Refit, Refitted, evaluated, with_statistics_of
+from likewise.teachers.older import check_encoder, of_index, trained_encoder
 from likewise.teachers.teacher import Teacher, of_encoder, teachers_in
 
 __all__ = [
@@ -30,14 +31,17 @@ __all__ = [
     "Teacher",
     "check_asked",
     "check_covers",
+    "check_encoder",
     "check_pretrained",
     "digest_of",
     "evaluated",
     "is_table",
     "named",
     "of_encoder",
+    "of_index",
     "pretrained",
     "taken_from",
     "teachers_in",
+    "trained_encoder",
     "with_statistics_of",
 ]

@@ -171,6 +171,11 @@ def _is_onnx(path: Path) -> bool:
     return path.suffix.lower() == ".onnx"
 
 
+def encoder_of(teacher: str) -> Encoder:
+    """The encoder of a run, a file of weights or a timm model. Raises InputError where there is none."""
+    return _found(teacher, Path(teacher).expanduser(), EncoderSpec().image_size)[0]
+
+
 def _found(teacher: str, path: Path, image_size: int) -> tuple[Encoder, str]:
     """The encoder, and what its vectors depend on beside its spec."""
     if path.exists() and _is_onnx(path):

@@ -1,4 +1,4 @@
-"""Training that stays near its initial encoder, so that vectors stored before stay comparable.
+"""Training that stays near its initial encoder, or an older one, so that vectors stored before stay comparable.
 
 Shapes: B images in a batch, F features.
 """
@@ -32,20 +32,24 @@ class Anchor:
     W = 0 is the method alone. The division keeps the size of the gradient, so that a learning rate suits any W; at
     W -> inf what is left is A, whose minimum is where the encoder began. Running statistics of batch norm, which no
     gradient moves, take a share 1 / (1 + W) of their usual steps. f_0(x_i) is computed once for each image and looked
-    up. This is ours and of no paper; it is one term of any method, which knows nothing of it.
+    up. With `--compatible-with` f_0 is an older encoder, of any architecture, whose vectors are in use, and f may begin
+    anywhere: any method then learns a space that the old vectors can be searched in. This is ours and of no paper; it
+    is one term of any method, which knows nothing of it.
     """
 
-    def __init__(self, weight: float, method: Method, known: Teacher) -> None:
-        """`known` is the frozen copy with the vectors of all images (`Teacher.fill`).
+    def __init__(self, weight: float, method: Method, known: Teacher, *, near_start: bool = True) -> None:
+        """`known` is the frozen copy with the vectors of all images (`Teacher.fill`), or another, older encoder.
 
+        With `near_start` False the encoder need not stay where it began, so batch norm keeps its usual steps.
         Raises InputError as `anchored_part` does.
         """
         self.weight, self.student, self.known = weight, anchored_part(method), known
         self.view = view_of(self.student.spec)
         encoders = [part for part in method.modules() if isinstance(part, Encoder)]
+        slowed = 1.0 + weight if near_start else 1.0
         for norm in {part for encoder in encoders for part in encoder.modules() if isinstance(part, _BatchNorm)}:
             if norm.momentum is not None:
-                norm.momentum /= 1.0 + weight
+                norm.momentum /= slowed
 
     def added(self, terms: Terms, loaded: LoadedBatch, autocast: Callable[[], AbstractContextManager[object]]) -> Terms:
         """The terms of a step with the anchor's: L' as the loss, and A among the parts."""

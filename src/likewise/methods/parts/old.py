@@ -22,7 +22,7 @@ from likewise.errors import InputError
 from likewise.methods.method import Facts
 from likewise.runs import RunDirectory
 from likewise.similarity.compatible import class_means
-from likewise.teachers import check_pretrained, pretrained
+from likewise.teachers import check_pretrained, of_index, pretrained
 
 Form = Literal["linear", "cosine"]
 _METHOD = "method.safetensors"
@@ -43,27 +43,12 @@ class OldClassifier(NamedTuple):
 
 def check_old(old: str) -> None:
     """Raise InputError where `old` is no run, file of weights or vectors, index, nor timm model. Empty is let pass."""
-    old = kept(old)
+    old = of_index(old, "old")
     if is_table(old):
         if not Path(old).expanduser().exists():
             raise InputError(f"old={old!r}: there is no such table of vectors")
     else:
         check_pretrained(old, "old")
-
-
-def kept(old: str) -> str:
-    """The file of the encoder that an index keeps of its vectors, where `old` is an index; else `old` as it is.
-
-    Raises InputError where it keeps none, and where it holds vectors of several encoders.
-    """
-    folder = Path(old).expanduser()
-    if not old or not (folder / "manifest.json").is_file():
-        return old
-    found = sorted(folder.glob("space-*/encoder.safetensors"))
-    if len(found) != 1:
-        why = "keeps no encoder" if not found else f"has had vectors of {len(found)} encoders"
-        raise InputError(f"old={old!r} is an index that {why}: name the encoder, or a table of its vectors (.npz)")
-    return str(found[0])
 
 
 class Old(nn.Module):
@@ -77,7 +62,7 @@ class Old(nn.Module):
     def __init__(self, old: str, facts: Facts) -> None:
         """Raises InputError where there is no such encoder or table."""
         super().__init__()
-        old = kept(old)
+        old = of_index(old, "old")
         self.register_buffer("vectors", torch.zeros(0, 0), persistent=False)  # as long as the data, and made again
         self.given: Table | None = None
         if is_table(old):
@@ -137,7 +122,7 @@ def classifier_of(old: str) -> OldClassifier | None:
 
     Raises InputError where it is damaged.
     """
-    old = kept(old)
+    old = of_index(old, "old")
     path = Path(old).expanduser()
     if not old or is_table(old) or not path.exists():
         return None

@@ -26,6 +26,9 @@ class AsAsked:
     anchor: float = 0.0
     """W: keep the encoder near where it starts (with --start or --pretrained), so that vectors stored before stay
     comparable: (loss + W A) / (1 + W), A the mean squared distance of each image's unit vector from its old one."""
+    compatible_with: str = ""
+    """An older encoder (run, weights file, index or timm model): the anchor, of weight 1 where none is given, holds to
+    its vectors in place of the encoder's own start, so that new queries find what it stored."""
     seed: int = 0
     """Everything random follows from it."""
 
@@ -92,6 +95,8 @@ class Asked(AsAsked, Choosable):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
                 raise InputError(f"{name}={value} is out of range: allowed is above 0 up to 1 (full size)")
+        if self.compatible_with and not self.anchor:
+            object.__setattr__(self, "anchor", 1.0)
         if not 0.0 <= self.anchor < float("inf"):
             raise InputError(f"anchor={self.anchor:g} is out of range: allowed is 0 (none) or more, such as 1")
         if self.epochs is not None and self.minutes is not None:

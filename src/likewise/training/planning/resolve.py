@@ -286,7 +286,7 @@ def _with_rule(asked: Asked, preset: Optimisation, choices: list[Choice]) -> Opt
 
 def _muon_or_sgd(asked: Asked, preset: Optimisation, choices: list[Choice]) -> Optimisation:
     """A preset with Muon, or with SGD at the usual rate where that was asked for or the encoder is pretrained."""
-    if (asked.pretrained or asked.anchor) and asked.optimiser is None:
+    if (asked.pretrained or (asked.anchor and not asked.compatible_with)) and asked.optimiser is None:
         reason = "muon changes all directions alike, which suits no pretrained encoder"
         choices.append(Choice("optimiser", "sgd", reason))
     elif asked.optimiser != "sgd":

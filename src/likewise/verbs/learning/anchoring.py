@@ -1,7 +1,11 @@
-"""The option `--anchor`: the frozen copy is stored with the run, and the remaining compatibility is measured."""
+"""The options `--anchor` and `--compatible-with`.
+
+The frozen encoder is stored with the run, and at the end the compatibility with its vectors is measured.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +14,50 @@ import torch
 from lightning_fabric import Fabric
 
 from likewise.data import Images
-from likewise.encoders import Encoder, load_encoder, save_encoder
+from likewise.encoders import Encoder, build, load_encoder, save_encoder
 from likewise.encoders.files.store import weights_digest
 from likewise.errors import InputError
 from likewise.evaluation import extract
 from likewise.methods.method import Method
 from likewise.runs import RunDirectory
 from likewise.similarity import unit
-from likewise.teachers import Teacher, of_encoder
+from likewise.teachers import Teacher, of_encoder, trained_encoder
 from likewise.training.anchor import anchored_part
 from likewise.training.assembling import RunParts
+from likewise.training.planning.resolve import Plan
 from likewise.upgrading.measures import Truth, answerable, bootstrap, found_of, neighbours_of
 
 KEPT = Path("anchor") / "encoder.safetensors"
 """Where in a run the encoder lies as it was before the first step."""
+SETTING = "compatible_with"
 LOOKED_AT = 2000
 """Images that old and new vectors are compared on, evenly spread."""
 
 
-def copy_of(run: RunDirectory, parts: RunParts, engine: Fabric) -> Teacher:
-    """The encoder of a run as it began, which looks its vectors up; written into a run that has none yet.
+def comparable(plan: Plan) -> Plan:
+    """The plan with a layer behind the encoder's features where the older encoder's vectors have another length.
 
-    Raises InputError where the method or its data do not go with an anchor.
+    Raises InputError where there is no such encoder.
+    """
+    if not plan.compatible_with:
+        return plan
+    length = trained_encoder(plan.compatible_with, SETTING).features
+    with torch.device("meta"):
+        own = build(replace(plan.encoder, pretrained=False)).features
+    return plan if own == length else replace(plan, encoder=replace(plan.encoder, neck=length))
+
+
+def held_to(run: RunDirectory, parts: RunParts, plan: Plan, engine: Fabric) -> Teacher:
+    """The encoder that a run is anchored to, which looks its vectors up: that of the run as it began, or an older one.
+
+    It is written into a run that has none yet. Raises InputError where the method or its data do not go with an anchor.
     """
     student, path = anchored_part(parts.method), run.path / KEPT
     if parts.order.batch(0).ndim > 1:
         raise InputError("anchor holds vectors of single images, and this method learns from clips: leave it out")
     if engine.is_global_zero and not path.is_file():
-        save_encoder(student, path)
+        older = plan.compatible_with
+        save_encoder(trained_encoder(older, SETTING) if older else student, path)
     engine.barrier()
     known, spec = load_encoder(path), student.spec
     key, how = weights_digest(path), {"image_size": spec.image_size, "mean": spec.mean, "std": spec.std}

@@ -30,6 +30,7 @@ from likewise.training.planning.resume import (
 from likewise.training.start import Start, as_asked, open_start
 from likewise.training.start import planned as planned_from
 from likewise.training.watching.progress import decoding
+from likewise.verbs.learning.anchoring import SETTING, comparable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,8 +87,11 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
     columns = method.columns(plan.settings if plan else dataclasses.replace(preset.settings, **given))
     source, drawn = drawn_part(session, with_columns(source, data, columns), before)
     teachers.check_covers(given, source.names)
-    if wanted.anchor and before is None and session.start is None and not wanted.pretrained:
-        raise InputError(f"anchor={wanted.anchor:g} keeps a trained encoder near itself: name it with --start RUN")
+    if wanted.anchor and before is None and not (session.start or wanted.pretrained or wanted.compatible_with):
+        raise InputError(
+            f"anchor={wanted.anchor:g} keeps a trained encoder near itself: name it with --start RUN, or an older one "
+            "with --compatible-with RUN"
+        )
     start = None if session.start is None or before is not None else open_start(session.start)
     wanted = wanted if start is None else as_asked(start, wanted, asked)
     machine = detect(wanted.device)
@@ -103,7 +107,7 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
         check_labels(before, labels, images)
     if plan is None:
         plan = resolve(wanted, given, method, data_facts(images, side), machine, sized)
-        plan = plan if start is None else planned_from(start, plan)
+        plan = comparable(plan if start is None else planned_from(start, plan))
     beside = second_images(session, before, cached_side(size), quiet=session.quiet or not engine.is_global_zero)
     job = Job(
         session=session,
@@ -164,6 +168,8 @@ def sort_asked(asked: dict[str, Any]) -> tuple[Session, Asked, dict[str, Any]]:
         if name not in own:
             raise unknown(f"setting of {wanted.method}", name, own | general | session)
     teachers.check_asked(settings, given)
+    if wanted.compatible_with:
+        teachers.check_encoder(wanted.compatible_with, SETTING)
     return Session(**{name: value for name, value in asked.items() if name in session}), wanted, given
 
 

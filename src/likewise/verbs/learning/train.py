@@ -49,7 +49,7 @@ from likewise.training.votes import Clock
 from likewise.training.watching.health import Health
 from likewise.training.watching.loggers import Logger, open_loggers, usual
 from likewise.training.watching.progress import Stopwatch, decoding
-from likewise.verbs.learning.anchoring import copy_of, held
+from likewise.verbs.learning.anchoring import held, held_to
 from likewise.verbs.learning.job import Job, settle
 
 if TYPE_CHECKING:
@@ -222,10 +222,10 @@ def fit(
         if newest is not None:
             restore(update, clock, newest)
     trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
-    known = copy_of(run, parts, engine) if plan.anchor else None
+    known = held_to(run, parts, plan, engine) if plan.anchor else None
     fill_teachers([*teachers.teachers_in(method), *([] if known is None else [known])], job, engine)
     if known is not None:
-        update.anchor = Anchor(plan.anchor, method, known)
+        update.anchor = Anchor(plan.anchor, method, known, near_start=not plan.compatible_with)
     on_first(engine, lambda: checkpoints.check_room(run.checkpoints, method.state_dict(), trained))
     opened: list[Logger] = []
     names = usual() if session.loggers is None else session.loggers
