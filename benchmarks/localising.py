@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import likewise
-from benchmarks.where import SCENES, STORE, add, split_of
+from benchmarks.arms import add
+from benchmarks.where import SCENES, STORE, split_of
 from likewise.classifier import load_classifier
 from likewise.data import Images
 from likewise.encoders import EncoderSpec, build, save_encoder

@@ -1,11 +1,11 @@
 """What videos teach, on drawn clips of which action, appearance, masks and flow are known.
 
-    python benchmarks/motion.py --videos 200 --epochs 15 flowsim cvrl modist
+    python -m benchmarks.motion --videos 200 --epochs 15 flowsim cvrl modist
 
 `flowsim`: whether pixels of one layer are more alike than others on frames of other videos (area under the curve of the
 similarity of two pixels), against the same networks untrained. `cvrl`: accuracy of the action of other videos, with one
 draw of the augmentations a clip against one a frame, and with gaps that are rarely long against uniform ones. `modist`:
-the same accuracy with and without the terms across, and of the appearance. One JSON object a line, also in --out.
+the same accuracy with and without the terms across, and of the appearance.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import likewise
+from benchmarks import arms
+from benchmarks.results import STORE as RESULTS
 from likewise.data import open_source, prepare
 from likewise.data.videos.synthetic import known_of
 from likewise.encoders import build
@@ -32,6 +35,16 @@ COMPARED: dict[str, dict[str, dict[str, Any]]] = {
     "modist": {"with motion": {"flow": "exact"}, "clips alone": {"flow": "exact", "weight_cross": 0.0}},
 }
 FRAMES, PIXELS = 64, 200
+STORE = RESULTS / "motion.json"
+
+
+def section(file: Path) -> str:
+    """The part of `RESULTS.md` about motion."""
+    about = (
+        "`python -m benchmarks.motion`: drawn clips of 32 px; accuracy is of actions and appearances of other videos, "
+        "`r3d_tiny`; of flowsim the area under the curve of whether two pixels lie on one layer, ResNet-18 of width 16."
+    )
+    return arms.section(file, "Motion", about)
 
 
 def main() -> None:
@@ -42,19 +55,18 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=1000, help="videos with labels; a quarter as many are asked")
     parser.add_argument("--epochs", type=float, default=30.0)
     parser.add_argument("--only", nargs="*", help="forms of a method to train, by a part of their names")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=STORE, help="JSON file that the scores are added to")
     asked = parser.parse_args()
+    budget = f"{asked.videos} videos, epochs {asked.epochs:g}"
     with tempfile.TemporaryDirectory() as folder:
         for trend in asked.trends:
-            for row in flow_rows(asked, folder) if trend == "flowsim" else action_rows(trend, asked, folder):
-                print(json.dumps(row), flush=True)
-                if asked.out is not None:
-                    with asked.out.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
+            for arm, scores in of_flow(asked, folder) if trend == "flowsim" else of_actions(trend, asked, folder):
+                print(trend, arm, json.dumps(scores), flush=True)
+                arms.add(asked.out, trend, budget, arm, 0, scores)
 
 
-def action_rows(name: str, asked: argparse.Namespace, folder: str) -> Any:
-    """Accuracy of action and appearance after each form of training, and before."""
+def of_actions(name: str, asked: argparse.Namespace, folder: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """Accuracy of action and appearance before training and after each form of it."""
     data, judged = f"synthetic:clips:32:{asked.videos}", f"synthetic:clips:32:{asked.judged}"
     for number, (form, settings) in enumerate(COMPARED[name].items()):
         if asked.only and not any(part in form for part in asked.only):
@@ -71,16 +83,18 @@ def action_rows(name: str, asked: argparse.Namespace, folder: str) -> Any:
             quiet=True,
             **settings,
         )
+        scores: dict[str, dict[str, float]] = {"untrained": {}, form: {}}
         for labels in ("action", "appearance"):
-            how = {"labels": labels, "untrained": number == 0, "report": False, "quiet": True}
-            found = likewise.evaluate(run, judged, probe=("knn", "linear"), **how)
+            found = likewise.evaluate(
+                run, judged, probe=("knn", "linear"), labels=labels, untrained=number == 0, report=False, quiet=True
+            )
             for score in found.scores:
-                kind = f"{score.name}{'' if score.k is None else f' k={score.k}'}"
-                told = {"trend": name, "form": form, "which": score.which, "labels": labels, "probe": kind}
-                yield {**told, "value": round(score.value, 4), "n": score.n}
+                kind = f"{labels}, {score.name}{'' if score.k is None else f' k={score.k}'}"
+                scores["untrained" if score.which == "untrained" else form][kind] = round(score.value, 4)
+        yield from ((arm, each) for arm, each in scores.items() if each)
 
 
-def flow_rows(asked: argparse.Namespace, folder: str) -> Any:
+def of_flow(asked: argparse.Namespace, folder: str) -> Iterator[tuple[str, dict[str, float]]]:
     """Area under the curve before and after, over frames of other videos."""
     videos = max(4, asked.videos // 5)
     run = likewise.train(
@@ -105,7 +119,7 @@ def flow_rows(asked: argparse.Namespace, folder: str) -> Any:
     fresh = FlowSim(build(spec, seed=0), trained.settings, _facts(spec.image_size)).eval()
     for which, method in (("untrained", fresh), ("trained", trained)):
         value = layer_auc(method, (shown - mean) / std, masks)
-        yield {"trend": "flowsim", "which": which, "probe": "same layer, AUC", "value": round(value, 4), "n": FRAMES}
+        yield which, {f"same layer, AUC over {FRAMES} frames": round(value, 4)}
 
 
 def _facts(side: int) -> Any:

@@ -8,19 +8,17 @@ always (`mixed_same`) or never more than by chance (`mixed_rand`).
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 
 import likewise
+from benchmarks import arms
 from benchmarks.results import STORE as RESULTS
-from benchmarks.results import table
 from likewise.data import Images, open_source, prepare
 from likewise.data.sources.scenes import mask_of
 from likewise.encoders import Encoder
@@ -125,8 +123,8 @@ SCORES: Mapping[str, Callable[[Encoder, int], dict[str, float]]] = {
 
 def measure(trend: str, budget: Mapping[str, Any], folder: Path, seed: int) -> Iterator[tuple[str, dict[str, float]]]:
     """Train the arms of a trend one after the other, and score each."""
-    data, arms = TRENDS[trend]
-    for name, how in arms.items():
+    data, forms = TRENDS[trend]
+    for name, how in forms.items():
         asked = {**BUDGET, **budget, **how}
         place = folder / f"{trend}-{name.replace(' ', '-').replace(',', '')}-{seed}"
         given = {key: value for key, value in asked.items() if value is not None}
@@ -138,28 +136,10 @@ def measure(trend: str, budget: Mapping[str, Any], folder: Path, seed: int) -> I
         yield name, found
 
 
-def add(file: Path, trend: str, budget: str, arm: str, seed: int, scores: Mapping[str, float]) -> None:
-    """Put the scores of one arm and seed into the file."""
-    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    found.setdefault(trend, {}).setdefault(budget, {}).setdefault(arm, {})[f"seed {seed}"] = dict(scores)
-    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-
-
 def section(file: Path) -> str:
-    """The part of `RESULTS.md` about places and objects: means over the seeds that are stored."""
-    found = json.loads(file.read_text(encoding="utf-8"))
-    parts = ["## Places and objects", f"`python -m benchmarks.where`, `python -m benchmarks.localising`. {ABOUT}"]
-    for trend, budgets in found.items():
-        for budget, arms in budgets.items():
-            scores = list(next(iter(next(iter(arms.values())).values())))
-            rows = [
-                [arm, *(f"{100 * fmean(one[name] for one in seeds.values()):.1f}" for name in scores), str(len(seeds))]
-                for arm, seeds in arms.items()
-            ]
-            parts += [f"**{trend}**, {budget}, in %", table(["arm", *scores, "seeds"], rows)]
-    if (remarks := file.with_suffix(".md")).exists():
-        parts.append(remarks.read_text(encoding="utf-8").strip())
-    return "\n\n".join(parts)
+    """The part of `RESULTS.md` about places and objects."""
+    about = f"`python -m benchmarks.where`, `python -m benchmarks.localising`. {ABOUT}"
+    return arms.section(file, "Places and objects", about)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             for arm, scores in measure(trend, budget, Path(folder), options.seed):
                 words = f"epochs {options.epochs:g}, width {options.width}"
-                add(options.out, trend, words, arm, options.seed, scores)
+                arms.add(options.out, trend, words, arm, options.seed, scores)
     return 0
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import likewise
+from benchmarks import arms
 from benchmarks.results import STORE as RESULTS
 
 STORE = RESULTS / "words.json"
@@ -128,6 +128,15 @@ def measured(method: str, arm: Arm, seed: int, folder: Path) -> dict[str, float]
     return scores
 
 
+def section(file: Path) -> str:
+    """The part of `RESULTS.md` about words and sound."""
+    about = (
+        "`python -m benchmarks.words`: drawn digits with captions, 3,600 to train on, three in ten captions of another "
+        "image for clipdistill; scans of `synthetic:ultrasound` with narration. ResNet-18 of width 8."
+    )
+    return arms.section(file, "Words and sound", about)
+
+
 def main() -> None:
     """Train what is not there yet, and print what there is."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -136,32 +145,16 @@ def main() -> None:
     asked = parser.parse_args()
     with TemporaryDirectory() as folder:
         for method in asked.methods:
+            budget = f"epochs {EPOCHS[method]:g}, batches of {BUDGET['batch_size']}"
             for seed in range(asked.seeds):
                 for name, arm in ARMS[method].items():
-                    key = f"{method}/{name}/{seed}"
-                    if key in stored():
+                    if arms.has(STORE, method, budget, name, seed):
                         continue
                     (Path(folder) / name.replace(" ", "-")).mkdir(exist_ok=True)
                     scores = measured(method, arm, seed, Path(folder) / name.replace(" ", "-"))
-                    STORE.write_text(json.dumps({**stored(), key: scores}, indent=2) + "\n", encoding="utf-8")
-                    print(key, json.dumps(scores), flush=True)
-    report(stored())
-
-
-def stored() -> dict[str, dict[str, float]]:
-    """The scores that there are, by method, arm and seed."""
-    found: dict[str, dict[str, float]] = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {}
-    return found
-
-
-def report(every: Mapping[str, Mapping[str, float]]) -> None:
-    """Print the mean of each arm over its seeds."""
-    for method, arms in ARMS.items():
-        for name in arms:
-            runs = [scores for key, scores in every.items() if key.startswith(f"{method}/{name}/")]
-            if runs:
-                shown = {score: statistics.mean(run[score] for run in runs) for score in runs[-1]}
-                print(f"{method:12} {name:20} {len(runs)} runs  {json.dumps(shown)}")
+                    arms.add(STORE, method, budget, name, seed, scores)
+                    print(method, name, seed, json.dumps(scores), flush=True)
+    print(section(STORE))
 
 
 if __name__ == "__main__":
