@@ -65,9 +65,10 @@ SHORT_ARMS: Mapping[str, Sequence[str]] = {
 """What it compares."""
 
 
-def short(images: int) -> Scale:
+def short(images: int, longer: float = 1.0) -> Scale:
     """The short form: minutes in place of epochs, one seed, narrow encoders; images of PACS are twice as large."""
-    return Scale(images, seeds=1, side=16, width=8, batch_size=64, minutes=SHORT_MINUTES)
+    minutes = {part: longer * usual for part, usual in SHORT_MINUTES.items()}
+    return Scale(images, seeds=1, side=16, width=8, batch_size=64, minutes=minutes)
 
 
 def drawn(source: Source, count: int, seed: int) -> Part:

@@ -352,7 +352,7 @@ def measure(options: argparse.Namespace) -> Outcome:
     """The parts that are asked for."""
     scale = QUICK if options.quick else Scale(options.images, options.epochs, options.seeds)
     if options.short:
-        scale = short(options.images)
+        scale = short(options.images, options.longer)
     folder = Path(mkdtemp(prefix="likewise-few-labels-")) if options.work is None else options.work
     work = Work(folder, scale)
     found = Outcome(
@@ -383,6 +383,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which claims")
     parser.add_argument("--work", type=Path, default=None, help="where runs and scores are kept, to go on there")
     parser.add_argument("--short", action="store_true", help="minutes of training and one seed, for RESULTS.md")
+    parser.add_argument("--longer", type=float, default=1.0, help="times the minutes of the short form")
     parser.add_argument("--images", type=int, default=Scale.images, help="training images")
     parser.add_argument("--epochs", type=float, default=Scale.epochs, help="of most trainings; some take a third")
     parser.add_argument("--seeds", type=int, default=Scale.seeds, help="draws of images and labels")
