@@ -167,6 +167,17 @@ def test_stimuli_of_others_and_their_shape_bias(encoder: Encoder, tmp_path: Path
     assert json.dumps(found.to_json())
 
 
+def test_stimuli_of_one_file_name_in_two_folders_are_two_images(
+    encoder: Encoder, other: Encoder, data: Path, tmp_path: Path
+):
+    for place in range(30):
+        stored(tmp_path / "sketch" / str(place % 3), f"{place // 3}.png", place)
+    found = likewise.audit(encoder, data, against=[other], stimuli=[f"sketch={tmp_path / 'sketch'}"], quiet=True)
+    (test,) = (one.test for one in found.contrasts() if one.experiment == "sketch")
+    first, second = (found.of("sketch", who).right for who in found.observers)
+    assert test == mcnemar(second, first)
+
+
 def test_bad_input_is_one_line(encoder: Encoder, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     weights = tmp_path / "encoder.safetensors"
     save_encoder(encoder, weights)

@@ -15,14 +15,17 @@ import torch
 
 import likewise
 from likewise.comparison import check_free, compare, footprints, write
-from likewise.comparison.entries import flat_settings, protocol_of
-from likewise.comparison.tables import cell
+from likewise.comparison.entries import Entry, Kind, Scored, flat_settings, protocol_of
+from likewise.comparison.groups import grouped
+from likewise.comparison.tables import cell, columns_of, contrasts
 from likewise.encoders import build, save_encoder
 from likewise.errors import InputError
 from likewise.evaluation.probes.linear import fit, settings_text
+from likewise.evaluation.scores import CLASS_MEAN
+from likewise.evaluation.significance import over_classes
 from likewise.verbs.judging.evaluate import evaluate
 from tests.browser import barriers, opened
-from tests.comparison.conftest import PROTOCOL, MakeRun, said
+from tests.comparison.conftest import PROTOCOL, TRUTH, MakeRun, said
 from tests.evaluation.conftest import SPEC
 from tests.report.test_page import page
 
@@ -135,6 +138,36 @@ def test_student_and_teacher_are_two_columns_and_the_untrained_a_row(make_run: M
     (without,) = found.untrained
     assert without.label == "untrained"
     assert all(cell(without, column) is not None for column in found.columns)
+
+
+def test_a_score_from_before_training_is_never_that_of_the_run(make_run: MakeRun) -> None:
+    run = make_run("a", said(50, which="untrained"), said(90))  # as `evaluate` leaves it when it scores a run again
+    found = compare(run, make_run("b", said(70), said(50, which="untrained"), queue_size=8))
+    means = {group.entries[0].name: cell(group, found.columns[0]) for group in found.groups}
+    assert means[str(run)] is not None
+    assert means[str(run)].mean == 0.45
+    assert [cell(group, found.columns[0]).mean for group in found.untrained] == [0.25]
+
+
+def test_a_mean_over_classes_is_tested_class_by_class(make_run: MakeRun) -> None:
+    first, second = said(range(120), measure=CLASS_MEAN), said(range(40, 200), measure=CLASS_MEAN)
+    (contrast,) = compare(make_run("a", first), make_run("b", second, queue_size=8)).contrasts
+    assert contrast.images == over_classes(np.arange(200) < 120, np.arange(200) >= 40, TRUTH)
+
+
+def test_the_best_of_equal_rows_is_seldom_said_to_lead() -> None:
+    draw, false = np.random.default_rng(0), 0
+    kind = Kind("photos", "test", 300, "knn", 20, "accuracy", "", "", "abc")
+    for _ in range(60):
+        hard = draw.beta(2, 1, 300)
+        right = draw.random((10, 300)) < hard
+        entries = [
+            Entry(f"{row}", {"method": row}, scores=(Scored(kind, "student", float(one.mean()), right_Q=one),))
+            for row, one in enumerate(right)
+        ]
+        found = contrasts(grouped(entries), columns_of(entries))
+        false += min(one.images.p for one in found if one.images is not None) < 0.05
+    assert false <= 5
 
 
 def test_several_others_have_their_p_raised(make_run: MakeRun) -> None:

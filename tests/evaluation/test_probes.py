@@ -210,6 +210,7 @@ def test_geometry_is_what_the_formulas_say(features: Features) -> None:
     assert geometry.class_alignment(features.query_QF, features.query_labels_Q) == pytest.approx(
         squared[same].mean(), abs=1e-5
     )
+    assert geometry.uniformity(torch.zeros(3, 5)) == pytest.approx(-4)  # of no direction, so a right angle apart
     collapsed = torch.ones(20, 5)
     assert geometry.uniformity(collapsed) == pytest.approx(0, abs=1e-5)
     values = np.linalg.svd(x - x.mean(0), compute_uv=False)

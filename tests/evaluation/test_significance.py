@@ -65,10 +65,24 @@ def test_runs_without_spread_divide_by_nothing() -> None:
         same, apart = (over_seeds([0.5, 0.5], [y, y], paired=paired) for y in (0.5, 0.75))
         assert same is not None
         assert apart is not None
-        assert (same.p, apart.p) == (1.0, 0.0)
+        assert same.p == 1.0
+        assert apart.p == 0.5  # two runs each are never certain
+        assert apart.low < 0 < apart.high
+    certain = over_seeds([0.5] * 3, [0.75] * 3, paired=True)
+    assert certain is not None
+    assert certain.p == 0.0
+    nearly = over_seeds([0.80, 0.84], [0.82, 0.86], paired=True)  # differences that only rounding tells apart
+    assert nearly is not None
+    assert nearly.p == pytest.approx(1 / 2)
+
+
+def test_one_image_tells_nothing() -> None:
+    found = over_images(np.array([[True], [False]]), np.array([[True], [True]]))
+    assert (found.difference, found.low, found.high, found.p) == (0.5, -1.0, 1.0, 1.0)
 
 
 def test_holm_raises_and_keeps_the_order() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []
+    assert holm([0.01, 0.04], of=3) == pytest.approx([0.03, 0.08])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from likewise.errors import InputError
 from likewise.index import Index, Space, create, open_index
 from likewise.index.checkup import check_index
-from likewise.index.recall import promise
+from likewise.index.recall import _interval, promise
+from likewise.index.stores.graph import Beside, Graph, graph_nearest
 from likewise.index.stores.scan import top
 from tests.index.conftest import COUNT, D
 from tests.processes import PATIENCE, forks
@@ -206,6 +208,30 @@ def test_promised_recall_is_had(tmp_path: Path) -> None:
     shares = [len({h.id for h in a} & {h.id for h in b}) / 10 for a, b in zip(found.hits, exact.hits, strict=True)]
     assert np.mean(shares) >= 0.93
     assert not index.search(queries[0], where="id = '7'").hits[0][1:]
+
+
+def test_a_search_for_fewer_looks_at_as_many_as_was_measured(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    bank = unit(draw.normal(size=(50, 8)) + 9).astype(np.float32)
+    coarse = draw.permutation(50)  # in 8 bits all are alike
+
+    class Alike:
+        def search(self, query: np.ndarray, count: int) -> SimpleNamespace:
+            return SimpleNamespace(keys=coarse[:count])
+
+    facts = {"file": "", "rows": 50, "measured": 9, "effort": 16, "fetched": 5, "k": 10, "recall": 1.0}
+    graph = Graph(tmp_path, **facts, low=1.0, high=1.0, asked=0.9)
+    graph.__dict__["opened"] = Alike()
+    for row in range(10):
+        found = graph_nearest(graph, bank, bank[row : row + 1], 1, Beside.of(graph, 50, None))
+        assert found[1].tolist() == [[row]]
+
+
+def test_no_miss_among_few_queries_shows_little() -> None:
+    assert _interval(np.ones(500)) == (1.0, 1 - 3 / 500, 1.0)
+    draw = np.random.default_rng(0)
+    above = sum(_interval((draw.random(500) < 0.996).astype(float))[1] > 0.996 for _ in range(200))
+    assert above <= 0.05 * 200
 
 
 def test_recall_without_a_graph_is_exact(index: Index) -> None:

@@ -15,7 +15,7 @@ import likewise
 from likewise.cli import main
 from likewise.encoders import build, save_encoder
 from likewise.errors import InputError
-from likewise.monitoring.drift import novelty, two_sample
+from likewise.monitoring.drift import PERMUTATIONS, novelty, permutations_for, two_sample
 from tests.evaluation.conftest import SPEC, drawn
 
 
@@ -72,6 +72,21 @@ def test_new_images_are_told_with_their_nearest():
     found = novelty(old, old[:20])
     own = found.distance_M < 1e-6  # of those that are searched each finds itself, among others
     assert (found.nearest_M[own] == np.flatnonzero(own)).all()
+
+
+def test_a_low_level_and_many_classes_can_still_give_an_alarm(tmp_path: Path):
+    assert permutations_for(0.05) == PERMUTATIONS
+    assert 1 / (permutations_for(2e-4) + 1) <= 2e-4
+    assert 60 / (permutations_for(0.05, 60) + 1) <= 0.05
+    with pytest.raises(InputError, match="level=1e-06 is too low"):
+        permutations_for(1e-6)
+    old, new = rows(720, 0), rows(720, 1)
+    labels = np.repeat(np.arange(60), 12)
+    new[labels == 7] += 4.0
+    for name, features in (("old", old), ("new", new)):
+        np.savez(tmp_path / f"{name}.npz", features=features.numpy(), labels=labels)
+    found = likewise.drift(tmp_path / "old.npz", tmp_path / "new.npz", quiet=True)
+    assert [one.name for one in found.classes if one.p is not None and one.p <= 0.05] == ["7"]
 
 
 def test_few_old_images_raise_the_rate():

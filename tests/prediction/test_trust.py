@@ -11,8 +11,9 @@ import torch
 from likewise.errors import InputError
 from likewise.prediction.calibration import calibration_errors, expected_calibration_error, temperature
 from likewise.prediction.classifiers import linear, votes
-from likewise.prediction.judged import folded, split
+from likewise.prediction.judged import Held, HeldOut, folded, given, split
 from likewise.prediction.risk import candidates, choose, fewest, upper_bound
+from likewise.prediction.trusting import calibrated
 
 
 def drawn(count: int, *, sharp: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,11 +106,39 @@ def test_held_out_labels_are_not_fitted_on() -> None:
     one = folded(by_heart, x_NF, labels_N, content, 3, 0)
     two = split(by_heart, x_NF, labels_N, content, 3, share=0.3, seed=0)
     assert len(one.judging.labels_H) == 60
-    assert len(two.judging.labels_H) == 18
+    assert len(two.judging.labels_H) == 9  # a copy is no further draw
     for found in (one, two):
         assert float(found.judging.logits_HC.amax()) <= 0.0  # copies are never on both sides
     assert one.is_shared
     assert not two.is_shared
+
+
+def test_copies_do_not_make_a_promise_surer() -> None:
+    generator = torch.Generator().manual_seed(1)
+    x_NF, labels_N = torch.randn(40, 2, generator=generator), torch.randint(2, (40,), generator=generator)
+    rows = torch.arange(40).repeat(9)
+
+    def any_class(features_NF: torch.Tensor, known_N: torch.Tensor):
+        return lambda query_QF: query_QF
+
+    whole = split(any_class, x_NF, labels_N, np.arange(40), 2, share=0.5, seed=0)
+    copied = split(any_class, x_NF[rows], labels_N[rows], rows.numpy(), 2, share=0.5, seed=0)
+    assert copied.judging.labels_H.tolist() == whole.judging.labels_H.tolist()
+    own = given(lambda query_QF: query_QF, x_NF[rows], labels_N[rows], rows.numpy(), apart=True, seed=0)
+    assert len(own.judging.labels_H) == 20
+
+
+def test_images_of_unknown_classes_are_mistakes_of_the_calibration() -> None:
+    logits, labels = drawn(1000, sharp=1.0, seed=3)
+    labels[::2] = -1
+    before, after = calibration_errors(logits, labels)
+    confidence, predicted = logits.softmax(1).max(1)
+    assert before == pytest.approx(expected_calibration_error(confidence, predicted == labels))
+    assert after > 0.25  # half of the images are not right, however sure
+    every = Held(logits, labels)
+    t, found = calibrated(HeldOut(lambda x: x, every, every, ""), 0)
+    assert t == pytest.approx(temperature(logits[1::2], labels[1::2]))
+    assert found == pytest.approx((before, after))
 
 
 @pytest.mark.parametrize("by", ["linear", "votes"])

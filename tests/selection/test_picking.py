@@ -32,6 +32,7 @@ def test_there_are_exactly_m_different_picks(
     generator = torch.Generator().manual_seed(count + 100 * kinds)
     kind_N = torch.randint(kinds, (count,), generator=generator)  # many copies: clusters stay empty
     x_ND = torch.randn(kinds, 4, generator=generator)[kind_N]
+    x_ND += 1e-6 * torch.randn(x_ND.shape, generator=generator)  # as features of copies in different batches
     covered_N = (kind_N < covered) & (kind_N != kind_N[-1])  # an image is covered with all its copies
     pool = Pool(x_ND, covered_N, kind_N.numpy())
     wanted = data.draw(st.integers(1, len(pool.free)))
@@ -102,6 +103,15 @@ def test_typical_images_lie_in_the_middle_of_the_largest_cluster() -> None:
     assert found.rows[0] == 4
     assert int(found.rows[1]) in {11, 12}
     assert found.reasons[0] == "most typical of the 9 images of its cluster"
+
+
+def test_usl_picks_different_images_where_copies_differ_by_rounding() -> None:
+    generator = torch.Generator().manual_seed(0)
+    kind_N = torch.arange(60).repeat(5)
+    x_ND = unit(torch.randn(60, 16, generator=generator))[kind_N] + 1e-6 * torch.randn(300, 16, generator=generator)
+    pool = Pool(x_ND, torch.zeros(300, dtype=torch.bool), kind_N.numpy())
+    for count in (30, 60):
+        assert len(set(kind_N[pick(pool, count, "usl").rows].tolist())) == count
 
 
 def test_copies_of_one_image_are_infinitely_dense_and_still_chosen_once() -> None:

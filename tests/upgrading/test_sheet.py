@@ -165,6 +165,16 @@ def test_without_labels_the_neighbours_of_re_embedding_are_the_truth() -> None:
     assert 0 < keep.new_old < 1
 
 
+def test_images_without_a_label_are_no_wrong_answers() -> None:
+    labels = torch.where(torch.arange(COUNT) < COUNT // 2, LABELS, -1)
+    some, half = quick(OLD, NEW, labels), quick(OLD[: COUNT // 2], NEW[: COUNT // 2], LABELS[: COUNT // 2])
+    for name in ("keep", "re-embed"):
+        one, other = some.arm(name), half.arm(name)
+        assert one is not None
+        assert other is not None
+        assert one.new_old == other.new_old
+
+
 def test_vectors_of_other_lengths_are_compared_by_adapters_alone() -> None:
     sheet = quick(OLD, clouds(0.8, 2, 10), LABELS)
     assert sheet.arm("compatible") is None

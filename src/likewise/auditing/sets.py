@@ -198,5 +198,5 @@ def _told(name: str, path: str) -> tuple[str, str, str]:
     return (
         EXPERIMENTS[name].conditions[0] if len(EXPERIMENTS[name].conditions) == 1 else "",
         place.parent.name,
-        place.name,
+        path,  # whole: cat/1.png and dog/1.png are two images
     )

@@ -61,6 +61,8 @@ class Scored:
     protocol: str = ""
     right_Q: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
     """Which images were classified correctly; None where that was not kept."""
+    truth_Q: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
+    """The class of each, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def scores_of(result: Evaluation, truth_Q: NDArray[np.int64] | None = None, imag
     found = []
     for score in result.scores:
         right = None if score.predicted is None or truth_Q is None else score.predicted == truth_Q
-        found.append(_scored({**score.to_json(), "data": result.data}, right, "" if right is None else images))
+        stored = {**score.to_json(), "data": result.data}
+        found.append(_scored(stored, right, None if right is None else truth_Q, "" if right is None else images))
     return tuple(found)
 
 
@@ -152,10 +155,12 @@ def at_own_sides(entry: Entry, *, same_images: bool) -> Entry:
 
 def _stored(path: Path, score: Mapping[str, Any]) -> Scored:
     kept = predictions.read(path, score)
-    return _scored(score, None if kept is None else kept.right, "" if kept is None else kept.images)
+    return _scored(score, None, None, "") if kept is None else _scored(score, kept.right, kept.truth_Q, kept.images)
 
 
-def _scored(score: Mapping[str, Any], right_Q: NDArray[np.bool_] | None, images: str) -> Scored:
+def _scored(
+    score: Mapping[str, Any], right_Q: NDArray[np.bool_] | None, truth_Q: NDArray[np.int64] | None, images: str
+) -> Scored:
     protocol = str(score["protocol"])
     kind = Kind(
         data=str(score.get("data", "")),
@@ -178,6 +183,7 @@ def _scored(score: Mapping[str, Any], right_Q: NDArray[np.bool_] | None, images:
         high=high,
         protocol=protocol,
         right_Q=right_Q,
+        truth_Q=truth_Q,
     )
 
 

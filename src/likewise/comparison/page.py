@@ -80,7 +80,7 @@ def _scores(comparison: Comparison) -> str:
     lead += " With the standard deviation over runs that differ only in their seed." if several else ""
     tests = "".join(tag("li", text(sentence(comparison, one))) for one in comparison.contrasts)
     many = len(comparison.groups) > 2
-    raised = " p is raised for the number of comparisons (Holm)." if many else ""
+    raised = " p is raised for the number of pairs of rows (Holm)." if many else ""
     why = (
         "Over images: would these encoders differ on other images of the kind? Over seeds: would they, if "
         f"everything were trained again?{raised}"

@@ -11,7 +11,8 @@ import numpy as np
 
 from likewise.comparison.entries import Entry, Kind, Scored, distinct, same_images
 from likewise.comparison.groups import Group
-from likewise.evaluation.significance import Test, holm, over_images, over_seeds
+from likewise.evaluation.scores import CLASS_MEAN
+from likewise.evaluation.significance import Test, holm, over_classes, over_images, over_seeds
 
 BASELINES = ("untrained", "random")
 """Roles that are rows of their own: what an encoder is without its training."""
@@ -127,10 +128,7 @@ def _contrast(
     groups: Sequence[Group], column: ScoreColumn, number: int, best: int, other: int, cells: dict[int, Cell]
 ) -> GroupDifference:
     first, second = cells[other].scores, cells[best].scores
-    images = None
-    if same_images([*first, *second]):
-        stacks = [np.stack([score.right_Q for score in part if score.right_Q is not None]) for part in (first, second)]
-        images = over_images(*stacks)
+    images = _over_images(first, second) if same_images([*first, *second]) else None
     seeds = [[entry.seed for entry in groups[place].entries if _score(entry, column)] for place in (other, best)]
     order = [np.argsort(np.array([-1 if seed is None else seed for seed in part]), kind="stable") for part in seeds]
     values = [[part[int(i)].value for i in rank] for part, rank in zip((first, second), order, strict=True)]
@@ -138,11 +136,21 @@ def _contrast(
     return GroupDifference(number, best, other, images, over_seeds(*values, paired=paired))
 
 
+def _over_images(first: Sequence[Scored], second: Sequence[Scored]) -> Test | None:
+    """The test of what the column measures; None of a mean over classes of several runs."""
+    one, other = (np.stack([score.right_Q for score in part if score.right_Q is not None]) for part in (first, second))
+    if first[0].kind.measure != CLASS_MEAN:
+        return over_images(one, other)
+    truth_Q = first[0].truth_Q
+    return over_classes(one[0], other[0], truth_Q) if truth_Q is not None and len(one) == len(other) == 1 else None
+
+
 def _raised(mine: list[GroupDifference]) -> list[GroupDifference]:
-    """The same with Holm's correction for comparing with all others."""
+    """The same with p raised (Holm) for all pairs of groups: the best one is known only by looking at all of them."""
     for name in ("images", "seeds"):
         tests = {place: test for place, one in enumerate(mine) if (test := getattr(one, name)) is not None}
-        raised = holm([test.p for test in tests.values()])
+        pairs = len(tests) * (len(tests) + 1) // 2
+        raised = holm([test.p for test in tests.values()], of=pairs)
         for (place, test), p in zip(tests.items(), raised, strict=True):
             mine[place] = replace(mine[place], **{name: test._replace(p=p)})
     return mine
@@ -182,8 +190,10 @@ def _title(kind: Kind) -> str:
 
 
 def _score(entry: Entry, column: ScoreColumn) -> Scored | None:
+    # Of a run its own score, wherever that of the encoder before training stands; of a baseline the only one it has.
+    is_baseline = all(score.which in BASELINES for score in entry.scores)
     for score in entry.scores:
-        fits = score.kind == column.kind and score.which in {column.which, *BASELINES}
+        fits = score.kind == column.kind and (is_baseline or score.which == column.which)
         if fits and math.isfinite(score.value):
             return score
     return None

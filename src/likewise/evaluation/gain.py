@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from likewise.evaluation.predictions import Answers
-from likewise.evaluation.scores import kind, label_of
+from likewise.evaluation.scores import CLASS_MEAN, kind, label_of
 from likewise.evaluation.significance import Test, mcnemar, over_classes
 
 BASELINES = ("untrained", "random")
@@ -99,7 +99,7 @@ def tested(measure: str, now: Answers, then: Answers) -> Test | None:
         return None
     if measure == "accuracy":
         return mcnemar(then.right, now.right)
-    return over_classes(then.right, now.right, now.truth_Q) if measure == "mean per-class accuracy" else None
+    return over_classes(then.right, now.right, now.truth_Q) if measure == CLASS_MEAN else None
 
 
 def verdict(found: Sequence[Change]) -> str:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from likewise.evaluation.gain import Change
 
 
+CLASS_MEAN = "mean per-class accuracy"
+"""The measure of a score that is the mean over classes of their accuracies."""
+
+
 class ClassScore(NamedTuple):
     """The accuracy of one class."""
 

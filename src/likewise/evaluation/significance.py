@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.95
+_ROUNDING = 1e-12
+"""A deviation of shares that is none."""
+_ENOUGH = 3
+"""Differences without any spread, from which on that says something."""
 
 
 class Test(NamedTuple):
@@ -103,28 +107,43 @@ def over_seeds(first: Sequence[float], second: Sequence[float], *, paired: bool)
         return _t(y - x, f"paired t over {len(x)} seeds")
     difference = float(y.mean() - x.mean())
     shares = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
-    if sum(shares) == 0:
-        return Test(difference, difference, difference, 1.0 if difference == 0 else 0.0, "runs without any spread")
+    if math.sqrt(sum(shares)) <= _ROUNDING:
+        return _alike(difference, min(len(x), len(y)), f"{len(x)} and {len(y)} runs without any spread")
     degrees = sum(shares) ** 2 / sum(share**2 / (len(z) - 1) for share, z in zip(shares, (x, y), strict=True))
     return _from_t(difference, math.sqrt(sum(shares)), degrees, f"Welch's t over {len(x)} and {len(y)} runs")
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """The same probabilities, raised for how many there are (Holm 1979)."""
+def holm(p: Sequence[float], *, of: int | None = None) -> list[float]:
+    """The same probabilities, raised for how many there are (Holm 1979), or for the `of` that they were chosen from."""
+    count = len(p) if of is None else of
     order = sorted(range(len(p)), key=lambda place: p[place])
     raised, largest = [0.0] * len(p), 0.0
     for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
+        largest = max(largest, min(1.0, (count - rank) * p[place]))
         raised[place] = largest
     return raised
 
 
 def _t(d_N: NDArray[np.float64], how: str) -> Test:
     """Whether the mean of differences is 0."""
-    difference, error = float(d_N.mean()), float(d_N.std(ddof=1)) / math.sqrt(len(d_N))
-    if error == 0:
-        return Test(difference, difference, difference, 1.0 if difference == 0 else 0.0, f"{how}, all the same")
+    difference = float(d_N.mean())
+    error = float(d_N.std(ddof=1)) / math.sqrt(len(d_N)) if len(d_N) > 1 else 0.0
+    if error <= _ROUNDING:
+        return _alike(difference, len(d_N), f"{how}, all the same")
     return _from_t(difference, error, len(d_N) - 1, how)
+
+
+def _alike(difference: float, count: int, how: str) -> Test:
+    """Of `count` differences of shares without any spread, of which Student's t is certain.
+
+    Two are the same by chance in a few of a hundred cases where a share is one of some hundred images, so they and a
+    single one tell nothing: p is that of their signs, and the interval all that there can be.
+    """
+    if abs(difference) <= _ROUNDING:
+        return Test(difference, difference, difference, 1.0, how)
+    if count < _ENOUGH:
+        return Test(difference, -1.0, 1.0, 2.0 ** (1 - count), f"{how}, too few to tell")
+    return Test(difference, difference, difference, 0.0, how)
 
 
 def _from_t(difference: float, error: float, degrees: float, how: str) -> Test:

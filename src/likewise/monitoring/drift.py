@@ -8,6 +8,7 @@ the old ones a known share is told as new. Shapes: N old and M new rows, F featu
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,9 @@ from likewise.similarity.nearest import check_features, neighbours
 
 MOST = 1000
 """Rows of each side that the two-sample test looks at, drawn by the seed."""
-PERMUTATIONS = 999
+PERMUTATIONS, MOST_PERMUTATIONS = 999, 99_999
+"""Of a test, and where a low level or many tests need more: p is at least 1 / (permutations + 1)."""
+_AT_ONCE = 1000
 NEIGHBOURS = 5
 """The distance of an image is that to so many of its nearest old ones, on the mean."""
 RATE = 0.01
@@ -76,13 +79,24 @@ def two_sample(
     joined = torch.cat([unit(old.double()), unit(new.double())])
     apart = torch.cdist(joined, joined).numpy()
     # One column for each order: 1/n where a row is old and -1/m where it is new. The energy distance is then -w'Dw.
-    weights = np.empty((n + m, permutations + 1))
-    weights[:, 0] = np.concatenate([np.full(n, 1.0 / n), np.full(m, -1.0 / m)])
-    for column in range(1, permutations + 1):
-        weights[:, column] = draw.permutation(weights[:, 0])
-    found = -(weights * (apart @ weights)).sum(0)
+    given = np.concatenate([np.full(n, 1.0 / n), np.full(m, -1.0 / m)])
+    found = np.empty(permutations + 1)
+    for start in range(0, permutations + 1, _AT_ONCE):
+        columns = range(start, min(start + _AT_ONCE, permutations + 1))
+        weights = np.stack([draw.permutation(given) if column else given for column in columns], axis=1)
+        found[columns.start : columns.stop] = -(weights * (apart @ weights)).sum(0)
     slack = 1e-12 * max(1.0, abs(float(found[0])))  # equal up to rounding counts as equal, which only raises p
     return TwoSample(float(found[0]), float((found >= found[0] - slack).mean()), n, m)
+
+
+def permutations_for(level: float, tests: int = 1) -> int:
+    """Permutations with which the p of one of so many tests can come below `level` once it is raised for all of them.
+
+    Raises InputError for a level that takes more than `MOST_PERMUTATIONS`; more tests than these allow get as many.
+    """
+    if math.ceil(1.0 / level) - 1 > MOST_PERMUTATIONS:
+        raise InputError(f"level={level:g} is too low for a test by permutations: allowed is 1e-05 or more")
+    return min(MOST_PERMUTATIONS, max(PERMUTATIONS, math.ceil(tests / level) - 1))
 
 
 def novelty(old_NF: Tensor, new_MF: Tensor, *, rate: float = RATE, seed: int = 0) -> Novelty:

@@ -52,15 +52,19 @@ def temperature(logits_NC: Tensor, labels_N: Tensor) -> float:
 def calibration_errors(logits_NC: Tensor, labels_N: Tensor, *, seed: int = 0) -> tuple[float, float]:
     """Calibration error before scaling and after it, the latter of images that the temperature has not seen.
 
-    Each half of the images is judged with the temperature of the other. Raises InputError for fewer than two images.
+    Each half of the images is judged with the temperature of the other. Labels of -1, of classes that the classifier
+    does not know, are mistakes, and no temperature is fitted on them. Raises InputError for fewer than two others.
     """
-    if len(logits_NC) < 2:
+    known, strange = (labels_N >= 0).nonzero().flatten(), (labels_N < 0).nonzero().flatten()
+    if len(known) < 2:
         raise InputError("calibration is judged on two or more held-out images")
-    order = torch.randperm(len(logits_NC), generator=torch.Generator().manual_seed(seed))
-    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    draw = torch.Generator().manual_seed(seed)
+    parts = [rows[torch.randperm(len(rows), generator=draw)] for rows in (known, strange)]
+    halves = [torch.cat([part[half::2] for part in parts]) for half in (0, 1)]
     after_N = torch.empty(len(logits_NC), dtype=torch.float64)
     for fitted, judged in (halves, halves[::-1]):
-        t = temperature(logits_NC[fitted], labels_N[fitted])
+        own = fitted[labels_N[fitted] >= 0]
+        t = temperature(logits_NC[own], labels_N[own])
         after_N[judged] = (logits_NC[judged].double() / t).softmax(1).amax(1)
     right_N = logits_NC.argmax(1) == labels_N
     before_N = logits_NC.double().softmax(1).amax(1)

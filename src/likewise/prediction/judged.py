@@ -98,26 +98,32 @@ def split(
     """Fitted on a part of the labels, and judged by a random `share` of them: those of promises about new images.
 
     The temperature is fitted on the first part (by folds), so that nothing follows from the held-out labels but the
-    judgement. Exact copies are in one part. Not stratified, so that the held-out images are a plain draw.
+    judgement. Exact copies are in one part, and one of them judges: copies are no further draws, and would make the
+    promise sure of too little. Not stratified, so that the held-out images are a plain draw.
     """
     held = _drawn(content_N, share, seed)
+    judging = held & _first_of_copies(content_N)
     fitted = features_NF[~held], labels_N[~held]
     scaling = _out_of_fold(fit, *fitted, content_N[~held.numpy()], classes, seed)
     logits = _whole(fit, *fitted, classes)
-    words = f"{int(held.sum())} labels drawn at random and held out; the fit is on the other {int((~held).sum())}"
-    return HeldOut(logits, scaling, Held(logits(features_NF[held]), labels_N[held]), words)
+    words = f"{int(judging.sum())} labels drawn at random and held out; the fit is on the other {int((~held).sum())}"
+    return HeldOut(logits, scaling, Held(logits(features_NF[judging]), labels_N[judging]), words)
 
 
 def given(
     logits: Logits, features_NF: Tensor, labels_N: Tensor, content_N: NDArray[np.int64], *, apart: bool, seed: int
 ) -> HeldOut:
-    """A classifier that was fitted elsewhere; with `apart` the temperature is fitted on one half, the other judges."""
+    """A classifier that was fitted elsewhere; with `apart` the temperature is fitted on one half, the other judges.
+
+    Of exact copies one judges, as in `split`.
+    """
     every = Held(logits(features_NF), labels_N)
     words = f"{len(labels_N)} labels that the classifier is taken not to have been trained on"
     if not apart:
         return HeldOut(logits, every, every, words)
     half = _drawn(content_N, 0.5, seed)
-    scaling, judging = (Held(every.logits_HC[rows], labels_N[rows]) for rows in (~half, half))
+    parts = (~half, half & _first_of_copies(content_N))
+    scaling, judging = (Held(every.logits_HC[rows], labels_N[rows]) for rows in parts)
     return HeldOut(logits, scaling, judging, f"{len(judging.labels_H)} of {words}")
 
 
@@ -126,6 +132,12 @@ def _drawn(content_N: NDArray[np.int64], share: float, seed: int) -> Tensor:
     _, group_N = np.unique(content_N, return_inverse=True)
     order = np.random.default_rng(seed).permutation(int(group_N.max()) + 1)
     return torch.from_numpy(np.isin(group_N, order[: round(share * len(order))]))
+
+
+def _first_of_copies(content_N: NDArray[np.int64]) -> Tensor:
+    """(N,) bool: the first of the rows of each image."""
+    first = np.unique(content_N, return_index=True)[1]
+    return torch.from_numpy(np.isin(np.arange(len(content_N)), first))
 
 
 def padded(logits_QC: Tensor, known: Tensor, classes: int) -> Tensor:

@@ -27,7 +27,7 @@ class Top(NamedTuple):
 
 def calibrated(judged: HeldOut, seed: int) -> tuple[float | None, tuple[float, float] | None]:
     """The temperature, and the calibration error before and after it on labels that it was not fitted on."""
-    scaling, judging = judged.scaling.known(), judged.judging.known()
+    scaling, judging = judged.scaling.known(), judged.judging
     if len(scaling.labels_H) < 2 or not len(judging.labels_H):
         return None, None
     t = temperature(*scaling)

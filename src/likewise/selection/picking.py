@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,7 +67,7 @@ def by_usl(pool: Pool, count: int, generator: torch.Generator) -> Picks:
         start = torch.randperm(len(pool), generator=generator)[:clusters]
         own_N, _ = lloyd(pool.x_ND, clusters, iterations=pool.recipe.iterations, start=start)
         rows = densest_apart(pool.x_ND, own_N, pool.density_N, pool.recipe.apart, taken=taken)
-        rows = rows[~pool.covered_N[rows]]
+        rows = _of_different(pool, rows[~pool.covered_N[rows]])
         if len(rows) >= count or clusters == len(pool):
             break
         clusters = min(len(pool), clusters + max(count - len(rows), clusters // 10))
@@ -81,6 +82,12 @@ def by_usl(pool: Pool, count: int, generator: torch.Generator) -> Picks:
         for size in sizes_K[own_N[rows]].tolist()
     )
     return Picks(rows, words, own_N[rows])
+
+
+def _of_different(pool: Pool, rows: Tensor) -> Tensor:
+    """The rows without later copies of earlier ones: features of copies may differ by rounding, and their clusters."""
+    first = np.unique(pool.content_N[rows.numpy()], return_index=True)[1]
+    return rows[torch.from_numpy(np.sort(first))]
 
 
 def by_typicality(pool: Pool, count: int, generator: torch.Generator) -> Picks:
@@ -151,7 +158,9 @@ def _filled(pool: Pool, found: Picks, count: int) -> Picks:
     why = "" if not rows else ", since there are fewer clusters than picks"
     candidates = pool.free
     open_C = ~torch.isin(candidates, found.rows)
+    content_C = pool.content_N[candidates.numpy()]
     once_C = torch.arange(len(candidates)) < pool.different
+    once_C &= torch.from_numpy(~np.isin(content_C, pool.content_N[found.rows.numpy()]))
     x_CD = pool.x_ND[candidates]
     near_C = torch.full((len(candidates),), torch.inf, dtype=x_CD.dtype)
     for row in (*pool.taken.tolist(), *rows):

@@ -35,7 +35,7 @@ class Truth(NamedTuple):
     def words(self) -> str:
         """The measure, for people."""
         if self.labels_N is not None:
-            return "recall@1: the nearest other image is of the same class"
+            return "recall@1: the nearest other labelled image is of the same class"
         return f"recall@{NEIGHBOURS} of the neighbours that re-embedding all images would give"
 
 
@@ -62,10 +62,15 @@ def neighbours_of(query_QD: Tensor, gallery_ND: Tensor, own_Q: Tensor) -> Truth:
 
 
 def found_of(query_QD: Tensor, gallery_ND: Tensor, own_Q: Tensor, truth: Truth) -> Tensor:
-    """(Q,) what each query finds of what it should, 0 to 1: with labels 0 or 1."""
+    """(Q,) what each query finds of what it should, 0 to 1: with labels 0 or 1, among the images that have one.
+
+    With labels the queries have to be `answerable`.
+    """
     if truth.labels_N is not None:
-        first_Q = nearest(query_QD, gallery_ND, own_Q)[:, 0]
-        return (truth.labels_N[first_Q] == truth.labels_N[own_Q]).double()
+        known_N = truth.labels_N >= 0  # of the others nobody knows whether they are right
+        place_N = known_N.cumsum(0) - 1
+        first_Q = nearest(query_QD, gallery_ND[known_N], place_N[own_Q])[:, 0]
+        return (truth.labels_N[known_N][first_Q] == truth.labels_N[own_Q]).double()
     assert truth.near_Qk is not None
     near_Qk = nearest(query_QD, gallery_ND, own_Q, truth.near_Qk.shape[1])
     return (near_Qk.unsqueeze(2) == truth.near_Qk.unsqueeze(1)).any(2).double().mean(1)

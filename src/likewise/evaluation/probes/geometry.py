@@ -33,11 +33,12 @@ def uniformity(features_NF: Tensor, t: float = SPREAD) -> float:
     if len(features_NF) < 2:
         raise InputError("uniformity is about pairs, and there is one image")
     x_NF = unit(features_NF)
-    total = 0.0
+    # Pairs of an image with itself are none. Their product is 1, but for features of length 0.
+    total = -float((x_NF.square().sum(1) - 1).mul_(2 * t).exp_().double().sum())
     for part_BF in torch.split(x_NF, _TILE_ROWS):
         total += float(((part_BF @ x_NF.T).clamp_(max=1.0).sub_(1).mul_(2 * t)).exp_().double().sum())
     count = len(x_NF)
-    return math.log((total - count) / (count * (count - 1)))  # pairs of an image with itself are none
+    return math.log(total / (count * (count - 1)))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from likewise.errors import InputError, unknown
 from likewise.evaluation import intervals
-from likewise.evaluation.scores import Score
+from likewise.evaluation.scores import CLASS_MEAN, Score
 
 GALLERIES = ("queries", "bank")
 
@@ -124,7 +124,7 @@ class Features:
         value, measure, interval = right / len(truth), "accuracy", intervals.wilson(right, len(truth))
         per_class, counts = intervals.by_class(predicted, truth, frequency, self.class_names)
         if self.class_mean:
-            value, measure = float(np.mean([entry.value for entry in per_class])), "mean per-class accuracy"
+            value, measure = float(np.mean([entry.value for entry in per_class])), CLASS_MEAN
             interval = intervals.of_class_mean(*counts)
         wanted = intervals.is_skewed(frequency) if self.per_class is None else self.per_class
         groups = intervals.by_group(*counts, self.groups or intervals.usual_groups(frequency))

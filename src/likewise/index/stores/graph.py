@@ -92,7 +92,8 @@ def graph_nearest(
     graph: Graph, matrix_ND: NDArray[Any], queries_QD: NDArray[np.float32], k: int, beside: Beside
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Similarities (Q, k) and places (Q, k), largest first; of vectors that are none any more -inf."""
-    wanted = int(graph.fetched * k / max(beside.share, LEAST_ALIVE))
+    # As many as were looked at when recall was measured: of fewer, 8 bits may not hold the nearest.
+    wanted = int(graph.fetched * max(k, graph.k) / max(beside.share, LEAST_ALIVE))
     proposed_QP = propose(graph.opened, queries_QD, wanted)
     found = reranked(matrix_ND, queries_QD, proposed_QP, k, beside.dead)
     if not len(beside.later):

@@ -24,11 +24,11 @@ from likewise.index.weights import weights_of
 from likewise.monitoring.drift import (
     LEAST,
     NEIGHBOURS,
-    PERMUTATIONS,
     RATE,
     Novelty,
     TwoSample,
     novelty,
+    permutations_for,
     two_sample,
 )
 from likewise.terminal import paragraph, table
@@ -168,11 +168,12 @@ def drift(
     for name, value, usual in (("level", level, LEVEL), ("new_rate", new_rate, RATE)):
         if not 0 < value < 1:
             raise InputError(f"{name}={value} must be above 0 and below 1; usual is {usual}")
+    permutations = permutations_for(level)
     kept, fresh = _sides(
         reference, data, encoder, old, which, pretrained=pretrained,
         labels=labels, device=device, cache_dir=cache_dir, quiet=quiet,
     )  # fmt: skip
-    test = two_sample(kept.features_NF, fresh.features_NF, seed=seed)
+    test = two_sample(kept.features_NF, fresh.features_NF, seed=seed, permutations=permutations)
     found = novelty(kept.features_NF, fresh.features_NF, rate=new_rate, seed=seed)
     return Drift(
         test=test,
@@ -180,10 +181,10 @@ def drift(
         names=tuple(fresh.names),
         novelty=found,
         nearest=tuple(kept.names[int(row)] for row in found.nearest_M),
-        classes=tuple(_classes(kept, fresh, found, seed)),
+        classes=tuple(_classes(kept, fresh, found, level, seed)),
         protocol=(
             f"energy distance of unit features of {test.old:,} old and {test.new:,} new images, permutation test with "
-            f"{PERMUTATIONS} permutations: false alarms in at most {level:.3g} of draws; new are images whose mean "
+            f"{permutations:,} permutations: false alarms in at most {level:.3g} of draws; new are images whose mean "
             f"distance to {NEIGHBOURS} of one half of the old ones is larger than that of all but {found.rate:.3g} of "
             f"the other half; seed {seed}"
         ),
@@ -271,18 +272,24 @@ def _made(
     return _Side(features_NF, images.names, images.labels, images.class_names)
 
 
-def _classes(old: _Side, new: _Side, found: Novelty, seed: int) -> list[ClassDrift]:
+def _classes(old: _Side, new: _Side, found: Novelty, level: float, seed: int) -> list[ClassDrift]:
     """Each class that either has, where both have labels; classes are the same where their names are."""
     if old.labels is None or new.labels is None:
         return []
     before, after = _named(old), _named(new)
     names = sorted({*before.tolist(), *after.tolist()} - {""})
-    tests: dict[str, float] = {}
-    for name in names:
-        rows, new_rows = np.flatnonzero(before == name), np.flatnonzero(after == name)
-        if min(len(rows), len(new_rows)) >= LEAST:
-            parts = old.features_NF[torch.from_numpy(rows)], new.features_NF[torch.from_numpy(new_rows)]
-            tests[name] = two_sample(*parts, seed=seed).p
+    places = {name: (np.flatnonzero(before == name), np.flatnonzero(after == name)) for name in names}
+    tested = {name: parts for name, parts in places.items() if min(map(len, parts)) >= LEAST}
+    permutations = permutations_for(level, len(tested))
+    tests = {
+        name: two_sample(
+            old.features_NF[torch.from_numpy(rows)],
+            new.features_NF[torch.from_numpy(new_rows)],
+            seed=seed,
+            permutations=permutations,
+        ).p
+        for name, (rows, new_rows) in tested.items()
+    }
     raised = dict(zip(tests, holm(list(tests.values())), strict=True))
     return [
         ClassDrift(
