@@ -169,7 +169,8 @@ def segmentation_scores(encoder: Encoder, bank: Images, query: Images, features:
     known, seen = maps(encoder, bank), maps(encoder, query)
     grid = f"{seen.shape[-2]} x {seen.shape[-1]} cells of the last map"
     probe = fit(known, truth_NSS, seed=features.seed)
-    words = f"linear segmentation, {grid}, logits enlarged bilinearly to {size} px, {linear.settings_text(probe, features.seed)}"
+    how = linear.settings_text(probe, features.seed)
+    words = f"linear segmentation, {grid}, logits enlarged bilinearly to {size} px, {how}"
     by_line = agreement(predict(probe, seen, size), truth_QSS)
     cells_MC, labels_M = known_cells(known, truth_NSS, MOST_NEIGHBOURS)
     near = agreement(predict_by_neighbours(cells_MC, labels_M, seen, size, NEIGHBOURS), truth_QSS)
