@@ -110,6 +110,8 @@ def fewshot_scores(features: Features, settings: ProbeSettings) -> list[Score]:
             f"{settings.episodes} episodes of {settings.ways} classes of the queries, {shots} labelled and {asked} "
             f"asked of each, seed {features.seed}, {seen}"
         )
+        # Episodes are drawn from the same images, so more of them narrow this and say nothing of other images.
+        spread = f"95 % over other episodes of the same images, {settings.episodes:,} of them, 1.96 standard errors"
         for name, values, words in (
             ("prototype", prototype(features.query_QF, drawn, raw=raw), nearest),
             ("logistic", logistic(features.query_QF, drawn, raw=raw), "logistic regression, C = 1"),
@@ -121,7 +123,7 @@ def fewshot_scores(features: Features, settings: ProbeSettings) -> list[Score]:
                     float(values.mean()),
                     f"few-shot, {words}, {episodes}",
                     variant=f"{settings.ways}-way {name}{', raw' if raw else ''}",
-                    interval=intervals.of_mean(values),
+                    interval=intervals.of_mean(values)._replace(how=spread),
                 )
             )
     return scores
