@@ -166,6 +166,26 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["train"], "likewise train needs DATA"),
         (["export", "x"], "likewise export needs --format {safetensors,onnx,packed} and --out"),
         (["train", "photos", "--topk", "3"], "unknown option '--topk'"),
+        (["train", "photos", "--qqq", "3"], "unknown option '--qqq': likewise train --help lists all\n"),
+        (["train", "photos", "--epochs", "0"], "likewise: epochs=0.0 must be greater than 0"),
+        (["train", "photos", "--queue-size", "-1"], "likewise: queue_size=-1"),
+        (["train", "photos", "--temperature-student", "x"], "--temperature-student is given 'x': allowed is a number"),
+        (["train", "photos", "--seed", "x"], "--seed is given 'x': allowed is a whole number"),
+        (["discover", "photos", "--subset-seed", "-1"], "--subset-seed is given -1: allowed is a whole number from 0"),
+        (["train", "photos", "--resume", "--out", "runs/none"], "there is no run runs/none to resume: name one"),
+        (["convert", "x"], "efficientnet-lite0,efficientnet-lite1,efficientnet-lite2} and --out"),
+        (["duplicates", "photos", "--html", "none/x.html"], "there is no folder none to write x.html into"),
+        (["duplicates", "photos", "--html", "empty"], "empty is a folder: name a file"),
+        (["duplicates", "broken"], "no image of broken can be read, the first a.png"),
+        (["drift", "broken/none.npy", "photos"], "none.npy cannot be read: No data left in file"),
+        (["localise", "mbd", "photos", "--out", "broken/a.png"], "a.png is a file: name a folder"),
+        (["localise", "mdb", "photos", "--out", "x"], "mdb does not exist: did you mean 'mbd'"),
+        (["select", "x", "photos", "--labels", "3", "--out", "x.txt"], "x.txt does not end in .csv"),
+        (["predict", "x", "photos", "--out", "x.txt"], "x.txt does not end in .csv"),
+        (["finetune", "x", "photos", "--out", "broken/a.png/x"], "a.png is a file: name a folder"),
+        (["label", "broken", "--port", "0"], "1 of 1 images of broken cannot be read"),
+        (["label", "broken", "--port", "-1"], "port -1 does not exist: allowed are 0 (any free one) to 65535"),
+        (["upgrade", "x.index", "--to", "x", "--rollback"], "takes no new encoder and no plan"),
         (["evaluate", "nowhere"], "nowhere"),
         (["export", "nowhere", "--format", "onnx", "--out", "x"], "nowhere"),
         (["compare"], "needs runs"),
@@ -178,7 +198,12 @@ def test_bad_input_is_one_line(
 ) -> None:
     labelled(tmp_path / "photos")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.png").write_text("no image")
+    (tmp_path / "broken" / "none.npy").touch()
+    before = sorted(tmp_path.rglob("*"))
     assert message in failed(arguments, capsys)
+    assert [path for path in sorted(tmp_path.rglob("*")) if path not in before] == [], "nothing is left behind"
 
 
 def test_a_messy_folder_trains_and_the_broken_are_named(tmp_path: Path) -> None:
@@ -245,7 +270,7 @@ def test_what_the_system_refuses_is_one_line(
         raise error
 
     monkeypatch.setattr(verb, "run", refused)
-    assert main(["methods"]) == 1
+    assert main(["methods"]) == (2 if isinstance(error, PermissionError) else 1)
     shown = capsys.readouterr().err
     assert words in shown
     assert shown.count("\n") == 1

@@ -178,7 +178,8 @@ def test_without_the_extra_the_error_names_it(run: Path, tmp_path: Path, monkeyp
         ({"which": "pupil"}, "unknown weights 'pupil'"),
         ({"run": "run/encoder.safetensors", "which": "teacher"}, "only a run directory holds a teacher"),
         ({"out": "run"}, "is a directory"),
-        ({"out": "missing/out.onnx"}, "there is no directory"),
+        ({"out": "missing/out"}, "there is no folder missing"),
+        ({"out": "out.onnx"}, "a .onnx file is of format onnx"),
     ],
 )
 def test_bad_requests_are_refused_in_one_line(

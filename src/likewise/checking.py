@@ -10,6 +10,12 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from likewise.errors import InputError, unknown
 
 
+def check_port(port: int) -> None:
+    """Raise InputError for a number that is no port."""
+    if not 0 <= port < 65536:
+        raise InputError(f"port {port} does not exist: allowed are 0 (any free one) to 65535")
+
+
 def check_kinds(shape: type[Any], values: Mapping[str, Any]) -> None:
     """Raise InputError for a value that the field of its name in the dataclass `shape` does not take.
 

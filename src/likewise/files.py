@@ -1,10 +1,11 @@
-"""Atomic writing of files: a file is replaced whole or not at all."""
+"""Atomic writing of files: a file is replaced whole or not at all. What the system refuses becomes one line."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -13,19 +14,61 @@ from likewise.errors import DiskFull, InputError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says where a disk, an allowance, or the size of a file is at its limit."""
-FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
-"""What the system says where a path is not for us, or is another thing than was taken for granted."""
+FORBIDDEN = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+}
+"""What the system says where a path is not for us, is not there, or is another thing than was taken for granted."""
 ASIDE = ".partial"
 """How the names of files end that are still being written."""
 
 
 def check_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Raise InputError where one of these files exists, unless `overwrite`, and where its folder does not."""
+    """Raise InputError where one of these files exists, unless `overwrite`, and where none can be written."""
     for path in paths:
-        if path.is_dir() or (path.exists() and not overwrite):
+        check_file(path)
+        if path.exists() and not overwrite:
             raise InputError(f"{path} exists: choose another file, or say --overwrite")
-        if not path.absolute().parent.is_dir():
-            raise InputError(f"there is no folder {path.parent} to write {path.name} into")
+
+
+def check_place(path: Path) -> None:
+    """Raise InputError where `path` cannot be a file: it is a folder, or there is none that it could lie in."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} to write {path.name} into")
+
+
+def check_ending(path: Path, *endings: str) -> None:
+    """Raise InputError where the name of a file ends in none of `endings`, the first of which is the usual one."""
+    if path.suffix.lower() not in endings:
+        raise InputError(f"{path} does not end in {endings[0]}: name a file such as {path.stem}{endings[0]}")
+
+
+def check_file(path: Path) -> None:
+    """Raise InputError where no file can be written at `path`, found out by trying: before work that takes long."""
+    check_place(path)
+    try:
+        tempfile.TemporaryFile(dir=path.absolute().parent).close()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def check_folder(path: Path) -> None:
+    """Raise InputError where `path` is no folder and none can be made there, found out by trying."""
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file: name a folder")
+    try:
+        tempfile.TemporaryDirectory(dir=there).cleanup()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written to: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -34,11 +77,12 @@ def write_aside(path: Path) -> Iterator[IO[bytes]]:
 
     Written beside the target, flushed to the disk, renamed over it, and the directory flushed, in this order: at no
     moment, power cuts included, does `path` name anything but the old content or the new. An error inside leaves the
-    old content. Raises `DiskFull` where there is no room.
+    old content. Raises `DiskFull` where there is no room, and InputError where nothing can be written there.
     """
+    check_place(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}{ASIDE}")
     try:
-        with aside.open("wb") as file:
+        with _opened(aside, path) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -51,6 +95,16 @@ def write_aside(path: Path) -> Iterator[IO[bytes]]:
     finally:
         aside.unlink(missing_ok=True)
     _flush_directory(path.parent)
+
+
+def _opened(aside: Path, path: Path) -> IO[bytes]:
+    """The file that is written in the place of `path` at first. Raises InputError where the system refuses it."""
+    try:
+        return aside.open("wb")
+    except OSError as error:
+        if error.errno not in FORBIDDEN:
+            raise
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def no_room(error: BaseException | None) -> OSError | None:

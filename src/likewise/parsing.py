@@ -7,13 +7,13 @@ import dataclasses
 import io
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import tyro
 from tyro.conf import DisallowNone, OmitArgPrefixes
 
-from likewise.errors import InputError, unknown
+from likewise.errors import InputError, nearest, unknown
 
 T = TypeVar("T")
 _KINDS = {"FLOAT": "a number", "INT": "a whole number", "STR": "text"}
@@ -22,6 +22,12 @@ _SEVERAL = re.compile(r"Error parsing (?P<flag>\S+): Could not [a-z ]+:? \[(?P<f
 _KIND = re.compile(
     r"Error parsing (?P<flag>\S+): no type matching (?P<kind>.+) could be instantiated from \[(?P<found>.*)\]"
 )
+_CONVERTED = re.compile(
+    r"Error parsing (?P<flag>--\S+): "
+    r"(?:invalid literal for (?P<whole>int)\(\)[^:]*|could not convert string to float): '(?P<found>[^']*)'"
+)
+_REFUSED = re.compile(r"Error parsing (?P<what>[^\s:]+): (?P<reason>.*?)(?: ─{4}| -{4}|$)")
+"""What the check of a value said, behind the flag or the group of flags that it stands in."""
 _CHOICE = re.compile(
     r"invalid choice '(?P<found>.*)' for argument '(?P<flag>\S+)'\. Expected one of \((?P<choices>.*?)\)"
 )
@@ -29,6 +35,8 @@ _NO_VALUE = re.compile(r"Missing value for argument '(?P<flag>[^']+)'\. Expected
 _NEEDED = re.compile(r"Missing from (?P<program>[^:]+):")
 _NEEDED_NAME = re.compile(r"^[│| ] {5}(?=\S)(?!likewise )(.+?) *[│|]?$", re.MULTILINE)
 _STRAY = re.compile(r"Unrecognized options: (?P<found>.*?) [─-]{4}")
+SEEDS = 2**32
+"""Seeds lie below this number, which is what every generator of random numbers takes."""
 _EDGE = re.compile(r"^[│╭╰|+ ]+|[│╮╯|+ ]+$")
 """The box around a message, which is of plain characters or missing where the terminal knows no others."""
 
@@ -36,18 +44,22 @@ _EDGE = re.compile(r"^[│╭╰|+ ]+|[│╮╯|+ ]+$")
 def parse(shape: type[T], words: Sequence[str], program: str, description: str) -> T:
     """Parse `words` into `shape`. Raises InputError with one line for an unknown flag or a value that cannot be."""
     if not {"-h", "--help"} & set(words):
-        _check_flags(shape, words)
+        _check_flags(shape, words, program)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             found = tyro.cli(
                 _told(shape), args=list(words), prog=program, description=description, config=(DisallowNone,)
             )
-            return cast("T", found)
     except SystemExit as stop:
         if not stop.code:
             raise
         raise _in_our_words(complaint.getvalue()) from None
+    for name, value in _leaves(found):
+        if (name == "seed" or name.endswith("_seed")) and not 0 <= value < SEEDS:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} is given {value}: allowed is a whole number from 0 to {SEEDS - 1}")
+    return cast("T", found)
 
 
 def explicit(parsed: Any, words: Sequence[str]) -> dict[str, Any]:
@@ -103,15 +115,16 @@ def _names(shape: Any) -> Iterator[str]:
             yield field.name
 
 
-def _check_flags(shape: Any, words: Sequence[str]) -> None:
+def _check_flags(shape: Any, words: Sequence[str], program: str) -> None:
     """Name the first unknown flag with its nearest spelling, before the parser would, in one line."""
-    names = {name.rstrip("_").replace("_", "-") for name in _names(shape)}
-    allowed = {f"--{name}" for name in names}
+    allowed = {f"--{name.rstrip('_').replace('_', '-')}" for name in _names(shape)}
     for word in words:
         flag = word.partition("=")[0].replace("_", "-")
         known = flag in allowed or f"--{flag.removeprefix('--no-')}" in allowed
         if flag.startswith("--") and not known:
-            raise unknown("option", flag, allowed)
+            near = nearest(flag, sorted(allowed))
+            hint = "" if near is None else f"did you mean {near!r}? "
+            raise InputError(f"unknown option {flag!r}: {hint}{program} --help lists all")
 
 
 def _in_our_words(complaint: str) -> InputError:
@@ -124,6 +137,8 @@ def _wrong_value(said: str) -> InputError | None:
     """The error where a value is not what its flag takes; None where that is not what is wrong."""
     if found := _KIND.search(said):
         return _wrong_kind(found["flag"], found["found"], found["kind"])
+    if found := _CONVERTED.search(said):
+        return _wrong_kind(found["flag"], found["found"], "INT" if found["whole"] else "FLOAT")
     if found := _SEVERAL.search(said):
         usage = re.search(rf"Argument helptext: {re.escape(found['flag'])} ([^a-z]+)", said)
         return _wrong_kind(found["flag"], found["found"], usage[1] if usage else "")
@@ -138,10 +153,23 @@ def _missing_or_stray(said: str, complaint: str) -> str:
     if found := _NO_VALUE.search(said):
         return f"{found['flag']} needs {'a value' if found['count'] == '1' else found['count'] + ' values'}"
     if found := _NEEDED.search(said):
-        return f"{found['program']} needs {' and '.join(_NEEDED_NAME.findall(complaint))}"
+        return f"{found['program']} needs {' and '.join(_whole(_NEEDED_NAME.findall(complaint)))}"
     if found := _STRAY.search(said):
         return f"{found['found']!r} is not expected there: see --help"
+    if found := _REFUSED.search(said):
+        return f"{found['what']}: {found['reason']}" if found["what"].startswith("--") else found["reason"]
     return _first_paragraph(complaint)
+
+
+def _whole(lines: Iterable[str]) -> list[str]:
+    """Names, of which one that was too long for the box goes on behind its comma in the next line."""
+    names: list[str] = []
+    for line in lines:
+        if names and names[-1].endswith(","):
+            names[-1] += line
+        else:
+            names.append(line)
+    return names
 
 
 def _wrong_kind(flag: str, found: str, kind: str) -> InputError:

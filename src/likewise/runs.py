@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from likewise.encoders import Encoder
 
+_SHOWN = 3
+"""Runs that are named where another was not found."""
 ROOT = Path("runs")
 Ending = Literal["finished", "interrupted", "stopped"]
 _PACKAGES = (
@@ -180,8 +182,11 @@ class RunDirectory:
         if (path / "run.json").is_file():
             return cls(path)
         there = [other.parent.name for other in sorted(path.absolute().parent.glob("*/run.json"))]
-        near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.3) or there[:1]
+        near = difflib.get_close_matches(path.name, there, n=1)
         hint = f"; did you mean {path.parent / near[0]}?" if near else ""
+        if there and not near:
+            more = ", ..." if len(there) > _SHOWN else ""
+            hint = f"; runs beside it are {', '.join(there[:_SHOWN])}{more}"
         what = "has no run.json, so it is no run" if path.exists() else "does not exist"
         raise InputError(f"{path} {what}{hint}")
 

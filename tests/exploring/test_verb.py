@@ -73,7 +73,7 @@ def test_a_folder_is_written_once(weights: Path, data: Path, tmp_path: Path) -> 
     [
         ([], "nothing to write"),
         (["--out", "page.pdf"], "does not end in .html"),
-        (["--out", "no/page.html"], "there is no directory no"),
+        (["--out", "no/page.html"], "there is no folder no"),
         (["--out", "a.html", "--serve", "b"], "not both"),
         (["--out", "a.html", "--clusters", "99"], "99 clusters of 40 images"),
         (["--out", "a.html", "--images", "1"], "allowed are 2 to 100,000"),

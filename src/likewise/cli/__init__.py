@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 
 from likewise import __version__
-from likewise.errors import LikewiseError, unknown
-from likewise.files import refusal
+from likewise.errors import InputError, LikewiseError, unknown
+from likewise.files import no_room, refusal
 from likewise.threads import share_processors
 
 HELP = """\
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (told := refusal(error)) is None:
             raise
         print(f"likewise: {told}", file=sys.stderr)
-        return LikewiseError.exit_status
+        return (LikewiseError if no_room(error) is not None else InputError).exit_status
 
 
 def _dispatch(words: list[str]) -> int:

@@ -7,6 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from likewise.checking import check_port
 from likewise.errors import InputError
 
 LOOPBACK = "127.0.0.1"
@@ -21,8 +22,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
     """A server of `folder`, started by `serve_forever`; port 0 takes a free one. Raises InputError for a taken one."""
-    if not 0 <= port <= 65_535:
-        raise InputError(f"port {port} does not exist: allowed are 0 (any free one) to 65535")
+    check_port(port)
     try:
         return ThreadingHTTPServer((LOOPBACK, port), partial(_Quiet, directory=str(folder)))
     except OSError as error:

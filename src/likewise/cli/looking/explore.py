@@ -62,6 +62,7 @@ class Explore:
 
 def run(words: list[str]) -> None:
     """Do what the words after the verb ask for."""
+    from likewise.checking import check_port
     from likewise.errors import InputError
     from likewise.parsing import parse
 
@@ -70,6 +71,7 @@ def run(words: list[str]) -> None:
         raise InputError(f"{len(parsed.data)} data sets on one map: name one")
     from likewise.verbs.looking.explore import explore
 
+    check_port(parsed.port)
     if parsed.serve is not None and _is_served_again(parsed):
         serve(Path(parsed.serve), parsed.port)
         return

@@ -66,7 +66,7 @@ def run(words: list[str]) -> None:
     device = parsed.device if parsed.ray is not None else detect(parsed.device).device
     with decoding(parsed.to, enabled=not parsed.quiet, verb="embed") as progress:
         done = embed(parsed.run, parsed.data, device=device, progress=progress, **how)
-    print(json.dumps(done.to_json(), indent=2) if parsed.json else done)
+    print(json.dumps(done.to_json(), indent=2) if parsed.json else done.counts if parsed.quiet else done)
     if not parsed.json and not parsed.quiet and done.path.endswith(".index"):
         from likewise.index import open_index
 

@@ -98,13 +98,18 @@ class Spans:
         self._lock = threading.Lock()
 
     def of(self, values: NDArray[Any]) -> Range:
-        """The range of an array of the source. Raises BrokenImage where it was not looked at when ranges were found."""
+        """The range of an array of the source.
+
+        Raises BrokenImage where it was not looked at when ranges were found, and where none of its numbers is finite.
+        """
         kind = kind_of(values.dtype)
         if kind is None:
             return range_of(values)
         found = self.ranges().get(kind)
+        if values.dtype.kind == "f" and not np.isfinite(values).any():
+            raise BrokenImage("no finite values")
         if found is None:
-            raise BrokenImage("more than 8 bits a channel under the ending of a format that has 8, or nothing finite")
+            raise BrokenImage("more than 8 bits a channel under the ending of a format that has 8")
         return found
 
     def ranges(self) -> Mapping[Kind, Range]:

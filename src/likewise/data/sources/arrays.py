@@ -19,7 +19,7 @@ from likewise.data.decoding.pixels import from_array
 from likewise.data.decoding.ranges import Found, Spans, extremes_of, kept, merged
 from likewise.data.fingerprints import digest, digest_array, digest_files, file_facts
 from likewise.data.labels import NONE, Labels, Stated, united
-from likewise.data.source import Joined, Pixels, Source
+from likewise.data.source import BrokenImage, Joined, Pixels, Source
 from likewise.data.sources.files import short_name, with_ranges
 from likewise.data.splitting.split_finding import column_splits, speaks_of_splits
 from likewise.data.splitting.splits import KNOWN, are_splits, in_order, pick_split
@@ -43,12 +43,17 @@ class ArraySource(Source):
     """(N, H, W), (N, H, W, 1|3|4) or (N, 1|3|4, H, W), any numeric type."""
     layout: Layout
     """Which of the three."""
+    place: str = ""
+    """The file, and the split in it, that the array is from; for people."""
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
-        """Convert one image."""
+        """Convert one image. Raises BrokenImage, which names the row."""
         values = np.asarray(self.array[position])
         turned = values.transpose(1, 2, 0) if self.layout == "channels first" else values
-        return from_array(turned, None if self.spans is None else self.spans.of(values))
+        try:
+            return from_array(turned, None if self.spans is None else self.spans.of(values))
+        except BrokenImage as error:
+            raise BrokenImage(f"row {position} of {self.place or self.name}: {error}") from error
 
 
 class SplitArrays(NamedTuple):
@@ -187,13 +192,15 @@ def open_arrays(
     fingerprint: str | None = None,
     split: str | None = None,
     labels: str | None = None,
+    place: str = "",
 ) -> Source:
     """The images in named arrays: `train_images`, `train_labels`, ...; `images`, `labels`; `x`, `y`; or one array.
 
     Where the names of arrays speak of no splits, an array may, like a column of a table: `split`, `is_train`, ...
 
-    All splits one after the other where `split` is None. `fingerprint` of the file that they are from; without one it
-    is made from the contents. Raises InputError where no images are found, or no such split or array of labels.
+    All splits one after the other where `split` is None. `fingerprint` of the file at `place` that they are from;
+    without one it is made from the contents. Raises InputError where no images are found, or no such split or array of
+    labels.
     """
     parts = _parts(arrays, None if labels == NONE else labels, name)
     splits = tuple(part for part in parts if part)
@@ -216,6 +223,7 @@ def open_arrays(
                 split_counts={other: len(arrays.images) for other, arrays in parts.items()} if splits else {},
                 spans=spans,
                 array=images,
+                place=f"{part!r} in {place or name}" if part else place or name,
                 layout=layout_of(images, f"array {part or 'images'!r} of {name}"),
             )
         )
@@ -260,4 +268,5 @@ def splits_of(keys: Sequence[str], opened: Callable[[], Source]) -> tuple[str, .
 def open_array_file(path: Path, *, split: str | None = None, labels: str | None = None) -> Source:
     """The images in a .npz or .npy file. Raises InputError as `open_arrays` does, and for damaged files."""
     fingerprint = digest("arrays", digest_files([file_facts(path)]))
-    return open_arrays(load_arrays(path), name=short_name(path), fingerprint=fingerprint, split=split, labels=labels)
+    how = {"name": short_name(path), "place": str(path), "fingerprint": fingerprint}
+    return open_arrays(load_arrays(path), split=split, labels=labels, **how)

@@ -47,14 +47,19 @@ class EmbedResult:
     seconds: float
     """How long it took."""
 
+    @property
+    def counts(self) -> str:
+        """How many images were embedded and were not, in a line."""
+        told = {"skipped": self.skipped, "removed": self.removed, "that cannot be read": len(self.broken)}
+        more = [f"{count:,} {what}" for what, count in told.items() if count or what == "skipped"]
+        return ", ".join([f"{self.embedded:,} embedded", *more])
+
     def __str__(self) -> str:
         """A few lines for people."""
-        told = f"{self.embedded:,} embedded, {self.skipped:,} skipped"
-        told += f", {self.removed:,} removed" if self.removed else ""
-        lines = [told, f"wrote   {self.path} ({self.rows:,} rows, space {self.fingerprint})"]
+        lines = [self.counts, f"wrote   {self.path} ({self.rows:,} rows, space {self.fingerprint})"]
         if self.broken:
             first = self.broken[0]
-            lines.append(f"left out {len(self.broken):,} that cannot be read, the first {first.name} ({first.reason})")
+            lines.append(f"note    {first.name} cannot be read: {first.reason}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -106,6 +111,8 @@ def embed(
     away meanwhile.
     """
     began = time.perf_counter()
+    if batch_size < 1:
+        raise InputError(f"batch_size={batch_size}: allowed is 1 or more")
     part = Shard.parse(shard)
     if ray is not None:
         _check_for_cluster(part, device)

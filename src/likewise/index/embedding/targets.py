@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from likewise.errors import InputError
-from likewise.files import write_aside
+from likewise.files import check_folder, write_aside
 from likewise.index.index import Index, create, is_index, open_index
 from likewise.index.space import Space
 from likewise.index.stores.protocol import OWN, Rows
@@ -46,10 +47,17 @@ def opened(to: str | Path, space: Space, *, dtype: str) -> Iterator[Target]:
             yield Target(index)
         return
     beside = path.with_name(f"{path.name}.index")
-    if path.exists() and not (beside / "manifest.json").exists():
-        _read_into(path, beside, dtype)
-    with _index(beside, space, dtype) as index:
-        yield Target(index)
+    check_folder(path.parent)
+    added = path.exists() and not (beside / "manifest.json").exists()
+    if added:
+        _read_into(path, beside, space, dtype)
+    try:
+        with _index(beside, space, dtype) as index:
+            yield Target(index)
+    except InputError:
+        if added and beside.exists():
+            shutil.rmtree(beside)
+        raise
     index.refresh()
     (write_parquet if path.suffix.lower() == ".parquet" else write_npz)(index, path)
     shutil.rmtree(beside)
@@ -64,6 +72,7 @@ def _index(to: str | Path, space: Space, dtype: str) -> Iterator[Index]:
     if (Path(to) / "manifest.json").exists():
         yield open_index(to)
         return
+    check_folder(Path(to))
     made = create(to, space, dtype=dtype)
     try:
         yield made
@@ -125,13 +134,14 @@ def read_file(path: Path) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.float32
         flat = table["vector"].combine_chunks()
         vectors = np.asarray(flat.flatten(), np.float32).reshape(-1, space.dimensions)
         return table.drop_columns(["vector"]), vectors, space
-    except (KeyError, ValueError, OSError, pa.ArrowInvalid) as error:
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, pa.ArrowInvalid) as error:
         raise InputError(f"{path} was not written by `likewise embed`: {' '.join(str(error).split())[:100]}") from error
 
 
-def _read_into(path: Path, beside: Path, dtype: str) -> None:
-    """An index of what a file holds, so that it can be added to."""
+def _read_into(path: Path, beside: Path, wanted: Space, dtype: str) -> None:
+    """An index of what a file holds, so that vectors of the space `wanted` can be added to it."""
     table, vectors, space = read_file(path)
+    space.check(wanted, path)
     aside = beside.with_name(f".{beside.name}.reading")
     shutil.rmtree(aside, ignore_errors=True)
     index = create(aside, space, dtype=dtype)

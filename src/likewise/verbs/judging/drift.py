@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -228,7 +229,7 @@ def _kept(given: Any, labels: str | None) -> _Side | None:
     path = Path(given)
     try:
         stored = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if isinstance(stored, np.ndarray):
         return _side(stored) if stored.ndim == 2 else None

@@ -20,11 +20,13 @@ from likewise.encoders.files.packed import pack, unpack
 from likewise.encoders.files.recipe import timm_code
 from likewise.encoders.files.store import PACKED, as_text, description, read_description, serialised
 from likewise.errors import InputError, LikewiseError, missing, unknown
-from likewise.files import write_aside
+from likewise.files import check_file, write_aside
 from likewise.runs import RunDirectory
 from likewise.verbs.keeping.card import FILE, check_licence, model_card
 
 Format = Literal["safetensors", "onnx", "packed"]
+ENDINGS: dict[str, tuple[Format, ...]] = {".safetensors": ("safetensors", "packed"), ".onnx": ("onnx",)}
+"""Endings that say what a file is, and the formats that may have them."""
 Features = Callable[[Tensor], Tensor]
 """(B, 3, H, W) -> (B, F)."""
 
@@ -169,9 +171,11 @@ def _check_place(out: Path, format: str, *, card: bool, overwrite: bool) -> None
     if out.is_dir():
         raise InputError(f"{out} is a directory: name a file, such as {out / f'encoder.{format}'}")
     if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another file, or allow it to be overwritten")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"there is no directory {out.parent} to write to")
+        raise InputError(f"{out} exists: choose another file, or allow it to be overwritten (--overwrite)")
+    fitting = ENDINGS.get(out.suffix.lower(), (format,))
+    if format not in fitting:
+        raise InputError(f"{out} would not be what its name says: a {out.suffix} file is of format {fitting[0]}")
+    check_file(out)
     if card and (out.parent / FILE).exists() and not overwrite:
         raise InputError(f"{out.parent / FILE} exists: choose another directory, or allow it to be overwritten")
 

@@ -19,7 +19,7 @@ from likewise.discovery.naming import called, cluster_names
 from likewise.discovery.result import Discovery
 from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Run, Subject, Which
-from likewise.files import write_aside
+from likewise.files import check_ending, check_folder, write_aside
 from likewise.index.embedding.held import is_held, subject_of
 from likewise.methods.words import images_of, texts_of, with_words
 from likewise.report.sheets.discovered import discovered_sheet
@@ -244,8 +244,8 @@ def _targets(out: str | Path | None, *, overwrite: bool) -> tuple[Path, Path] | 
     if out is None:
         return None
     table = Path(out).expanduser()
-    if table.suffix.lower() != ".csv":
-        raise InputError(f"out={out} is no name of a table: it has to end in .csv, such as found.csv")
+    check_ending(table, ".csv")
+    check_folder(table.parent)
     for path in (table, table.with_suffix(".html")):
         if path.is_dir() or (path.exists() and not overwrite):
             raise InputError(f"{path} exists: choose another file, or say --overwrite")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from likewise.checking import check_port
 from likewise.data import Source, open_source, prepare
 from likewise.data.caching.locking import exclusive
 from likewise.data.labels import find_column, is_unknown
@@ -87,6 +88,8 @@ def label(
     Raises InputError for lists, columns and classes that cannot be, where the port is taken or the list is being
     labelled already, and where `out` exists and is not the work of this verb.
     """
+    if port is not None:
+        check_port(port)
     with session(images, out=out, classes=classes, labels=labels, run=run, together=together) as (opened, path):
         with serving(opened, port) as server:
             say(f"page    {server.address}")
@@ -126,11 +129,11 @@ def session(
     every = dict.fromkeys([*known, *table.initial.values()])
     state = LabelState(len(files), list(every), dict(table.initial))
     apart = None if together is None else _column(table, together)
+    grouped = groups(_looks(table.source, run), apart)  # before anything is written: images may be unreadable
     with exclusive(journal_path.with_name(f"{journal_path.name}.lock"), f"labelling {path}", wait=False):
         journal = LabelJournal(journal_path, files, state)
         with contextlib.closing(journal):
             table.write(path, state.now())
-            grouped = groups(_looks(table.source, run), apart)
             names = [str(name) for name in table.columns[table.path_name]]
             yield LabelSession(table.source, grouped, names, journal, lambda: table.write(path, state.now())), path
 
@@ -138,8 +141,6 @@ def session(
 @contextlib.contextmanager
 def serving(opened: LabelSession, port: int | None) -> Iterator[Server]:
     """A server on `port`; where none is asked for on `PORT` or any that is free. Raises InputError for a taken one."""
-    if port is not None and not 0 <= port < 65536:
-        raise InputError(f"port={port}: allowed are 0 (any that is free) to 65535")
     try:
         server = Server(opened, PORT if port is None else port)
     except OSError as error:

@@ -19,7 +19,7 @@ from likewise.data.sources.lists import SEPARATED, read_list
 from likewise.encoders.files.chosen import choose
 from likewise.errors import InputError, unknown
 from likewise.evaluation.encoder_source import Run, Subject, Which
-from likewise.files import check_targets
+from likewise.files import check_ending, check_targets
 from likewise.index.embedding.held import is_held, open_held, subject_of
 from likewise.prediction.classifiers import Logits, linear, of_layer, votes
 from likewise.prediction.judged import Held, HeldOut, folded, given, split
@@ -149,6 +149,7 @@ def predict(
 def _check(out: Path, by: str, risk: float | None, trust: float, held_out: float, *, overwrite: bool) -> None:
     if by not in BY:
         raise unknown("classifier", by, BY)
+    check_ending(out, ".csv")
     check_targets([out], overwrite=overwrite)
     shares = {"trust": trust, "held_out": held_out} | ({} if risk is None else {"risk": risk})
     for name, value in shares.items():

@@ -16,7 +16,7 @@ from likewise.commands import command
 from likewise.data import Source, open_source
 from likewise.errors import InputError, unknown
 from likewise.evaluation.encoder_source import Run, Subject, Which
-from likewise.files import check_targets, write_aside
+from likewise.files import check_ending, check_targets, write_aside
 from likewise.index.embedding.held import is_held, subject_of
 from likewise.report.sheets.contact_sheet import SheetImage, contact_sheet
 from likewise.selection import usl_t
@@ -109,6 +109,7 @@ def select(
     """
     _check_strategy(by, given)
     settings, out = recipe(variant), Path(out)
+    check_ending(out, ".csv")
     check_targets([Path(one) for one in (out, html, label_studio, cvat) if one is not None], overwrite=overwrite)
     subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
     data = (run if is_held(run) else subject.default_data()) if data is None else data

@@ -21,8 +21,9 @@ from likewise.evaluation.probes.finetune import Tuned, protocol_of, tuning
 from likewise.evaluation.probes.finetune import finetune as tune
 from likewise.evaluation.probes.protocol import Features
 from likewise.evaluation.scores import Evaluation
+from likewise.files import check_folder
 from likewise.report import SHOWN, write_report
-from likewise.runs import RunDirectory, command_line, default_name
+from likewise.runs import ROOT, RunDirectory, command_line, default_name
 from likewise.training.planning.machine import best_device
 from likewise.verbs.judging.recording import record
 
@@ -111,6 +112,7 @@ def _check(epochs: int, rate: float, out: str | Path | None) -> None:
         raise InputError(f"epochs={epochs} and rate={rate:g}: allowed are 1 or more, and above 0")
     if out is not None and Path(out).exists() and (Path(out).is_file() or any(Path(out).iterdir())):
         raise InputError(f"{out} exists and is not empty: choose another --out")
+    check_folder(Path(out or ROOT))
 
 
 def _trained(

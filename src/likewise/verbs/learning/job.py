@@ -177,6 +177,8 @@ def resumable(session: Session, data_name: str, wanted: Asked) -> RunDirectory |
     """The run to continue, or None for a new one. Raises InputError where there is nothing to continue."""
     if not session.resume:
         return None
+    if session.out is not None and not Path(session.out).exists():
+        raise InputError(f"there is no run {session.out} to resume: name one that is there, or leave --resume out")
     if session.out is not None:
         return RunDirectory.open(session.out)
     name = default_name(data_name, wanted.method, wanted.encoder)

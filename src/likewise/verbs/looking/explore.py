@@ -21,6 +21,7 @@ from likewise.exploring.payload import pack
 from likewise.exploring.relations import Relations, relate
 from likewise.exploring.sprites import SheetPlan, plan, sheets
 from likewise.exploring.table import write_table
+from likewise.files import check_ending, check_file, check_folder
 from likewise.index.embedding.held import is_held, subject_of
 from likewise.training.watching.progress import decoding
 
@@ -211,16 +212,13 @@ def _check(out: str | Path | None, folder: str | Path | None, parquet: str | Pat
         if path is None:
             continue
         target = Path(path)
-        if target.suffix.lower() not in ending:
-            raise InputError(f"{target} does not end in {ending[0]}: name a file such as {target.stem}{ending[0]}")
+        check_ending(target, *ending)
         if target.exists() and not overwrite:
             raise InputError(f"{target} exists: choose another file, or allow it to be overwritten (--overwrite)")
-        if not target.absolute().parent.is_dir():
-            raise InputError(f"there is no directory {target.parent} to write to")
+        check_file(target)
     if folder is not None:
         target = Path(folder)
-        if target.is_file():
-            raise InputError(f"{target} is a file: --serve needs a folder")
+        check_folder(target)
         if target.is_dir() and any(target.iterdir()) and not (target / "index.html").is_file():
             raise InputError(f"{target} is not empty and holds no page: choose another folder")
         if (target / "index.html").is_file() and not overwrite:

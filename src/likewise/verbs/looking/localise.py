@@ -17,8 +17,9 @@ from likewise.encoders.build import has_width
 from likewise.encoders.files.chosen import choose
 from likewise.encoders.files.store import read_description
 from likewise.encoders.spec import EncoderSpec
-from likewise.errors import InputError
+from likewise.errors import InputError, nearest
 from likewise.evaluation.objects import Localisation, localisation
+from likewise.files import check_folder
 from likewise.localisation.boxes import boxes
 from likewise.localisation.crf import refined
 from likewise.localisation.masks import Masks
@@ -85,6 +86,9 @@ def localise(
     read or used, and where `out` is there and not empty, without `overwrite`.
     """
     folder = Path(out)
+    check_folder(folder)
+    if rounds < 1:
+        raise InputError(f"rounds={rounds}: allowed is 1 or more")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise InputError(f"{folder} is not empty: name another folder, or allow it with --overwrite")
     place = run.path if isinstance(run, RunDirectory) else run
@@ -106,6 +110,8 @@ def _masks_by(run: str, rounds: int, expand: int | None) -> tuple[str, int]:
     """The source of masks, and the short side that images are kept at for it."""
     if run.partition(":")[0] in NAMES and not Path(run).exists():
         return run, SIDE
+    if not Path(run).exists() and (near := nearest(run, NAMES)) is not None:
+        raise InputError(f"{run} does not exist: did you mean {near!r}? else name a run directory or a weights file")
     spec = EncoderSpec.from_mapping(read_description(choose(Path(run), None).path))
     fine = expand
     if fine is None:
@@ -144,7 +150,7 @@ def _refined(marks_BHW: Tensor, shown: MaskInput) -> Tensor:
 
 def _scores(found: list[ImageObjects], images: Images, truth: str) -> Localisation:
     """The masks held to those of another source."""
-    source = Masks(images, truth)
+    source = Masks(images, f"given:{truth}" if Path(truth).is_dir() else truth)
     height, width = (int(side) for side in images.sizes.max(0))
     true = source.gather(np.arange(len(images)), height, width).numpy()
     masks = [mask[: one.mask.shape[0], : one.mask.shape[1]] for mask, one in zip(true, found, strict=True)]

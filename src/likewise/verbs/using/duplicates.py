@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from likewise.errors import InputError
-from likewise.files import write_aside
+from likewise.files import check_file, write_aside
 from likewise.index import Index, is_index, open_index
 from likewise.index.duplicates import Duplicates, duplicates, grouped
 from likewise.index.embedding.embed import embed, row_ids
@@ -44,7 +44,12 @@ def find_duplicates(
     """
     if not 0 < false_pairs <= 1000:
         raise InputError(f"false pairs {false_pairs:g}: allowed is above 0 up to 1000, usual is {FALSE_PAIRS}")
+    if html is not None:
+        check_file(Path(html))
     if isinstance(data, Index) or (isinstance(data, str | Path) and is_index(data)):
+        if encoder is not None or split is not None:
+            given = "encoder" if encoder is not None else "split"
+            raise InputError(f"{given} is for data: an index is looked through whole, by its own vectors")
         found = _in_index(data if isinstance(data, Index) else open_index(data), false_pairs, deny, progress)
     elif deny:
         raise InputError("an index remembers what is no duplicate, and data does not: embed it first")
@@ -89,5 +94,8 @@ def _in_data(data: Any, split: str | None, progress: Progress | None) -> Duplica
                 pixels.append("" if facts is None else facts.pixels)
             if progress is not None:
                 progress(len(places), len(source))
+    if stream.broken and not any(content):
+        first = stream.broken[0]
+        raise InputError(f"no image of {source.name} can be read, the first {first.name} ({first.reason})")
     rows = DuplicateRows(ids, [one.path for one in places], [one.split for one in places], content, pixels)
     return grouped(rows, how="Near duplicates need an encoder (--encoder), or an index.")

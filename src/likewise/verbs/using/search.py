@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.errors import InputError
-from likewise.files import write_aside
+from likewise.files import check_file, write_aside
 from likewise.index import Index, open_index
 from likewise.index.answers import Answer, answer, by_words
 from likewise.index.index import Address
@@ -35,6 +35,8 @@ def search(
         raise InputError("search needs one of a query (an image, or id: and the id of a row) and text")
     if text is not None and (recall is not None or exact):
         raise InputError("a search by text compares all rows: leave recall and exact out")
+    if html is not None:
+        check_file(Path(html))
     opened = index if isinstance(index, Index) else open_index(index)
     if text is not None:
         found = by_words(opened, text, run=run, k=k, where=where)

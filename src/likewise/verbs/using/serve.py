@@ -7,9 +7,11 @@ import socket
 import sys
 from pathlib import Path
 
+from likewise.checking import check_port
 from likewise.errors import InputError, missing
 from likewise.index import Index, open_index
 from likewise.index.index import Address
+from likewise.methods.words import with_words
 from likewise.serving.app import application
 from likewise.serving.limits import LOOPBACK, Limits
 
@@ -30,14 +32,15 @@ def serve(
     """Serve `index` at http://host:port until the process is interrupted. `port` 0 takes a free one.
 
     A `token` is needed where `host` is not this machine itself; "new" makes one and prints it. `run` is
-    the run that reads words, by default the one that the index was made with. Raises InputError for an
-    index that is none, a host without a token, a token that is too short, a port that is taken, and without the extra
-    `serve`.
+    the run that reads words, by default the one that the index was made with. Raises InputError for an index that is
+    none, a `run` that reads no words, a host without a token, a token that is too short, a port that is none or taken,
+    and without the extra `serve`.
     """
     try:
         import uvicorn
     except ImportError as error:
         raise missing("uvicorn", "serve", "the server") from error
+    check_port(port)
     opened = index if isinstance(index, Index) else open_index(index)
     if token is None and host not in LOOPBACK:
         raise InputError(f"--host {host} is open to others: give a --token ('new' makes one), or stay at 127.0.0.1")
@@ -45,6 +48,8 @@ def serve(
     if token is not None and len(token) < SHORTEST:
         raise InputError(f"a token of {len(token)} characters can be guessed: {SHORTEST} are the fewest, or 'new'")
     limits = limits or Limits()
+    if run is not None:
+        with_words(Path(run))
     app = application(opened, token=token, limits=limits, run=run)
     if opened.space.has_encoder:
         opened.encoder()  # the first request need not wait for it

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Run, open_subject
-from likewise.files import write_aside
+from likewise.files import check_file, write_aside
 from likewise.index import Index, Space, open_index
 from likewise.upgrading import journal as journals
 from likewise.upgrading.examples import page_of
@@ -119,6 +119,10 @@ def upgrade(
     Raises InputError for an index or encoder that is not there, where the gate is not passed, where another upgrade is
     under way, and where another process writes; DiskFull, with the index whole.
     """
+    if rollback and (plan or to is not None):
+        raise InputError("rollback gives the old vectors back, and takes no new encoder and no plan: leave these out")
+    if html is not None:
+        check_file(Path(html))
     opened = index if isinstance(index, Index) else open_index(index)
     begun = journals.read(opened)
     if rollback:
