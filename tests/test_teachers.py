@@ -6,11 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
 import torch
+from huggingface_hub import constants
+from safetensors.numpy import save_file
 from torch import nn
 
-from likewise.cli.shared import check_teacher
+from likewise import reachable
+from likewise.cli import teacher as early
+from likewise.cli.teacher import check_teacher
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.errors import InputError
 from likewise.teachers import Frozen, Momentum, Refitted, check_pretrained, pretrained
@@ -133,10 +139,12 @@ def test_a_folder_without_weights_does_not_teach(tmp_path: Path) -> None:
 def test_what_a_file_tells_of_a_teacher_is_said_before_torch_is_imported(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "cut.safetensors").write_bytes(b"cut")
     for name, told in {
         "notes.txt": "a .txt file is no encoder",
         "empty": "holds no trained encoder",
         "gone.safetensors": "is no run directory, no file and no timm model",
+        "cut.safetensors": "is not a whole safetensors file",
     }.items():
         call = [sys.executable, "-X", "importtime", "-m", "likewise", "train", "photos/", "--method", "simreg"]
         done = subprocess.run([*call, "--teacher", str(tmp_path / name)], capture_output=True, text=True, check=False)
@@ -145,6 +153,46 @@ def test_what_a_file_tells_of_a_teacher_is_said_before_torch_is_imported(tmp_pat
         (line,) = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
         assert line.startswith("likewise: teacher=")
         assert told in line
-    check_teacher(["--teacher", "resnet18.a1_in1k"])
     check_teacher(["--teacher", "package.module:function"])
     check_teacher(["--method", "simclr"])
+
+
+def test_what_timms_source_says_of_weights_is_what_timm_says() -> None:
+    sources = list(early._sources())
+    own = {found for text in sources for found in early._REGISTERED.findall(text)}
+    names = timm.list_models()
+    assert own == set(names)
+    told = {name: early.published(name, sources) for name in names[::25]}
+    for name, weights in told.items():
+        config = timm.get_pretrained_cfg(name)
+        where = "none" if not timm.is_model_pretrained(name) else "hub" if config and config.hf_hub_id else "elsewhere"
+        assert weights in {None, where}, name
+    assert len([weights for weights in told.values() if weights is not None]) > 0.9 * len(told)
+
+
+def test_models_out_of_reach_and_runs_without_a_head_are_refused_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reachable, "answers", lambda _: False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    run = tmp_path / "run"
+    save_encoder(build(SPEC), run / "encoder.safetensors")
+    for words, told in {
+        "--teacher resnet18.a1_in1k": "huggingface.co cannot be reached",
+        "--teacher resnett18": "no timm model (did you mean 'resnet18'?)",
+        "--teacher botnet50ts_256": "timm has no published weights",
+        "--old gone": "old='gone' is no run directory, no file and no timm model",
+        f"--method disco --teacher {run}": "has no method.safetensors, and its head is needed",
+        f"--method seed_kd --teacher-head --teacher {run}/encoder.safetensors": "has no projection head",
+    }.items():
+        with pytest.raises(InputError) as error:
+            check_teacher(words.split())
+        assert told in str(error.value)
+    check_teacher(["--method", "simreg", "--teacher", str(run)])
+    (tmp_path / "models--timm--resnet18.a1_in1k").mkdir()
+    check_teacher(["--teacher", "resnet18.a1_in1k"])
+    save_file({"head.weight": np.zeros((64, 8), np.float32)}, run / "method.safetensors")
+    (run / "run.json").write_text('{"settings": {"embedding": 64}}')
+    check_teacher(["--method", "disco", "--teacher", str(run), "--embedding", "64"])
+    with pytest.raises(InputError, match=r"embedding=32, and the vectors of teacher=.* have 64 dimensions"):
+        check_teacher(["--method", "disco", "--teacher", str(run), "--embedding", "32"])

@@ -14,6 +14,7 @@ import likewise._torchvision  # noqa: F401  (has to be imported before timm)
 # isort: split
 import timm
 
+from likewise import reachable
 from likewise.encoders import EncoderSpec, build
 from likewise.encoders.files import published
 from likewise.errors import InputError
@@ -51,7 +52,7 @@ def test_weights_on_this_machine_are_taken_without_asking(monkeypatch: pytest.Mo
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "WAIT", 0.2)
+    monkeypatch.setattr(reachable, "WAIT", 0.2)
 
     def silent(*_: object, **__: object) -> None:
         time.sleep(5)
@@ -59,5 +60,5 @@ def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(published.urllib.request, "urlopen", silent)
     began = time.monotonic()
-    assert not published.answers("https://example.invalid/file")
+    assert not reachable.answers("https://example.invalid/file")
     assert time.monotonic() - began < 2

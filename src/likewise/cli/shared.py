@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import tyro
@@ -18,8 +17,6 @@ Data = Annotated[
     str,
     tyro.conf.arg(metavar="DATA", help="A folder, a list, a CSV, Parquet or NumPy file, or a name such as cifar10."),
 ]
-ENCODER_FILES = (".safetensors", ".onnx", ".parquet", ".npz", ".npy")
-"""Endings of files that can teach."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,36 +114,6 @@ def training_words(stored: Mapping[str, Any]) -> list[str]:
         words = "nothing is scored without labels; where sub-folders are the classes, --labels folders says so"
         return [paragraph(words, first="note    ", indent="        ")]
     return []
-
-
-def check_teacher(words: Sequence[str]) -> None:
-    """Refuse a --teacher by its file alone, before torch is imported: a wrong one is to be known at once.
-
-    What only its weights can tell is said later. Raises InputError.
-    """
-    from likewise.errors import InputError
-    from likewise.parsing import value_of
-
-    teacher = value_of(words, "teacher", "")
-    path, kinds = Path(teacher).expanduser(), ENCODER_FILES
-    if not teacher or ":" in teacher:
-        return
-    if path.is_dir() and not any((path / name).is_file() for name in ("encoder.safetensors", "teacher.safetensors")):
-        raise InputError(
-            f"teacher={teacher!r} holds no trained encoder: name a run directory or a .safetensors file, such as "
-            "runs/photos-isd-resnet18"
-        )
-    if path.is_file() and path.suffix.lower() not in kinds:
-        raise InputError(
-            f"teacher={teacher!r}: a {path.suffix or path.name} file is no encoder: name one of {', '.join(kinds)}, a "
-            "run directory, a timm model with published weights, or module:function; likewise convert makes one of a "
-            "checkpoint"
-        )
-    if not path.exists() and (path.suffix.lower() in kinds or len(path.parts) > 1):
-        raise InputError(
-            f"teacher={teacher!r} is no run directory, no file and no timm model: name one, such as "
-            "runs/photos-isd-resnet18"
-        )
 
 
 def print_next(command: str) -> None:

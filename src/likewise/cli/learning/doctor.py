@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from likewise.cli.shared import Data, check_teacher, method_shapes, print_next
+from likewise.cli.shared import Data, method_shapes, print_next
+from likewise.cli.teacher import check_teacher
 
 if TYPE_CHECKING:
     pass

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from likewise.cli.shared import Data, check_teacher, method_shapes, tell_run
+from likewise.cli.shared import Data, method_shapes, tell_run
+from likewise.cli.teacher import check_teacher
 
 if TYPE_CHECKING:
     pass

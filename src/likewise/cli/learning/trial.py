@@ -8,7 +8,8 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from likewise.cli.shared import Data, check_teacher, print_next
+from likewise.cli.shared import Data, print_next
+from likewise.cli.teacher import check_teacher
 
 
 @dataclass(frozen=True, kw_only=True)
