@@ -58,7 +58,7 @@ def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.Monkey
         time.sleep(5)
         raise OSError("nobody answered")
 
-    monkeypatch.setattr(published.urllib.request, "urlopen", silent)
+    monkeypatch.setattr(reachable.urllib.request, "urlopen", silent)
     began = time.monotonic()
     assert not reachable.answers("https://example.invalid/file")
     assert time.monotonic() - began < 2
