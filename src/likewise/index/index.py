@@ -30,6 +30,8 @@ from likewise.index.stores.protocol import RESERVED, Hit, Hits, Row, Rows, Store
 from likewise.index.where import parse
 
 Address = str | Path
+_TIMES = 5
+"""Searches at most of an index whose spaces change meanwhile."""
 MOST = 10_000
 """Neighbours that can be asked for."""
 
@@ -190,13 +192,17 @@ class Index:
             raise InputError(f"k={k} neighbours: allowed are 1 to {MOST:,}")
         condition = None if where is None else parse(where, [*self.store.columns()])
         held = self.held_spaces()
-        if not held:
+        for _ in range(_TIMES):
+            by_space = self._queries(queries, held, space) if held else {}
+            parts = {
+                number: self.store.nearest(query_QD, k, space=number, where=condition, exact=exact)
+                for number, query_QD in by_space.items()
+            }
+            if (now := self.held_spaces()) == held:
+                break
+            held = now  # on a server rows may have gone to a space that was not looked at
+        if not parts:
             return Hits([[] for _ in range(self._count(queries))], True, 1.0)
-        by_space = self._queries(queries, held, space)
-        parts = {
-            number: self.store.nearest(query_QD, k, space=number, where=condition, exact=exact)
-            for number, query_QD in by_space.items()
-        }
         return next(iter(parts.values())) if len(parts) == 1 else self._united(parts, by_space, k)
 
     def held_spaces(self) -> list[int]:
@@ -219,22 +225,17 @@ class Index:
         """The encoder of a space, by default the current. Raises InputError where it is gone or was never given."""
         number = self.current if space is None else space
         if number not in self._encoders:
-            self._encoders[number] = encoders.load(self._folder(number), self.spaces[number], self.path)
+            self._encoders[number] = encoders.load(self.store.kept, number, self.spaces[number], self.path)
         return self._encoders[number]
 
     def keep_encoder(self, encoder: Encoder, space: int, run: Path | None = None) -> None:
         """Keep a copy of the encoder of a space in the index, and the name of its run, where that is a folder."""
-        folder = self._folder(space)
-        if folder is not None:
-            encoders.keep(encoder, folder, run)
+        encoders.keep(encoder, self.store.kept, space, run)
         self._encoders[space] = encoder
 
     def run(self, space: int | None = None) -> Path | None:
         """Where the run lay that a space's encoder is of; None where that is not known."""
-        return encoders.run_of(self._folder(self.current if space is None else space))
-
-    def _folder(self, space: int) -> Path | None:
-        return self.store.path / f"space-{space}" if isinstance(self.store, LocalStore) else None
+        return encoders.run_of(self.store.kept, self.current if space is None else space)
 
     def _count(self, queries: Any) -> int:
         vectors = _as_vectors(queries)
@@ -279,7 +280,7 @@ class Index:
         }
 
     def _united(self, parts: Mapping[int, Hits], queries: Mapping[int, NDArray[np.float32]], k: int) -> Hits:
-        """One list of the hits in several spaces."""
+        """One list of the hits in several spaces; a row that went from one to the next meanwhile is of the newer."""
         comparable = len({id(query) for query in queries.values()}) == 1
         scale = {number: (0.0, 1.0) if comparable else self._scale(number, queries[number]) for number in parts}
 
@@ -288,7 +289,7 @@ class Index:
             return (hit.similarity - middle) / width
 
         hits = [
-            sorted((hit for one in lists for hit in one), key=standing, reverse=True)[:k]
+            sorted({hit.id: hit for one in lists for hit in one}.values(), key=standing, reverse=True)[:k]
             for lists in zip(*(part.hits for part in parts.values()), strict=True)
         ]
         recalls = [part.recall for part in parts.values() if part.recall is not None]

@@ -1,4 +1,4 @@
-"""The journal of an upgrade in progress, beside the vectors: how to undo it, the order, and the progress.
+"""The journal of an upgrade in progress, kept beside the vectors: how to undo it, the order, and the progress.
 
 How far it is follows from the index itself, since each of its rows says which space its vector is of. So there is no
 second record that could disagree with it after a crash.
@@ -7,19 +7,19 @@ second record that could disagree with it after a crash.
 from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InputError
-from likewise.files import write_aside
 from likewise.index import Index
+from likewise.index.stores.kept import Kept
 
-FOLDER, STATE, OLD, ORDER = "upgrade", "state.json", "old.npz", "order.npy"
+T = TypeVar("T")
+STATE, OLD, ORDER = "upgrade/state.json", "upgrade/old.npz", "upgrade/order.npy"
 FORMAT = 1
 
 
@@ -27,7 +27,8 @@ FORMAT = 1
 class UpgradeJournal:
     """One upgrade of an index."""
 
-    folder: str
+    kept: Kept = field(repr=False, compare=False)
+    """Where it is written."""
     to: str
     """Fingerprint of the space that the index goes to."""
     before: int
@@ -54,64 +55,58 @@ class UpgradeJournal:
     sheet: dict[str, Any] | None = None
     """The plan, as JSON."""
 
-    @property
-    def path(self) -> Path:
-        """Its folder."""
-        return Path(self.folder)
-
     def ordered(self) -> NDArray[np.int64]:
-        """(N,) rows in the order they are refreshed, as they were numbered when it began."""
-        return np.load(self.path / ORDER, allow_pickle=False).astype(np.int64)  # type: ignore[no-any-return]
+        """(N,) rows in the order they are refreshed, as they were numbered when it began. Raises InputError."""
+        return self._read(ORDER, lambda held: held.astype(np.int64))
 
     def old(self) -> tuple[list[str], NDArray[np.float32]]:
         """Ids and vectors of all rows before. Raises InputError where the file is gone or damaged."""
-        try:
-            with (self.path / OLD).open("rb") as file, np.load(file, allow_pickle=False) as held:
-                return [str(one) for one in held["id"]], held["vectors"]
-        except Exception as error:  # numpy and zip have an error of their own for each kind of damage
-            raise InputError(f"{self.path / OLD} is damaged: {' '.join(str(error).split())}") from error
+        return self._read(OLD, lambda held: ([str(one) for one in held["id"]], held["vectors"]))
+
+    def _read(self, name: str, taken: Callable[[Any], T]) -> T:
+        """What is taken from the arrays of a file. Raises InputError where it is gone or damaged."""
+        with self.kept.file(name) as path:
+            if path is None:
+                raise InputError(f"{self.kept.told(name)} is gone: the upgrade can neither go on nor be taken back")
+            try:
+                with path.open("rb") as file:
+                    return taken(np.load(file, allow_pickle=False))
+            except Exception as error:  # numpy and zip have an error of their own for each kind of damage
+                raise InputError(f"{self.kept.told(name)} is damaged: {' '.join(str(error).split())}") from error
 
     def write(self, **changes: Any) -> UpgradeJournal:
-        """The same with `changes`, on the disk."""
+        """The same with `changes`, written down."""
         changed = replace(self, **changes)
-        with write_aside(self.path / STATE) as file:
-            file.write((json.dumps({"format": FORMAT, **asdict(changed)}, indent=1) + "\n").encode())
+        facts = {one.name: getattr(changed, one.name) for one in fields(changed) if one.name != "kept"}
+        content = (json.dumps({"format": FORMAT, **facts}, indent=1) + "\n").encode()
+        self.kept.put(STATE, lambda file: file.write(content))
         return changed
-
-
-def folder_of(index: Index) -> Path:
-    """The folder of an index's journal. Raises InputError for an index that is no folder."""
-    path = Path(index.path)
-    if not path.is_dir():
-        raise InputError(f"{index.path} is on a server: only an index in a folder can be upgraded in place so far")
-    return path / FOLDER
 
 
 def begin(index: Index, order_N: NDArray[np.int64], **facts: Any) -> UpgradeJournal:
     """Write down the way back, then the order, and last that an upgrade is under way: before that nothing counts."""
-    folder = folder_of(index)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    with write_aside(folder / OLD) as file:
-        np.savez(file, id=np.array(index.ids, np.str_), vectors=index.vectors())
-    with write_aside(folder / ORDER) as file:
-        np.save(file, order_N)
-    return UpgradeJournal(folder=str(folder), rows=len(order_N), **facts).write()
+    kept = index.store.kept
+    kept.drop(STATE)
+    ids, vectors_ND = np.array(index.ids, np.str_), index.vectors()
+    kept.put(OLD, lambda file: np.savez(file, id=ids, vectors=vectors_ND))
+    kept.put(ORDER, lambda file: np.save(file, order_N))
+    return UpgradeJournal(kept=kept, rows=len(order_N), **facts).write()
 
 
 def read(index: Index) -> UpgradeJournal | None:
     """The upgrade that was begun last, or None. Raises InputError where its record is damaged or newer."""
-    folder = folder_of(index)
-    path = folder / STATE
-    if not path.is_file():
-        return None
+    kept = index.store.kept
+    where = kept.told(STATE)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with kept.file(STATE) as path:
+            if path is None:
+                return None
+            found = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] > FORMAT:
-            raise InputError(f"{path} was written by a newer version of likewise: upgrade likewise first")
-        known = {field.name: found[field.name] for field in fields(UpgradeJournal) if field.name in found}
+            raise InputError(f"{where} was written by a newer version of likewise: upgrade likewise first")
+        known = {one.name: found[one.name] for one in fields(UpgradeJournal) if one.name in found}
         for name in ("curve", "random"):
             known[name] = tuple((float(a), float(b)) for a, b in known.get(name, ()))
-        return UpgradeJournal(**{**known, "folder": str(folder)})
+        return UpgradeJournal(kept=kept, **known)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged: {error}; remove the folder {folder} to begin anew") from error
+        raise InputError(f"{where} is damaged: {error}; remove it to begin anew") from error

@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from likewise.errors import DiskFull, InputError
-from likewise.files import no_room
+from likewise.files import no_room, write_aside
 from likewise.index.space import Space
 from likewise.index.stores.manifest import Manifest
 from likewise.index.stores.protocol import OWN
@@ -62,6 +62,13 @@ def vectors_file(folder: Path, manifest: Manifest, space: int) -> Path:
 def space_folder(folder: Path, space: int) -> Path:
     """What is known of a space."""
     return folder / f"space-{space}"
+
+
+def write_space(folder: Path, number: int, described: str) -> None:
+    """Write down what is known of the space with this number."""
+    (inside := space_folder(folder, number)).mkdir(exist_ok=True)
+    with write_aside(inside / "space.json") as file:
+        file.write(described.encode())
 
 
 def read_space(folder: Path, number: int, fingerprint: str) -> Space:

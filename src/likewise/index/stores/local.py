@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from likewise.data.caching.locking import exclusive
 from likewise.errors import InputError, unknown
-from likewise.files import write_aside
 from likewise.index.space import Space
 from likewise.index.stores import files
 from likewise.index.stores import manifest as manifests
 from likewise.index.stores.columns import column, fitting, schema_of
 from likewise.index.stores.graph import LEAST_ALIVE, graph_nearest
+from likewise.index.stores.kept import InFolder, Kept
 from likewise.index.stores.manifest import Manifest
 from likewise.index.stores.protocol import OWN, Hit, Hits, Row, Rows, unit_rows
 from likewise.index.stores.scan import top
@@ -34,6 +34,7 @@ class LocalStore:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self.kept: Kept = InFolder(self.path)
         self.view = IndexVersion(self.path, manifests.read(self.path))
         self._local = threading.RLock()
         self._holding = 0
@@ -52,7 +53,7 @@ class LocalStore:
             raise InputError(f"{path} exists: open it, or choose another name")
         path.mkdir(parents=True, exist_ok=True)
         with exclusive(path / ".lock", f"{path}", wait=False):
-            _write_space(path, 0, space)
+            files.write_space(path, 0, space.to_json())
             Manifest(dtype=dtype, counts=(0,), spaces=(space.fingerprint,)).write(path)
         return cls(path)
 
@@ -220,7 +221,7 @@ class LocalStore:
             if space.fingerprint in self.manifest.spaces:
                 return self.manifest.spaces.index(space.fingerprint)
             number = len(self.spaces)
-            _write_space(self.path, number, space)
+            files.write_space(self.path, number, space.to_json())
             self.commit(spaces=(*self.manifest.spaces, space.fingerprint), counts=(*self.manifest.counts, 0))
             return number
 
@@ -391,9 +392,3 @@ class LocalStore:
                 if path.name not in kept:
                     with contextlib.suppress(OSError):  # mapped by a reader, where the system minds: the next time
                         path.unlink()
-
-
-def _write_space(folder: Path, number: int, space: Space) -> None:
-    (inside := files.space_folder(folder, number)).mkdir(exist_ok=True)
-    with write_aside(inside / "space.json") as file:
-        file.write(space.to_json().encode())

@@ -1,8 +1,9 @@
 """PostgreSQL with pgvector: `postgresql://user@host/database#table`.
 
-One table holds the rows, with what varies in a JSON column; a second one, `TABLE_spaces`, their spaces. A change is one
-transaction, and a writer holds an advisory lock. Search compares all rows (pgvector without an index), so it is exact;
-an HNSW index that the owner of the database makes is used by the server as it sees fit.
+One table holds the rows, with what varies in a JSON column; a second one, `TABLE_spaces`, their spaces; a third one,
+`TABLE_kept`, encoders and, of an upgrade, the old vectors, as files in parts. A change is one transaction, and a writer
+holds an advisory lock. Search compares all rows (pgvector without an index), so it is exact; an HNSW index that the
+owner of the database makes is used by the server as it sees fit.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import json
 import re
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import InputError, missing
 from likewise.index.space import Space
+from likewise.index.stores.kept import Kept, OnServer
 from likewise.index.stores.protocol import Hit, Hits, Row, Rows, unit_rows
 from likewise.index.stores.remote import facts_of, table_of
 from likewise.index.where import Among, Both, Compare, Condition, Either, Like, Not, Null
@@ -33,6 +35,7 @@ class PostgresStore:
     def __init__(self, address: str) -> None:
         self.address, self.name = _parts(address)
         self._connection = _connect(self.address)
+        self.kept: Kept = _KeptInTable(self._connection, self.name, self.where)
         weakref.finalize(self, self._connection.close)
         if not self._one("SELECT to_regclass(%s) IS NOT NULL", (f"{self.name}_spaces",)):
             raise InputError(f"there is no table {self.name} in {self.where}: `likewise embed --to` makes it")
@@ -197,6 +200,51 @@ class PostgresStore:
 
     def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
         return self._all(query, values)[0][0]
+
+
+class _KeptInTable(OnServer):
+    """Files in a table of their own, which is made with the first of them."""
+
+    def __init__(self, connection: Any, name: str, where: str) -> None:
+        super().__init__(where)
+        self._connection, self._table = connection, f"{name}_kept"
+
+    def replace(self, name: str, parts: Iterable[bytes]) -> None:
+        """As `OnServer.replace`, in one transaction."""
+        with self._connection.transaction():
+            self._connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {self._table} "
+                "(name text, part int, content bytea NOT NULL, PRIMARY KEY (name, part))"
+            )
+            self._connection.execute(f"DELETE FROM {self._table} WHERE name = %s", (name,))
+            for part, content in enumerate(parts):
+                self._connection.execute(f"INSERT INTO {self._table} VALUES (%s, %s, %s)", (name, part, content))
+
+    def parts(self, name: str) -> Iterator[bytes]:
+        """As `OnServer.parts`."""
+        part = 0
+        while (content := self._part(name, part)) is not None:
+            yield content
+            part += 1
+
+    def has(self, name: str) -> bool:
+        """As `Kept.has`."""
+        return self._made() and bool(
+            self._connection.execute(f"SELECT 1 FROM {self._table} WHERE name = %s LIMIT 1", (name,)).fetchone()
+        )
+
+    def drop(self, name: str) -> None:
+        """As `Kept.drop`."""
+        if self._made():
+            self._connection.execute(f"DELETE FROM {self._table} WHERE name = %s", (name,))
+
+    def _made(self) -> bool:
+        return bool(self._connection.execute("SELECT to_regclass(%s) IS NOT NULL", (self._table,)).fetchone()[0])
+
+    def _part(self, name: str, part: int) -> bytes | None:
+        query = f"SELECT content FROM {self._table} WHERE name = %s AND part = %s"
+        found = self._connection.execute(query, (name, part)).fetchone()
+        return None if found is None else bytes(found[0])
 
 
 def _parts(address: str) -> tuple[str, str]:

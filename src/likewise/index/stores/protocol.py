@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import InputError
 from likewise.index.space import Space
+from likewise.index.stores.kept import Kept
 from likewise.index.where import Condition
 
 OWN = ("path", "bytes", "pixels", "stamp", "source")
@@ -74,6 +75,9 @@ class Row(NamedTuple):
 
 class Store(Protocol):
     """A collection of vectors of one space, or of several while they are replaced."""
+
+    kept: Kept
+    """Files beside the rows."""
 
     @property
     def where(self) -> str:

@@ -1,16 +1,19 @@
 """A Qdrant server by its client: `qdrant://host:port/collection`; `qdrant:///folder#collection` is its local mode.
 
-Each space has a collection, `COLLECTION_0` and so on, and `COLLECTION_spaces` describes them. Qdrant has no
-transactions over collections and no locks: a row that is replaced by one of another space is written there first and
-then removed here, and who writes is for its users to settle. Searches ask for exact results.
+Each space has a collection, `COLLECTION_0` and so on, `COLLECTION_spaces` describes them, and `COLLECTION_kept` holds
+encoders and, of an upgrade, the old vectors, as files in parts. Qdrant has no transactions over collections and no
+locks: a row that is replaced by one of another space is written there first and then removed here, so that it is found
+at every moment; what a crash leaves in both counts as of the newer, and the next writer removes the other. Who writes
+is for its users to settle. Searches ask for exact results.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import InputError, missing
 from likewise.index.space import Space
+from likewise.index.stores.kept import Kept, OnServer
 from likewise.index.stores.protocol import Hit, Hits, Row, Rows, unit_rows
 from likewise.index.stores.remote import facts_of, table_of
 from likewise.index.where import Among, Both, Compare, Condition, Either, Like, Not, Null
@@ -27,6 +31,8 @@ _ADDRESS = re.compile(
     r"qdrant://(?:(?P<host>[^/:]+)(?::(?P<port>\d+))?/(?P<name>\w+)|(?P<folder>/[^#]+)#(?P<local>\w+))"
 )
 _AT_ONCE = 1000
+_TOGETHER = 256
+"""Vectors of a request, which a server takes up to 32 MB of."""
 _KINDS: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -38,6 +44,8 @@ class QdrantStore:
         self.client, self.name = (client, _name(address)) if client is not None else _connect(address)
         self.local = "#" in address
         """Whether the collections lie in a folder, and not in a server."""
+        self.kept: Kept = _KeptInCollection(self.client, self.name, self.where)
+        self._writing = 0
         if not self.client.collection_exists(f"{self.name}_spaces"):
             raise InputError(f"there is no collection {self.name} in {address}: `likewise embed --to` makes it")
 
@@ -141,8 +149,22 @@ class QdrantStore:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Qdrant has no locks: nothing is held."""
-        yield
+        """Qdrant has no locks: nothing is held. What a writer before left in two spaces is settled first."""
+        if not self._writing:
+            self._settle()
+        self._writing += 1
+        try:
+            yield
+        finally:
+            self._writing -= 1
+
+    def _settle(self) -> None:
+        """Remove rows that are in a newer space as well."""
+        newer: set[Any] = set()
+        for number in reversed(self.held()):
+            points = {point.id for point in self._scrolled(self._of(number))}
+            self._delete(number, [*(points & newer)])
+            newer |= points
 
     def write(self, rows: Rows, space: int) -> None:
         """Add rows, or replace those of the same id."""
@@ -170,7 +192,7 @@ class QdrantStore:
     def remove(self, ids: Sequence[str]) -> None:
         """Take rows out."""
         for number in range(len(self.spaces)):
-            self.client.delete(self._of(number), [_point(one) for one in ids], wait=True)
+            self._delete(number, [_point(one) for one in ids])
 
     def _put(self, payloads: Sequence[dict[str, Any]], unit_ND: NDArray[np.float32], space: int) -> None:
         from qdrant_client import models
@@ -179,10 +201,15 @@ class QdrantStore:
             models.PointStruct(id=_point(payload["id"]), vector=vector.tolist(), payload=payload)
             for payload, vector in zip(payloads, unit_ND, strict=True)
         ]
-        self.client.upsert(self._of(space), points, wait=True)
+        for start in range(0, len(points), _TOGETHER):
+            self.client.upsert(self._of(space), points[start : start + _TOGETHER], wait=True)
         for number in range(len(self.spaces)):
             if number != space:
-                self.client.delete(self._of(number), [point.id for point in points], wait=True)
+                self._delete(number, [point.id for point in points])
+
+    def _delete(self, number: int, points: Sequence[Any]) -> None:
+        for start in range(0, len(points), _AT_ONCE):
+            self.client.delete(self._of(number), [*points[start : start + _AT_ONCE]], wait=True)
 
     def _of(self, number: int) -> str:
         return f"{self.name}_{number}"
@@ -218,6 +245,58 @@ class QdrantStore:
         if unit.shape != (count, dimensions):
             raise InputError(f"{self.where} holds vectors of {dimensions} dimensions, and was given {unit.shape}")
         return unit, norms
+
+
+class _KeptInCollection(OnServer):
+    """Files in a collection of their own. The point of a name says which parts are its file, and is written last."""
+
+    def __init__(self, client: Any, name: str, where: str) -> None:
+        super().__init__(where)
+        self._client, self._collection = client, f"{name}_kept"
+
+    def replace(self, name: str, parts: Iterable[bytes]) -> None:
+        """As `OnServer.replace`."""
+        from qdrant_client import models
+
+        if not self._client.collection_exists(self._collection):
+            one = models.VectorParams(size=1, distance=models.Distance.DOT)
+            self._client.create_collection(self._collection, vectors_config=one)
+        before, fresh = self._named(name), []
+        for content in parts:
+            fresh.append(str(uuid.uuid4()))
+            self._upsert(fresh[-1], {"content": base64.b64encode(content).decode()})
+        self._upsert(_point(name), {"parts": fresh})
+        if before:
+            self._client.delete(self._collection, before, wait=True)
+
+    def parts(self, name: str) -> Iterator[bytes]:
+        """As `OnServer.parts`."""
+        for part in self._named(name) or ():
+            yield base64.b64decode(self._client.retrieve(self._collection, [part])[0].payload["content"])
+
+    def has(self, name: str) -> bool:
+        """As `Kept.has`."""
+        return self._named(name) is not None
+
+    def drop(self, name: str) -> None:
+        """As `Kept.drop`."""
+        before = self._named(name)
+        if before is not None:
+            self._client.delete(self._collection, [_point(name)], wait=True)
+            if before:
+                self._client.delete(self._collection, before, wait=True)
+
+    def _named(self, name: str) -> list[str] | None:
+        """The points of a file's parts, in their order; None where there is no such file."""
+        if not self._client.collection_exists(self._collection):
+            return None
+        found = self._client.retrieve(self._collection, [_point(name)])
+        return list(found[0].payload["parts"]) if found else None
+
+    def _upsert(self, point: str, payload: dict[str, Any]) -> None:
+        from qdrant_client import models
+
+        self._client.upsert(self._collection, [models.PointStruct(id=point, vector=[1.0], payload=payload)], wait=True)
 
 
 def _point(one: object) -> str:
