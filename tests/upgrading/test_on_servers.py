@@ -13,6 +13,7 @@ import pytest
 from likewise.encoders import load_encoder
 from likewise.errors import InputError
 from likewise.index import Index, Space, create, open_index
+from likewise.index.checkup import check_index
 from likewise.index.stores.qdrant import QdrantStore
 from likewise.upgrading import journal as journals
 from likewise.upgrading import planning
@@ -69,6 +70,8 @@ def test_it_pauses_goes_on_and_goes_back(index: Index, made: Path) -> None:  # n
     np.testing.assert_allclose(after.vectors(), vectors, atol=1e-6)
     upgrade(after, to=to(made, "longer"), gate=-1.0)
     check_whole(seen_by_another(index), made, "longer", ids)
+    if "postgres" in index.path:
+        assert check_index(index.path).wrong == ()
 
 
 def test_queries_are_answered_at_every_moment(index: Index, made: Path) -> None:  # noqa: F811

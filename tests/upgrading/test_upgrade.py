@@ -24,6 +24,7 @@ from likewise.upgrading import journal as journals
 from likewise.upgrading import planning
 from likewise.upgrading.refreshing import Budget
 from likewise.upgrading.sheet import plan_sheet
+from likewise.verbs.keeping.export import export
 from likewise.verbs.using import upgrade as verb
 from likewise.verbs.using.upgrade import upgrade
 from tests.docs.runner import make_photos
@@ -268,6 +269,14 @@ def test_an_encoder_that_is_not_compatible_is_searched_beside_the_old(made: Path
         check_whole(open_index(copy), made, name, open_index(place).ids)
 
 
+def test_an_encoder_in_an_onnx_file_is_found_where_it_lies(made: Path, place: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    export(made / "near", format="onnx", out=tmp_path / "near.onnx")
+    upgrade(place, to=tmp_path / "near.onnx", gate=-1.0)
+    index = open_index(place)
+    assert index.search(index.paths[3], k=1).hits[0][0].id == index.ids[3]
+
+
 # Back ----------------------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +323,8 @@ def test_errors_are_one_line(made: Path, place: Path, tmp_path: Path, capsys: py
     assert "does not exist" in told(str(tmp_path / "none.index"), "--to", to(made, "near"))
     assert "are of this encoder already" in told(where, "--to", to(made, "old"))
     assert "has no upgrade that could be taken back" in told(where, "--rollback")
+    assert "takes no new encoder and no plan" in told(where, "--plan", "--rollback")
+    assert "there is no folder" in told(where, "--to", to(made, "near"), "--html", str(tmp_path / "none" / "x.html"))
     assert "budget='much'" in told(where, "--to", to(made, "near"), "--budget", "much")
     assert "has no column 'kind'" in told(where, "--to", to(made, "near"), "--labels", "kind", "--plan")
     assert "is an image of" in told(where, "--to", to(made, "near"), "--data", str(made / "photos" / "bars"))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from likewise.errors import InputError
-from likewise.index.index import Index, open_index
+from likewise.index.index import Index, is_address, open_index
 from likewise.index.space import Space
 from likewise.index.stores import files
 from likewise.index.stores import manifest as manifests
@@ -66,11 +66,11 @@ class Checkup:
 def check_index(path: str | Path) -> Checkup:
     """Look through the index at `path`. Raises InputError where there is none whose manifest can be read.
 
-    Files are compared with what the manifest says of them, every vector is looked at, and of `SAMPLE` rows spread over
-    the index the images that are there and unchanged are embedded again: vectors of another encoder differ from what
-    its own gives by more than the numeric noise measured when the space was made.
+    Files of a folder are compared with what the manifest says of them, every vector is looked at, and of `SAMPLE` rows
+    spread over the index the images that are there and unchanged are embedded again: vectors of another encoder differ
+    from what its own gives by more than the numeric noise measured when the space was made.
     """
-    wrong, notes = [*_files(Path(path))], []
+    wrong, notes = [] if is_address(path) else [*_files(Path(path))], []
     if wrong:
         manifest = manifests.read(Path(path))
         return Checkup(str(path), manifest.live, (), (), tuple(wrong), ())
@@ -84,7 +84,7 @@ def check_index(path: str | Path) -> Checkup:
         notes += noted
     if sum(count > 0 for count in counts) > 1:
         notes.append("rows are of several spaces: an upgrade is not finished")
-    return Checkup(str(path), len(index), index.spaces, counts, tuple(wrong), tuple(notes))
+    return Checkup(index.path, len(index), index.spaces, counts, tuple(wrong), tuple(notes))
 
 
 def _files(path: Path) -> Iterator[str]:

@@ -60,10 +60,15 @@ def open_index(path: Address) -> Index:
 
 def is_index(path: Address) -> bool:
     """Whether `path` names an index, whole or not."""
-    return bool(_SERVER.match(str(path))) or (Path(path) / "manifest.json").is_file() or str(path).endswith(".index")
+    return is_address(path) or (Path(path) / "manifest.json").is_file() or str(path).endswith(".index")
 
 
 _SERVER = re.compile(r"(?P<kind>postgres(?:ql)?|qdrant)://")
+
+
+def is_address(path: Address) -> bool:
+    """Whether `path` is the address of an index on a server."""
+    return bool(_SERVER.match(str(path)))
 
 
 def _remote(address: str, space: Space | None) -> Store | None:
@@ -355,7 +360,7 @@ class Index:
             number = self.store.add_space(space)
             if not fresh:
                 self.spaces[number].check(space, self.path)
-            if encoder is not None and number not in self._encoders:
+            if encoder is not None and number not in self._encoders and space.encoder is None:
                 self.keep_encoder(encoder, number)
             self.store.replace(ids, vectors, number)
 

@@ -75,6 +75,8 @@ class DoctorIndex(Doctor):
 
 def _names_index(word: str) -> bool:
     """Whether a word is an index, without importing what could open it."""
+    if word.startswith(("postgres://", "postgresql://", "qdrant://")):
+        return True
     return not word.startswith("-") and (word.endswith(".index") or (Path(word) / "manifest.json").is_file())
 
 

@@ -75,9 +75,9 @@ def run(words: list[str]) -> None:
     carried = ("data", "labels", "gate", "which", "pretrained")
     same = {name: getattr(parsed, name) for name in carried if getattr(parsed, name) != getattr(UpgradeWords, name)}
     if parsed.plan or (done.done is not None and done.done.paused):
-        print_next(command("upgrade", parsed.index, to=parsed.to, **same))
+        print_next(command("upgrade", done.path, to=parsed.to, **same))
     elif done.done is not None:
-        print_next(command("upgrade", parsed.index, rollback=True))
+        print_next(command("upgrade", done.path, rollback=True))
 
 
 class _Stopping:

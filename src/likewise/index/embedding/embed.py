@@ -22,7 +22,7 @@ from likewise.index.embedding.shards import Shard
 from likewise.index.embedding.streaming import open_whole, place_of
 from likewise.index.embedding.targets import opened
 from likewise.index.embedding.work import Progress, Work
-from likewise.index.index import Index
+from likewise.index.index import Index, is_address
 from likewise.index.space import Space
 
 
@@ -124,7 +124,7 @@ def embed(
     cluster = Cluster.of(ray, data, split=split, labels=labels, ranges=subject.ranges()) if ray else None
     ids = row_ids(source)
     table = None if columns is None else MetadataTable.read(Path(columns), ids)
-    space = _space_of(encoder, subject.path)
+    space = space_of(encoder, subject.path)
     with opened(part.target(Path(to)) if part else to, space, dtype=dtype) as target, target.index.writing():
         index = target.index
         number = _right_space(index, space)
@@ -140,6 +140,7 @@ def embed(
         merged = part.merge(Path(to), space, work.address, dtype=dtype)
         rows_now = rows_now if merged is None else merged
     where = str(to) if part is None or merged is not None else str(part.target(Path(to)))
+    where = index.path if is_address(to) else where  # which says no password
     seconds = time.perf_counter() - began
     return EmbedResult(where, *done, rows=rows_now, fingerprint=space.fingerprint, seconds=seconds)
 
@@ -150,8 +151,8 @@ def _check_for_cluster(part: Shard | None, device: str | None) -> None:
         raise InputError("a Ray cluster divides the images and chooses devices itself: leave --shard and --device out")
 
 
-def _space_of(encoder: Encoder, path: str | None) -> Space:
-    """The space of an encoder. That of an ONNX file is not copied into an index: its file is named."""
+def space_of(encoder: Encoder, path: str | None) -> Space:
+    """The space of an encoder. One from an ONNX file at `path` is not copied into an index: its file is named."""
     space = Space.of_encoder(encoder)
     if path is None or Path(path).suffix != ".onnx":
         return space
@@ -194,6 +195,6 @@ def _right_space(index: Index, space: Space) -> int:
     number = index.number_of(space)
     if number != index.current:
         raise InputError(
-            f"{index.path} has been moved on to {index.space.name} ({index.fingerprint}): embed with that encoder"
+            f"{index.path} holds vectors of {index.space.name} ({index.fingerprint}) now: embed with that encoder"
         )
     return number

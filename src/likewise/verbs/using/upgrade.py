@@ -12,6 +12,7 @@ from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Run, open_subject
 from likewise.files import check_file, write_aside
 from likewise.index import Index, Space, open_index
+from likewise.index.embedding.embed import space_of
 from likewise.upgrading import journal as journals
 from likewise.upgrading.examples import page_of
 from likewise.upgrading.images import Looker, RowImages
@@ -131,7 +132,7 @@ def upgrade(
         raise InputError("name the new encoder with --to, or take the old vectors back with --rollback")
     subject = open_subject(to, which, pretrained=pretrained)
     encoder = subject.encoder.eval()
-    space = Space.of_encoder(encoder)
+    space = space_of(encoder, subject.path)
     budgeted = Budget.parse(budget, len(opened))
     under_way = begun if begun is not None and begun.status == "running" else None
     _check_goal(opened, under_way, space)
