@@ -10,7 +10,7 @@ import torch
 
 from likewise.data import open_source, split_names
 from likewise.data.decoding.pixels import Range
-from likewise.data.source import Joined
+from likewise.data.source import BrokenImage, Joined
 from likewise.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -53,6 +53,19 @@ def test_one_range_for_all_images() -> None:
     source = open_source(array)
     assert source.read(0)[0, 0, 0] == round(1000 / 4095 * 255)
     assert source.read(1)[0, 0, 0] == round(4000 / 4095 * 255)
+
+
+def test_an_image_without_a_finite_number_is_named_by_its_row(tmp_path: Path) -> None:
+    array = RNG.random((3, 4, 4, 3)).astype(np.float32)
+    array[1], array[2, 0] = np.nan, np.nan
+    np.save(tmp_path / "set.npy", array)
+    np.savez(tmp_path / "set.npz", train_images=array)
+    for name, place in (("set.npy", str(tmp_path / "set.npy")), ("set.npz", f"'train' in {tmp_path / 'set.npz'}")):
+        source = open_source(tmp_path / name)
+        with pytest.raises(BrokenImage) as error:
+            source.read(1)
+        assert str(error.value) == f"row 1 of {place}: no finite values"
+        assert not source.read(2)[0].any(), "part of an image"
 
 
 def test_medmnist_style_with_splits(tmp_path: Path) -> None:

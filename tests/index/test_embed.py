@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from likewise.encoders import Encoder, build, save_encoder
+from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
 from likewise.errors import InputError, LikewiseError
 from likewise.index import Space, create, open_index, probes
 from likewise.index.checkup import check_index
@@ -70,6 +70,15 @@ def test_files_hold_the_same_and_are_added_to(images: Path, weights: Path, tmp_p
         rows, ids = np.array(table["vector"].to_pylist(), np.float32), table["id"].to_pylist()
     assert sorted(path.name for path in tmp_path.glob("x*")) == [name]
     assert len(set(ids)) == len(ids) == len(rows) == 21
+    save_encoder(
+        build(EncoderSpec(name="resnet10t", width=8, stem="small", image_size=16), seed=9), tmp_path / "o.safetensors"
+    )
+    with pytest.raises(InputError, match=rf"{name} holds vectors of"):
+        embed(tmp_path / "o.safetensors", images, to=to)
+    assert sorted(path.name for path in tmp_path.glob("x*")) == [name]
+    to.write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match="was not written by `likewise embed`"):
+        embed(weights, images, to=to)
 
 
 def test_shards_are_put_together_by_the_last(images: Path, weights: Path, tmp_path: Path) -> None:
@@ -250,5 +259,7 @@ def test_embedding_into_nothing_that_is_known_is_refused(images: Path, weights: 
     for to, said in ((tmp_path / "x.csv", "name an index"), (images / "000.png.index" / "y", "name an index")):
         with pytest.raises(InputError, match=said):
             embed(weights, images, to=to)
+    with pytest.raises(InputError, match="batch_size=0: allowed is 1 or more"):
+        embed(weights, images, to=tmp_path / "x.index", batch_size=0)
     with pytest.raises(InputError, match="no image"):
         search(create(tmp_path / "e.index", Space.named("a", 3)), tmp_path / "nothing.jpg")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from likewise.errors import InputError
-from likewise.index import Index, Space, create, open_index
+from likewise.index import Index, Space, create, open_index, stores
+from likewise.index.remembered import Denied
 from likewise.index.stores.local import LocalStore
 from tests.index.conftest import COUNT, D
 
@@ -63,6 +64,28 @@ def test_a_server_holds_what_a_folder_does(address: str, index: Index, vectors: 
         there.append(["x"], vectors[:1], space=Space.named("other", D))
     with pytest.raises(InputError, match="dimensions"):
         there.append(["x"], vectors[:1, 1:])
+
+
+def test_a_server_keeps_files_whole_or_not_at_all(address: str, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores.kept, "PART", 1000)
+    there = create(address, index.space)
+    kept, content = there.store.kept, np.random.default_rng(0).bytes(4500)
+    assert not kept.has("a/b")
+    for held in (content, content[:10], b"", content):
+        kept.put("a/b", lambda file, held=held: file.write(held))
+        with kept.file("a/b") as path:
+            assert path is not None
+            assert path.read_bytes() == held
+    with pytest.raises(ZeroDivisionError):
+        kept.put("a/b", lambda file: 1 / 0)
+    with kept.file("a/b") as path:
+        assert path is not None
+        assert path.read_bytes() == content
+    kept.drop("a/b")
+    with kept.file("a/b") as path:
+        assert path is None
+    Denied(there).add(["r1", "r2"])
+    assert Denied(there).says("r2", "r1"), "on the server"
 
 
 def test_addresses_that_are_none_are_refused_in_a_line(tmp_path: Path) -> None:

@@ -5,27 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-from likewise.files import write_aside
+from likewise.errors import InputError
 from likewise.index.index import Index
+from likewise.index.stores.kept import Kept
+
+_DENIED, _LIKENESS = "not-duplicates.json", "likeness.json"
 
 
 class Denied:
     """Pairs of ids that were said to be no duplicates, remembered in the index."""
 
     def __init__(self, index: Index) -> None:
-        self._file = _beside(index, "not-duplicates.json")
-        self._pairs: set[tuple[str, str]] = set()
-        if self._file is not None and self._file.is_file():
-            self._pairs = {(a, b) for a, b in json.loads(self._file.read_text(encoding="utf-8"))}
+        self._kept = index.store.kept
+        self._pairs: set[tuple[str, str]] = {(a, b) for a, b in _read(self._kept, _DENIED, [])}
 
     def add(self, ids: Sequence[str]) -> None:
         """No two of these are duplicates."""
         self._pairs |= {(min(a, b), max(a, b)) for a in ids for b in ids if a != b}
-        if self._file is not None:
-            with write_aside(self._file) as file:
-                file.write(json.dumps(sorted(self._pairs), indent=0).encode())
+        content = json.dumps(sorted(self._pairs), indent=0).encode()
+        self._kept.put(_DENIED, lambda file: file.write(content))
 
     def says(self, a: str, b: str) -> bool:
         """Whether these two were said to be none."""
@@ -48,12 +48,11 @@ class Memory:
     """Similarities of compared pairs, by the digests of their pixels."""
 
     def __init__(self, index: Index) -> None:
-        self._file = _beside(index, "likeness.json")
+        self._kept = index.store.kept
         self._held: dict[str, float] = {}
         self._fresh = False
-        if self._file is not None and self._file.is_file():
-            with contextlib.suppress(ValueError):
-                self._held = json.loads(self._file.read_text(encoding="utf-8"))
+        with contextlib.suppress(InputError):
+            self._held = _read(self._kept, _LIKENESS, {})
 
     def get(self, a: str, b: str) -> float | None:
         """The stored result of a pair."""
@@ -67,16 +66,19 @@ class Memory:
 
     def write(self) -> None:
         """Keep it."""
-        if self._file is not None and self._fresh:
-            with write_aside(self._file) as file:
-                file.write(json.dumps(self._held).encode())
+        if self._fresh:
+            content = json.dumps(self._held).encode()
+            self._kept.put(_LIKENESS, lambda file: file.write(content))
 
     @staticmethod
     def _key(a: str, b: str) -> str:
         return f"{min(a, b)} {max(a, b)}"
 
 
-def _beside(index: Index, name: str) -> Path | None:
-    """A file in the folder of an index; None for servers."""
-    folder = Path(index.path)
-    return folder / name if folder.is_dir() else None
+def _read(kept: Kept, name: str, otherwise: Any) -> Any:
+    """What a JSON file that is kept says; `otherwise` where there is none. Raises InputError where it is damaged."""
+    with kept.file(name) as path:
+        try:
+            return otherwise if path is None else json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{kept.told(name)} is damaged: {error}; remove it to begin anew") from error

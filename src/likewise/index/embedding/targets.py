@@ -122,7 +122,7 @@ def read_file(path: Path) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.float32
     """Table, vectors and space of what `write_parquet` or `write_npz` wrote. Raises InputError for anything else."""
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as held:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
                 vectors, text = np.asarray(held["vectors"], np.float32), str(held["space"])
                 table = pa.table(
                     {name: pa.array(held[name].tolist()) for name in held.files if name not in {"vectors", "space"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -98,7 +99,8 @@ class OnServer(ABC):
         with tempfile.TemporaryFile() as file:
             write(file)
             file.seek(0)
-            self.replace(name, iter(lambda: file.read(PART), b""))
+            first = file.read(PART)  # of an empty file, too
+            self.replace(name, itertools.chain([first], iter(lambda: file.read(PART), b"")))
 
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[Path | None]:

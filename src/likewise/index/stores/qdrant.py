@@ -160,8 +160,8 @@ class QdrantStore:
 
     def _settle(self) -> None:
         """Remove rows that are in a newer space as well."""
-        newer: set[Any] = set()
-        for number in reversed(self.held()):
+        held, newer = self.held(), set[Any]()
+        for number in reversed(held) if len(held) > 1 else ():
             points = {point.id for point in self._scrolled(self._of(number))}
             self._delete(number, [*(points & newer)])
             newer |= points
