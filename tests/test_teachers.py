@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from safetensors.numpy import save_file
 from torch import nn
 
-from likewise import reachable
+from likewise import checking
 from likewise.cli import teacher as early
 from likewise.cli.teacher import check_teacher
 from likewise.encoders import EncoderSpec, build, save_encoder
@@ -173,7 +173,7 @@ def test_what_timms_source_says_of_weights_is_what_timm_says() -> None:
 def test_models_out_of_reach_and_runs_without_a_head_are_refused_before_anything_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reachable, "answers", lambda _: False)
+    monkeypatch.setattr(checking, "answers", lambda _: False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     run = tmp_path / "run"
     save_encoder(build(SPEC), run / "encoder.safetensors")

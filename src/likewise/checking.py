@@ -1,13 +1,24 @@
-"""Checks of keyword values against the fields of a dataclass, as the command line makes them, for calls from Python."""
+"""Checks of what a person gives: keyword values against the fields of a dataclass, ports, and servers.
+
+Keywords of calls from Python are held to what the command line takes.
+"""
 
 from __future__ import annotations
 
+import ssl
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import PurePath
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlparse
 
 from likewise.errors import InputError, unknown
+
+WAIT = 2.0
+"""Seconds that a server has to answer in. Left alone, the libraries would try for most of a minute."""
 
 
 def check_port(port: int) -> None:
@@ -60,3 +71,35 @@ def _plain(value: object) -> object:
     if isinstance(value, Integral):
         return int(value)
     return float(value) if isinstance(value, Real) else value
+
+
+def not_at_hand(name: str, address: str) -> InputError:
+    """The error for a timm model whose published weights are not here, nor to be had from the server at `address`."""
+    return InputError(
+        f"the published weights of {name!r} are not on this machine, and {urlparse(address).hostname} cannot be "
+        "reached: fetch them where there is a network, or name a run directory or a .safetensors file"
+    )
+
+
+def answers(address: str) -> bool:
+    """Whether a server says anything, yes or no, within `WAIT` seconds; names are looked up in that time, too."""
+    parts = urlparse(address)
+    said = threading.Event()
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(f"{parts.scheme}://{parts.netloc}/", method="HEAD")  # noqa: S310
+            urllib.request.urlopen(request, timeout=WAIT).close()  # noqa: S310  # the address is one of timm's
+        except urllib.error.HTTPError:
+            pass  # an answer, too
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ssl.SSLError):  # others bring certificates of their own
+                return
+        except OSError:
+            return
+        said.set()
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(WAIT)
+    return said.is_set()

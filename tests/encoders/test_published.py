@@ -14,7 +14,7 @@ import likewise._torchvision  # noqa: F401  (has to be imported before timm)
 # isort: split
 import timm
 
-from likewise import reachable
+from likewise import checking
 from likewise.encoders import EncoderSpec, build
 from likewise.encoders.files import published
 from likewise.errors import InputError
@@ -52,13 +52,13 @@ def test_weights_on_this_machine_are_taken_without_asking(monkeypatch: pytest.Mo
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reachable, "WAIT", 0.2)
+    monkeypatch.setattr(checking, "WAIT", 0.2)
 
     def silent(*_: object, **__: object) -> None:
         time.sleep(5)
         raise OSError("nobody answered")
 
-    monkeypatch.setattr(reachable.urllib.request, "urlopen", silent)
+    monkeypatch.setattr(checking.urllib.request, "urlopen", silent)
     began = time.monotonic()
-    assert not reachable.answers("https://example.invalid/file")
+    assert not checking.answers("https://example.invalid/file")
     assert time.monotonic() - began < 2

@@ -110,7 +110,7 @@ def _check_reach(name: str, model: str) -> None:
     """Raise InputError where the hub does not answer, and nothing like the weights of a model lies here."""
     from huggingface_hub import constants
 
-    from likewise.reachable import answers, not_at_hand
+    from likewise.checking import answers, not_at_hand
 
     cached = Path(constants.HF_HUB_CACHE)
     if cached.is_dir() and any(model in folder.name for folder in cached.glob("models--*")):

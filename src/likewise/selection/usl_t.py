@@ -46,7 +46,8 @@ def picks(run: str | Path | RunDirectory, images: Images, budget: int) -> Picks:
     """
     method = restore(run)
     if not isinstance(method, USLT):
-        raise InputError(f"{run.path} was not trained by usl_t: likewise recipes usl_t trains one from another run")
+        where = run.path if isinstance(run, RunDirectory) else run
+        raise InputError(f"{where} was not trained by usl_t: likewise recipes usl_t trains one from another run")
     if not 1 <= budget <= len(images):
         raise InputError(f"{budget} picks of {len(images)} images: allowed are 1 to that many")
     view = view_of(method.encoder.spec)

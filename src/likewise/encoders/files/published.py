@@ -12,7 +12,7 @@ import timm
 from huggingface_hub import constants, try_to_load_from_cache
 from timm.models._hub import check_cached_file
 
-from likewise.reachable import answers, not_at_hand
+from likewise.checking import answers, not_at_hand
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 

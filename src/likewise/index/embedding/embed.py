@@ -111,11 +111,8 @@ def embed(
     away meanwhile.
     """
     began = time.perf_counter()
-    if batch_size < 1:
-        raise InputError(f"batch_size={batch_size}: allowed is 1 or more")
     part = Shard.parse(shard)
-    if ray is not None:
-        _check_for_cluster(part, device)
+    _check(part, batch_size, device, on_cluster=ray is not None)
     subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
     encoder = subject.encoder
     if device is not None:
@@ -139,15 +136,17 @@ def embed(
     if part is not None:
         merged = part.merge(Path(to), space, work.address, dtype=dtype)
         rows_now = rows_now if merged is None else merged
-    where = str(to) if part is None or merged is not None else str(part.target(Path(to)))
-    where = index.path if is_address(to) else where  # which says no password
+    written = to if part is None or merged is not None else part.target(Path(to))
+    where = index.path if is_address(to) else str(written)  # an address without its password
     seconds = time.perf_counter() - began
     return EmbedResult(where, *done, rows=rows_now, fingerprint=space.fingerprint, seconds=seconds)
 
 
-def _check_for_cluster(part: Shard | None, device: str | None) -> None:
-    """Raise InputError for what a cluster decides itself."""
-    if part is not None or device is not None:
+def _check(part: Shard | None, batch_size: int, device: str | None, *, on_cluster: bool) -> None:
+    """Raise InputError for a batch of nothing, and for what a cluster decides itself."""
+    if batch_size < 1:
+        raise InputError(f"batch_size={batch_size}: allowed is 1 or more")
+    if on_cluster and (part is not None or device is not None):
         raise InputError("a Ray cluster divides the images and chooses devices itself: leave --shard and --device out")
 
 
