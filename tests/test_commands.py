@@ -42,7 +42,7 @@ def folder(path: Path, count: int = 24) -> str:
 
 def shrunk(words: list[str]) -> list[str]:
     """The same with the small budget of the test, and safetensors, which is quick, in the place of ONNX."""
-    words = ["safetensors" if word == "onnx" else word for word in words]
+    words = [re.sub(r"\bonnx$", "safetensors", word) for word in words]
     if words[0] == "train" and not {"--help", "--resume"} & set(words):
         return [*words, *([] if set(TINY) & set(words) else TINY), "--no-report"]
     return [*words, "--epochs", "1"] if words[0] == "finetune" and "--epochs" not in words else words
