@@ -182,6 +182,7 @@ def test_models_out_of_reach_and_runs_without_a_head_are_refused_before_anything
         "--teacher resnett18": "no timm model (did you mean 'resnet18'?)",
         "--teacher botnet50ts_256": "timm has no published weights",
         "--old gone": "old='gone' is no run directory, no file and no timm model",
+        "--compatible-with gone": "compatible_with='gone' is no run directory, no file and no timm model",
         f"--method disco --teacher {run}": "has no method.safetensors, and its head is needed",
         f"--method seed_kd --teacher-head --teacher {run}/encoder.safetensors": "has no projection head",
     }.items():

@@ -1,4 +1,4 @@
-"""Refusal of a --teacher, or an --old encoder, that its place alone shows to be none, before torch is imported.
+"""Refusal of a --teacher, or an older encoder, that its place alone shows to be none, before torch is imported.
 
 A wrong one is to be known at once, and importing torch and timm takes seconds. So names of models are read from timm's
 source, and files are looked at as files. What only weights or data can tell is said later by those who use them.
@@ -32,8 +32,8 @@ def check_teacher(words: Sequence[str]) -> None:
     from likewise.parsing import value_of
 
     method = value_of(words, "method", "isd")
-    for setting in ("teacher", "old"):
-        name = value_of(words, setting, "")
+    for setting in ("teacher", "old", "compatible_with"):
+        name = value_of(words, setting.replace("_", "-"), "")
         path = Path(name).expanduser()
         if not name or ":" in name:
             continue
