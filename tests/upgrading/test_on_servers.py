@@ -75,6 +75,8 @@ def test_it_pauses_goes_on_and_goes_back(index: Index, made: Path) -> None:  # n
 
 
 def test_queries_are_answered_at_every_moment(index: Index, made: Path) -> None:  # noqa: F811
+    if isinstance(index.store, QdrantStore):
+        pytest.skip("the local mode of Qdrant is not made for a reader beside a writer")
     reader, stop, answers, faults = seen_by_another(index), threading.Event(), [0], []
     ids, path = reader.ids, reader.paths[7]
 
