@@ -128,7 +128,7 @@ def _measured(one: Collection, found: Outcome, *, seeds: int, judged: bool) -> N
             scores = score(drawn.truth, known, clusters, np.zeros(len(known), bool))
             told[name].append([entry.value for entry in scores if entry.name in {"All", "Old", "New"}])
         counted = count_classes(one.features_ND, known, most=None if judged else 2 * classes, seed=seed)
-        for name, estimate in (*counted.told(), (TAKEN, counted.chosen)):
+        for name, estimate in (*counted.estimates(), (TAKEN, counted.chosen)):
             counts[name].append(estimate.classes)
     means = {name: np.mean(values, axis=0).tolist() for name, values in told.items()}
     found.table(

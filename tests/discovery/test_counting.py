@@ -19,7 +19,7 @@ def test_both_ways_find_the_number_of_clear_classes() -> None:
     assert found.size is not None
     assert found.chosen.classes == found.published.classes
     assert found.chosen.low <= min(found.published.low, found.size.low) <= found.chosen.classes
-    assert [name for name, _ in found.told()] == ["published search", "stability", "size"]
+    assert [name for name, _ in found.estimates()] == ["published search", "stability", "size"]
     assert abs(found.published.classes - 9) <= 1
     assert found.published.low <= found.published.classes <= found.published.high
     assert 6 <= found.stability.classes <= 12

@@ -82,7 +82,7 @@ class Counted(NamedTuple):
         low, high = min(self.size.low, self.published.low), max(self.size.high, self.published.high)
         return Estimate(taken.classes, low, high, taken.tried)
 
-    def told(self) -> list[tuple[str, Estimate]]:
+    def estimates(self) -> list[tuple[str, Estimate]]:
         """Every estimate that there is, by the name that people read."""
         named = (("published search", self.published), ("stability", self.stability), ("size", self.size))
         return [(name, one) for name, one in named if one is not None]

@@ -81,7 +81,7 @@ def _scores(found: Discovery) -> str:
         ]
         parts.append(table(head, rows))
     if found.counted is not None:
-        rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in found.counted.told()]
+        rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in found.counted.estimates()]
         parts.append(table(["number of classes by", "estimate", "interval"], rows))
     back, hidden = found.found.recovered
     if hidden:

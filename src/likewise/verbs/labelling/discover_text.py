@@ -44,7 +44,7 @@ def _classes(found: Discovery) -> str:
 def _counts(found: Discovery) -> str:
     if found.counted is None:
         return ""
-    rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in found.counted.told()]
+    rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in found.counted.estimates()]
     return table(["number of classes by", "estimate", "interval"], rows)
 
 
