@@ -31,7 +31,8 @@ from likewise.localisation.networks import widen
 
 SIDE, EXPAND = 32, 2
 ROUNDS = (1, 3, 10)
-"""Rounds of ContraCAM that are compared; 10 are published for boxes."""
+"""Rounds of ContraCAM that are compared; 10 are published for boxes. More are worse here: the first map holds the whole
+object, and later ones, stretched to 0..1 as published, show background as bright."""
 
 
 def masks_of(images: Images, source: str) -> NDArray[np.uint8]:

@@ -16,11 +16,26 @@ def test_both_ways_find_the_number_of_clear_classes() -> None:
     points, truth = clouds(9, 25)
     found = count_classes(points, some_labels(truth, 5), most=30)
     assert found.published is not None
-    assert found.chosen is found.published
+    assert found.size is not None
+    assert found.chosen.classes == found.published.classes
+    assert found.chosen.low <= min(found.published.low, found.size.low) <= found.chosen.classes
+    assert [name for name, _ in found.estimates()] == ["published search", "stability", "size"]
     assert abs(found.published.classes - 9) <= 1
     assert found.published.low <= found.published.classes <= found.published.high
     assert 6 <= found.stability.classes <= 12
     assert not found.notes
+
+
+def test_classes_that_run_into_each_other_are_counted_by_size() -> None:
+    """Where clusters are hardly classes the published search stays near the named ones."""
+    points, truth = clouds(20, 60, spread=0.4, dim=32)
+    found = count_classes(points, some_labels(truth, 8), most=60)
+    assert found.published is not None
+    assert found.size is not None
+    assert abs(found.size.classes - 20) < abs(found.published.classes - 20)
+    assert 16 <= found.chosen.classes <= 25
+    assert found.chosen.low <= 20 <= found.chosen.high
+    assert any("by size" in note for note in found.notes)
 
 
 def test_brent_looks_at_both_ends_and_at_few_numbers() -> None:

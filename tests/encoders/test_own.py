@@ -70,6 +70,7 @@ def test_the_widest_has_twenty_three_million_parameters_and_512_features() -> No
         ("convnet4", 32, 256, [(64, 16), (64, 8), (64, 4), (64, 2)]),
         ("convnext_atto", 32, 320, [(40, 32), (80, 16), (160, 8), (320, 4)]),
         ("vit_tiny_patch16_224", 32, 192, [(192, 8)] * 12),
+        ("vit_micro", 32, 128, [(128, 8)] * 4),
     ],
 )
 @torch.no_grad()

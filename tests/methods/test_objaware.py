@@ -137,7 +137,7 @@ def test_the_second_stage_takes_the_masks_of_the_first(
     runs = carry_out(recipe.out, stages(recipe, **small))
     assert [run.read()["method"] for run in runs] == ["moco_v2", "objaware"]
     stored = runs[1].read()["settings"]
-    assert stored["masks"] == f"contracam:{tmp_path / 'runs' / 'first'}:{'1:1' if augment == 'mixup' else '10:2'}"
+    assert stored["masks"] == f"contracam:{tmp_path / 'runs' / 'first'}:{'1:1' if augment == 'mixup' else '1:2'}"
     assert stored["augment"] == augment
     assert runs[1].read()["status"] == "finished"
     swin = Recipe(data=recipe.data, out=recipe.out, augment="crop", rounds=3, encoder="swin_micro")

@@ -22,6 +22,7 @@ from likewise.memory import Bank, Clusters, Queue
 from likewise.methods import compress, disco, hsakd, mcl, mcl_supervised, nccl, s2bnn, seed_kd, simreg
 from likewise.methods.method import Beside, Facts, Method, Optimisation, Progress, made
 from likewise.methods.parts import taught as parts_taught
+from likewise.methods.parts.around import Around
 from likewise.methods.parts.cmsf.constraints import SameCluster
 from likewise.methods.parts.cmsf.labeller import Labeller
 from likewise.teachers import Momentum
@@ -79,9 +80,11 @@ def plan_of(name: str, method: type[Method], variant: str, on: Published, batch:
 
 
 def sheet(name: str, method_class: type[Method], variant: str, on: Published) -> dict[str, Any]:
-    """All rows of one preset."""
+    """All rows of one preset; networks, groups and temperatures of a method around another are those of the other."""
     plan = plan_of(name, method_class, variant, on)
     method = built(method_class, plan, on)
+    inner = method.base if isinstance(method, Around) else method
+    settings = inner.settings if isinstance(method, Around) else plan.settings
     doubled = plan_of(name, method_class, variant, on, batch=2 * plan.batch_size)
     return {
         "batch": plan.batch_size,
@@ -90,12 +93,12 @@ def sheet(name: str, method_class: type[Method], variant: str, on: Published) ->
         "rate": _rates(plan, on),
         "rate at twice the batch": doubled.optimisation.learning_rate,
         "decay": [scheduled.weight_decay(plan.optimisation, at) for at in _moments(plan, on)],
-        "groups": _groups(method, plan.optimisation),
+        "groups": _groups(inner, plan.optimisation),
         "teacher": _teacher(method, plan, on),
-        "temperatures": {key: value for key, value in asdict(plan.settings).items() if "temperature" in key},
-        "heads": {part: head(module) for part, module in _heads(method)},
+        "temperatures": {key: value for key, value in asdict(settings).items() if "temperature" in key},
+        "heads": {part: head(module) for part, module in _heads(inner)},
         "views": {role: policy(view) for role, view in method.views.items()},
-        "batch norm": _batch_norm(method),
+        "batch norm": _batch_norm(inner),
         "memory": {part: m.rows.shape[0] for part, m in method.named_modules() if isinstance(m, Queue | Bank)},
         "deployed": method_class.card.deploy,
     }

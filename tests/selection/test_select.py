@@ -14,6 +14,7 @@ import likewise
 from likewise.cli import main
 from likewise.data import open_source
 from likewise.errors import InputError
+from likewise.selection.exchange import Pick, write_cvat
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -50,6 +51,18 @@ def test_everything_is_written(
     page = (tmp_path / "p.html").read_text()
     assert page.count("<figure>") == 6
     assert "6 of 36 images to label, picked by usl." in page
+
+
+def test_a_manifest_is_as_cvat_writes_it(tmp_path: Path) -> None:
+    """Readable in any encoding, a line each, and names put together again as CVAT does."""
+    names = ["ö/a b.JPG", "c/d.e.png", "c/\udcff.png"]
+    picks = [Pick(tmp_path / name, "", 0, 1.0, 30, 20) for name in names]
+    assert write_cvat(tmp_path / "m.jsonl", picks) == tmp_path
+    head, kind, *images = map(json.loads, (tmp_path / "m.jsonl").read_text("ascii").splitlines())
+    assert (head["version"], kind["type"]) == ("1.1", "images")
+    assert [one["name"] + one["extension"] for one in images] == names
+    assert [one["extension"] for one in images] == [".JPG", ".png", ".png"]
+    assert {(one["width"], one["height"]) for one in images} == {(30, 20)}
 
 
 def test_selection_sees_no_labels(encoder: Path, tmp_path: Path) -> None:
@@ -108,6 +121,8 @@ def test_images_labelled_elsewhere_cover_too(encoder: Path, photos: Path, tmp_pa
         (["--labels", "3", "--classes", "1"], "classes=1"),
         (["--labels", "3", "--split", "train"], "split"),
         (["--labels", "3", "--evaluate"], "--truth"),
+        (["--labels", "3", "--cvat", "m.json"], "m.jsonl"),
+        (["--labels", "3", "--label-studio", "tasks.jsonl"], "tasks.json"),
     ],
 )
 def test_bad_input_is_one_line(

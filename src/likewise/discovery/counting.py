@@ -1,8 +1,9 @@
-"""Estimates of the number of classes: GCD's search, and the agreement of two samples of the images.
+"""Estimates of the number of classes: GCD's search, the agreement of two samples, and how many images are of new ones.
 
 GCD (arXiv 2201.02609, section 3.3): k-means of labelled and unlabelled images together for each K, and the K at which
 the labelled ones are found best. That asks about named classes alone; stability asks about all: two samples are
-clustered apart, and K is where they agree best on the images they share. Shapes: N images, D dimensions.
+clustered apart, and K is where they agree best on the images they share. Both see too few classes where features hardly
+tell them apart; the count by size (`sizes`) does not cluster. Shapes: N images, D dimensions.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.discovery.accuracy import matched
+from likewise.discovery.scaling import components
+from likewise.discovery.sizes import HALVES, by_size
 from likewise.errors import InputError
 from likewise.similarity.kmeans import kmeans
 
@@ -50,7 +53,7 @@ class Estimate(NamedTuple):
     high: int
     """Largest of them (their 95 % quantile)."""
     tried: Mapping[int, float]
-    """K -> what was maximised there: labelled accuracy, or adjusted Rand index."""
+    """K -> what was maximised there: labelled accuracy, or adjusted Rand index; nothing for the count by size."""
 
 
 class Counted(NamedTuple):
@@ -60,6 +63,8 @@ class Counted(NamedTuple):
     """By the accuracy of the labelled images; None for a single labelled class, of which K = 1 is always best."""
     stability: Estimate
     """By the agreement of samples."""
+    size: Estimate | None
+    """By how many images are of unnamed classes; None for a single labelled class, which says no usual size."""
     protocol: str
     """How both were got."""
     notes: tuple[str, ...]
@@ -67,8 +72,20 @@ class Counted(NamedTuple):
 
     @property
     def chosen(self) -> Estimate:
-        """The published estimate where there is one."""
-        return self.published or self.stability
+        """The published estimate, or the one by size where even its low end is above that; else that of stability.
+
+        The interval then holds those of both.
+        """
+        if self.published is None or self.size is None:
+            return self.published or self.stability
+        taken = self.size if self.size.low > self.published.classes else self.published
+        low, high = min(self.size.low, self.published.low), max(self.size.high, self.published.high)
+        return Estimate(taken.classes, low, high, taken.tried)
+
+    def estimates(self) -> list[tuple[str, Estimate]]:
+        """Every estimate that there is, by the name that people read."""
+        named = (("published search", self.published), ("stability", self.stability), ("size", self.size))
+        return [(name, one) for name, one in named if one is not None]
 
 
 Tell = Callable[[int, int], None]
@@ -95,15 +112,24 @@ def count_classes(
     if not max(2, old) <= limit <= len(labels_N):
         raise InputError(f"most={limit} classes: allowed are {max(2, old)} to {len(labels_N)} (labelled; looked at)")
     grid = np.unique(np.geomspace(max(2, old), limit, GRID).round().astype(int)).tolist()
-    table = _resampled(_components(features_ND), labels_N, grid, random, seed, tell)
-    published = None
+    table = _resampled(components(features_ND, COMPONENTS), labels_N, grid, random, seed, tell)
+    published = size = None
     if old > 1:
         tried = search(features_ND, labels_N, old, limit, seed)
         best = _best(tried, grid, table.agreement_RG.mean(0))
         low, high = _interval(table.accuracy_RG + _TIE * table.agreement_RG, grid)
         published = Estimate(best, min(low, best), max(high, best), tried)
+        size = _by_size(features_ND, labels_N, old, limit, random)
     stability = _stable(table.agreement_RG, grid)
-    return Counted(published, stability, _protocol(len(labels_N), old, limit), _notes(published, stability, limit))
+    found = Counted(published, stability, size, _protocol(len(labels_N), old, limit), ())
+    return found._replace(notes=_notes(found, limit))
+
+
+def _by_size(features_ND: Tensor, labels_N: Ids, old: int, limit: int, random: np.random.Generator) -> Estimate:
+    """The count by size, in whole classes up to the limit."""
+    number, low, high = by_size(features_ND, labels_N >= 0, old, random)
+    classes, least, most = (min(limit, value) for value in (round(number), int(np.floor(low)), int(np.ceil(high))))
+    return Estimate(classes, least, most, {})
 
 
 def search(features_ND: Tensor, labels_N: Ids, least: int, most: int, seed: int) -> dict[int, float]:
@@ -219,26 +245,19 @@ def _renumbered(labels_N: Ids) -> Ids:
     return np.where(labels_N >= 0, np.searchsorted(classes, labels_N), -1)
 
 
-def _components(features_ND: Tensor) -> Tensor:
-    """(N, at most 64) the first principal components; the features where they are no more."""
-    if min(features_ND.shape) <= COMPONENTS:
-        return features_ND
-    centred_ND = features_ND - features_ND.mean(0)
-    _, vectors_DD = torch.linalg.eigh(centred_ND.T @ centred_ND)
-    found_NC: Tensor = centred_ND @ vectors_DD[:, -COMPONENTS:]
-    return found_NC
-
-
 def _protocol(images: int, old: int, most: int) -> str:
     return (
         f"{images:,} images, K from {old} to {most}; published: K with the most labelled images in the cluster of "
         "their class (k-means of all, Hungarian matching, Brent's search, ties by stability); stability: K at which "
         f"{RESAMPLES} samples of {SHARE:.0%} agree best, adjusted Rand index, in {COMPONENTS} principal components; "
-        "intervals: 5 % to 95 % of the estimates from each sample"
+        "size: as many times the named classes as there are images beside theirs, if labelled images are a random part "
+        "of their classes and new classes as large; intervals: 5 % to 95 % of the estimates from each sample, for size "
+        f"from each of {HALVES} halves"
     )
 
 
-def _notes(published: Estimate | None, stability: Estimate, most: int) -> tuple[str, ...]:
+def _notes(found: Counted, most: int) -> tuple[str, ...]:
+    published, stability = found.published, found.stability
     notes = []
     if published is None:
         notes.append(
@@ -252,11 +271,17 @@ def _notes(published: Estimate | None, stability: Estimate, most: int) -> tuple[
         )
     if published is not None and (published.high < 0.9 * stability.low or published.low > 1.1 * stability.high):
         notes.append("the published search and stability name different numbers of classes")
-    if published is not None and (found := max(published.tried.values())) < _LEAST_FOUND:
+    if published is not None and found.chosen.classes > published.classes:
         notes.append(
-            f"at the best number only {found:.0%} of the labelled images are in the cluster of their class: these "
-            "features hardly tell the named classes apart, and the number may be far off"
+            f"the number of classes is by size, since at the published search's {published.classes} more images would "
+            "be of named classes than look like them; it is too large where new classes are larger than named ones, or "
+            "labels were not given at random"
         )
-    if (published or stability).high >= most:
+    if published is not None and (share := max(published.tried.values())) < _LEAST_FOUND:
+        notes.append(
+            f"at the published search's number only {share:.0%} of the labelled images are in the cluster of their "
+            "class: these features hardly tell the named classes apart, and the number may be far off"
+        )
+    if found.chosen.high >= most:
         notes.append(f"the estimate reaches the largest number that was tried, {most}: try more with --most")
     return tuple(notes)

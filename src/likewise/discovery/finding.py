@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from likewise.discovery.scaling import scaled
 from likewise.discovery.semi_kmeans import SemiKMeans, semi_kmeans
 from likewise.errors import unknown
 from likewise.similarity import unit
@@ -42,7 +43,7 @@ class Classes(NamedTuple):
     confidence: NDArray[np.float64]
     """(N,) how likely the class is right, by its margin; 1 for labelled images."""
     centres: Tensor
-    """(K, D)."""
+    """(K, D) the mean of each; 0 where a cluster stayed empty."""
     similarity: NDArray[np.float64]
     """(N,) cosine of each image and its centre."""
     recovered: tuple[int, int]
@@ -89,7 +90,8 @@ def find(
     """Semi-supervised k-means of unit features into `clusters`, of which some are labelled (-1 elsewhere).
 
     `published` seeding draws each new centre, `greedy` chooses it among several images and keeps all centres at unit
-    length (`semi_kmeans`). A pure function of its arguments. Raises InputError as `semi_kmeans` does, and for another
+    length (`semi_kmeans`), in features scaled by the spread within labelled classes (`scaling`). A pure function of its
+    arguments. Raises InputError as `semi_kmeans` does, and for another
     seeding.
     """
     if seeding not in get_args(Seeding):
@@ -107,15 +109,22 @@ def find(
             other = _clustered(
                 features_ND, shown_N, old, clusters, runs=1, seeding=seeding, seed=1000 * (seed + 1) + number
             )
-            margins.append(_margin(features_ND[torch.from_numpy(out_H)], other.centres))
+            margins.append(_margin(other.space_ND[torch.from_numpy(out_H)], other.centres))
             back.append(other.clusters[out_H] == np.searchsorted(old, labels_N[out_H]))
         if tell is not None:
             tell(number + 1, FOLDS)
     back_H, margin_H = np.concatenate([*back, np.zeros(0, bool)]), np.concatenate([*margins, np.zeros(0)])
-    confidence_N = np.where(labels_N >= 0, 1.0, _calibrated(margin_H, back_H, _margin(features_ND, best.centres)))
-    own_ND = unit(best.centres)[torch.from_numpy(best.clusters)]
+    confidence_N = np.where(labels_N >= 0, 1.0, _calibrated(margin_H, back_H, _margin(best.space_ND, best.centres)))
+    centres_KD = _means(features_ND, torch.from_numpy(best.clusters), clusters)
+    own_ND = unit(centres_KD)[torch.from_numpy(best.clusters)]
     similarity_N = (unit(features_ND) * own_ND).sum(1).double().numpy()
-    return Classes(best.clusters, old, confidence_N, best.centres, similarity_N, (int(back_H.sum()), len(back_H)))
+    return Classes(best.clusters, old, confidence_N, centres_KD, similarity_N, (int(back_H.sum()), len(back_H)))
+
+
+def _means(features_ND: Tensor, clusters_N: Tensor, clusters: int) -> Tensor:
+    """(K, D) the mean of each cluster's images; 0 without any."""
+    sums_KD = features_ND.new_zeros(clusters, features_ND.shape[1]).index_add_(0, clusters_N, features_ND)
+    return sums_KD / clusters_N.bincount(minlength=clusters).clamp_min(1).unsqueeze(1)
 
 
 def _margin(features_ND: Tensor, centres_KD: Tensor) -> NDArray[np.float64]:
@@ -144,6 +153,9 @@ def _calibrated(
 class _Clustered(NamedTuple):
     clusters: Ids
     centres: Tensor
+    """In the space that was clustered in."""
+    space_ND: Tensor
+    """All images in that space."""
 
 
 def _clustered(
@@ -151,11 +163,12 @@ def _clustered(
 ) -> _Clustered:
     """Semi-supervised k-means, with the images in their own order."""
     known_N = labels_N >= 0
+    space_ND = scaled(features_ND, labels_N) if seeding == "greedy" else features_ND
     shown, hidden = torch.from_numpy(np.flatnonzero(known_N)), torch.from_numpy(np.flatnonzero(~known_N))
     own_L = torch.from_numpy(np.searchsorted(old, labels_N[known_N]))
     found: SemiKMeans = semi_kmeans(
-        features_ND[hidden],
-        features_ND[shown],
+        space_ND[hidden],
+        space_ND[shown],
         own_L,
         clusters,
         runs=runs,
@@ -165,7 +178,7 @@ def _clustered(
     )
     everywhere_N = torch.empty(len(labels_N), dtype=torch.int64)
     everywhere_N[torch.cat([shown, hidden])] = found.assignment
-    return _Clustered(everywhere_N.numpy(), found.centres)
+    return _Clustered(everywhere_N.numpy(), found.centres, space_ND)
 
 
 def _folds(labels_N: Ids, random: np.random.Generator) -> Ids:

@@ -129,6 +129,7 @@ def _told(counted: Counted) -> dict[str, Any]:
     return {
         "published": estimate(counted.published),
         "stability": estimate(counted.stability),
+        "size": estimate(counted.size),
         "protocol": counted.protocol,
     }
 

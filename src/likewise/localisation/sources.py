@@ -50,7 +50,8 @@ ELLIPSE = 0.7
 SEAM = 0.7
 """Pixels: deviation of the blur that hard masks are softened with."""
 ROUNDS = 1
-"""Rounds of ContraCAM. Published are 1 for masks and 10 for boxes; of young encoders later ones find background."""
+"""Rounds of ContraCAM; published are 1 for masks and 10 for boxes. Each map is stretched to 0..1: where the first one
+holds the whole object, as on small images, later ones show background as bright."""
 _VERSION = 1
 _GRABCUT_ROUNDS = 5
 _FEW_VALUES = 1

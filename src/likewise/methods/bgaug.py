@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -11,10 +11,12 @@ from torch import Tensor
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.errors import InputError
-from likewise.methods.method import Batch, Card, Facts, Terms, Views, usual
+from likewise.methods.byol import BYOL
+from likewise.methods.method import Batch, Card, Facts, Preset, Terms, Views, usual
 from likewise.methods.moco_v2 import MoCoV2, Own
 from likewise.methods.parts.around import Around, AroundSettings, coins, global_rows, partners
 from likewise.methods.parts.checks import between
+from likewise.methods.swav import SwAV
 from likewise.views.backgrounds import background_only, composite, usable
 
 NEGATIVE = "negative"
@@ -151,10 +153,36 @@ class BackgroundAugmentation(Around):
             return self.base.step(views, batch)
         return self.base.contrasted(views, batch, Own(views[NEGATIVE].image, self.with_negative))
 
+    _unsure: ClassVar = {"rate": "the base's published one; what the paper trained with is not known here"}
+    _note: ClassVar = (
+        "ImageNet, ResNet-50, in the base's published recipe; published masks are of DeepUSPS, a network that is not "
+        "here: --masks onnx:FILE takes any like it. p_positive and p_negative are about those of the paper"
+    )
+
     presets: ClassVar = {
         "small": usual(Settings()),
         "small_byol": usual(Settings(base="byol", augment="bg_random")),
         "small_swav": usual(Settings(base="swav", augment="bg_random", queue_size=1024)),
+        "imagenet": Preset(
+            settings=Settings(base_preset="imagenet", queue_size=65_536, p_positive=0.2),
+            optimisation=replace(MoCoV2.presets["imagenet"].optimisation, epochs=800),
+            note=_note,
+            differs=_unsure,
+        ),
+        "imagenet_byol": Preset(
+            settings=Settings(base="byol", base_preset="imagenet", augment="bg_random", p_positive=0.2),
+            optimisation=BYOL.presets["imagenet"].optimisation,
+            note=_note,
+            differs=_unsure,
+        ),
+        "imagenet_swav": Preset(
+            settings=Settings(
+                base="swav", base_preset="imagenet_256", augment="bg_random", queue_size=3840, p_positive=0.2
+            ),
+            optimisation=SwAV.presets["imagenet_256"].optimisation,
+            note=_note,
+            differs={**SwAV.presets["imagenet_256"].differs, **_unsure},
+        ),
     }
 
 

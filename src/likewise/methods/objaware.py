@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from likewise.distributed import gather
 from likewise.encoders import Encoder
 from likewise.memory import Queue
-from likewise.methods.method import Batch, Card, Facts, Terms, Views, usual
+from likewise.methods.method import Batch, Card, Facts, Optimisation, Preset, Terms, Views, usual
 from likewise.methods.parts.around import Around, AroundSettings, coins, global_rows, partners
 from likewise.methods.parts.checks import at_least, between
 from likewise.views import View
@@ -47,9 +47,10 @@ class ObjectAware(Around):
     largest strip of background; where the partner has none, one of the last `memory` such backgrounds, or x stays. It
     is done after colours have changed, and the other view stays as it is.
 
-    Masks are those of a first stage: train `base` as it is, then name that run, `--masks contracam:RUN`; crops use ten
-    rounds of it at twice the resolution (`contracam:RUN:10:2`), mixing one (`contracam:RUN:1:1`). The second stage
-    starts from random weights. The small default takes masks that need no first stage.
+    Masks are those of a first stage: train `base` as it is, then name that run, `--masks contracam:RUN`; published for
+    crops are ten rounds of it at twice the resolution (`contracam:RUN:10:2`), drawn to edges, and for mixing one
+    (`contracam:RUN:1:1`). The second stage starts from random weights. The small default takes masks that need no
+    first stage.
 
     Mo, Kang, Sohn, Li, Shin: Object-aware Contrastive Learning for Debiased Scene Representation, NeurIPS 2021, arXiv
     2108.00049, sections 3.2 and 3.3.
@@ -147,10 +148,42 @@ class ObjectAware(Around):
         if len(background):
             self.backgrounds.push(_resized(background, self.side).flatten(1))
 
+    _moco: ClassVar = Settings(
+        base_preset="imagenet",
+        base_settings=("crop_scale=(0.08, 1.0)", "split_batch_norm=1", "shuffle=False"),
+        queue_size=65_536,
+        masks="contracam",
+    )
+    _byol: ClassVar = Settings(
+        base="byol",
+        base_preset="imagenet",
+        base_settings=("momentum_schedule='constant'", "views='same'", "last_bias=True"),
+        masks="contracam",
+    )
+    _long: ClassVar = Optimisation(
+        learning_rate=0.03, weight_decay=1e-4, schedule="cosine_epoch", final=0.001 / 0.03, epochs=800
+    )
+    _plain: ClassVar = {
+        "heads": "no batch norm; published: one behind the hidden layer, which has no bias",
+        "memory": "keys of at most half of the images, unless --queue-size is given; published: 65,536",
+    }
+    _biased: ClassVar = {"heads": "a bias before each batch norm, which takes it away; published: none there"}
+    _boxes: ClassVar = (
+        "the published recipe, COCO, ResNet-50; boxes are those of a first stage by ten rounds and a random field: "
+        "--masks contracam:RUN:10:2 without the field, or given:FOLDER of likewise localise --refine"
+    )
+    _softly: ClassVar = (
+        "the published recipe, ImageNet-9, ResNet-18; masks are those of a first stage: --masks contracam:RUN:1:1"
+    )
+
     presets: ClassVar = {
         "small": usual(Settings()),
         "small_crop": usual(Settings(augment="crop")),
         "small_byol": usual(Settings(base="byol")),
+        "coco": Preset(settings=replace(_moco, augment="crop"), optimisation=_long, note=_boxes, differs=_plain),
+        "coco_byol": Preset(settings=replace(_byol, augment="crop"), optimisation=_long, note=_boxes, differs=_biased),
+        "imagenet9": Preset(settings=_moco, optimisation=_long, note=_softly, differs=_plain),
+        "imagenet9_byol": Preset(settings=_byol, optimisation=_long, note=_softly, differs=_biased),
     }
 
 

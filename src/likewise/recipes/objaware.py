@@ -14,10 +14,9 @@ import tyro
 from tyro.conf import Positional
 
 from likewise.encoders import has_width
+from likewise.localisation.sources import ROUNDS
 from likewise.recipes.chain import Stage
 
-ROUNDS = {"crop": 10, "mixup": 1}
-"""Rounds of ContraCAM as published, for boxes and for masks."""
 EXPAND = {"crop": 2, "mixup": 1}
 """Times as fine as trained that the last map is kept, as published; encoders that are no ResNets keep theirs."""
 
@@ -36,8 +35,8 @@ class Recipe:
     """Method of the first stage, whose views the second changes."""
     augment: Literal["crop", "mixup"] = "mixup"
     """Crops within an object's box, or objects on other backgrounds."""
-    rounds: int | None = None
-    """Rounds of ContraCAM; by default 1 for mixup, and 10 for crop."""
+    rounds: int = ROUNDS
+    """Rounds of ContraCAM. Published are 1 for mixup and 10 for crop, whose boxes then hold small images whole."""
     epochs: float | None = None
     """Passes over the data in each stage; by default the presets'."""
     encoder: str = "resnet18"
@@ -52,9 +51,8 @@ class Recipe:
 
 def stages(recipe: Recipe, **more: Any) -> Iterator[Stage]:
     """Both stages; `more` are further arguments of `train`."""
-    rounds = ROUNDS[recipe.augment] if recipe.rounds is None else recipe.rounds
     expand = EXPAND[recipe.augment] if has_width(recipe.encoder) else 1
-    masks = f"contracam:{Path(recipe.out) / 'first'}:{rounds}:{expand}"
+    masks = f"contracam:{Path(recipe.out) / 'first'}:{recipe.rounds}:{expand}"
     second = {"method": "objaware", "base": recipe.base, "augment": recipe.augment, "masks": masks}
     for name, own in (("first", {"method": recipe.base}), ("second", second)):
         asked = {

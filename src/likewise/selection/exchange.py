@@ -10,13 +10,16 @@ import csv
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from likewise.errors import InputError
 from likewise.files import write_aside
 
+ENDINGS = {"label_studio": ".json", "cvat": ".jsonl"}
+"""Ending that each tool knows its file by: others are taken for something else, or skipped without a word."""
 COLUMNS = ("path", "reason", "cluster", "density")
 
 
@@ -66,6 +69,14 @@ def common_folder(picks: Sequence[Pick]) -> Path:
     return Path(os.path.commonpath([str(one.path.parent) for one in picks]))
 
 
+def check_endings(files: Mapping[str, str | Path | None]) -> None:
+    """Raise InputError for a file of another tool, by the tool's name, that the tool would not know by its ending."""
+    for tool, file in files.items():
+        if file is not None and Path(file).suffix != ENDINGS[tool]:
+            near = Path(file).with_suffix(ENDINGS[tool])
+            raise InputError(f"{tool}={file}: its name has to end in {ENDINGS[tool]} to be read: nearest is {near}")
+
+
 def write_label_studio(out: Path, picks: Sequence[Pick]) -> Path:
     """Tasks for Label Studio, an image each under `image`, served from local files; the folder to serve is returned.
 
@@ -89,7 +100,10 @@ def write_label_studio(out: Path, picks: Sequence[Pick]) -> Path:
 
 
 def write_cvat(out: Path, picks: Sequence[Pick]) -> Path:
-    """A dataset manifest for CVAT (version 1.1, images): names relative to a folder, which is returned."""
+    """A dataset manifest for CVAT (version 1.1, images): names relative to a folder, which is returned.
+
+    CVAT opens it in the encoding of its machine, so that names are written in ASCII with JSON's escapes.
+    """
     root = common_folder(picks)
     lines: list[dict[str, object]] = [{"version": "1.1"}, {"type": "images"}]
     for one in picks:
@@ -104,6 +118,5 @@ def write_cvat(out: Path, picks: Sequence[Pick]) -> Path:
             }
         )
     with write_aside(out) as file:
-        text = "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
-        file.write(text.encode("utf-8", "surrogateescape"))
+        file.write("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode("ascii"))
     return root

@@ -12,13 +12,14 @@
 | `r3d_tiny`, `r3d50` | 128, 2048 | 3D ResNets for clips; CVRL (arXiv 2008.03800) |
 | `convnet4` | 64 for each place of the last map | few-shot learning (arXiv 1606.04080, 1703.05175) |
 | `swin_micro` | 192 | a Swin transformer for small images; EsViT |
+| `vit_micro` | 128 | a vision transformer for small images; DINO |
 
 Importing this package registers them.
 """
 
 from __future__ import annotations
 
-from likewise.encoders.own import prompted_vit, resnet10, wide_resnet
+from likewise.encoders.own import prompted_vit, resnet10, vit, wide_resnet
 from likewise.encoders.own.convnet import ConvNet
 from likewise.encoders.own.r3d import R3D
 from likewise.encoders.own.reactnet import ReActNet
@@ -26,4 +27,6 @@ from likewise.encoders.own.resnet12 import ResNet12
 from likewise.encoders.own.staged import Staged
 from likewise.encoders.own.swin import SmallSwin
 
-__all__ = ["R3D", "ConvNet", "ReActNet", "ResNet12", "SmallSwin", "Staged", "prompted_vit", "resnet10", "wide_resnet"]
+__all__ = [
+    "R3D", "ConvNet", "ReActNet", "ResNet12", "SmallSwin", "Staged", "prompted_vit", "resnet10", "vit", "wide_resnet",
+]  # fmt: skip

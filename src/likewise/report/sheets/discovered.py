@@ -81,8 +81,7 @@ def _scores(found: Discovery) -> str:
         ]
         parts.append(table(head, rows))
     if found.counted is not None:
-        result = [("published search", found.counted.published), ("stability", found.counted.stability)]
-        rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in result if one is not None]
+        rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in found.counted.estimates()]
         parts.append(table(["number of classes by", "estimate", "interval"], rows))
     back, hidden = found.found.recovered
     if hidden:

@@ -32,7 +32,10 @@ from likewise.verbs.labelling.embedded import Embedded, embed, opened
 SURE = 0.7
 """Least confidence of an image that is sure."""
 _FEWEST_BACK = 0.5
-_SEEDED = {"greedy": "greedy k-means++, centres of unit length", "published": "published k-means++"}
+_SEEDED = {
+    "greedy": "scaled by the spread within labelled classes, greedy k-means++, centres of unit length",
+    "published": "published k-means++",
+}
 
 
 def discover(

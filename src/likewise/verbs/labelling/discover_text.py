@@ -44,8 +44,7 @@ def _classes(found: Discovery) -> str:
 def _counts(found: Discovery) -> str:
     if found.counted is None:
         return ""
-    told = (("published search", found.counted.published), ("stability", found.counted.stability))
-    rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in told if one is not None]
+    rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in found.counted.estimates()]
     return table(["number of classes by", "estimate", "interval"], rows)
 
 

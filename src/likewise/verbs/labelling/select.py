@@ -21,7 +21,7 @@ from likewise.index.embedding.held import is_held, subject_of
 from likewise.report.sheets.contact_sheet import SheetImage, contact_sheet
 from likewise.selection import usl_t
 from likewise.selection.comparing import TRAINED, foretold, measured_by, rows_of
-from likewise.selection.exchange import Pick, beside, write_cvat, write_label_studio, write_picks
+from likewise.selection.exchange import Pick, beside, check_endings, write_cvat, write_label_studio, write_picks
 from likewise.selection.picking import STRATEGIES, Picks, pick
 from likewise.selection.pool import Pool, recipe
 from likewise.selection.proof import Expected, LabelledScore
@@ -105,11 +105,12 @@ def select(
     `evaluate` what it brings by the labels `truth` of the data.
 
     Raises InputError for a run, data, strategy or variant that does not exist, for fewer than 1 or more labels than
-    there are images left, and where `out` exists.
+    there are images left, where `out` exists, and for files of other tools that these would not know by their ending.
     """
     _check_strategy(by, given)
     settings, out = recipe(variant), Path(out)
     check_ending(out, ".csv")
+    check_endings({"label_studio": label_studio, "cvat": cvat})
     check_targets([Path(one) for one in (out, html, label_studio, cvat) if one is not None], overwrite=overwrite)
     subject = subject_of(run, which, pretrained=pretrained, image_size=image_size)
     data = (run if is_held(run) else subject.default_data()) if data is None else data
