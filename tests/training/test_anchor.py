@@ -15,9 +15,12 @@ from torch import nn
 
 import likewise
 from likewise import methods
+from likewise.data import open_source, prepare
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, save_encoder
 from likewise.encoders.embedding import embed
+from likewise.encoders.neck import without_neck
 from likewise.errors import InputError, TrainingStopped
+from likewise.evaluation import extract
 from likewise.methods.method import Facts
 from likewise.methods.simclr import SimCLR
 from likewise.report.words import anchored_words
@@ -25,6 +28,7 @@ from likewise.runs import RunDirectory
 from likewise.similarity import unit
 from likewise.teachers import of_encoder
 from likewise.training.anchor import Anchor, anchored_part
+from likewise.upgrading.adapters import ridge
 from likewise.verbs.learning.anchoring import KEPT
 from tests.contract.gauntlet import make
 
@@ -134,6 +138,11 @@ def test_any_method_learns_a_space_that_older_vectors_are_searched_in(
     run = trained(pixels, tmp_path / "held", compatible_with=str(old), anchor=20.0, **new)
     known, made = load_encoder(old), load_encoder(run.weights())
     assert made.spec.neck == made.features == known.features != made.pooled_features
+    images = prepare(open_source(pixels), short_side=None)
+    matrix, _ = ridge(extract(without_neck(made), images), extract(known, images))
+    assert made.neck is not None
+    alike = torch.cosine_similarity(made.neck.weight.flatten(), matrix.T.flatten(), dim=0)
+    assert alike > 0.99, "once trained, the last layer is the ridge map to the older vectors"
     assert load_encoder(run.path / KEPT).spec == known.spec
     assert run.read()["anchored"]["cosine"] > 0.9
     assert run.read()["anchored"]["recall"]["low"] > 0.25, "of ten neighbours among 48, where chance is a fifth"

@@ -67,6 +67,16 @@ def fit(form: Form, source_NS: Tensor, target_NT: Tensor, *, seed: int = 0) -> A
     return Adapter(form, apply, time.perf_counter() - began, matrix_ST.nbytes + constant_T.nbytes)
 
 
+def ridge(source_NS: Tensor, target_NT: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrix (S, T) and constant (T,) of the ridge map from vectors as they are, not brought to unit length.
+
+    Only the targets are: what is fitted stands behind an encoder's features. From at most `MOST` pairs.
+    """
+    drawn = torch.randperm(len(source_NS), generator=torch.Generator().manual_seed(0))[:MOST]
+    matrix_ST, constant_T = _ridge(source_NS[drawn].double(), unit(target_NT[drawn].double()))
+    return matrix_ST.float(), constant_T.float()
+
+
 def held_out(
     form: Form, source_NS: Tensor, target_NT: Tensor, *, folds: int | None = None, seed: int = 0
 ) -> tuple[Tensor, Adapter]:

@@ -14,17 +14,19 @@ import torch
 from lightning_fabric import Fabric
 
 from likewise.data import Images
-from likewise.encoders import Encoder, build, load_encoder, save_encoder
+from likewise.encoders import Encoder, load_encoder, save_encoder
 from likewise.encoders.files.store import weights_digest
+from likewise.encoders.neck import without_neck
 from likewise.errors import InputError
 from likewise.evaluation import extract
 from likewise.methods.method import Method
 from likewise.runs import RunDirectory
 from likewise.similarity import unit
-from likewise.teachers import Teacher, of_encoder, trained_encoder
+from likewise.teachers import Teacher, of_encoder, teachers_in, trained_encoder
 from likewise.training.anchor import anchored_part
 from likewise.training.assembling import RunParts
 from likewise.training.planning.resolve import Plan
+from likewise.upgrading.adapters import MOST, ridge
 from likewise.upgrading.measures import Truth, answerable, bootstrap, found_of, neighbours_of
 
 KEPT = Path("anchor") / "encoder.safetensors"
@@ -35,16 +37,31 @@ LOOKED_AT = 2000
 
 
 def comparable(plan: Plan) -> Plan:
-    """The plan with a layer behind the encoder's features where the older encoder's vectors have another length.
+    """The plan with a layer behind the encoder's features, of the length of the older encoder's vectors.
 
     Raises InputError where there is no such encoder.
     """
     if not plan.compatible_with:
         return plan
-    length = trained_encoder(plan.compatible_with, SETTING).features
-    with torch.device("meta"):
-        own = build(replace(plan.encoder, pretrained=False)).features
-    return plan if own == length else replace(plan, encoder=replace(plan.encoder, neck=length))
+    return replace(plan, encoder=replace(plan.encoder, neck=trained_encoder(plan.compatible_with, SETTING).features))
+
+
+@torch.no_grad()
+def fit_necks(method: Method, known: Teacher, images: Images, engine: Fabric) -> None:
+    """Once trained: the last layer of each encoder becomes the ridge map of its features to the older vectors.
+
+    What gradients made of that layer is a compromise with the method's loss; this is the best for the features.
+    """
+    index = np.unique(np.linspace(0, len(images) - 1, min(MOST, len(images))).astype(np.int64))
+    old_NT = known.look_up(torch.from_numpy(index)).float().cpu()
+    spec, frozen = anchored_part(method).spec, {part for one in teachers_in(method) for part in one.modules()}
+    for encoder in [part for part in method.modules() if isinstance(part, Encoder) and part not in frozen]:
+        if encoder.neck is None or encoder.spec != spec:
+            continue
+        pooled_NF = extract(without_neck(encoder), images.subset(index), device=engine.device).float().cpu()
+        matrix_FT, constant_T = engine.broadcast(ridge(pooled_NF, old_NT))  # processes need not round alike
+        encoder.neck.weight.copy_(matrix_FT.T)
+        encoder.neck.bias.copy_(constant_T)
 
 
 def held_to(run: RunDirectory, parts: RunParts, plan: Plan, engine: Fabric) -> Teacher:

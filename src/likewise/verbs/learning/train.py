@@ -49,7 +49,7 @@ from likewise.training.votes import Clock
 from likewise.training.watching.health import Health
 from likewise.training.watching.loggers import Logger, open_loggers, usual
 from likewise.training.watching.progress import Stopwatch, decoding
-from likewise.verbs.learning.anchoring import held, held_to
+from likewise.verbs.learning.anchoring import fit_necks, held, held_to
 from likewise.verbs.learning.job import Job, settle
 
 if TYPE_CHECKING:
@@ -254,6 +254,8 @@ def fit(
     )
     try:
         number = loop.fit()
+        if known is not None and plan.compatible_with and number is None:
+            fit_necks(method, known, images, engine)
         if probe is not None and (changed := probe.change()):
             run.write(online={**run.read().get("online", {}), **changed})
         if known is not None and engine.is_global_zero:
