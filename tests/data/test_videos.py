@@ -87,6 +87,22 @@ def test_frames_have_their_columns_and_what_is_known_of_them(tmp_path: Path) -> 
     assert known_of("photo.jpg") is None
 
 
+def test_plain_videos_have_the_same_paths_without_textures_or_camera(tmp_path: Path) -> None:
+    source = open_source("synthetic:clips:16:9:plain", split="train", columns=("video", "frame"))
+    assert source.names[LENGTH] == "clips-16-plain/train/1/0"
+    assert source.fingerprint != open_source("synthetic:clips:16:9", split="train").fingerprint
+    for number in range(9):
+        textured, plain = clip(0, number, 16), clip(0, number, 16, plain=True)
+        assert np.array_equal(plain.masks, textured.masks)
+        assert np.array_equal(plain.flow[textured.masks == 255], textured.flow[textured.masks == 255])
+        assert not plain.flow[plain.masks == 0].any()
+        assert len(np.unique(plain.frames[plain.masks == 0])) == len(np.unique(plain.frames[plain.masks == 255])) == 1
+        assert np.array_equal(source.read(number * LENGTH + 5), plain.frames[5])
+    flow, mask = known_of(source.names[-1])  # type: ignore[misc]
+    assert np.array_equal(mask, plain.masks[-1])
+    assert np.array_equal(flow, plain.flow[-1])
+
+
 def test_both_splits_together_keep_their_videos_apart() -> None:
     source = open_source(NAME, columns=("video",), labels="appearance")
     assert split_names(NAME) == ("train", "test")
@@ -100,6 +116,7 @@ def test_both_splits_together_keep_their_videos_apart() -> None:
         ("synthetic:clips:8", "nearest is synthetic:clips:16"),
         ("synthetic:clips:32:many", "a number of videos"),
         ("synthetic:clips:32:0", "a number of videos"),
+        ("synthetic:clips:plain:32", "at last plain"),
     ],
 )
 def test_names_that_mean_nothing_are_refused(name: str, message: str) -> None:

@@ -2,7 +2,8 @@
 
 One or two shapes move over a texture that drifts or stands still. What moves how is the label `action`; which shape it
 is, the label `appearance`; the two, and all textures, are independent of each other. Textures are sums of waves, so
-they are known between pixels as well and nothing is interpolated.
+they are known between pixels as well and nothing is interpolated. Plain videos have none: light shapes move over a dark
+background that stands still, so that two clips of one video have nothing in common but what moves, and how.
 
 T frames, S pixels of a side. Lengths are in pixels of a side of 32 and grow with it.
 """
@@ -27,6 +28,7 @@ _KEY = 0x636C6970
 _WAVES = 6
 _OVER = 2  # points along a side of a pixel that shapes are sampled at
 _SMALLEST, _LARGEST = 3.5, 12.0  # radius at the ends of growing and shrinking
+_DARK, _LIGHT = -0.6, 0.8  # of plain videos, before `_squeezed`
 
 Array = NDArray[np.float64]
 
@@ -101,13 +103,18 @@ class _Path(NamedTuple):
     radius: Array
 
 
-def clip(seed: int, number: int, side: int = USUAL_SIDE, length: int = LENGTH) -> Clip:
-    """Video `number` of those of `seed`. Actions take turns, and shapes after each round of them."""
+def clip(seed: int, number: int, side: int = USUAL_SIDE, length: int = LENGTH, *, plain: bool = False) -> Clip:
+    """Video `number` of those of `seed`. Actions take turns, and shapes after each round of them.
+
+    A `plain` one has the same paths without textures, and a background that stands still.
+    """
     action, appearance = number % len(ACTIONS), number // len(ACTIONS) % len(APPEARANCES)
     numbers = iter(uniform(256, _KEY, seed, number).tolist())
     unit = side / USUAL_SIDE
     drift_2 = np.zeros(2) if next(numbers) < 0.25 else unit * np.array([2 * next(numbers) - 1, 2 * next(numbers) - 1])
     background = _texture(numbers, unit)
+    if plain:
+        background, drift_2 = _flat(_DARK), np.zeros(2)
     at_y, at_x = (np.arange(side) + 0.5 for _ in range(2))
     down, right = np.meshgrid(at_y, at_x, indexing="ij")
     colour = background.moved(side, *(drift_2[:, None] * np.arange(length)))
@@ -119,6 +126,7 @@ def clip(seed: int, number: int, side: int = USUAL_SIDE, length: int = LENGTH) -
         own_y, own_x = (down - path.y[:-1, None, None], right - path.x[:-1, None, None])
         scale = (path.radius[0] / path.radius[:-1])[:, None, None]
         texture = _texture(numbers, unit)
+        texture = _flat(_LIGHT) if plain else texture
         if ACTIONS[action] in {"grow", "shrink"}:
             inside = texture.at(own_y * scale, own_x * scale)
         else:
@@ -138,6 +146,11 @@ def _texture(numbers: Iterator[float], unit: float) -> _Texture:
     waves_K2 = rate_K[:, None] * np.stack([np.sin(angle_K), np.cos(angle_K)], 1)
     base_3 = np.array([2.0 * next(numbers) - 1.0 for _ in range(3)])
     return _Texture(waves_K2, 2 * np.pi * draw_K6[:, 2], 1.2 * draw_K6[:, 3:] - 0.6, base_3)
+
+
+def _flat(level: float) -> _Texture:
+    """One grey everywhere."""
+    return _Texture(np.zeros((1, 2)), np.zeros(1), np.zeros((1, 3)), np.full(3, level))
 
 
 def _path(action: str, numbers: Iterator[float], side: int, length: int) -> _Path:
