@@ -43,6 +43,14 @@ def test_queue_survives_saving() -> None:
     assert len(other) == 5
 
 
+def test_a_queue_knows_which_rows_are_noise() -> None:
+    queue = Queue(6, 3)
+    for batch, filled in ((4, 4), (4, 6)):
+        queue.push(torch.ones(batch, 3))
+        expected = torch.arange(1, 6).unsqueeze(0) >= filled
+        assert queue.unwritten(1, 6).equal(expected)
+
+
 def test_noise_has_unit_rows_or_unit_columns() -> None:
     torch.testing.assert_close(Queue(50, 8).rows.norm(dim=1), torch.ones(50))
     by_columns = Queue(50, 8, noise="columns").rows

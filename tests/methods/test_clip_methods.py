@@ -68,8 +68,10 @@ def modist(**changes: Any) -> MoDist:
 
 def test_modist_is_four_terms_against_the_queues_of_before_which_the_keys_then_enter() -> None:
     method, copy = modist(still=0.0), modist(still=0.0)
+    for each in (method, copy):  # as from the second step on
+        each(*batch_at(each, 1))
     views, batch = batch_at(method, 0)
-    before = method.visual_queue.rows.clone(), method.moving_queue.rows.clone()
+    before = [queue.rows[: 2 * BATCH].clone() for queue in (method.visual_queue, method.moving_queue)]
     terms = method(views, batch)
     looks = torch.cat([views["first"].image, views["second"].image])
     motion = [
@@ -90,24 +92,36 @@ def test_modist_is_four_terms_against_the_queues_of_before_which_the_keys_then_e
     for name, value in expected.items():
         torch.testing.assert_close(terms.parts[name], value.detach())
     torch.testing.assert_close(terms.loss, torch.stack(list(expected.values())).sum())
-    torch.testing.assert_close(method.visual_queue.rows[:BATCH], unit(k_v[0]))
-    torch.testing.assert_close(method.moving_queue.rows[BATCH : 2 * BATCH], unit(k_m[1]))
+    torch.testing.assert_close(method.visual_queue.rows[2 * BATCH : 3 * BATCH], unit(k_v[0]))
+    torch.testing.assert_close(method.moving_queue.rows[3 * BATCH : 4 * BATCH], unit(k_m[1]))
+
+
+def test_noise_in_the_queues_is_no_negative() -> None:
+    method = modist(still=0.0)
+    first, second = (method(*batch_at(method, step)) for step in range(2))
+    assert float(first.loss.detach()) == pytest.approx(0.0, abs=1e-6)
+    first.loss.backward()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in method.parameters())
+    assert float(second.loss.detach()) > 1.0
 
 
 def test_clips_in_which_nothing_moves_take_no_part_in_terms_with_motion() -> None:
     method = modist(still=0.02)
     method.flows = np.zeros_like(flows(96))
+    method(*batch_at(method, 1))
     terms = method(*batch_at(method, 0))
     assert float(terms.parts["moving"]) == 0.0
     assert float(terms.parts["mm"]) == float(terms.parts["vm"]) == 0.0
     torch.testing.assert_close(terms.loss.detach(), terms.parts["vv"])
     assert int(method.moving_queue.filled) == 0
-    assert int(method.visual_queue.filled) == 2 * BATCH
+    assert int(method.visual_queue.filled) == 4 * BATCH
+    assert float(terms.parts["vv"]) > 0.0
     terms.loss.backward()
 
 
 def test_the_motion_term_may_be_alone_at_first() -> None:
     method = modist(motion_first=0.5, still=0.0)
+    method(*batch_at(method, 0))
     for fraction, alone in ((0.2, True), (0.6, False)):
         method.before_step(Progress(0, fraction, 0))
         terms = method(*batch_at(method, 0))
@@ -117,7 +131,9 @@ def test_the_motion_term_may_be_alone_at_first() -> None:
 
 def test_heads_of_their_own_are_of_unit_length_each() -> None:
     method = modist(shared_heads=False, still=0.0)
-    method(*batch_at(method, 0)).loss.backward()
+    for step in range(2):
+        loss = method(*batch_at(method, step)).loss
+    loss.backward()
     rows = method.visual_queue.rows[:BATCH]
     torch.testing.assert_close(rows[:, :64].norm(dim=1), torch.ones(BATCH))
     torch.testing.assert_close(rows[:, 64:].norm(dim=1), torch.ones(BATCH))

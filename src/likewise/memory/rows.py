@@ -127,6 +127,14 @@ class Queue(nn.Module):
         else:
             column.index_copy_(0, slots, values[len(values) - len(slots) :].to(column.dtype))
 
+    def unwritten(self, start: int, stop: int) -> Tensor:
+        """(1, stop - start) bool, True for rows that are still noise: what `similarity.read` takes as `exclude`.
+
+        As negatives such rows teach to map all images to one vector, which is unlike noise and like every key; a short
+        run does not recover from that. Rows are written from the first on.
+        """
+        return torch.arange(start, stop, device=self.rows.device).unsqueeze(0) >= self.filled
+
     def __len__(self) -> int:
         """Rows written so far, at most the size. Reads a buffer: not for use inside a training step."""
         return int(self.filled)
