@@ -12,7 +12,7 @@ from likewise.errors import InputError
 from likewise.methods.cvrl import CVRL
 from likewise.methods.flowsim import FlowSim, drawn_points, sigma_of
 from likewise.methods.method import Progress
-from likewise.methods.modist import MoDist
+from likewise.methods.modist import MoDist, no_others
 from likewise.similarity import contrast, nt_xent, unit
 from likewise.similarity.dense.motion import (
     embedding_kernel,
@@ -72,6 +72,7 @@ def test_modist_is_four_terms_against_the_queues_of_before_which_the_keys_then_e
         each(*batch_at(each, 1))
     views, batch = batch_at(method, 0)
     before = [queue.rows[: 2 * BATCH].clone() for queue in (method.visual_queue, method.moving_queue)]
+    earlier = method.visual_queue.column("video")[: 2 * BATCH].clone()
     terms = method(views, batch)
     looks = torch.cat([views["first"].image, views["second"].image])
     motion = [
@@ -81,7 +82,9 @@ def test_modist_is_four_terms_against_the_queues_of_before_which_the_keys_then_e
     k_v, k_m = copy.visual_keys(looks).chunk(2), copy.moving_keys(torch.cat(motion)).chunk(2)
 
     def both(q: Any, k: Any, queue: torch.Tensor) -> torch.Tensor:
-        return torch.stack([contrast(q[at], k[at], queue, 0.1) for at in range(2)]).mean()
+        own = batch.columns["video"].unsqueeze(1) == earlier
+        found = [contrast(q[at], k[at], queue, 0.1, exclude=lambda start, stop: own[:, start:stop]) for at in range(2)]
+        return torch.stack(found).mean()
 
     expected = {
         "vv": both(q_v, k_v[::-1], before[0]),
@@ -103,6 +106,23 @@ def test_noise_in_the_queues_is_no_negative() -> None:
     first.loss.backward()
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in method.parameters())
     assert float(second.loss.detach()) > 1.0
+
+
+def test_earlier_keys_of_the_own_video_are_no_negatives() -> None:
+    method = modist(still=0.0)
+    for step in range(2):
+        views, batch = batch_at(method, step)
+        method(views, batch)
+    video_B, queue = batch.columns["video"], method.visual_queue
+    assert queue.column("video")[2 * BATCH : 3 * BATCH].equal(video_B)
+    left_out = no_others(queue, video_B)(0, 4 * BATCH)
+    assert left_out.equal(queue.column("video")[: 4 * BATCH] == video_B.unsqueeze(1))
+    assert no_others(queue, video_B)(4 * BATCH, queue.size).all()
+    queue.column("video").fill_(int(video_B[0]))
+    query, key = torch.randn(2, BATCH, 64), torch.randn(2, BATCH, 64)
+    every = torch.ones(BATCH, dtype=torch.bool)
+    alone = method.both(tuple(query), tuple(key), queue, slice(0, 64), every, torch.full((BATCH,), int(video_B[0])))
+    assert float(alone) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_clips_in_which_nothing_moves_take_no_part_in_terms_with_motion() -> None:

@@ -14,13 +14,14 @@ from likewise.data.flow.fields import FlowPlan
 from likewise.distributed import gather
 from likewise.encoders import Encoder, heads
 from likewise.encoders.own import R3D
-from likewise.memory import Queue
+from likewise.memory import LABEL, Queue
 from likewise.methods.method import Batch, Card, Facts, Method, Optimisation, Preset, Progress, Terms, Views
 from likewise.methods.parts.checks import at_least, between, positive
 from likewise.methods.parts.clips import ClipSettings, clip_columns, clip_streams, judged_by_clips
 from likewise.methods.parts.motion import FlowSettings, flow_rows, share_of_all
 from likewise.similarity import contrast, unit
 from likewise.similarity.dense.motion import flow_edges
+from likewise.similarity.read import Exclude
 from likewise.teachers import Momentum, evaluated
 from likewise.views.geometry.flows import flow_map
 from likewise.views.policies.pair import strong_views
@@ -48,7 +49,8 @@ class MoDist(Method):
     moves take no part in the terms with motion. Only the visual network is used afterwards.
 
     Rows of a queue that no key was written to yet are left out: beside noise one vector for all clips has a low loss,
-    and in a short run (2,048 rows, 64 keys a step) the embedding collapses to it before the noise is gone.
+    and in a short run (2,048 rows, 64 keys a step) the embedding collapses to it before the noise is gone. So are keys
+    of the query's own video, of which a queue that is longer than an epoch always holds some.
 
     Order inside a step: both averages move, all clips through all networks, four terms, then the keys enter the queues.
 
@@ -136,7 +138,9 @@ class MoDist(Method):
         self.moving = nn.Sequential(motion, projector(motion.head_hidden_size, settings))
         self.visual_keys, self.moving_keys = Momentum(self.visual), Momentum(self.moving)
         width = dim if settings.shared_heads else 2 * dim
-        self.visual_queue, self.moving_queue = (Queue(settings.queue_size, width) for _ in range(2))
+        self.visual_queue, self.moving_queue = (
+            Queue(settings.queue_size, width, columns={"video": LABEL}) for _ in range(2)
+        )
         self.within, self.across = slice(0, dim), slice(width - dim, width)
         self.alone = settings.motion_first > 0.0
         crop = Crop(scale=settings.crop_scale, ratio=(0.5, 2.0))
@@ -162,22 +166,22 @@ class MoDist(Method):
         looks, moved = torch.cat([views[role].image for role in ROLES]), torch.cat([each.image for each in motion])
         q_v, q_m = self.visual(looks).chunk(2), self.moving(moved).chunk(2)
         k_v, k_m = self.keys(self.visual_keys, looks).chunk(2), self.keys(self.moving_keys, moved).chunk(2)
-        everyone_B = torch.ones_like(moves_B)
+        everyone_B, video_B = torch.ones_like(moves_B), batch.columns[settings.video]
         terms = {
-            "vv": self.both(q_v, k_v[::-1], self.visual_queue, self.within, everyone_B),
-            "mm": self.both(q_m, k_m[::-1], self.moving_queue, self.within, moves_B),
-            "vm": self.both(q_v, k_m, self.moving_queue, self.across, moves_B),
-            "mv": self.both(q_m, k_v, self.visual_queue, self.across, moves_B),
+            "vv": self.both(q_v, k_v[::-1], self.visual_queue, self.within, everyone_B, video_B),
+            "mm": self.both(q_m, k_m[::-1], self.moving_queue, self.within, moves_B, video_B),
+            "vm": self.both(q_v, k_m, self.moving_queue, self.across, moves_B, video_B),
+            "mv": self.both(q_m, k_v, self.visual_queue, self.across, moves_B, video_B),
         }
         with_motion_alone = 0.0 if self.alone else 1.0
         cross = settings.weight_cross * (terms["vm"] + terms["mv"])
         loss = with_motion_alone * (settings.weight_visual * terms["vv"] + cross) + settings.weight_motion * terms["mm"]
-        found = self.found(q_v[0], k_m[0], moves_B)
+        found = self.found(q_v[0], k_m[0], moves_B, video_B)
+        videos_B, everywhere_B = gather(video_B), gather(moves_B)
         for k in k_v:
-            self.visual_queue.push(gather(k))
-        everywhere_B = gather(moves_B)
+            self.visual_queue.push(gather(k), video=videos_B)
         for k in k_m:
-            self.moving_queue.push(gather(k)[everywhere_B])
+            self.moving_queue.push(gather(k)[everywhere_B], video=videos_B[everywhere_B])
         parts = {name: term.detach() for name, term in terms.items()}
         return Terms(loss, {**parts, "moving": moves_B.float().mean(), "found": found}, q_v[0].detach())
 
@@ -209,12 +213,19 @@ class MoDist(Method):
         return unit(k_BD.view(len(k_BD), -1, self.settings.embedding)).flatten(1)
 
     def both(
-        self, queries: tuple[Tensor, ...], keys: tuple[Tensor, ...], queue: Queue, head: slice, kept_B: Tensor
+        self,
+        queries: tuple[Tensor, ...],
+        keys: tuple[Tensor, ...],
+        queue: Queue,
+        head: slice,
+        kept_B: Tensor,
+        video_B: Tensor,
     ) -> Tensor:
-        """The mean of both clips' contrasts with the keys in the queue so far, over the clips that are kept."""
+        """The mean of both clips' contrasts with the keys of other videos, over the clips that are kept."""
         rows_KD, temperature = queue.rows[:, head], self.settings.temperature
+        no_other = no_others(queue, video_B[kept_B])
         losses = [
-            contrast(q_BD[kept_B][:, head], k_BD[kept_B][:, head], rows_KD, temperature, exclude=queue.unwritten)
+            contrast(q_BD[kept_B][:, head], k_BD[kept_B][:, head], rows_KD, temperature, exclude=no_other)
             if bool(kept_B.any())
             else 0.0 * q_BD.sum()
             for q_BD, k_BD in zip(queries, keys, strict=True)
@@ -222,13 +233,13 @@ class MoDist(Method):
         return torch.stack(losses).mean() * share_of_all(kept_B)
 
     @torch.no_grad()
-    def found(self, q_BD: Tensor, k_BD: Tensor, kept_B: Tensor) -> Tensor:
-        """Share of clips that are nearer to their own motion than to any in the queue."""
+    def found(self, q_BD: Tensor, k_BD: Tensor, kept_B: Tensor, video_B: Tensor) -> Tensor:
+        """Share of clips that are nearer to their own motion than to that of any other video in the queue."""
         q_BD, k_BD = unit(q_BD[:, self.across]), k_BD[:, self.across]
         own_B = (q_BD * k_BD).sum(1)
         queue = self.moving_queue
         alike_BK = q_BD @ queue.rows[:, self.across].to(q_BD.dtype).T
-        best_B = alike_BK.masked_fill_(queue.unwritten(0, queue.size), -torch.inf).amax(1)
+        best_B = alike_BK.masked_fill_(no_others(queue, video_B)(0, queue.size), -torch.inf).amax(1)
         return ((own_B > best_B) & kept_B).sum() / kept_B.sum().clamp(min=1)
 
     def encoders(self) -> dict[str, nn.Module]:
@@ -254,7 +265,10 @@ class MoDist(Method):
             ),
             optimisation=Optimisation(learning_rate=0.4, weight_decay=1e-4, batch_size=512, epochs=200),
             note="the published recipe as far as it is known, Kinetics-400, R3D-50 (r3d50), 224 px",
-            differs={"teacher": "a constant momentum; published: perhaps one that rises to 1"},
+            differs={
+                "teacher": "a constant momentum; published: perhaps one that rises to 1",
+                "memory": "noise and keys of the query's own video are no negatives; published: all rows",
+            },
         ),
     }
 
@@ -266,6 +280,16 @@ class Motion(NamedTuple):
     """(B, channels, F, S, S)."""
     moves: Tensor
     """(B,) bool."""
+
+
+def no_others(queue: Queue, video_B: Tensor) -> Exclude:
+    """Which rows of the queue are no keys of other videos: noise, and those of each query's own."""
+
+    def exclude(start: int, stop: int) -> Tensor:
+        own_BC = video_B.unsqueeze(1) == queue.column("video")[start:stop]
+        return own_BC | queue.unwritten(start, stop)
+
+    return exclude
 
 
 def projector(features: int, settings: MoDist.Settings) -> nn.Module:

@@ -37,7 +37,9 @@ SHEETS: dict[str, tuple[Any, dict[str, Any]]] = {
             },
             "views": {"first": LOOK, "second": LOOK, "first_motion": MOTION, "second_motion": MOTION},
             "batch norm": "student: whole batch; teacher: whole batch",
-            "memory": {"visual_queue": 65_536, "moving_queue": 65_536},
+            "memory": Ours(
+                {"visual_queue": 65_536, "moving_queue": 65_536}, published="the same, every row a negative"
+            ),
             "deployed": "student",
         },
     ),

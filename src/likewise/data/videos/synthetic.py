@@ -77,7 +77,12 @@ def known_of(name: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
     parts = rest.split("/")
     plain = head.endswith(f"-{PLAIN}")
     side = head.removesuffix(f"-{PLAIN}").removeprefix("clips-")
-    if not head.startswith("clips-") or len(parts) != 3 or parts[0] not in SPLITS or not all(p.isdigit() for p in (side, *parts[1:])):
+    if (
+        not head.startswith("clips-")
+        or len(parts) != 3
+        or parts[0] not in SPLITS
+        or not all(p.isdigit() for p in (side, *parts[1:]))
+    ):
         return None
     whole = _drawn(SPLITS.index(parts[0]), int(parts[1]), int(side), plain)
     return whole.flow[int(parts[2])], whole.masks[int(parts[2])]
