@@ -40,7 +40,7 @@ CONTINUED = ("usl_t",)
 ADAPTERS = Path(__file__).parents[1] / "golden"
 PHRASES = ("{}", "a photo of a {}", "the {}\nsome {}", "one {} in the middle")
 """Captions of the images, one kind after the other; the third is two."""
-VIDEOS = "synthetic:clips:32:480:plain"
+VIDEOS = "synthetic:clips:32:800:plain"
 """Without textures, by which clips of one video are told from others within a minute, and nothing else is learned."""
 IOU = "mean IoU"
 """Of a linear segmentation probe, of what moves and the rest."""
@@ -97,7 +97,7 @@ def scored(run: Any, data: str, course: Course | None, deployed: str, out: Path)
     return values[deployed], values["untrained"]
 
 
-CLIPS = {"encoder": "r3d_tiny", "width": None, "image_size": 32, "batch_size": 32, "epochs": 4.0}
+CLIPS = {"encoder": "r3d_tiny", "width": None, "image_size": 32, "batch_size": 32, "epochs": 6.0}
 COURSES = {
     # masks of photos this small are guesses; in that split the background says nothing of the class. 115 steps of SGD
     # leave MoCo's embedding near one point
@@ -154,21 +154,27 @@ def trained(method: str, data: str | Path, out: Path, **more: Any) -> Any:
 def teacher(data: Path, out: Path, by: str = "moco_v2") -> str:
     """A run in `out`, made once, for methods that learn from a frozen encoder."""
     run = out / f"teacher-{by}"
-    role = {"role": "teacher"} if by == "hsakd" else {}
-    return str(run if run.exists() else trained(by, data, run, **role).path)
+    role: dict[str, Any] = {"role": "teacher"} if by == "hsakd" else {}
+    return str(run if run.exists() else trained(by, data, run, **role, **SHORT.get(by, {})).path)
 
 
 TAUGHT_BY = {"hsakd": "hsakd"}
 """Methods whose teacher is a run of a certain method."""
 ENCODERS = {"s2bnn": {"encoder": "reactnet_small", "width": None}}
 """Methods whose encoder is no ResNet."""
+SHORT = {"hsakd": {"epochs": 1.0}}
+"""Methods whose steps take many times as long as others': four rotations of each image, and a branch at each stage."""
 
 
 def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
     """Train `method` in the folder `out` with the first seed, and with the next where that shows no lift."""
     found = methods.find(method)
     course = COURSES.get(method)
-    needed: dict[str, Any] = {**ENCODERS.get(method, {}), **(course.settings if course else {})}
+    needed: dict[str, Any] = {
+        **ENCODERS.get(method, {}),
+        **SHORT.get(method, {}),
+        **(course.settings if course else {}),
+    }
     if hasattr(found.Settings, "small_crops"):
         needed["small_crops"] = 0  # of 16 px nothing smaller can be cut
     if "frozen teacher" in found.card.needs:

@@ -112,7 +112,9 @@ class CVRL(Method):
     presets: ClassVar = {
         "small": Preset(
             settings=Settings(),
-            optimisation=Optimisation(learning_rate=0.1, weight_decay=1e-5, warmup=0.075, batch_size=64, epochs=40),
+            optimisation=Optimisation(
+                optimiser="muon", learning_rate=0.1, weight_decay=1e-5, warmup=0.075, batch_size=64, epochs=40
+            ),
             note="r3d_tiny, clips of 8 frames of 32 px",
         ),
         "kinetics": Preset(

@@ -44,8 +44,8 @@ def parsed(text: str) -> tuple[int, int, bool]:
     side, videos = (*numbers, *(USUAL_SIDE, VIDEOS)[len(numbers) :])
     if not whole or not (LEAST <= side <= MOST) or videos < 1:
         raise InputError(
-            f"{text!r}: a side of {LEAST} to {MOST} pixels may follow, and a number of videos, as in {NAME}:32:500, and "
-            f"at last {PLAIN}; nearest is {NAME}:{min(max(side, LEAST), MOST)}"
+            f"{text!r}: a side of {LEAST} to {MOST} pixels may follow, and a number of videos, as in {NAME}:32:500, "
+            f"and at last {PLAIN}; nearest is {NAME}:{min(max(side, LEAST), MOST)}"
         )
     return side, videos, plain
 
