@@ -48,9 +48,9 @@ class MoDist(Method):
     Motion is seen as edges: the Sobel gradient of the flow's length, cut and divided by `edge`. Clips in which nothing
     moves take no part in the terms with motion. Only the visual network is used afterwards.
 
-    Rows of a queue that no key was written to yet are left out: beside noise one vector for all clips has a low loss,
-    and in a short run (2,048 rows, 64 keys a step) the embedding collapses to it before the noise is gone. So are keys
-    of the query's own video, of which a queue that is longer than an epoch always holds some.
+    Rows of a queue that no key was written to are left out as soon as there are keys: beside noise one vector for all
+    clips has a low loss, and in a short run (2,048 rows, 64 keys a step) the embedding collapses to it before the noise
+    is gone. So are keys of the query's own video, of which a queue that is longer than an epoch always holds some.
 
     Order inside a step: both averages move, all clips through all networks, four terms, then the keys enter the queues.
 
@@ -287,7 +287,8 @@ def no_others(queue: Queue, video_B: Tensor) -> Exclude:
 
     def exclude(start: int, stop: int) -> Tensor:
         own_BC = video_B.unsqueeze(1) == queue.column("video")[start:stop]
-        return own_BC | queue.unwritten(start, stop)
+        noise_1C = queue.unwritten(start, stop) & (queue.filled > 0)  # the first step has nothing else
+        return own_BC | noise_1C
 
     return exclude
 
