@@ -23,8 +23,11 @@ from likewise import methods
 from likewise.data import open_source, prepare
 from likewise.data.source import Part
 from likewise.data.videos.synthetic import known_of
+from likewise.encoders import load_encoder
+from likewise.encoders.files.chosen import choose
 from likewise.errors import LikewiseError
 from likewise.methods.ledger import ACCURACY, LIFT, Entry, digest, entries, status, write
+from likewise.selection.usl_t import neighbour_table
 from likewise.verbs.judging.evaluate import evaluate
 from likewise.verbs.learning.train import train
 
@@ -158,6 +161,14 @@ def teacher(data: Path, out: Path, by: str = "moco_v2") -> str:
     return str(run if run.exists() else trained(by, data, run, **role, **SHORT.get(by, {})).path)
 
 
+def neighbours(data: Path, start: str, out: Path) -> str:
+    """A table in `out` of the neighbours of the training images by the encoder of a run."""
+    encoder = load_encoder(choose(Path(start), None).path)
+    path = out / "neighbours.npy"
+    np.save(path, neighbour_table(encoder.embed(open_source(data, split="train", labels="none"))))
+    return str(path)
+
+
 TAUGHT_BY = {"hsakd": "hsakd"}
 """Methods whose teacher is a run of a certain method."""
 ENCODERS = {"s2bnn": {"encoder": "reactnet_small", "width": None}}
@@ -183,6 +194,7 @@ def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
         needed["old"] = teacher(data, teachers)
     if method in CONTINUED:
         needed["start"] = teacher(data, teachers)
+        needed["neighbours"] = neighbours(data, needed["start"], out)
     if "labelled data beside" in found.card.needs:
         needed["beside"] = str(data)
     if hasattr(found.Settings, "query"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
@@ -48,11 +48,12 @@ class MoDist(Method):
     Motion is seen as edges: the Sobel gradient of the flow's length, cut and divided by `edge`. Clips in which nothing
     moves take no part in the terms with motion. Only the visual network is used afterwards.
 
-    Rows of a queue that no key was written to are left out as soon as there are keys: beside noise one vector for all
-    clips has a low loss, and in a short run (2,048 rows, 64 keys a step) the embedding collapses to it before the noise
-    is gone. So are keys of the query's own video, of which a queue that is longer than an epoch always holds some.
+    Rows of a queue that no key was written to are left out: beside noise one vector for all clips has a low loss, and a
+    single step of a short run is enough to collapse to it. So are keys of the query's own video, of which a queue that
+    is longer than an epoch always holds some.
 
-    Order inside a step: both averages move, all clips through all networks, four terms, then the keys enter the queues.
+    Order inside a step: both averages move, all clips through all networks, four terms, then the keys enter the queues;
+    in the first step, when these are empty, before the terms.
 
     Xiao, Tighe, Modolo: MoDist: Motion Distillation for Self-supervised Video Representation Learning, 2021, arXiv
     2106.09703 (later MaCLR, ECCV 2022), section 3.
@@ -167,6 +168,9 @@ class MoDist(Method):
         q_v, q_m = self.visual(looks).chunk(2), self.moving(moved).chunk(2)
         k_v, k_m = self.keys(self.visual_keys, looks).chunk(2), self.keys(self.moving_keys, moved).chunk(2)
         everyone_B, video_B = torch.ones_like(moves_B), batch.columns[settings.video]
+        begins = not len(self.visual_queue)
+        if begins:
+            self.remember(k_v, k_m, moves_B, video_B)
         terms = {
             "vv": self.both(q_v, k_v[::-1], self.visual_queue, self.within, everyone_B, video_B),
             "mm": self.both(q_m, k_m[::-1], self.moving_queue, self.within, moves_B, video_B),
@@ -177,13 +181,18 @@ class MoDist(Method):
         cross = settings.weight_cross * (terms["vm"] + terms["mv"])
         loss = with_motion_alone * (settings.weight_visual * terms["vv"] + cross) + settings.weight_motion * terms["mm"]
         found = self.found(q_v[0], k_m[0], moves_B, video_B)
+        if not begins:
+            self.remember(k_v, k_m, moves_B, video_B)
+        parts = {name: term.detach() for name, term in terms.items()}
+        return Terms(loss, {**parts, "moving": moves_B.float().mean(), "found": found}, q_v[0].detach())
+
+    def remember(self, k_v: Sequence[Tensor], k_m: Sequence[Tensor], moves_B: Tensor, video_B: Tensor) -> None:
+        """Write the keys of both clips into the queues, those of motion where something moves."""
         videos_B, everywhere_B = gather(video_B), gather(moves_B)
         for k in k_v:
             self.visual_queue.push(gather(k), video=videos_B)
         for k in k_m:
             self.moving_queue.push(gather(k)[everywhere_B], video=videos_B[everywhere_B])
-        parts = {name: term.detach() for name, term in terms.items()}
-        return Terms(loss, {**parts, "moving": moves_B.float().mean(), "found": found}, q_v[0].detach())
 
     def motion_of(self, view: View, index_BF: Tensor) -> Motion:
         """The motion in a clip, as the motion network's input, cropped as the view is."""
@@ -287,8 +296,7 @@ def no_others(queue: Queue, video_B: Tensor) -> Exclude:
 
     def exclude(start: int, stop: int) -> Tensor:
         own_BC = video_B.unsqueeze(1) == queue.column("video")[start:stop]
-        noise_1C = queue.unwritten(start, stop) & (queue.filled > 0)  # the first step has nothing else
-        return own_BC | noise_1C
+        return own_BC | queue.unwritten(start, stop)
 
     return exclude
 

@@ -178,7 +178,7 @@ class USLT(Method):
         "small": Preset(
             settings=Settings(),
             optimisation=Optimisation(
-                optimiser="adamw", learning_rate=1e-3, weight_decay=1e-4, schedule="constant", batch_size=256, epochs=20
+                optimiser="adamw", learning_rate=1e-4, weight_decay=1e-4, schedule="constant", batch_size=256, epochs=20
             ),
             note="narrow encoders, images up to 64 px; --start names the run to go on from",
         ),
