@@ -208,6 +208,8 @@ def section(file: Path) -> str:
             for one in rows
         ]
         parts += [f"**{name}**", table(head, lines)]
+    if (remarks := file.with_suffix(".md")).exists():
+        parts.append(remarks.read_text(encoding="utf-8").strip())
     return "\n\n".join(parts)
 
 

@@ -36,8 +36,6 @@ SIDE, TRAIN, TEST = 32, 3600, 1000
 NOISE = 0.3
 
 Arm = Mapping[str, Any]
-SHORT_QUEUE: Arm = {"queue_size": 256}
-"""Of 4,096 rows most would be noise for the whole of a short run, and all images would be mapped to one vector."""
 ARMS: Mapping[str, Mapping[str, Arm]] = {
     "clipdistill": {
         "hard pairs": {"targets": "none"},
@@ -45,9 +43,9 @@ ARMS: Mapping[str, Mapping[str, Arm]] = {
         "softmax": {"targets": "softmax"},
     },
     "multimodal": {
-        "image-image alone": {"caption_weight": 0.0, "to_caption_weight": 0.0, "to_image_weight": 0.0, **SHORT_QUEUE},
-        "captions, no tags": SHORT_QUEUE,
-        "five terms": {"tags": "tags", **SHORT_QUEUE},
+        "image-image alone": {"caption_weight": 0.0, "to_caption_weight": 0.0, "to_image_weight": 0.0},
+        "captions, no tags": {},
+        "five terms": {"tags": "tags"},
     },
     "ultrasound": {
         "plain": {"curriculum": False},

@@ -112,7 +112,10 @@ COURSES = {
     "cvrl": Course(VIDEOS, CLIPS, "action"),
     "modist": Course(VIDEOS, {**CLIPS, "flow": "exact"}, "action"),
     "flowsim": Course(
-        "synthetic:clips:32:60", {"flow": "exact", "image_size": 32, "batch_size": 64}, "appearance", IOU
+        "synthetic:clips:32:60",
+        {"flow": "exact", "image_size": 32, "batch_size": 64, "epochs": 12.0},
+        "appearance",
+        measure=IOU,
     ),
     "clipdistill": Course(settings={"words": 8, "text_width": 64, "text_layers": 1}),
     "multimodal": Course(settings={"words": 8, "text_width": 64, "text_layers": 1}),
@@ -173,7 +176,7 @@ TAUGHT_BY = {"hsakd": "hsakd"}
 """Methods whose teacher is a run of a certain method."""
 ENCODERS = {"s2bnn": {"encoder": "reactnet_small", "width": None}}
 """Methods whose encoder is no ResNet."""
-SHORT = {"hsakd": {"epochs": 1.0}}
+SHORT = {"hsakd": {"epochs": 1.0}, "s2bnn": {"learning_rate": 3e-3}}
 """Methods whose steps take many times as long as others': four rotations of each image, and a branch at each stage."""
 
 
