@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import claims, results, started, where
+from benchmarks import arms, claims, results, started, where
 from benchmarks.trends import BALANCED, CLAIMS, ELSEWHERE, METRIC, SCORES, Claim
 from likewise import methods
 from likewise.data.splitting.subsets import draw
@@ -201,8 +201,8 @@ def test_pages_of_methods_say_what_is_stored(tmp_path: Path) -> None:
 def test_scores_of_places_are_told_as_means_over_seeds(tmp_path: Path) -> None:
     file = tmp_path / "where.json"
     for seed, value in ((0, 0.25), (1, 0.35)):
-        where.add(file, "mixup", "epochs 4, width 8", "MoCo v2", seed, {"gap": value})
-    where.add(file, "mixup", "epochs 4, width 8", "mixup", 0, {"gap": 0.1})
+        arms.add(file, "mixup", "epochs 4, width 8", "MoCo v2", seed, {"gap": value})
+    arms.add(file, "mixup", "epochs 4, width 8", "mixup", 0, {"gap": 0.1})
     told = where.section(file)
     assert "| MoCo v2 | 30.0 | 2 |" in told
     assert "| mixup | 10.0 | 1 |" in told

@@ -170,7 +170,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no number": ({"subset": "gcd:0.5", "classes": 0}, "classes=0: allowed are whole numbers from 1, or 'auto'"),
     "sure": ({"subset": "gcd:0.5", "sure": 2.0}, "sure=2.0 is out of range"),
     "most": ({"subset": "gcd:0.5", "classes": "auto", "most": 1}, "most=1 classes: allowed are 2 to 48"),
-    "name": ({"subset": "gcd:0.5", "out": "found.txt"}, "it has to end in .csv"),
+    "name": ({"subset": "gcd:0.5", "out": "found.txt"}, "does not end in .csv"),
     "draw": ({"subset": "gdc:0.5"}, "did you mean 'gcd'"),
     "no list": ({"labelled": "none.csv"}, "cannot read none.csv"),
     "no table": ({"labelled": "photos"}, "a table with path and label"),

@@ -161,7 +161,7 @@ def teacher(data: Path, out: Path, by: str = "moco_v2") -> str:
     """A run in `out`, made once, for methods that learn from a frozen encoder."""
     run = out / f"teacher-{by}"
     role: dict[str, Any] = {"role": "teacher"} if by == "hsakd" else {}
-    return str(run if run.exists() else trained(by, data, run, **role, **SHORT.get(by, {})).path)
+    return str(run if run.exists() else trained(by, data, run, **role, **BUDGETS.get(by, {})).path)
 
 
 def neighbours(data: Path, start: str, out: Path) -> str:
@@ -176,8 +176,9 @@ TAUGHT_BY = {"hsakd": "hsakd"}
 """Methods whose teacher is a run of a certain method."""
 ENCODERS = {"s2bnn": {"encoder": "reactnet_small", "width": None}}
 """Methods whose encoder is no ResNet."""
-SHORT = {"hsakd": {"epochs": 1.0}, "s2bnn": {"learning_rate": 3e-3}}
-"""Methods whose steps take many times as long as others': four rotations of each image, and a branch at each stage."""
+BUDGETS: dict[str, dict[str, Any]] = {"hsakd": {"epochs": 1.0}, "s2bnn": {"learning_rate": 3e-3, "epochs": 8.0}}
+"""Methods whose steps take many times as long as others' (four rotations of each image, a branch at each stage), and
+whose networks learn more slowly (one bit a weight)."""
 
 
 def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
@@ -186,7 +187,7 @@ def learn(method: str, data: Path, out: Path, teachers: Path) -> Entry:
     course = COURSES.get(method)
     needed: dict[str, Any] = {
         **ENCODERS.get(method, {}),
-        **SHORT.get(method, {}),
+        **BUDGETS.get(method, {}),
         **(course.settings if course else {}),
     }
     if hasattr(found.Settings, "small_crops"):
