@@ -2,6 +2,7 @@
 
 Each part is one claim or a few: `--parts student binary labels transfer`. Every training has the same `--each` minutes
 on the same images; it is kept under `--work` with its score, so a call that is repeated goes on with what is missing.
+`--data` takes other images, with a folder of their own under `--work`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.few_images import Keywords, Scale, archive, drawn, opened, with_labels
+from benchmarks.few_images import Keywords, Scale, archive, divided, drawn, opened, with_labels
 from benchmarks.few_labels import Scores, Work, mean_of, own, shown, trained
 from benchmarks.harness import Outcome, parser_of, run
 from likewise.data import Images, cached_side, prepare
@@ -32,6 +33,8 @@ from likewise.similarity.nearest import neighbours
 from likewise.verbs.keeping.convert import lite
 
 MINUTES = 25
+SETS = {"imagenette112": True, "caltech101_small": False, "rsscn7_64": False}
+"""Images, and whether they have a split `val`: of the others three tenths are not trained on."""
 PARTS = ("student", "binary", "labels", "transfer")
 NEIGHBOURS = (1, 20)
 LABELLED = 0.25
@@ -43,8 +46,10 @@ LONGER = {"labels": 4.0, "transfer": 3.0}
 
 @dataclass(frozen=True)
 class Data:
-    """Images of imagenette at 112 px, as a file, and what is asked of an encoder."""
+    """Images, as a file, and what is asked of an encoder."""
 
+    name: str
+    """One of `SETS`."""
     path: str
     """Training images."""
     train: Source
@@ -70,13 +75,15 @@ class Data:
         return {f"{k}-NN": float(found.double().mean()) for k, found in right.items()}
 
 
-def data_of(work: Work, side: int) -> Data:
-    """A draw of so many images, and 60 of each class of the others."""
-    whole, others = opened("imagenette112", "train", "label"), opened("imagenette112", "val", "label")
-    train = alone(drawn(whole, work.scale.images, 0))
-    test = alone(drawn(others, min(600, work.scale.images), 0))
-    path = archive(work.folder / "train.npz", prepare(train, short_side=None))
-    return Data(path, train, test, side)
+def data_of(work: Work, side: int, name: str) -> Data:
+    """A draw of about so many images, and others: 60 of each class of imagenette, three tenths of the rest."""
+    if SETS[name]:
+        whole, others = opened(name, "train", "label"), opened(name, "val", "label")
+        train, test = drawn(whole, work.scale.images, 0), drawn(others, min(600, work.scale.images), 0)
+    else:
+        train, test = divided(opened(name, None, "label"), work.scale.images)
+    path = archive(work.folder / "train.npz", prepare(alone(train), short_side=None))
+    return Data(name, path, train, alone(test), side)
 
 
 def alone(found: Part) -> Part:
@@ -159,7 +166,10 @@ def student(arms: Arms) -> tuple[dict[str, list[Scores]], str]:
         "disco, narrow": {"method": "disco", "teacher": arms.headed, "hidden": 128},
     }
     found |= arms.students("student", made)
-    return found, f"{len(arms.data.train):,} images of imagenette at {arms.data.side} px, EfficientNet-Lite0 as teacher"
+    return (
+        found,
+        f"{len(arms.data.train):,} images of {arms.data.name} at {arms.data.side} px, EfficientNet-Lite0 as teacher",
+    )
 
 
 def binary(arms: Arms) -> tuple[dict[str, list[Scores]], str]:
@@ -255,16 +265,16 @@ CLAIMS: Mapping[str, Sequence[tuple[str, str, str]]] = {
 
 def measure(options: argparse.Namespace) -> Outcome:
     """The parts that are asked for."""
-    folder = Path(mkdtemp(prefix="likewise-distilling-")) if options.work is None else options.work
+    folder = Path(mkdtemp(prefix="likewise-distilling-")) if options.work is None else options.work / options.data
     scale = Scale(images=60 if options.quick else options.images, seeds=1 if options.quick else options.seeds)
     work = Work(folder, scale)
     each, side = (QUICK_MINUTES, 32) if options.quick else (options.each, options.side)
-    data = data_of(work, side)
+    data = data_of(work, side, options.data)
     found = Outcome(
         "Learning from trained encoders",
         f"ResNet-18 of width 16 at {side} px, {each:g} minutes each on {options.threads} threads"
         f"{''.join(f', {times:g} times as long for {part}' for part, times in LONGER.items())}, {scale.seeds} seeds; "
-        "accuracy in % on 60 other images of each class.",
+        f"accuracy in % on {len(data.test):,} other images.",
     )
     for part in options.parts:
         scores, words = MEASURED[part](Arms(work, data, each * LONGER.get(part, 1.0)))
@@ -283,6 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure and print."""
     parser = parser_of("distilling", MINUTES)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which claims")
+    parser.add_argument("--data", choices=list(SETS), default=next(iter(SETS)), help="images of LIKEWISE_DATA")
     parser.add_argument("--work", type=Path, default=None, help="where runs and scores are kept, to go on there")
     parser.add_argument("--images", type=int, default=2000, help="training images")
     parser.add_argument("--side", type=int, default=32, help="of the students' input in pixels")

@@ -14,9 +14,11 @@ from benchmarks.images import cifar10_file
 from likewise.data import Images, open_source, prepare
 from likewise.data.fingerprints import digest, digest_array
 from likewise.data.source import Column, Part, Source
-from likewise.data.splitting.subsets import per_class
+from likewise.data.splitting.subsets import per_class, share_of
 
 Keywords = Mapping[str, Any]
+HELD_OUT = 0.3
+"""Share of the images that are only asked about, where the data has no split for it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,16 @@ def drawn(source: Source, count: int, seed: int) -> Part:
     assert source.labels is not None
     each = max(1, count // len(np.unique(source.labels)))
     return Part.of(source, per_class(source.labels, each, seed))
+
+
+def divided(source: Source, images: int) -> tuple[Part, Part]:
+    """At most so many images to train on, and three tenths of all to ask about; each class by its share of all."""
+    labels = source.labels
+    assert labels is not None
+    held = share_of(labels, HELD_OUT, 0)
+    rest = np.setdiff1d(np.arange(len(labels)), held)
+    kept = rest[share_of(labels[rest], min(1.0, images / len(rest)), 0)]
+    return Part.of(source, kept), Part.of(source, held)
 
 
 def with_labels(source: Part, labels: NDArray[np.int64], columns: Mapping[str, NDArray[np.int64]]) -> Part:

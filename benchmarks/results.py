@@ -85,11 +85,10 @@ def write(store: Path = STORE, page: Path = PAGE) -> Path:
         if path.exists()
     ]
     parts = [HEAD.strip(), *(section(json.loads(path.read_text(encoding="utf-8")), path.stem) for path in paths)]
-    from benchmarks import motion, upgrade, where, words  # not above, for the same reason as claims
+    from benchmarks import adapting, longer, motion, upgrade, where, words  # not above, for the same reason as claims
 
-    parts += [
-        each.section(file) for each in (upgrade, where, words, motion) if (file := store / each.STORE.name).exists()
-    ]
+    told = (upgrade, adapting, longer, where, words, motion)
+    parts += [each.section(file) for each in told if (file := store / each.STORE.name).exists()]
     if (store / "claims").is_dir():
         from benchmarks import claims  # not above: claims are told with the tables of this module
 

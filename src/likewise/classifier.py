@@ -103,8 +103,8 @@ def with_logits(content: bytes, layer: nn.Linear, class_names: Sequence[str]) ->
     model.graph.node.append(helper.make_node("Gemm", names, ["logits"], name="classifier", transB=1))
     shape: list[str | int | None] = ["batch", layer.out_features]
     model.graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape))
-    told = {entry.key: entry.value for entry in model.metadata_props}
-    helper.set_model_props(model, {**told, "class_names": json.dumps(list(class_names))})
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    helper.set_model_props(model, {**properties, "class_names": json.dumps(list(class_names))})
     written = bytes(model.SerializeToString())
     session = onnxruntime.InferenceSession(written, providers=["CPUExecutionProvider"])
     pixels = np.random.default_rng(0).standard_normal((2, *session.get_inputs()[0].shape[1:]), dtype=np.float32)

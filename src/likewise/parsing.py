@@ -49,7 +49,7 @@ def parse(shape: type[T], words: Sequence[str], program: str, description: str) 
     try:
         with contextlib.redirect_stderr(complaint):
             found = tyro.cli(
-                _told(shape), args=list(words), prog=program, description=description, config=(DisallowNone,)
+                _documented(shape), args=list(words), prog=program, description=description, config=(DisallowNone,)
             )
     except SystemExit as stop:
         if not stop.code:
@@ -79,14 +79,14 @@ def value_of(words: Sequence[str], flag: str, default: T) -> str | T:
     return default
 
 
-def _told(shape: type[Any]) -> type[Any]:
+def _documented(shape: type[Any]) -> type[Any]:
     """A subclass of `shape` that says in its help the defaults that are values, and nothing where none is."""
     hints = get_type_hints(shape, include_extras=True)
     fields: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(shape):
         hint, default = hints.get(field.name, field.type), field.default
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
-            group = _told(type(default))
+            group = _documented(type(default))
             default = group(**{one.name: getattr(default, one.name) for one in dataclasses.fields(default)})
             hint = OmitArgPrefixes[group]  # type: ignore[valid-type, misc]
         elif default is None or default == ():

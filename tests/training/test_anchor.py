@@ -165,3 +165,27 @@ def test_what_is_no_older_encoder_is_refused(pixels: NDArray[np.uint8], tmp_path
     with pytest.raises(InputError, match=f"compatible_with='{name}"):
         trained(pixels, tmp_path / "run", compatible_with=name)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_anchor_is_what_the_start_gave_at_its_own_image_size(
+    pixels: NDArray[np.uint8], start: str, tmp_path: Path
+) -> None:
+    run = trained(pixels, tmp_path / "smaller", start=start, anchor=1.0, image_size=8)
+    kept = load_encoder(run.path / KEPT)
+    assert kept.spec.image_size == SPEC.image_size
+    assert load_encoder(run.weights()).spec.image_size == 8
+    old, new = (
+        embed(load_encoder(Path(start)), SPEC, pixels),
+        embed(load_encoder(run.weights()), replace(SPEC, image_size=8), pixels),
+    )
+    assert run.read()["anchored"]["cosine"] == pytest.approx(float((unit(old) * unit(new)).sum(1).mean()), abs=1e-4)
+
+
+def test_a_start_brings_its_last_layer(pixels: NDArray[np.uint8], start: str, tmp_path: Path) -> None:
+    first = trained(pixels, tmp_path / "first", encoder="resnet10t", width=8, compatible_with=start, epochs=1)
+    second = trained(
+        pixels, tmp_path / "second", start=str(first.path), method="simclr", learning_rate=1e-9, epochs=0.4
+    )
+    neck = load_encoder(first.weights()).neck
+    assert neck is not None
+    torch.testing.assert_close(load_encoder(second.weights()).neck.weight, neck.weight)

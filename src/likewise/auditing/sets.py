@@ -162,7 +162,7 @@ def _read(
     name: str, where: str, categories: Sequence[str], side: int, cache_dir: Path | None
 ) -> tuple[StimulusSet, list[str]]:
     source = open_source(where, labels="none")
-    result = [_told(name, path) for path in source.names]
+    result = [_described(name, path) for path in source.names]
     number = {category: place for place, category in enumerate(categories)}
     kept = np.asarray([place for place, (level, category, _) in enumerate(result)
                        if category in number and level in EXPERIMENTS[name].conditions], dtype=np.int64)  # fmt: skip
@@ -174,7 +174,7 @@ def _read(
         )
     images = prepare(Part.of(source, kept), short_side=cached_side(side), cache_dir=cache_dir)
     pixels = squares(images, np.arange(len(images)), side, 1.0)
-    rows = [_told(name, path) for path in images.names]
+    rows = [_described(name, path) for path in images.names]
     notes = [
         f"{name}: {len(result) - len(rows):,} of {len(result):,} images are of no category or level that is asked for"
     ]
@@ -187,7 +187,7 @@ def _read(
     ), notes if len(result) > len(rows) else []
 
 
-def _told(name: str, path: str) -> tuple[str, str, str]:
+def _described(name: str, path: str) -> tuple[str, str, str]:
     """Level, category and image of a stimulus by its name."""
     place = Path(path)
     if (published := _PUBLISHED.match(place.name)) is not None:

@@ -89,9 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if (told := refusal(error)) is None:
+        if (reason := refusal(error)) is None:
             raise
-        print(f"likewise: {told}", file=sys.stderr)
+        print(f"likewise: {reason}", file=sys.stderr)
         return (LikewiseError if no_room(error) is not None else InputError).exit_status
 
 

@@ -22,7 +22,7 @@ def as_text(comparison: Comparison, *, brief: bool = False) -> str:
     parts = [*_tables(comparison), _footprints(comparison), "\n".join(_efficiency(comparison))]
     if not brief:
         parts.insert(-2, _star(comparison))
-        parts.append("\n".join(_wrapped(sentence(comparison, one)) for one in told(comparison)))
+        parts.append("\n".join(_wrapped(sentence(comparison, one)) for one in group_differences(comparison)))
         parts.append("\n".join(_wrapped(line) for line in differing(comparison)))
         parts.append(_protocols(comparison.columns))
         parts.append("\n".join(paragraph(f"note: {note}", indent="      ") for note in comparison.notes))
@@ -126,7 +126,7 @@ def _mean(group: Group, name: str) -> str:
     return count(fmean(values)) if name == "images" else f"{fmean(values):.1f}"
 
 
-def told(comparison: Comparison) -> list[GroupDifference]:
+def group_differences(comparison: Comparison) -> list[GroupDifference]:
     """The contrasts worth a sentence: all of two groups, those of the first column of more."""
     if len(comparison.groups) <= 2:
         return list(comparison.contrasts)
@@ -145,11 +145,13 @@ def sentence(comparison: Comparison, one: GroupDifference) -> str:
         )
     verdict = "leads" if tests[0].p < 0.05 else "and"
     if verdict == "and":
-        return f"{title}: {best} and {other} cannot be told apart ({'; '.join(_told(test) for test in tests)})"
-    return f"{title}: {best} leads {other} by {100 * tests[0].difference:.1f} points ({'; '.join(map(_told, tests))})"
+        return f"{title}: {best} and {other} cannot be told apart ({'; '.join(_in_words(test) for test in tests)})"
+    return (
+        f"{title}: {best} leads {other} by {100 * tests[0].difference:.1f} points ({'; '.join(map(_in_words, tests))})"
+    )
 
 
-def _told(test: Test) -> str:
+def _in_words(test: Test) -> str:
     p = "p < 0.0001" if test.p < 1e-4 else f"p = {test.p:.2g}"
     return f"{100 * test.low:+.1f} to {100 * test.high:+.1f}, {p}, {test.how}"
 

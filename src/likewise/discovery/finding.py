@@ -201,11 +201,11 @@ def describe(
     sizes_K = np.bincount(found.clusters, minlength=len(found.centres))
     fresh = [one for one in range(len(found.old), len(found.centres)) if sizes_K[one]]
     fresh.sort(key=lambda one: (-sizes_K[one], one))
-    called = _new_names(len(fresh), names)
-    name_of = {at: names[int(value)] for at, value in enumerate(found.old)} | dict(zip(fresh, called, strict=True))
+    fresh_names = _new_names(len(fresh), names)
+    name_of = {at: names[int(value)] for at, value in enumerate(found.old)} | dict(zip(fresh, fresh_names, strict=True))
     means_OD = torch.stack([features_ND[torch.from_numpy(labels_N == value)].mean(0) for value in found.old])
     near_KO = (unit(found.centres) @ unit(means_OD).T).numpy()
-    told = []
+    classes = []
     for cluster, name in name_of.items():
         members = np.flatnonzero(found.clusters == cluster)
         others_O = near_KO[cluster].copy()
@@ -216,7 +216,7 @@ def describe(
         has_other = bool(others_O[best] > -np.inf)
         free = members[labels_N[members] < 0]
         doubt = free[np.lexsort((found.similarity[free], found.confidence[free]))]
-        told.append(
+        classes.append(
             Class(
                 cluster=cluster,
                 name=name,
@@ -231,7 +231,7 @@ def describe(
                 doubtful=doubt[:shown],
             )
         )
-    return told
+    return classes
 
 
 def _coherence(members_MD: Tensor) -> float:

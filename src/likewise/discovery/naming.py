@@ -41,7 +41,7 @@ def called(classes: Sequence[Class], names: Sequence[ClusterName]) -> list[Class
     keeps its name.
     """
     taken = {one.name for one in classes}
-    told = []
+    named = []
     for one in classes:
         found = names[one.cluster].name if one.is_new and one.cluster < len(names) else ""
         if found:
@@ -51,8 +51,8 @@ def called(classes: Sequence[Class], names: Sequence[ClusterName]) -> list[Class
             name = next(each for each in free if each not in taken)
             taken.add(name)
             one = one._replace(name=name)  # noqa: PLW2901
-        told.append(one)
-    return told
+        named.append(one)
+    return named
 
 
 def cluster_names(

@@ -81,7 +81,7 @@ class Discovery:
             "classes": len(self.classes),
             "old": len(self.classes) - len(self.new),
             "new": len(self.new),
-            "count": None if counted is None else _told(counted),
+            "count": None if counted is None else _counted(counted),
             "unlabelled": self.unlabelled,
             "not_sure": self.unsure,
             "sure_from": self.sure,
@@ -93,10 +93,10 @@ class Discovery:
         }
 
     def _class(self, one: Class) -> dict[str, Any]:
-        told = one._asdict()
+        described = one._asdict()
         for name in ("typical", "doubtful"):
-            told[name] = [self.name(int(position)) for position in getattr(one, name)]
-        return told
+            described[name] = [self.name(int(position)) for position in getattr(one, name)]
+        return described
 
     def name(self, position: int) -> str:
         """The file of an image, or else what the data calls it."""
@@ -120,7 +120,7 @@ class Discovery:
         return written.getvalue()
 
 
-def _told(counted: Counted) -> dict[str, Any]:
+def _counted(counted: Counted) -> dict[str, Any]:
     def estimate(one: Estimate | None) -> dict[str, Any] | None:
         if one is None:
             return None

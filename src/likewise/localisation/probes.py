@@ -58,8 +58,8 @@ def background_scores(encoder: Encoder, query: Images, features: Features, masks
         for kind in KINDS
     ]
     gap = found["mixed_same"] - found["mixed_rand"]
-    told = f"mixed_same less mixed_rand; linear probe; {words}"
-    return [*scores, features.measured("backgrounds", None, gap, told, measure="gap", unit="number")]
+    protocol = f"mixed_same less mixed_rand; linear probe; {words}"
+    return [*scores, features.measured("backgrounds", None, gap, protocol, measure="gap", unit="number")]
 
 
 def _right_by_kind(

@@ -214,8 +214,8 @@ def read_mask(path: Path | io.BytesIO, name: str = "") -> Image.Image:
                 return Image.fromarray(255 * ((values > 0) & (values < 255)).astype(np.uint8))
             values = np.asarray(file.convert("L"))
     except (OSError, UnidentifiedImageError) as error:
-        told = path if isinstance(path, Path) else f"of {name}"
-        raise InputError(f"the mask {told} cannot be read: {' '.join(str(error).split())}") from error
+        where = path if isinstance(path, Path) else f"of {name}"
+        raise InputError(f"the mask {where} cannot be read: {' '.join(str(error).split())}") from error
     return Image.fromarray(values * np.uint8(255) if values.max(initial=0) <= _FEW_VALUES else values)
 
 

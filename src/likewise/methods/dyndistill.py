@@ -132,12 +132,12 @@ class DynDistill(Method):
         features_RF = self.student[0](torch.cat([base, strong_view]))
         logits_RC = exact(self.student[1](features_RF))
         known = F.cross_entropy(logits_RC[: len(base)], labels_of(batch.others[BASE]))
-        told_BC = exact(self.teacher(views["weak"].image))
+        taught_BC = exact(self.teacher(views["weak"].image))
         if settings.centre:
-            _, moved_1C = recentred(gather(told_BC), self.mean.to(told_BC.dtype), settings.centre_momentum)
-            told_BC = told_BC - self.mean
+            _, moved_1C = recentred(gather(taught_BC), self.mean.to(taught_BC.dtype), settings.centre_momentum)
+            taught_BC = taught_BC - self.mean
             self.mean.copy_(moved_1C)
-        target_BC = (told_BC / settings.temperature).softmax(1)
+        target_BC = (taught_BC / settings.temperature).softmax(1)
         distilled = cross_entropy(logits_RC[len(base) :], target_BC).mean()
         loss = settings.base_weight * known + self.share * settings.distillation_weight * distilled
         entropy = -torch.special.xlogy(target_BC, target_BC).sum(1).mean()

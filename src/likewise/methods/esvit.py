@@ -149,8 +149,8 @@ class ESViT(Method):
         warm, cold = self.temperature_teacher, self.settings.temperature_student
         targets_GBK = centred(taught.scores_VBK, self.centre.mean, warm)
         view_loss = across_views(seen.scores_VBK, targets_GBK, cold)
-        told_GBTK = ((region_GBTK - self.region_centre.mean) / warm).softmax(3)
-        region_loss = across_regions(seen.regions, seen.tokens, told_GBTK, torch.stack(taught.tokens), cold)
+        taught_GBTK = ((region_GBTK - self.region_centre.mean) / warm).softmax(3)
+        region_loss = across_regions(seen.regions, seen.tokens, taught_GBTK, torch.stack(taught.tokens), cold)
         self.centre.update(taught.scores_VBK)
         self.region_centre.update(region_GBTK.flatten(1, 2))
         loss = (1.0 - self.region_weight) * view_loss + self.region_weight * region_loss

@@ -220,10 +220,10 @@ class PromptCAL(Method):
     ) -> Branch:
         """The second stage's loss of one branch, over the rows of the global batch."""
         settings = self.settings
-        h_RD, told_RD = unit(both_views(student.output)), unit(_everyone(teacher.output))
+        h_RD, teacher_RD = unit(both_views(student.output)), unit(_everyone(teacher.output))
         z_RF, k_RF = unit(both_views(student.features)), unit(_everyone(teacher.features))
-        by_label = supervised(h_RD, told_RD, labels_R, settings.temperature)
-        by_views = contrast_views(h_RD, told_RD, settings.temperature_unsupervised)
+        by_label = supervised(h_RD, teacher_RD, labels_R, settings.temperature)
+        by_views = contrast_views(h_RD, teacher_RD, settings.temperature_unsupervised)
         filled = len(queue)  # rows that were never written are no nodes; the loss waits for the first ones
         affinity, found = z_RF.sum() * 0.0, z_RF.new_zeros(())
         share = self.share if filled else 0.0

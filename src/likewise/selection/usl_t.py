@@ -57,8 +57,8 @@ def picks(run: str | Path | RunDirectory, images: Images, budget: int) -> Picks:
     first = np.sort(np.unique(images.digests[order_N.numpy()], return_index=True)[1])
     copies = np.setdiff1d(np.arange(len(order_N)), first)
     picked = order_N[torch.from_numpy(np.concatenate([first, copies]))][:budget]
-    told = zip(cluster_N[picked].tolist(), sure_N[picked].tolist(), strict=True)
-    words = tuple(f"surest left of cluster {cluster}, {100 * sure:.0f} % sure" for cluster, sure in told)
+    surest = zip(cluster_N[picked].tolist(), sure_N[picked].tolist(), strict=True)
+    words = tuple(f"surest left of cluster {cluster}, {100 * sure:.0f} % sure" for cluster, sure in surest)
     return Picks(picked, words, cluster_N[picked])
 
 

@@ -68,13 +68,13 @@ def distill(
             lse_B = torch.logaddexp(target.log_sum_exp, logit_B)
             share_B1 = (logit_B - lse_B).exp().unsqueeze(1)
             mean_BE, carried_BD = mean_BE.lerp(row_BE, share_B1), carried_BD.lerp(own_BD, share_B1)
-        told_B = lse_B > -torch.inf
+        has_neighbour_B = lse_B > -torch.inf
         # sum_j p_t log p_t, the negative entropy
-        certainty_B = torch.where(told_B, (k_BE * mean_BE).sum(1) / temperature_teacher - lse_B, 0.0)
+        certainty_B = torch.where(has_neighbour_B, (k_BE * mean_BE).sum(1) / temperature_teacher - lse_B, 0.0)
     seen_B = read(q_BD, memory_KD, temperature_student, exclude=exclude).log_sum_exp
     if own_BD is not None:
         seen_B = torch.logaddexp(seen_B, (q_BD * own_BD).sum(1) / temperature_student)
-    seen_B = torch.where(told_B, seen_B, 0.0)
+    seen_B = torch.where(has_neighbour_B, seen_B, 0.0)
     agreement_B = (q_BD * carried_BD).sum(1) / temperature_student
     loss = (certainty_B - agreement_B + seen_B).mean()
     return Distillation(loss, -certainty_B.mean(), target.top_index, (seen_B - agreement_B).mean())

@@ -25,7 +25,7 @@ class Anchor:
     """Adds to the loss L of any method how far the embedding of each image has moved from where it was.
 
     With f the encoder that is trained, f_0 its frozen copy from before the first step, u(.) unit length, and x_i an
-    image as it is embedded later (its centre, not augmented, in eval mode),
+    image as it is embedded later (its centre, not augmented, in eval mode; for f_0 at the size of its own input),
 
         A  = mean_i | u(f(x_i)) - u(f_0(x_i)) |^2        and        L' = (L + W A) / (1 + W).
 

@@ -199,10 +199,10 @@ def neighbourly(
     views = LARGE + settings.small_crops
     large = len(anchors_VD) // views * LARGE
     with torch.no_grad():
-        told_2UC = soft_neighbours(targets_VD[:large], target_supports_SD, rows_SC, settings.temperature)
-        target_VC = swapped_targets(told_2UC, settings.sharpen, settings.small_crops)
+        taught_2UC = soft_neighbours(targets_VD[:large], target_supports_SD, rows_SC, settings.temperature)
+        target_VC = swapped_targets(taught_2UC, settings.sharpen, settings.small_crops)
     p_VC = soft_neighbours(anchors_VD, supports.rows, rows_SC, settings.temperature)
     entropy = mean_entropy(gather_with_gradient(p_VC), settings.sharpen)
-    peak = told_2UC.amax(1).mean()
+    peak = taught_2UC.amax(1).mean()
     spread = -torch.special.xlogy(target_VC, target_VC.clamp_min(1e-12)).sum(1).mean()
     return Neighbourly(consistency(p_VC, target_VC), entropy, {"confidence": peak, "teacher_entropy": spread})

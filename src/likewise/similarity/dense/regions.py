@@ -41,6 +41,6 @@ def across_regions(
             if view == number:
                 continue
             match_BT1 = best_tokens(tokens_BTC, taught_BUC).unsqueeze(2)
-            told_BTK = target_BUK.detach().gather(1, match_BT1.expand(-1, -1, target_BUK.shape[2]))
-            terms.append(-(told_BTK * log_BTK).sum(2).mean())
+            target_BTK = target_BUK.detach().gather(1, match_BT1.expand(-1, -1, target_BUK.shape[2]))
+            terms.append(-(target_BTK * log_BTK).sum(2).mean())
     return torch.stack(terms).mean()

@@ -188,13 +188,13 @@ def _check_clips(how: How, watch: Watch | None) -> None:
 
 def _changes(scores: Sequence[Score], data: str, rows: Rows) -> list[Change]:
     """Of the scores over those of the untrained encoder, by the answers that they hold."""
-    told = [{**score.to_json(), "data": data} for score in scores]
+    entries = [{**score.to_json(), "data": data} for score in scores]
     held = {
         kind(entry): Answers(score.predicted, rows.query_labels, rows.query.fingerprint)
-        for entry, score in zip(told, scores, strict=True)
+        for entry, score in zip(entries, scores, strict=True)
         if score.predicted is not None and len(score.predicted) == len(rows.query)
     }
-    return changes(told, lambda entry: held.get(kind(dict(entry))))
+    return changes(entries, lambda entry: held.get(kind(dict(entry))))
 
 
 def _scores(name: str, subject: Subject, encoder: Encoder, rows: Rows, features: Features, how: How) -> list[Score]:

@@ -49,9 +49,9 @@ def _interval(score: Score) -> str:
 def _groups(result: Evaluation) -> str:
     """Means over groups of classes, where there are any."""
     rows = [
-        [score.label(), score.which, group, f"{100 * told.value:.1f} %", f"{told.classes:,}", f"{told.n:,}"]
+        [score.label(), score.which, group, f"{100 * mean.value:.1f} %", f"{mean.classes:,}", f"{mean.n:,}"]
         for score in result.scores
-        for group, told in (score.groups or {}).items()
+        for group, mean in (score.groups or {}).items()
     ]
     return table(["by class", "encoder", "group", "mean", "classes", "images"], rows, left=(0, 1, 2)) if rows else ""
 
@@ -69,13 +69,13 @@ def _changes(changes: list[Change]) -> str:
 
 def _protocol(scores: list[Score]) -> str:
     """What all scores share once, and of each what is its own."""
-    told: dict[tuple[str, str], Score] = {}
+    distinct: dict[tuple[str, str], Score] = {}
     for score in scores:
-        told.setdefault((score.label(), score.protocol), score)
-    shared, own = split_protocols([protocol for _, protocol in told])
-    labels = [label for label, _ in told]
+        distinct.setdefault((score.label(), score.protocol), score)
+    shared, own = split_protocols([protocol for _, protocol in distinct])
+    labels = [label for label, _ in distinct]
     lines = [paragraph(shared, first="protocol  ", indent="  ")] if shared else []
-    for score, words in zip(told.values(), own, strict=True):
+    for score, words in zip(distinct.values(), own, strict=True):
         role = f" ({score.which})" if labels.count(score.label()) > 1 else ""
         if words:
             lines.append(paragraph(words, first=f"  {score.label()}{role}: ", indent="    "))

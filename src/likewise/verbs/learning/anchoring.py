@@ -26,6 +26,7 @@ from likewise.teachers import Teacher, of_encoder, teachers_in, trained_encoder
 from likewise.training.anchor import anchored_part
 from likewise.training.assembling import RunParts
 from likewise.training.planning.resolve import Plan
+from likewise.training.start import Start
 from likewise.upgrading.adapters import MOST, ridge
 from likewise.upgrading.measures import Truth, answerable, bootstrap, found_of, neighbours_of
 
@@ -64,17 +65,18 @@ def fit_necks(method: Method, known: Teacher, images: Images, engine: Fabric) ->
         encoder.neck.bias.copy_(constant_T)
 
 
-def held_to(run: RunDirectory, parts: RunParts, plan: Plan, engine: Fabric) -> Teacher:
-    """The encoder that a run is anchored to, which looks its vectors up: that of the run as it began, or an older one.
+def held_to(run: RunDirectory, parts: RunParts, plan: Plan, start: Start | None, engine: Fabric) -> Teacher:
+    """The encoder that a run is anchored to, which looks its vectors up: that which it began with, or an older one.
 
-    It is written into a run that has none yet. Raises InputError where the method or its data do not go with an anchor.
+    It is written into a run that has none yet, with the image size that it was used at, which need not be the run's.
+    Raises InputError where the method or its data do not go with an anchor.
     """
     student, path = anchored_part(parts.method), run.path / KEPT
     if parts.order.batch(0).ndim > 1:
         raise InputError("anchor holds vectors of single images, and this method learns from clips: leave it out")
     if engine.is_global_zero and not path.is_file():
-        older = plan.compatible_with
-        save_encoder(trained_encoder(older, SETTING) if older else student, path)
+        older, own = plan.compatible_with, student if start is None else start.encoder
+        save_encoder(trained_encoder(older, SETTING) if older else own, path)
     engine.barrier()
     known, spec = load_encoder(path), student.spec
     key, how = weights_digest(path), {"image_size": spec.image_size, "mean": spec.mean, "std": spec.std}

@@ -222,7 +222,7 @@ def fit(
         if newest is not None:
             restore(update, clock, newest)
     trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
-    known = held_to(run, parts, plan, engine) if plan.anchor else None
+    known = held_to(run, parts, plan, job.start, engine) if plan.anchor else None
     fill_teachers([*teachers.teachers_in(method), *([] if known is None else [known])], job, engine)
     if known is not None:
         update.anchor = Anchor(plan.anchor, method, known, near_start=not plan.compatible_with)
