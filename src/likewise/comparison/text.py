@@ -145,13 +145,11 @@ def sentence(comparison: Comparison, one: GroupDifference) -> str:
         )
     verdict = "leads" if tests[0].p < 0.05 else "and"
     if verdict == "and":
-        return f"{title}: {best} and {other} cannot be told apart ({'; '.join(_in_words(test) for test in tests)})"
-    return (
-        f"{title}: {best} leads {other} by {100 * tests[0].difference:.1f} points ({'; '.join(map(_in_words, tests))})"
-    )
+        return f"{title}: {best} and {other} cannot be told apart ({'; '.join(_chance(test) for test in tests)})"
+    return f"{title}: {best} leads {other} by {100 * tests[0].difference:.1f} points ({'; '.join(map(_chance, tests))})"
 
 
-def _in_words(test: Test) -> str:
+def _chance(test: Test) -> str:
     p = "p < 0.0001" if test.p < 1e-4 else f"p = {test.p:.2g}"
     return f"{100 * test.low:+.1f} to {100 * test.high:+.1f}, {p}, {test.how}"
 
