@@ -93,6 +93,8 @@ def test_a_pretrained_encoder_is_not_trained_with_muon() -> None:
     assert planned(optimiser="sgd", batch_size=256).optimisation.learning_rate == pytest.approx(0.12)
     assert planned(pretrained=True, optimiser="muon").optimisation.optimiser == "muon"
     assert any(choice.setting == "optimiser" for choice in planned(pretrained=True).choices)
+    size = image_size(Asked(), CIFAR.side, "cpu")
+    assert resolve(Asked(), {}, ISD, CIFAR, LAPTOP, size, from_file=True).optimisation.optimiser == "sgd"
 
 
 def test_few_images_get_a_small_batch_and_queue() -> None:

@@ -106,7 +106,8 @@ def settle(data: Any, command: str, asked: dict[str, Any]) -> tuple[Job, Fabric]
         check_data(before, images)
         check_labels(before, labels, images)
     if plan is None:
-        plan = resolve(wanted, given, method, data_facts(images, side), machine, sized)
+        from_file = start is not None and start.method is None
+        plan = resolve(wanted, given, method, data_facts(images, side), machine, sized, from_file=from_file)
         plan = comparable(plan if start is None else planned_from(start, plan))
     beside = second_images(session, before, cached_side(size), quiet=session.quiet or not engine.is_global_zero)
     job = Job(
