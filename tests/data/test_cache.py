@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import threading
@@ -32,6 +33,7 @@ class Counting(Source):
     reads = 0
     fails_at: int | None = None
     broken: frozenset[int] = frozenset()
+    passing: frozenset[int] = frozenset()
     seconds = 0.0
 
     def read(self, position: int, short_side: int | None = None) -> Pixels:
@@ -41,6 +43,8 @@ class Counting(Source):
             raise RuntimeError("the power is gone")
         if position in self.broken:
             raise BrokenImage("worn out")
+        if position in self.passing:
+            raise BrokenImage("away", passing=True)
         return flat((position % 256, position // 256, 0), 4, 5)
 
 
@@ -152,6 +156,44 @@ def test_broken_images_are_left_out_and_listed(tmp_path: Path) -> None:
         assert (source.reads == 0) == (position == 1)
     write_broken(tmp_path / "broken.json", images.broken)
     assert json.loads((tmp_path / "broken.json").read_text())[1] == {"name": "p17", "reason": "worn out"}
+
+
+def test_what_could_not_be_read_for_a_while_is_tried_again(cache: Path) -> None:
+    source = counting(20, broken={3}, passing={17})
+    before = prepare(source, short_side=None)
+    assert [entry.name for entry in before.broken] == ["p3", "p17"]
+    reads = source.reads
+    assert prepare(source, short_side=None).fingerprint == before.fingerprint
+    assert source.reads == reads + 1
+    after = prepare(counting(20, broken={3}), short_side=None)
+    assert [entry.name for entry in after.broken] == ["p3"]
+    assert after.fingerprint != before.fingerprint
+    assert numbers(after) == [number for number in range(20) if number != 3]
+    assert numbers(before) == [number for number in range(20) if number not in {3, 17}]
+    assert before.positions.tolist() == numbers(before)
+    assert after.subset(np.array([5, 2])).positions.tolist() == [6, 2]
+    with pytest.raises(FileNotFoundError, match="made anew"):
+        pickle.loads(pickle.dumps(before))  # its file is another one now
+    assert [path.name for path in (cache / "pictures").iterdir() if not path.name.endswith(".lock")] == [
+        store_folder.name for store_folder in (cache / "pictures").glob("counted-*")
+    ]
+
+
+def test_a_file_that_may_be_read_again_is_no_longer_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(10):
+        save(tmp_path / "photos" / f"{number}.png", noise(seed=number))
+
+    whole = Path.read_bytes
+
+    def stale(path: Path) -> bytes:
+        if path.name == "4.png":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return whole(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", stale)
+        assert prepare(open_source(tmp_path / "photos"), short_side=None).broken[0].reason.endswith("stale file handle")
+    assert not prepare(open_source(tmp_path / "photos"), short_side=None).broken
 
 
 def test_too_many_broken_images_are_an_error(cache: Path) -> None:

@@ -129,6 +129,27 @@ def test_a_name_with_a_backslash_comes_before_a_folder(folder: Path) -> None:
         source.read(1)
 
 
+def test_a_second_column_of_a_name_gets_a_number(folder: Path) -> None:
+    listed = folder / "list.csv"
+    listed.write_text("path,label,label\na.png,ant,x\nc.png,bee,y\n")
+    assert open_source(listed).class_names == ("ant", "bee")
+    assert open_source(listed, labels="label.1").class_names == ("x", "y")
+
+
+def test_accents_may_be_written_in_two_ways(folder: Path) -> None:
+    save(folder / "\u00e9.png", flat((7, 7, 7)))
+    listed = folder / "list.txt"
+    listed.write_text("e\u0301.png\n", encoding="utf-8")
+    assert first_pixels(listed) == [7]
+
+
+@pytest.mark.parametrize("words", [("1.0", "0.0"), ("yes", "no"), ("T", "F"), ("True", "False")])
+def test_truth_values_are_splits_however_they_are_written(folder: Path, words: tuple[str, str]) -> None:
+    listed = folder / "list.csv"
+    listed.write_text(f"path,is_train\na.png,{words[0]}\nc.png,{words[1]}\n")
+    assert first_pixels(listed, split="train") == [0]
+
+
 def test_label_column_by_name(folder: Path) -> None:
     listed = folder / "list.csv"
     listed.write_text("path,label,habitat\na.png,0,sea\nc.png,1,land\n")

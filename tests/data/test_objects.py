@@ -130,6 +130,18 @@ def test_a_dataset(library: Any) -> None:
         open_source(data.remove_columns("image"))
 
 
+def test_files_that_a_dataset_names_belong_to_it(library: Any, tmp_path: Path) -> None:
+    paths = [str(save(tmp_path / f"{seed}.png", noise(seed=seed))) for seed in range(3)]
+    data = library.Dataset.from_dict({"image": paths}).cast_column("image", library.Image()).select([2, 0])
+    before = open_source(data)
+    assert open_source(data).fingerprint == before.fingerprint
+    save(tmp_path / "1.png", noise(20, 20))  # is not among them
+    assert open_source(data).fingerprint == before.fingerprint
+    save(tmp_path / "0.png", noise(20, 20, seed=8))
+    assert open_source(data).fingerprint != before.fingerprint
+    np.testing.assert_array_equal(open_source(data).read(1), noise(20, 20, seed=8))
+
+
 def test_a_dataset_dict_numbers_classes_over_its_splits(both: Any) -> None:
     assert split_names(both) == ("train", "test")
     train, test, whole = open_source(both, split="train"), open_source(both, split="test"), open_source(both)

@@ -17,6 +17,7 @@ from likewise.data.decoding import ranges
 from likewise.data.decoding.pixels import Range
 from likewise.data.decoding.ranges import Extremes, Spans, extremes_of, fits
 from likewise.data.source import BrokenImage, Source
+from likewise.data.splitting.subsets import part_of
 from likewise.evaluation.bank_and_query import open_rows
 from tests.data.images import encoded, parquet, png, save, structs
 
@@ -208,6 +209,20 @@ def test_other_data_is_shown_by_the_range_of_training() -> None:
     assert source.shown_by({}) is source
     spans = Spans(lambda: {"whole": Extremes(0, 900)}, {"whole": Range(0, 4095)})
     assert spans.ranges() == {"whole": Range(0, 4095)}
+
+
+def test_another_range_changes_nothing_but_the_shades() -> None:
+    deep = {"images": np.stack([DARK, BRIGHT] * 4), "labels": np.arange(8) % 2}
+    noisy, _ = part_of(open_source(deep), "noise:0.5")
+    splits = {"val_images": deep["images"], "val_places": np.arange(8), "test_images": deep["images"]}
+    both = open_source(splits | {"test_places": np.arange(8)}, columns=("places",))
+    for source in (noisy, both):
+        shown = source.shown_by({"whole": Range(0.0, 32767.0)})
+        assert first(shown, 0) != first(source, 0)
+        assert shown.fingerprint != source.fingerprint
+        assert shown.columns.keys() == source.columns.keys() != set()
+        np.testing.assert_array_equal(shown.labels, source.labels)
+        assert source.shown_by({}) is source
 
 
 def test_evaluation_says_by_which_range_it_shows() -> None:

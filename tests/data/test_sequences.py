@@ -162,3 +162,18 @@ def test_splits_and_wrong_entries_are_refused() -> None:
         open_source([noise()], split="train")
     with pytest.raises(InputError, match=r"1 of 1 images .*float is no image"):
         prepare(open_source([0.5]), short_side=None)
+
+
+class Flipping(Pairs):
+    """Mirrors every other image, by chance."""
+
+    def __getitem__(self, position: int) -> tuple[Image.Image, int]:
+        image, label = super().__getitem__(position)
+        return (image if torch.rand(()) < 0.5 else image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)), label
+
+
+def test_random_flips_are_noticed() -> None:
+    torch.manual_seed(0)
+    for _ in range(5):
+        with pytest.raises(InputError, match="leave random transforms out"):
+            open_source(Flipping(20))

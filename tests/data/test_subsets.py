@@ -186,12 +186,19 @@ def test_hidden_labels_are_other_data() -> None:
         ("gcd:4", "of 4 classes"),
         ("gcd:0.5/2", "at most 1"),
         ("gcd", "such as gcd:0.5"),
+        ("perclass:inf", "takes a number, not 'inf'"),
+        ("base:nan", "takes a number, not 'nan'"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         subsets.part_of(source(np.arange(20) % 4), text)
     assert "\n" not in str(caught.value)
+
+
+def test_negative_seeds_are_refused() -> None:
+    with pytest.raises(InputError, match="0 or more, not -1"):
+        subsets.draw(np.arange(4), ["a", "b", "c", "d"], "perclass:1", -1)
 
 
 def test_without_labels_only_lists_can_be_drawn() -> None:

@@ -45,6 +45,15 @@ def samples(first: int, count: int) -> dict[str, bytes | str]:
     return found
 
 
+def test_of_several_of_a_kind_the_plainest_ending_counts(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {"0.depth.png": png(1), "0.png": png(2), "0.seg.png": png(3)}
+    files |= {"0.box.json": '{"place": "box"}', "0.json": '{"place": "here"}', "1.left.png": png(4)}
+    source = open_source(archive(tmp_path / "depth.tar", files), columns=("place",))
+    assert [int(source.read(position)[0, 0, 0]) for position in range(2)] == [2, 4]
+    assert source.columns["place"].names == ("here",)
+    assert source.left_out == {".png": 2}
+
+
 def test_images_classes_captions_and_columns_of_a_sample_come_together(tmp_path: Path) -> None:
     path = archive(tmp_path / "pairs.tar", samples(0, 5) | {"009.txt": "no image", "010.mp3": "?"})
     source = open_source(path, columns=("caption", "place"))

@@ -33,6 +33,7 @@ def squares(count: int, side: int = 16, classes: int = 3) -> Images:
         name="squares",
         fingerprint="squares",
         names=[f"{('red', 'green', 'blue')[label % 3]}/{number:06}.png" for number, label in enumerate(labels)],
+        positions=np.arange(count),
         labels=labels.astype(np.int64),
         class_names=tuple(f"class {value}" for value in range(classes)),
         broken=(),
@@ -42,6 +43,7 @@ def squares(count: int, side: int = 16, classes: int = 3) -> Images:
         ranges={},
         left_out={},
         file=Path("nowhere"),
+        length=pixels.size,
         flat=pixels.reshape(-1),
     )
 

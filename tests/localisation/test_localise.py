@@ -164,6 +164,7 @@ def test_weights_alone_are_enough_and_other_encoders_are_not_expanded(tmp_path: 
 def test_names_that_clash_or_lead_away_get_numbers() -> None:
     found = mask_places(["a/b.jpg", "a/b.png", "/c/d.jpg", "../e.jpg", "f"])
     assert [str(path) for path in found] == ["a/b.png", "a/b-1.png", "2.png", "3.png", "f.png"]
+    assert len(set(mask_places(["x.jpg", "x-2.jpg", "x.png"]))) == 3
 
 
 def test_probes_hold_a_run_to_masks(run: Path) -> None:

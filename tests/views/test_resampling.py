@@ -73,10 +73,21 @@ def test_both_ways_agree_to_the_rounding(patches, interpolation, monkeypatch):
     assert float(views[1].max()) <= 1 + 1e-6
 
 
-def test_size_and_device_decide_the_way(patches):
-    assert spatial_module.matrices_are_faster(patches[:, :32, :32], 32)
-    assert not spatial_module.matrices_are_faster(patches.repeat(1, 4, 4, 1), 224)
-    assert spatial_module.matrices_are_faster(torch.empty(1, 256, 256, 3, device="meta"), 224)
+def test_size_and_device_decide_the_way():
+    sizes, here = torch.tensor([[32, 32], [256, 256]]), torch.device("cpu")
+    assert spatial_module.matrices_are_faster(sizes, 32, here).tolist() == [True, False]
+    assert spatial_module.matrices_are_faster(sizes, 224, torch.device("meta")).all()
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
+def test_an_image_looks_the_same_whatever_is_beside_it(ragged, interpolation):
+    pixels, sizes = ragged
+    geometry = geometry_of(sizes)._replace(shift=torch.full((len(sizes), 2), 0.25, dtype=torch.float64))
+    together = crop_and_flip(pixels, geometry, 32, interpolation=interpolation)
+    for row, (height, width) in enumerate(sizes.tolist()):
+        one = slice(row, row + 1)
+        alone = crop_and_flip(pixels[one, :height, :width], geometry.rows(one), 32, interpolation=interpolation)
+        torch.testing.assert_close(together[one], alone, rtol=0, atol=1e-6)
 
 
 def test_chunks_change_nothing(small, monkeypatch):

@@ -30,6 +30,7 @@ class Images:
         name: str,
         fingerprint: str,
         names: Sequence[str],
+        positions: NDArray[np.int64],
         labels: NDArray[np.int64] | None,
         class_names: tuple[str, ...] | None,
         broken: tuple[Broken, ...],
@@ -39,6 +40,7 @@ class Images:
         ranges: Mapping[str, Range],
         left_out: Mapping[str, int],
         file: Path,
+        length: int,
         columns: Mapping[str, Column] | None = None,
         flat: NDArray[np.uint8] | None = None,
     ) -> None:
@@ -48,6 +50,8 @@ class Images:
         """Hexadecimal; another one for other data, another size, or another subset."""
         self.names = names
         """One per image, for people."""
+        self.positions = positions
+        """(N,) where each is in its source, which may hold broken images as well."""
         self.labels = labels
         """(N,) int64, -1 where unknown; or None."""
         self.class_names = class_names
@@ -66,10 +70,14 @@ class Images:
         """What else is known of each image, by the name of its column."""
         self._offsets = offsets
         self._file = file
+        self._length = length
         self._open(flat)
 
     def _open(self, flat: NDArray[np.uint8] | None = None) -> None:
+        """Raises FileNotFoundError where the file is gone, or another one, of other length, in its place."""
         self._flat = _mapped(self._file) if flat is None else flat
+        if len(self._flat) != self._length:
+            raise FileNotFoundError(f"{self._file} was made anew")
         self._uniform: NDArray[np.uint8] | None = None
         """(M, H, W, 3) view of the whole file where its images are all of one size."""
         self._rows = self._offsets
@@ -135,6 +143,7 @@ class Images:
             name=self.name,
             fingerprint=digest(self.fingerprint, digest_array(index)),
             names=[self.names[position] for position in index],
+            positions=self.positions[index],
             labels=None if self.labels is None else self.labels[index],
             class_names=self.class_names,
             broken=self.broken,
@@ -144,6 +153,7 @@ class Images:
             ranges=self.ranges,
             left_out=self.left_out,
             file=self._file,
+            length=self._length,
             columns={name: column.at(index) for name, column in self.columns.items()},
             flat=self._flat,
         )

@@ -184,7 +184,10 @@ class Part(Source):
 
     def shown_by(self, wished: Mapping[str, Range]) -> Source:
         """The other source shown so."""
-        return Part.of(self.whole.shown_by(wished), self.index)
+        whole = self.whole.shown_by(wished)
+        if whole is self.whole:
+            return self
+        return replace(self, whole=whole, spans=whole.spans, fingerprint=digest(self.fingerprint, whole.fingerprint))
 
     def file(self, position: int) -> str | None:
         """As the other source has it."""
@@ -237,7 +240,11 @@ class Joined(Source):
 
     def shown_by(self, wished: Mapping[str, Range]) -> Source:
         """Each part shown so."""
-        return Joined.of([part.shown_by(wished) for part in self.parts])
+        parts = tuple(part.shown_by(wished) for part in self.parts)
+        if all(part is before for part, before in zip(parts, self.parts, strict=True)):
+            return self
+        fingerprint = digest(self.fingerprint, *(part.fingerprint for part in parts))
+        return replace(self, parts=parts, spans=parts[0].spans, fingerprint=fingerprint)
 
     def __post_init__(self) -> None:
         self._ends = np.cumsum([len(part) for part in self.parts])

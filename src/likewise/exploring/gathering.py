@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from likewise.classifier import layer_of
 from likewise.data import Images, Source, cached_side, open_source, prepare, split_names
 from likewise.data.labels import Stated, united
-from likewise.data.source import Joined, Part
-from likewise.data.sources.files import FileSource
 from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Subject
 from likewise.exploring.collection import Collection, MapColumn, categorised
@@ -92,23 +90,8 @@ def _sources(data: Any, wanted: Wanted) -> list[Source]:
 
 def _paths_of(source: Source, images: Images) -> list[str | None]:
     """The files of the images that could be read."""
-    path = dict(zip(source.names, (_path(source, at) for at in range(len(source))), strict=True))
-    return [path.get(name) for name in images.names]
-
-
-def _path(source: Source, position: int) -> str | None:
-    """The file that an image is read from; None where it lies inside of another."""
-    if isinstance(source, FileSource):
-        return str(Path(source.paths[position]).absolute())
-    if isinstance(source, Part):
-        return _path(source.whole, int(source.index[position]))
-    if isinstance(source, Joined):
-        before = 0
-        for part in source.parts:
-            if position < before + len(part):
-                return _path(part, position - before)
-            before += len(part)
-    return None
+    files = [source.file(position) for position in images.positions.tolist()]
+    return [None if file is None else str(Path(file).absolute()) for file in files]
 
 
 def _labels(parts: Sequence[Images]) -> list[MapColumn]:

@@ -70,7 +70,7 @@ def mask_places(names: Sequence[str]) -> list[PurePosixPath]:
         path = PurePosixPath(name.replace("\\", "/"))
         odd = path.is_absolute() or ".." in path.parts or not path.stem
         place = PurePosixPath(f"{number}.png") if odd else path.with_suffix(".png")
-        if str(place) in taken:
+        while str(place) in taken:
             place = place.with_name(f"{place.stem}-{number}.png")
         taken.add(str(place))
         places.append(place)

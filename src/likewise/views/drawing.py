@@ -36,7 +36,7 @@ class Geometry(NamedTuple):
     fill: Fill = "reflect"
     """What a move leaves free."""
 
-    def rows(self, rows: slice) -> Geometry:
+    def rows(self, rows: slice | Tensor) -> Geometry:
         """The geometry of some images."""
         shift = None if self.shift is None else self.shift[rows]
         return Geometry(self.box[rows], self.flip[rows], self.sizes[rows], shift, self.fill)

@@ -37,6 +37,7 @@ _SHORT_SECONDS = 0.25e-3
 """Images that are decoded faster than this spend most of it under Python's lock: threads would only slow it down."""
 _SPARE_BYTES = 64 << 20
 _NAMED = 3
+_TRIED = 64
 _LOG = logging.getLogger(__name__)
 
 
@@ -95,6 +96,9 @@ def prepare(
     is complete, and of several processes that want it one writes while the others wait. Labels and names are the
     source's and not part of the cache. `progress` is called while decoding, in threads of which there are `workers`.
 
+    Images that could not be read for a reason that may have passed (`BrokenImage.passing`) are tried again; where one
+    can be read now, the cache is made anew.
+
     Raises InputError where more than the share `max_broken` of the images, or all of them, cannot be read; where the
     disk has no room; and where the cache cannot be written.
     """
@@ -104,10 +108,10 @@ def prepare(
         raise InputError(f"short_side={short_side}: images are at least 1 pixel high")
     key = digest(store.FORMAT, source.fingerprint, short_side)
     folder = cache_root(cache_dir) / store.PLACE / f"{_safe(source.name)}-{key}"
-    stored = store.load(folder)
+    stored = _usable(folder, source, short_side)
     if stored is None:
         with _writing_to(folder.parent), exclusive(folder.parent / f".{key}.lock", source.name) as alone:
-            stored = store.load(folder)  # it may have been made while we waited
+            stored = _usable(folder, source, short_side)  # it may have been made while we waited
             if stored is None:
                 if alone:
                     store.remove_abandoned(folder)
@@ -122,8 +126,9 @@ def prepare(
     try:
         return Images(
             name=source.name,
-            fingerprint=key,
+            fingerprint=key if whole else digest(key, [position for position, _ in stored.broken]),
             names=source.names if whole else [source.names[position] for position in stored.positions],
+            positions=stored.positions,
             labels=source.labels if whole or source.labels is None else source.labels[stored.positions],
             class_names=source.class_names,
             broken=tuple(broken),
@@ -134,14 +139,25 @@ def prepare(
             left_out=source.left_out,
             columns=source.columns if whole else {n: one.at(stored.positions) for n, one in source.columns.items()},
             file=stored.pixels,
+            length=stored.length,
         )
     except FileNotFoundError as error:
         raise vanished(folder) from error
 
 
+def _usable(folder: Path, source: Source, short_side: int | None) -> store.Stored | None:
+    """The cache in `folder`; None where there is none, or one that lacks an image which can be read by now."""
+    stored = store.load(folder)
+    for position in () if stored is None else stored.passing[:_TRIED]:
+        with contextlib.suppress(BrokenImage):
+            source.read(position, short_side)
+            return None
+    return stored
+
+
 def vanished(folder: Path) -> InputError:
     """The error for a cache that somebody removes while it is opened."""
-    return InputError(f"the cache in {folder} vanished while it was read: another process removes it")
+    return InputError(f"the cache in {folder} vanished while it was read: another process removes it or makes it anew")
 
 
 # Writing -----------------------------------------------------------------------------------------------------------
@@ -170,7 +186,7 @@ def _write(
     with store.Writer(folder) as writer:
         for images in _decoded(source, short_side, each, workers):
             for image in images:
-                if isinstance(image, str):
+                if isinstance(image, BrokenImage):
                     writer.add_broken(done, image)
                 else:
                     writer.add(done, image)
@@ -187,19 +203,19 @@ def _write(
     _check_broken(source, [Broken(source.names[at], why) for at, why in writer.broken], max_broken)
 
 
-def _decoded(source: Source, short_side: int | None, each: int, workers: int) -> Iterator[list[Pixels | str]]:
+def _decoded(source: Source, short_side: int | None, each: int, workers: int) -> Iterator[list[Pixels | BrokenImage]]:
     """All images in order, `each` at a time, or in place of an image the reason why it cannot be read."""
 
-    def decode(start: int) -> list[Pixels | str]:
-        found: list[Pixels | str] = []
+    def decode(start: int) -> list[Pixels | BrokenImage]:
+        found: list[Pixels | BrokenImage] = []
         for position in range(start, min(start + each, len(source))):
             try:
                 found.append(fit(source.read(position, short_side), short_side))
             except BrokenImage as broken:
-                found.append(broken.reason)
+                found.append(broken)
         return found
 
-    waiting: deque[Future[list[Pixels | str]]] = deque()
+    waiting: deque[Future[list[Pixels | BrokenImage]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="likewise-decode") as pool:
         try:
             for start in range(0, len(source), each):

@@ -24,7 +24,6 @@ from likewise.errors import InputError, unknown
 
 _DAY = 86400.0
 _UNFINISHED = re.compile(rf"^{re.escape(store.WRITING)}(?P<name>.+)-(?P<key>[0-9a-f]{{32}})-[0-9a-f]{{8}}$")
-_REMOVING = ".removing-"
 _UNNAMED = "unknown"
 
 
@@ -151,7 +150,7 @@ def _folders(place: Path) -> list[Path]:
 
 def _array(folder: Path) -> Cache | None:
     """What lies in the folder of an array; None where it vanishes meanwhile."""
-    facts, writing = derived.facts_of(folder), folder.name.startswith((derived.WRITING, _REMOVING))
+    facts, writing = derived.facts_of(folder), folder.name.startswith((derived.WRITING, store.REMOVING))
     known = facts or {}
     try:
         used = max(file.stat().st_mtime for file in (folder, *folder.iterdir()))
@@ -189,7 +188,7 @@ def _cache(folder: Path) -> Cache | None:
         size = sum(file.stat().st_size for file in folder.iterdir())
         if not _is_free(folder):
             state = "in use"
-        elif unfinished or folder.name.startswith(_REMOVING):
+        elif unfinished or folder.name.startswith(store.REMOVING):
             state = "unfinished"
         else:
             state = "outdated" if store.load(folder) is None else "ready"
@@ -232,7 +231,7 @@ def _writers_lock(folder: Path) -> Path:
 
 def _remove(cache: Cache) -> bool:
     """Remove a cache unless it is in use. Raises InputError where the system says no."""
-    aside = cache.folder.parent / f"{_REMOVING}{uuid.uuid4().hex}"
+    aside = cache.folder.parent / f"{store.REMOVING}{uuid.uuid4().hex}"
     try:
         with unused(_marked(cache.folder)) as free:
             if not free:

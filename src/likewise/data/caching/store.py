@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.decoding.decoded import Pixels
+from likewise.data.decoding.decoded import BrokenImage, Pixels
 from likewise.data.decoding.pixels import Range
 
 FORMAT = 2
@@ -35,6 +35,8 @@ PLACE = "pictures"
 """Folder of all such caches below the root of what is kept."""
 WRITING = ".writing-"
 """What the folder of a cache is called while it is written, before its name."""
+REMOVING = ".removing-"
+"""How the name of a folder begins that is being removed."""
 
 
 class Stored(NamedTuple):
@@ -42,6 +44,8 @@ class Stored(NamedTuple):
 
     pixels: Path
     """The flat file."""
+    length: int
+    """Its bytes."""
     positions: NDArray[np.int64]
     """(N,) position in the source of each image that could be read, rising."""
     offsets: NDArray[np.int64]
@@ -52,6 +56,8 @@ class Stored(NamedTuple):
     """(N,) of size and pixels of each: equal for exact copies, and for nothing else."""
     broken: tuple[tuple[int, str], ...]
     """Position and reason of each image that could not be read."""
+    passing: tuple[int, ...]
+    """Positions of those whose reason may have passed (`BrokenImage.passing`)."""
     ranges: dict[str, Range]
     """What is black and white in images of other numbers than 0 to 255, by their unit."""
 
@@ -63,12 +69,16 @@ def load(folder: Path) -> Stored | None:
         with (folder / _INDEX).open("rb") as file, np.load(file, allow_pickle=False) as index:
             positions, offsets, sizes = index["positions"], index["offsets"], index["sizes"]
             digests = index["digests"]
-        whole = (folder / PIXELS).stat().st_size == record["bytes"] and record["format"] == FORMAT
+        length = int(record["bytes"])
+        whole = (folder / PIXELS).stat().st_size == length and record["format"] == FORMAT
         broken = tuple((int(position), str(reason)) for position, reason in record["broken"])
+        passing = tuple(int(position) for position in record.get("passing", ()))
         ranges = {str(kind): Range(float(low), float(high)) for kind, (low, high) in record["ranges"].items()}
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
         return None
-    return Stored(folder / PIXELS, positions, offsets, sizes, digests, broken, ranges) if whole else None
+    if not whole:
+        return None
+    return Stored(folder / PIXELS, length, positions, offsets, sizes, digests, broken, passing, ranges)
 
 
 def _read_facts(folder: Path) -> dict[str, Any]:
@@ -102,6 +112,13 @@ def remove_abandoned(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
+def remove(folder: Path) -> None:
+    """Remove a cache, in one step for whoever looks for it. Raises OSError."""
+    aside = folder.parent / f"{REMOVING}{uuid.uuid4().hex}"
+    folder.rename(aside)
+    shutil.rmtree(aside)
+
+
 class Writer:
     """Writes a cache beside its place; `commit` puts it there. Left without, it removes what it wrote."""
 
@@ -112,6 +129,7 @@ class Writer:
         self._sizes: list[tuple[int, int]] = []
         self._digests: list[int] = []
         self._broken: list[tuple[int, str]] = []
+        self._passing: list[int] = []
 
     def __enter__(self) -> Self:
         self._aside.mkdir()
@@ -133,9 +151,11 @@ class Writer:
         self._positions.append(position)
         self._sizes.append((pixels.shape[0], pixels.shape[1]))
 
-    def add_broken(self, position: int, reason: str) -> None:
+    def add_broken(self, position: int, error: BrokenImage) -> None:
         """Remember an image that could not be read."""
-        self._broken.append((position, reason))
+        self._broken.append((position, error.reason))
+        if error.passing:
+            self._passing.append(position)
 
     @property
     def broken(self) -> list[tuple[int, str]]:
@@ -143,7 +163,10 @@ class Writer:
         return self._broken
 
     def commit(self, facts: Mapping[str, Any]) -> None:
-        """Put the whole cache into its place, on the disk for good. Where another writer was first, its cache stays."""
+        """Put the whole cache into its place, on the disk for good. Where another writer was first, its cache stays.
+
+        One that lacks images whose reason may have passed gives way.
+        """
         sizes = np.asarray(self._sizes, dtype=np.int32).reshape(-1, 2)
         ends = np.cumsum(sizes.astype(np.int64).prod(axis=1) * 3)
         offsets = np.concatenate([np.zeros(min(1, len(ends)), np.int64), ends[:-1]])
@@ -152,7 +175,8 @@ class Writer:
             np.savez(file, positions=positions, offsets=offsets, sizes=sizes, digests=digests)
             os.fsync(file.fileno())
         total = int(ends[-1]) if len(ends) else 0
-        record = {"format": FORMAT, "bytes": total, "pictures": len(sizes), **facts, "broken": self._broken}
+        lacking = {"broken": self._broken, "passing": self._passing}
+        record = {"format": FORMAT, "bytes": total, "pictures": len(sizes), **facts, **lacking}
         with (self._aside / _FACTS).open("w", encoding="utf-8") as text:
             json.dump(record, text)
             text.flush()
@@ -160,8 +184,12 @@ class Writer:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        if load(self._folder) is None:
+        before = load(self._folder)
+        if before is None:
             shutil.rmtree(self._folder, ignore_errors=True)  # a damaged one
+        elif before.passing:
+            with contextlib.suppress(OSError):  # in use, where that forbids it: then it stays
+                remove(self._folder)
         try:
             self._aside.rename(self._folder)
         except OSError:

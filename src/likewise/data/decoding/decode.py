@@ -138,11 +138,12 @@ def _reasons(data: bytes) -> Iterator[None]:
     except UnidentifiedImageError as error:
         start = data[:64]
         if is_heic(start) and not reads_heic():
-            raise BrokenImage("HEIC, which the package pillow-heif reads: pip install pillow-heif") from error
+            reason = "HEIC, which the package pillow-heif reads: pip install pillow-heif"
+            raise BrokenImage(reason, passing=True) from error
         text = start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
         raise BrokenImage("text, not an image" if text else "not an image in a known format") from error
     except MemoryError as error:
-        raise BrokenImage("too large for the memory") from error
+        raise BrokenImage("too large for the memory", passing=True) from error
     except Exception as error:  # a decoder fed with damage raises whatever it stumbles over
         reason = one_line(error)
         raise BrokenImage("truncated: " * ("truncated" in reason) + reason) from error

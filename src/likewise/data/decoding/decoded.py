@@ -12,7 +12,15 @@ Pixels = NDArray[np.uint8]
 
 
 class BrokenImage(LikewiseError):
-    """One image cannot be read. Its text gives the reason in one line, for people."""
+    """One image cannot be read. Its text gives the reason in one line, for people.
+
+    `passing` reasons are not the image's: a file that the system does not give, a package that is not installed. Such
+    images are tried again (`likewise.data.prepare`).
+    """
+
+    def __init__(self, reason: str, *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.passing = passing
 
     @property
     def reason(self) -> str:

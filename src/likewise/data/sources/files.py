@@ -58,7 +58,7 @@ def read_bytes(path: str | Path) -> bytes:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BrokenImage(f"cannot be opened: {reason.lower()}") from error
+        raise BrokenImage(f"cannot be opened: {reason.lower()}", passing=True) from error
 
 
 def short_name(path: Path) -> str:

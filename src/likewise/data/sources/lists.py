@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,11 +92,21 @@ def _separated(text: str, path: Path) -> Columns:
         raise InputError(f"{path} is empty: it should have a row of column names, and a row for each image")
     if _is_image(rows[0][0].strip()):  # no row of names: path, label, split
         rows.insert(0, ["path", "label", SPLIT_COLUMN][: len(rows[0])])
-    names = [cell.strip() for cell in rows[0]]
+    names = _different([cell.strip() for cell in rows[0]])
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(names):
             raise InputError(f"{path}: row {number} has {len(row)} cells where there are {len(names)} columns")
     return {name: [row[place].strip() for row in rows[1:]] for place, name in enumerate(names)}
+
+
+def _different(names: Sequence[str]) -> list[str]:
+    """Names of columns, a second `label` being `label.1`, as pandas has it."""
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        times = seen[name] = seen.get(name, -1) + 1
+        found.append(f"{name}.{times}" if times else name)
+    return found
 
 
 def path_column(columns: Sequence[str]) -> str | None:
@@ -164,9 +175,11 @@ def find_file(path: str, folders: Sequence[Path], name: str) -> tuple[str, FileF
     """The location of a file written as `path` relative to one of some folders, and its facts under a name.
 
     The first folder where it is; where it is in none, its place in the first. Backslashes, as Windows writes them,
-    are folders where no file has them in its name.
+    are folders where no file has them in its name. Letters with accents may be one sign in the table and two in the
+    name of the file, as macOS writes them, or the other way round.
     """
-    ways = [path, path.replace("\\", "/")] if "\\" in path else [path]
+    forms = (path,) if path.isascii() else (path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD")))
+    ways = [way for form in dict.fromkeys(forms) for way in dict.fromkeys((form, form.replace("\\", "/")))]
     # Not Path.expanduser, which raises for a user that does not exist.
     places = [folder / os.path.expanduser(way) for folder in dict.fromkeys(folders) for way in ways]  # noqa: PTH111
     every = ((place, file_facts(place, name)) for place in places)

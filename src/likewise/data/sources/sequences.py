@@ -21,7 +21,7 @@ from likewise.data.decoding.pixels import checked, from_array
 from likewise.data.decoding.ranges import Found, Spans, extremes_of, merged
 from likewise.data.fingerprints import FileFacts, digest, digest_array, file_facts
 from likewise.data.labels import NONE, Labels, as_labels, is_unknown, lines
-from likewise.data.source import BrokenImage, ImageInfo, Pixels, Source, is_grey
+from likewise.data.source import BrokenImage, ImageInfo, Pixels, Source, is_grey, spread
 from likewise.data.sources.files import extremes_of_files, read_bytes
 from likewise.data.sources.walking import printable
 from likewise.errors import InputError
@@ -29,6 +29,7 @@ from likewise.errors import InputError
 IMAGE_KEYS = ("image", "img", "pixel_values", "x", "picture")
 LABEL_KEYS = ("label", "labels", "fine_label", "target", "y")
 _CLASSES = (int, float, str, bytes)
+_READ_AGAIN = 8
 _LOG = logging.getLogger(__name__)
 
 
@@ -126,7 +127,8 @@ def entry_at(data: Any, position: int, labels: str | None = None) -> SequenceEnt
     except BrokenImage:
         raise
     except Exception as error:
-        raise BrokenImage(f"{type(error).__name__}: {one_line(error)}") from error
+        is_systems = isinstance(error, OSError) and error.errno is not None  # Pillow's own have no number
+        raise BrokenImage(f"{type(error).__name__}: {one_line(error)}", passing=is_systems) from error
 
 
 def open_sequence(data: Any, *, labels: str | None = None) -> SequenceSource:
@@ -134,7 +136,7 @@ def open_sequence(data: Any, *, labels: str | None = None) -> SequenceSource:
 
     Everything is read through once, to know the labels and whether anything changed since the cache was made; files
     given by their path are only looked at from outside. Raises InputError where there is nothing in it, where it has no
-    length, or where an entry is another one each time it is read.
+    length, or where entries are others each time they are read, by a few that are read again.
     """
     if not isinstance(data, Sized) or not hasattr(data, "__getitem__"):
         raise InputError(
@@ -145,11 +147,12 @@ def open_sequence(data: Any, *, labels: str | None = None) -> SequenceSource:
     name = "data" if isinstance(data, list | tuple | np.ndarray) else type(data).__name__.lower()
     if len(data) == 0:
         raise InputError(f"{name} holds no images")
-    if _seen(data, 0, column).fingerprint != _seen(data, 0, column).fingerprint:
-        raise InputError(f"{name} gives another image each time its first entry is read: leave random transforms out")
+    _check_same(data, 0, column, name, _seen(data, 0, column))
     if not isinstance(data, Sequence):
         _LOG.info("reading through the %d entries of %s", len(data), name)
     entries = [_seen(data, position, column) for position in range(len(data))]
+    for position in spread(len(data), _READ_AGAIN).tolist():  # a random flip shows in every other entry only
+        _check_same(data, position, column, name, entries[position])
     found = None if labels == NONE else _labels(data, [entry.label for entry in entries], column, name)
     extremes = merged([*(entry.extremes for entry in entries), _extremes_of_files(entries)])
     return SequenceSource(
@@ -162,6 +165,14 @@ def open_sequence(data: Any, *, labels: str | None = None) -> SequenceSource:
         data=data,
         alone=not isinstance(data, Sequence),
     )
+
+
+def _check_same(data: Any, position: int, labels: str | None, name: str, before: _Seen) -> None:
+    """Raise InputError where an entry is another image than before."""
+    if _seen(data, position, labels).fingerprint != before.fingerprint:
+        raise InputError(
+            f"{name} gives another image each time its entry {position} is read: leave random transforms out"
+        )
 
 
 class _Seen(NamedTuple):

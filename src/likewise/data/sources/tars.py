@@ -1,6 +1,7 @@
 """Archives in the form of WebDataset: `000.jpg`, `000.txt`, `000.json` and `000.cls` are one sample.
 
-Files belong together whose names are equal up to the first dot. An image is read from its place in the archive, so
+Files belong together whose names are equal up to the first dot. Of several of a kind the one with the plainest ending
+counts: `000.jpg`, whatever `000.depth.png` and `000.seg.png` hold. An image is read from its place in the archive, so
 nothing is unpacked; a compressed archive has no such places. `.cls` is the class, `.txt` a caption or several, one a
 line, and `.json` holds columns by name.
 """
@@ -31,6 +32,8 @@ ENDING = ".tar"
 COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst")
 CLASS, TEXT, TABLE = ".cls", ".txt", ".json"
 _SAID = (CLASS, TEXT, TABLE)
+_IMAGE = "image"
+_READING = 2  # changed whenever the same archive would give other images
 
 
 class Place(NamedTuple):
@@ -44,15 +47,35 @@ class Place(NamedTuple):
     """Bytes of it."""
 
 
+class Member(NamedTuple):
+    """A file of a sample."""
+
+    ending: str
+    """All that follows the first dot of its name."""
+    place: Place
+
+
 @dataclass
 class Sample:
     """The files of one sample."""
 
     name: str
     """Archive and key."""
-    image: Place | None = None
-    said: dict[str, Place] = field(default_factory=dict)
-    """What is said of the image, by ending."""
+    found: dict[str, Member] = field(default_factory=dict)
+    """The image, and what is said of it, by ending."""
+
+    @property
+    def image(self) -> Place | None:
+        """Where the image lies."""
+        return self.found[_IMAGE].place if _IMAGE in self.found else None
+
+    def take(self, kind: str, member: Member) -> Member | None:
+        """Keep a file if it has fewer dots in its ending than any of its kind so far; the one that is not kept."""
+        before = self.found.get(kind)
+        if before is not None and before.ending.count(".") <= member.ending.count("."):
+            return member
+        self.found[kind] = member
+        return before
 
 
 @dataclass(kw_only=True, eq=False)
@@ -83,7 +106,7 @@ def _read(paths: Sequence[Path], place: Place) -> bytes:
             file.seek(place.offset)
             found = file.read(place.size)
     except OSError as error:
-        raise BrokenImage(f"{paths[place.archive].name} cannot be read: {one_line(error)}") from error
+        raise BrokenImage(f"{paths[place.archive].name} cannot be read: {one_line(error)}", passing=True) from error
     if len(found) < place.size:
         raise BrokenImage(f"{paths[place.archive].name} ends within it")
     return found
@@ -117,7 +140,8 @@ def open_tars(root: Path, names: Sequence[str], *, split: str | None = None, lab
         found = _samples(path, number, left_out)
         samples += found
         words += [marks[number] if marks else ""] * len(found)
-    every = digest("tar", digest_files(file_facts(path, name) for path, name in zip(paths, names, strict=True)))
+    facts = [file_facts(path, name) for path, name in zip(paths, names, strict=True)]
+    every = digest("tar", _READING, digest_files(facts))
     if not samples:
         raise InputError(f"{root} holds no images: its archives have none that end in .jpg, .png or the like")
     rows = rows_of(split, words if marks else None, len(samples), str(root))
@@ -153,24 +177,29 @@ def _samples(path: Path, number: int, left_out: Counter[str]) -> list[Sample]:
                 key, _, rest = place.name.partition(".")
                 key = str(place.with_name(key or place.name))
                 sample = samples.setdefault(key, Sample(f"{path.name}/{key}"))
-                ending = PurePosixPath(f"x.{rest}").suffix.lower()
-                at = Place(number, member.offset_data, member.size)
+                ending = _last(rest)
+                file = Member(rest, Place(number, member.offset_data, member.size))
                 if ending in _SAID:
-                    sample.said.setdefault(ending, at)
-                elif ending in EXTENSIONS and sample.image is None:
-                    sample.image = at
-                else:
+                    sample.take(ending, file)
+                elif ending not in EXTENSIONS:
                     left_out[ending or "without an ending"] += 1
+                elif (other := sample.take(_IMAGE, file)) is not None:
+                    left_out[_last(other.ending)] += 1
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"{path} is no archive that can be read: {one_line(error)}") from error
     return [sample for sample in samples.values() if sample.image is not None]
+
+
+def _last(rest: str) -> str:
+    """The last ending of what follows the first dot of a name, in lower case."""
+    return PurePosixPath(f"x.{rest}").suffix.lower()
 
 
 def _labels(paths: Sequence[Path], samples: Sequence[Sample], wanted: str | None, what: str) -> Labels | None:
     """The labels that are asked for, or those of the .cls files where none are and there are some."""
     if wanted == NONE:
         return None
-    has = {ending for sample in samples for ending in sample.said}
+    has = {ending for sample in samples for ending in sample.found}
     if wanted is None or (wanted == "cls" and CLASS in has):
         if CLASS not in has:
             return None
@@ -190,8 +219,8 @@ def _labels(paths: Sequence[Path], samples: Sequence[Sample], wanted: str | None
 
 def _said(paths: Sequence[Path], sample: Sample, ending: str) -> str:
     """The text of one of a sample's files; empty where it has none."""
-    place = sample.said.get(ending)
-    return "" if place is None else _text(paths, sample, place)
+    member = sample.found.get(ending)
+    return "" if member is None else _text(paths, sample, member.place)
 
 
 def _text(paths: Sequence[Path], sample: Sample, place: Place) -> str:

@@ -14,7 +14,8 @@ SPLIT_COLUMN = "split"
 """What a column of splits is called, whatever its values are."""
 _LIKELY = ("splits", "set", "subset", "partition", "phase", "usage")  # only where `train` is among the values
 _FLAGS = {"is_train": ("test", "train"), "is_training": ("test", "train"), "is_test": ("train", "test")}
-_TRUTH = {"0": 0, "1": 1, "false": 0, "true": 1}
+_FALSE, _TRUE = ("0", "0.0", "false", "f", "no", "n"), ("1", "1.0", "true", "t", "yes", "y")
+_TRUTH = dict.fromkeys(_FALSE, 0) | dict.fromkeys(_TRUE, 1)
 _MOST = 20
 _NUMBERED = re.compile(r"^(.+?)[-_.]\d+-of-\d+")
 _NUMBER = re.compile(

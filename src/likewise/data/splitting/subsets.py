@@ -21,6 +21,7 @@ Joined with `+`: `longtail:100+noise:0.2`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -197,8 +198,11 @@ class _State:
 def draw(labels: Labels | None, names: Sequence[str], text: str, seed: int = 0) -> Drawn:
     """The draw described by `text` from images with these labels and names, a pure function of its arguments.
 
-    Raises InputError for a draw that does not exist or cannot be made of this data, and where labels are missing.
+    Raises InputError for a draw that does not exist or cannot be made of this data, where labels are missing, and for
+    a negative seed.
     """
+    if seed < 0:
+        raise InputError(f"the seed of a draw is 0 or more, not {seed}")
     true: Labels = np.full(len(names), -1, np.int64) if labels is None else labels
     state = _State(np.arange(len(names)), true, names)
     for part in text.split("+"):
@@ -354,9 +358,12 @@ def _values(name: str, argument: str, *, most: int) -> list[Any]:
 
 def _number(name: str, text: str) -> float:
     try:
-        return float(text)
+        found = float(text)
     except ValueError:
-        raise InputError(f"the draw {name} takes a number, not {text!r}: such as {_EXAMPLES[name]}") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise InputError(f"the draw {name} takes a number, not {text!r}: such as {_EXAMPLES[name]}")
+    return found
 
 
 def _whole(name: str, text: str) -> int:

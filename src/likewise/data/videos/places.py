@@ -34,4 +34,4 @@ def column_of(names: Sequence[str], name: str) -> Column:
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A key to sort names by, in which whole numbers count as such."""
     parts = _NUMBER.split(name)
-    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part]
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]

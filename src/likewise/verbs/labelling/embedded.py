@@ -73,7 +73,4 @@ def embed(subject: Subject, source: Source, *, cache_dir: Path | None = None, qu
         features_NF = features_of(
             subject.encoder, source, images, cache_dir=cache_dir, device=best_device(), progress=progress
         )
-    broken = {one.name for one in images.broken}
-    rows = np.array([row for row, name in enumerate(source.names) if name not in broken], dtype=np.int64)
-    assert len(rows) == len(images)
-    return Embedded(source, images, features_NF, rows)
+    return Embedded(source, images, features_NF, images.positions)

@@ -185,8 +185,7 @@ def _looks(source: Source, run: Run | None) -> Tensor:
     if run is None:
         images = prepare(source, short_side=_THUMBNAIL, max_broken=0.5)
         small = [_thumbnail(images.image(row)) for row in range(len(images))]
-        features, broken = torch.stack(small), {one.name for one in images.broken}
-        rows = [row for row, name in enumerate(source.names) if name not in broken]
+        features, rows = torch.stack(small), images.positions.tolist()
     else:
         from likewise.evaluation.encoder_source import open_subject  # encoders take seconds to import
         from likewise.verbs.labelling.embedded import embed

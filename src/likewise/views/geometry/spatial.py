@@ -45,7 +45,10 @@ class Cropper:
         """Crops and flips: a new (B, C, size, size) float tensor, in [0, 1] where the images are uint8."""
         pixels_BHWC = self._pixels_BHWC
         scale = 1.0 / 255.0 if pixels_BHWC.dtype == torch.uint8 else 1.0
-        if matrices_are_faster(pixels_BHWC, size):
+        small_B = matrices_are_faster(geometry.sizes, size, pixels_BHWC.device)
+        if bool(small_B.any()) and not bool(small_B.all()):
+            return self._by_kind(geometry, size, small_B, interpolation)
+        if bool(small_B.all()):
             view_BCSS = by_matrices(self._floats(), geometry, size, interpolation, scale)
         else:
             view_BCSS = by_images(pixels_BHWC, geometry, size, interpolation).to(torch.float32)
@@ -55,6 +58,16 @@ class Cropper:
             view_BCSS.clamp_(0.0, 1.0)  # the cubic overshoots at edges
         return view_BCSS if geometry.shift is None else moved(view_BCSS, geometry.shift, geometry.fill)
 
+    def _by_kind(self, geometry: Geometry, size: int, small_B: Tensor, interpolation: Filter) -> Tensor:
+        """Small images and others apart: what an image looks like does not depend on those beside it."""
+        batch, _, _, channels = self._pixels_BHWC.shape
+        out_BCSS = torch.empty((batch, channels, size, size), dtype=torch.float32)
+        for chosen_B in (small_B, ~small_B):
+            rows_N = chosen_B.nonzero().squeeze(1)
+            part = Cropper(self._pixels_BHWC[rows_N])
+            out_BCSS[rows_N] = part.crop(geometry.rows(rows_N), size, interpolation=interpolation)
+        return out_BCSS
+
     def _floats(self) -> Tensor:
         """The images as (B, C, H, W) floats, converted at the first call."""
         if self._floats_BCHW is None:
@@ -63,10 +76,12 @@ class Cropper:
         return self._floats_BCHW
 
 
-def matrices_are_faster(pixels_BHWC: Tensor, size: int) -> bool:
-    """Whether matrix products beat one resize per image on the device of the pixels."""
-    height, width = pixels_BHWC.shape[1:3]
-    return pixels_BHWC.device.type != "cpu" or height * size * (width + size) <= _MATRIX_LIMIT
+def matrices_are_faster(sizes_B2: Tensor, size: int, device: torch.device) -> Tensor:
+    """(B,) bool on the CPU: whether matrix products beat a resize of its own for images of these heights and widths."""
+    if device.type != "cpu":
+        return torch.ones(len(sizes_B2), dtype=torch.bool)
+    height_B, width_B = sizes_B2.unbind(1)
+    return height_B * size * (width_B + size) <= _MATRIX_LIMIT
 
 
 @torch.no_grad()
