@@ -13,11 +13,14 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from likewise.data import Images, open_source, prepare, split_names
+from likewise.data.batches.orders import anywhere
+from likewise.data.batches.streams import clips, rows_of
 from likewise.data.videos import files, places
 from likewise.data.videos.drawing import ACTIONS, APPEARANCES, LENGTH, clip
 from likewise.data.videos.synthetic import known_of
 from likewise.data.videos.watching import Videos, Watch
 from likewise.errors import InputError
+from tests.data.images import encoded, flat, parquet
 
 NAME = "synthetic:clips:16:4"
 
@@ -161,6 +164,23 @@ def test_a_video_shorter_than_a_clip_begins_again(tmp_path: Path) -> None:
     videos = Videos.of(images, Watch(clips=1, frames=8))
     assert videos.places_VCF.shape == (1, 1, 8)
     assert set(videos.places_VCF.ravel().tolist()) == set(range(5))
+
+
+def test_frames_come_by_their_numbers_and_belong_to_a_video(tmp_path: Path) -> None:
+    table = {"image": [encoded(flat((shade, 0, 0))) for shade in range(12)], "video": ["a"] * 12}
+    for frames in ([str(number) for number in range(12)], [1000 * number for number in range(12)]):
+        path = parquet(tmp_path / "frames.parquet", table | {"frame": frames})
+        images = prepare(open_source(path, columns=("video", "frame")), short_side=None, cache_dir=tmp_path)
+        pixels, _ = Videos.of(images, Watch(clips=1, frames=12)).clips(np.array([0]))
+        assert pixels[0, 0, :, 0, 0, 0].tolist() == list(range(12))
+        order = clips("video", "frame", count=1, frames=12, law=anywhere)(
+            rows_of(images, np.zeros(12, np.int64), np.arange(12)), 1, 0
+        )
+        assert order.batch(0).tolist() == [[list(range(12))]]
+    path = parquet(tmp_path / "frames.parquet", table | {"video": ["a"] * 9 + [None] * 3, "frame": list(range(12))})
+    images = prepare(open_source(path, columns=("video", "frame")), short_side=None, cache_dir=tmp_path)
+    with pytest.raises(InputError, match="'video' says nothing of 3 of 12 images"):
+        Videos.of(images, Watch())
 
 
 def test_clips_need_columns_and_at_least_one_of_everything(tmp_path: Path) -> None:

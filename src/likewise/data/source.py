@@ -57,6 +57,14 @@ class Column(NamedTuple):
         """The column of the images `index`."""
         return Column(self.values[index], self.names)
 
+    def complete(self, name: str) -> Column:
+        """The column itself. Raises InputError, with its `name`, where it says nothing of some images."""
+        lacking = int((self.values < 0).sum())
+        if lacking:
+            of = f"{lacking:,} of {len(self.values):,} images"
+            raise InputError(f"the column {name!r} says nothing of {of}: all of them need it")
+        return self
+
     def listed(self) -> NDArray[np.int64] | None:
         """The numbers that `names` holds, in its order; None where `values` are the numbers already.
 

@@ -36,9 +36,16 @@ class Rows(NamedTuple):
 
     def column(self, name: str) -> Ids:
         """(M,) the values of a column. Raises InputError where there is none of this name."""
+        return self._named(name).values
+
+    def complete(self, name: str) -> Column:
+        """A column that says something of every image. Raises InputError where it does not, or there is none."""
+        return self._named(name).complete(name)
+
+    def _named(self, name: str) -> Column:
         if name not in self.columns:
             raise unknown("column", name, self.columns)
-        return self.columns[name].values
+        return self.columns[name]
 
 
 Drawing = Callable[[Rows, int, int], Order]
@@ -92,21 +99,12 @@ def together(each: int) -> Drawing:
     return drawing
 
 
-def grouped(column: str, each: int) -> Drawing:
-    """`each` images of one value of a column together, as many groups as fill the batch."""
-
-    def drawing(rows: Rows, batch_size: int, seed: int) -> Order:
-        return orders.Grouped(rows.column(column), max(1, batch_size // each), each, seed)
-
-    return drawing
-
-
 def clips(video: str, frame: str, *, count: int, frames: int, stride: int = 1, law: Law) -> Drawing:
     """`count` clips of `frames` frames of each video, videos and places by two columns; a batch counts videos."""
 
     def drawing(rows: Rows, batch_size: int, seed: int) -> Order:
         return orders.Clips(
-            rows.column(video), rows.column(frame), batch_size,
+            rows.complete(video).values, rows.complete(frame).numbers(), batch_size,
             clips=count, frames=frames, stride=stride, law=law, seed=seed,
         )  # fmt: skip
 

@@ -50,15 +50,16 @@ def flow_fields(
 ) -> NDArray[np.float16]:
     """(N, 3, G, G) the flow of all frames, from the cache or computed now.
 
-    Raises InputError where a column is missing, for `exact` flow of videos that know none, and without OpenCV where it
-    is wanted.
+    Raises InputError where a column is missing or says nothing of some frames, for `exact` flow of videos that know
+    none, and without OpenCV where it is wanted.
     """
     for name in (plan.video, plan.frame):
         if name not in images.columns:
             raise InputError(f"{images.name} has no column {name!r}, which flow needs: it is between frames of a video")
     if plan.source == "exact" and known_of(images.names[0]) is None:
         raise InputError(f"flow='exact': {images.name} does not know its flow; allowed are dis, farneback and lk")
-    first_N, second_N = pairs(images.columns[plan.video].values, images.columns[plan.frame].values)
+    video, frame = (images.columns[name].complete(name) for name in (plan.video, plan.frame))
+    first_N, second_N = pairs(video.values, frame.numbers())
     side = int(min(FINEST, images.sizes.max()))
     fields = _Fields(images, plan, first_N, second_N, side)
     order = digest_array(np.stack([first_N, second_N]))

@@ -59,11 +59,15 @@ class Videos(Images):
 
     @classmethod
     def of(cls, frames: Images, watch: Watch) -> Videos:
-        """The videos of decoded frames, by their columns. Raises InputError where these are missing."""
+        """The videos of decoded frames, by their columns.
+
+        Raises InputError where these are missing or say nothing of some frames, and for places that are no numbers.
+        """
         for name in (watch.video, watch.frame):
             if name not in frames.columns:
                 raise InputError(f"{frames.name} has no column {name!r}, which clips are made by")
-        video_N, frame_N = (frames.columns[name].values for name in (watch.video, watch.frame))
+        video, frame = (frames.columns[name].complete(name) for name in (watch.video, watch.frame))
+        video_N, frame_N = video.values, frame.numbers()
         _, number_N, length_V = np.unique(video_N, return_inverse=True, return_counts=True)
         sorted_N = np.lexsort((frame_N, number_N))
         first_V = np.cumsum(length_V) - length_V
