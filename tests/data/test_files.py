@@ -138,6 +138,19 @@ def test_folders_called_otherwise_are_no_splits(photos: Path) -> None:
         open_source(photos, split="train")
 
 
+@pytest.mark.parametrize("many", [1, 100])
+def test_times_in_whole_seconds_are_not_trusted(tmp_path: Path, many: int) -> None:
+    found = []
+    for place, shade in (("old", 1), ("new", 2), ("copy", 2)):
+        for number in range(many):
+            path = save(tmp_path / place / "set" / f"{number:03}.bmp", flat((shade, 0, 0), 60, 60))
+            os.utime(path, (10**9, 10**9))  # as an archive has them that is made the same each time
+        found.append(open_source(tmp_path / place / "set"))
+    old, new, copy = (source.fingerprint for source in found)
+    assert old != new == copy
+    assert [int(prepare(source, short_side=None).image(0)[0, 0, 0]) for source in found] == [1, 2, 2]
+
+
 def test_fingerprint_follows_the_files_not_the_place(photos: Path) -> None:
     before = open_source(photos).fingerprint
     moved = photos.rename(photos.parent / "moved")

@@ -49,7 +49,7 @@ def masks_of_column(file: Path, column: str, images: Images) -> tuple[Callable[[
     if absent is not None:
         raise InputError(f"column {column!r} of {file} names {absent}, which is not there")
     facts = [file_facts(file, file.name), *(file_facts(path, str(path)) for path in files)]
-    return lambda name: _opened(values[rows[name]], file), digest("column", column, digest_files(facts))
+    return lambda name: _opened(values[rows[name]], file), digest("column", column, digest_files(facts, [file, *files]))
 
 
 def _values(file: Path, column: str) -> Sequence[Any]:

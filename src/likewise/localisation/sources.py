@@ -191,7 +191,9 @@ def _given(folder: str, images: Images) -> MaskSource:
     if not place.is_dir():
         raise InputError(f"masks='given:{folder}': there is no such folder; a column of a table is given:TABLE:COLUMN")
     paths = {name: mask_path(place, name) for name in images.names}
-    key = digest("given", _VERSION, digest_files(file_facts(path, name) for name, path in paths.items()))
+    key = digest(
+        "given", _VERSION, digest_files((file_facts(path, name) for name, path in paths.items()), paths.values())
+    )
     return MaskSource(lambda shown: _fitted([read_mask(paths[name]) for name in shown.names], shown), key)
 
 

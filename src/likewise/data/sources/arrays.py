@@ -267,6 +267,6 @@ def splits_of(keys: Sequence[str], opened: Callable[[], Source]) -> tuple[str, .
 
 def open_array_file(path: Path, *, split: str | None = None, labels: str | None = None) -> Source:
     """The images in a .npz or .npy file. Raises InputError as `open_arrays` does, and for damaged files."""
-    fingerprint = digest("arrays", digest_files([file_facts(path)]))
+    fingerprint = digest("arrays", digest_files([file_facts(path)], [path]))
     how = {"name": short_name(path), "place": str(path), "fingerprint": fingerprint}
     return open_arrays(load_arrays(path), split=split, labels=labels, **how)

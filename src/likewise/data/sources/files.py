@@ -80,7 +80,7 @@ def extremes_of_files(paths: Sequence[str], files: Sequence[FileFacts]) -> Found
     numbers = [number for number, path in enumerate(paths) if os.path.splitext(path)[1].lower() in ENDINGS]  # noqa: PTH122
     if not numbers:
         return {}
-    key = digest_files(files[number] for number in numbers)
+    key = digest_files((files[number] for number in numbers), (paths[number] for number in numbers))
     return kept(key, lambda: _extremes_of([paths[number] for number in numbers]))
 
 
@@ -211,9 +211,10 @@ def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str
     paths = [os.path.join(root, name) for name in names]  # noqa: PTH118  # a Path for each of a million files is slow
     spans = spans_of(paths, tree.images)
     files = [tree.images[position] for position in kept_files]
+    places = [paths[position] for position in kept_files]
     return FileSource(
         name=short_name(root),
-        fingerprint=with_ranges(digest_files(files), spans),
+        fingerprint=with_ranges(digest_files(files, places), spans),
         names=[printable(file.name) for file in files],
         labels=found.values[kept_files] if found else None,
         class_names=found.names if found else None,
@@ -222,7 +223,7 @@ def open_folder(root: Path, tree: Tree, *, split: str | None = None, labels: str
         split_counts=counts_of(marks) if splits.names else {},
         left_out=dict((tree.left_out + Counter({PARQUET: len(tree.tables)})).most_common()),
         spans=spans,
-        paths=[paths[position] for position in kept_files],
+        paths=places,
     )
 
 
@@ -234,7 +235,10 @@ def open_file(path: Path, *, split: str | None = None, labels: str | None = None
         raise InputError(f"labels={labels!r}: the image {place} has no labels")
     facts = file_facts(path)
     return FileSource(
-        name=short_name(path), fingerprint=digest_files([facts]), names=[printable(path.name)], paths=[str(path)]
+        name=short_name(path),
+        fingerprint=digest_files([facts], [path]),
+        names=[printable(path.name)],
+        paths=[str(path)],
     )
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from likewise.data.decoding.decode import decode, extremes_in, look_at, one_line
 from likewise.data.decoding.ranges import Found, Spans, kept, merged
-from likewise.data.fingerprints import FileFacts, digest, digest_files, file_facts
+from likewise.data.fingerprints import digest, digest_files, file_facts
 from likewise.data.labels import LABEL_COLUMNS, NONE, Labels, as_labels, find_column
 from likewise.data.source import BrokenImage, ImageInfo, Joined, Pixels, Source
 from likewise.data.sources.files import read_bytes, short_name
@@ -189,8 +189,9 @@ def open_parts(parts: Parts, name: str, *, split: str | None = None, labels: str
     found = _labels(parts, labels, column, name)
     undecoded = {part: _undecoded(data, column) for part, data in parts.items()}
     own = [data._fingerprint for data in parts.values()]  # the library's name for what it holds
-    outside = [facts for data in undecoded.values() for facts in _outside(data, column)]
-    fingerprint = digest("hub", *own, *([digest_files(outside)] if outside else []))
+    outside = [path for data in undecoded.values() for path in _outside(data, column)]
+    files = [digest_files((file_facts(Path(path), path) for path in outside), outside)] if outside else []
+    fingerprint = digest("hub", *own, *files)
 
     def find() -> Found:
         return merged(_extremes(data, column) for data in undecoded.values())
@@ -245,13 +246,13 @@ def _undecoded(data: Any, column: str) -> Any:
     return data.with_format(None).select_columns([column]).cast_column(column, image(decode=False))
 
 
-def _outside(data: Any, column: str) -> list[FileFacts]:
-    """The facts of the files that images lie in which the data set names and does not hold."""
+def _outside(data: Any, column: str) -> list[str]:
+    """The files of images that the data set names and does not hold."""
     images = data.data.column(column)
     paths, is_outside = pc.struct_field(images, "path"), pc.struct_field(images, "bytes").is_null()
     if data._indices is not None:  # some rows of a table
         paths, is_outside = (part.take(data._indices.column(0)) for part in (paths, is_outside))
-    return [file_facts(Path(path), path) for path in paths.filter(is_outside).drop_null().to_pylist()]
+    return list(paths.filter(is_outside).drop_null().to_pylist())
 
 
 def _extremes(data: Any, column: str) -> Found:

@@ -157,9 +157,10 @@ def open_listed(root: Path, table: Listed, split: str | None) -> FileSource:
     every = zip(table.paths, table.folders, table.names, strict=True)
     found = [find_file(path, (folder, base), name) for path, folder, name in every]
     spans = spans_of([place for place, _ in found], [facts for _, facts in found])
+    own = digest_files((found[row][1] for row in rows), (found[row][0] for row in rows))
     return FileSource(
         name=short_name(root),
-        fingerprint=with_ranges(digest("list", digest_files(found[row][1] for row in rows)), spans),
+        fingerprint=with_ranges(digest("list", own), spans),
         names=[printable(table.names[row]) for row in rows],
         labels=table.labels.values[rows] if table.labels else None,
         class_names=table.labels.names if table.labels else None,

@@ -141,7 +141,7 @@ def open_tars(root: Path, names: Sequence[str], *, split: str | None = None, lab
         samples += found
         words += [marks[number] if marks else ""] * len(found)
     facts = [file_facts(path, name) for path, name in zip(paths, names, strict=True)]
-    every = digest("tar", _READING, digest_files(facts))
+    every = digest("tar", _READING, digest_files(facts, paths))
     if not samples:
         raise InputError(f"{root} holds no images: its archives have none that end in .jpg, .png or the like")
     rows = rows_of(split, words if marks else None, len(samples), str(root))

@@ -270,7 +270,7 @@ def open_videos(
     paths = [root if single else root / name for name in files]
     return VideoSource(
         name=short_name(root),
-        fingerprint=digest(digest_files(file_facts(path, name) for path, name in zip(paths, kept, strict=True)), rate),
+        fingerprint=digest(digest_files(map(file_facts, paths, kept), paths), rate),
         names=[f"{kept[video]}#{frame}" for video, frame in zip(video_N, frame_N, strict=True)],
         labels=found.values[video_N] if found else None,
         class_names=found.names if found else None,

@@ -90,8 +90,9 @@ def open_parquet(root: Path, paths: Sequence[Path], *, split: str | None = None,
     found = None if labels == NONE else _labels(shards, labels, taken, str(root))
     facts = [file_facts(path, name) for path, name in zip(shards.paths, shards.names, strict=True)]
     chosen = pick_split(split, splits, str(root))
-    every = digest("parquet", digest_files(facts), columns[0].data, digest_files(fact for _, fact in outside.values()))
     places = {row: place for row, (place, _) in outside.items()}
+    beside = digest_files((fact for _, fact in outside.values()), places.values())
+    every = digest("parquet", digest_files(facts, shards.paths), columns[0].data, beside)
     whole = ParquetSource(
         name="",
         fingerprint="",
