@@ -108,6 +108,14 @@ def test_twelve_bits_in_sixteen_use_the_whole_range() -> None:
     np.testing.assert_array_equal(decode(encoded(values, "TIFF"))[0, :, 0], [0, 128, 255])
 
 
+def test_an_opened_jpeg_is_read_as_its_file_is() -> None:
+    data = encoded(noise(200, 300), "JPEG")
+    image = Image.open(io.BytesIO(data))
+    np.testing.assert_array_equal(from_pil(image, short_side=40), decode(data, 40))
+    np.testing.assert_array_equal(from_pil(image), decode(data))
+    assert from_pil(image, short_side=40).shape == (200, 300, 3)  # it was loaded by the line before
+
+
 def test_big_endian_sixteen_bits() -> None:
     values = np.array([[0, 30000, 65535]], dtype=">u2")
     image = Image.frombytes("I;16B", (3, 1), values.tobytes())

@@ -65,6 +65,11 @@ def test_colours_and_grey_values_that_fall_are_seen_as_they_are_meant(tmp_path: 
     assert open_source(loop(tmp_path / "d.dcm", rising(3), "MONOCHROME1")).read(2)[0, 0].tolist() == [235] * 3
 
 
+def test_bytes_that_stand_for_themselves_stay_as_they_are(tmp_path: Path) -> None:
+    source = open_source(loop(tmp_path / "e.dcm", rising(3), RescaleSlope="1", RescaleIntercept="0"))
+    assert [int(source.read(frame)[0, 0, 0]) for frame in range(3)] == [0, 10, 20]
+
+
 def test_a_palette_is_looked_up(tmp_path: Path) -> None:
     table = {"Red": [0, 255, 10], "Green": [0, 100, 20], "Blue": [0, 50, 30]}
     said: dict[str, Any] = {}

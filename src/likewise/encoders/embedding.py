@@ -37,8 +37,10 @@ class Preprocess(nn.Module):
     """A torchvision transform: what an encoder is shown of one image, to the last bit as in evaluation.
 
     Takes a PIL image and returns (3, S, S) float32, S the side of the encoder's input: upright, in RGB, the middle
-    square, resized with antialiasing, normalised. Raises InputError for anything else than a PIL image, and BrokenImage
-    for one that cannot be decoded.
+    square, resized with antialiasing, normalised. A large JPEG file that was loaded before (`image.load()`, `convert`)
+    is the exception: evaluation decodes it at a fraction of its size, which shows in single levels of 255.
+
+    Raises InputError for anything else than a PIL image, and BrokenImage for one that cannot be decoded.
     """
 
     def __init__(self, spec: EncoderSpec) -> None:
@@ -49,7 +51,8 @@ class Preprocess(nn.Module):
         """One image -> (3, S, S)."""
         if not isinstance(image, Image.Image):
             raise InputError(f"preprocess takes a PIL image, not a {type(image).__name__}: use embed for other data")
-        pixels_1HW3 = torch.tensor(fit(from_pil(image), cached_side(self.view.size))).unsqueeze(0)
+        side = cached_side(self.view.size)
+        pixels_1HW3 = torch.tensor(fit(from_pil(image, short_side=side), side)).unsqueeze(0)
         sizes_12 = torch.tensor([pixels_1HW3.shape[1:3]])
         return make_views({"centre": self.view}, pixels_1HW3, sizes_12, seed=0, step=0)["centre"].image[0].contiguous()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,11 +76,14 @@ def is_image(data: bytes) -> bool:
     return True
 
 
-def from_pil(image: Image.Image, spans: Spans | None = None) -> Pixels:
-    """A Pillow image as (H, W, 3) uint8 RGB. Raises BrokenImage."""
-    data = _unread(image)
+def from_pil(image: Image.Image, spans: Spans | None = None, short_side: int | None = None) -> Pixels:
+    """A Pillow image as (H, W, 3) uint8 RGB; one that was opened and not loaded is read as `decode` reads it.
+
+    Raises BrokenImage.
+    """
+    data = _unread(image, _REREAD if short_side is None else (*_REREAD, *_REDUCED))
     if data is not None:
-        return decode(data, None, spans)
+        return decode(data, short_side, spans)
     with _reasons(b"\0"):
         return _pixels(image, spans)
 
@@ -101,23 +104,23 @@ def extremes_in(data: bytes) -> Found:
 
 def extremes_in_pil(image: Image.Image) -> Found:
     """The same for a Pillow image."""
-    data = _unread(image)
+    data = _unread(image, _REREAD)
     if data is not None:
         return extremes_in(data)
     stored = stored_by_pillow(image)
     return stored.extremes() if stored is not None else {}
 
 
-def _unread(image: Image.Image) -> bytes | None:
-    """The file of an image that was opened and not loaded, where Pillow might hold less than it has."""
+def _unread(image: Image.Image, formats: Sequence[str]) -> bytes | None:
+    """The file of an image of these formats that was opened and not loaded, where `decode` sees more than Pillow."""
     file = getattr(image, "fp", None)
-    if image.format not in _REREAD or file is None or not getattr(image, "tile", None):
+    if image.format not in formats or file is None or not getattr(image, "tile", None):
         return None
     place = file.tell()
     file.seek(0)
     data: bytes = file.read()
     file.seek(place)
-    return None if depth_of(io.BytesIO(data)) is None else data
+    return None if image.format in _REREAD and depth_of(io.BytesIO(data)) is None else data
 
 
 def one_line(error: BaseException) -> str:

@@ -113,12 +113,17 @@ class CineLoop:
             if self._held.PhotometricInterpretation == "PALETTE COLOR":
                 found = apply_color_lut(found, self._held)
                 return found if found.dtype == np.uint8 else (found >> 8).astype(np.uint8)
-            if found.ndim == 2 and ("RescaleSlope" in self._held or self._window() is not None):
+            if found.ndim == 2 and self._is_rescaled():
                 found = apply_rescale(found, self._held)
         except Exception as error:  # pydicom and its decoders raise anything for damaged data
             raise BrokenImage(f"frame {number} cannot be decoded: {_line(error)}") from error
         wide = found.dtype != np.uint8 or self._window() is not None
         return found.astype(np.float64) if wide and found.ndim == 2 else found
+
+    def _is_rescaled(self) -> bool:
+        """Whether values stand for others. Most files of 8 bits that say how say: for themselves."""
+        slope, intercept = self._held.get("RescaleSlope"), self._held.get("RescaleIntercept")
+        return (1.0 if slope is None else float(slope), float(intercept or 0.0)) != (1.0, 0.0)
 
     def _window(self) -> tuple[float, float] | None:
         """Centre and width of the first window of the file."""

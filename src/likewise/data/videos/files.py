@@ -7,6 +7,7 @@ wherever possible. Files that do not give all of their frames as they are meant 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,7 @@ PREFIX = "video:"
 _OPEN = 4  # files
 _KEPT_BYTES = 64 << 20
 _FAR = 300  # frames that are rather skipped than decoded
+_IN_ORDER = 64  # frames whose order is looked at
 _UNEVEN = 0.25  # of the usual distance that two distances of frames may differ by
 
 
@@ -59,12 +61,13 @@ def contents_of(path: Path) -> Contents:
         try:
             first = next(container.decode(stream))
             container.seek(0)
-            times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
+            times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+            _check_order(container, stream, times)
         except StopIteration as error:
             raise BrokenImage("there is no frame in it") from error
         except OSError as error:
             raise BrokenImage(f"cannot be decoded: {_reason(error)}") from error
-        times_T = np.array(times, np.int64)
+        times_T = np.sort(np.array(times, np.int64))
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         _check_look(first)
         _check_times(times_T, float(stream.time_base), rate, int(stream.frames), _length(container, stream))
@@ -78,6 +81,20 @@ def _check_look(frame: Any) -> None:
         raise BrokenImage(f"{bits}-bit colour")
     if frame.rotation % 360:
         raise BrokenImage(f"rotated by {frame.rotation % 360} degrees")
+
+
+def _check_order(container: Any, stream: Any, times: Sequence[int]) -> None:
+    """Refuse frames that are stored in another order than they are shown in, where the file does not say which.
+
+    Frames are decoded for it where that may be: where each needs later ones, and times rise as they are stored. Raises
+    BrokenImage.
+    """
+    if not stream.codec_context.has_b_frames or any(late < early for early, late in itertools.pairwise(times)):
+        return
+    container.seek(0)
+    shown = [frame.pts for frame in itertools.islice(container.decode(stream), _IN_ORDER)]
+    if None in shown or any(late < early for early, late in itertools.pairwise(shown)):
+        raise BrokenImage("it does not say in which order its frames are shown")
 
 
 def _check_times(times_T: NDArray[np.int64], unit: float, rate: Fraction, stated: int, seconds: float) -> None:
@@ -142,23 +159,33 @@ class _Player:
             self._frames = None
 
     def _played_to(self, number: int, short_side: int | None) -> Pixels:
+        goes_on = self._frames is not None and 0 <= number - self._next <= _FAR
         try:
-            if self._frames is None or not 0 <= number - self._next <= _FAR:
-                self._begin_at(number)
-            assert self._frames is not None
-            for frame in self._frames:
-                at = int(np.searchsorted(self._contents.times_T, frame.pts))
-                self._next = at + 1
-                if at in self._wanted:
-                    pixels = fit(frame.to_ndarray(format="rgb24"), short_side)
-                    self._keep((at, short_side), pixels)
-                if at == number:
-                    return pixels
-                if at > number:
-                    break
+            # Some containers lead to frames that nothing before can be decoded with: then from further back.
+            for start in dict.fromkeys((None if goes_on else number, max(0, number - _FAR), 0)):
+                if start is not None:
+                    self._begin_at(start)
+                found = self._forward_to(number, short_side)
+                if found is not None:
+                    return found
         except (OSError, ValueError) as error:
             raise BrokenImage(f"cannot be decoded: {_reason(error)}") from error
         raise BrokenImage("this frame cannot be decoded")
+
+    def _forward_to(self, number: int, short_side: int | None) -> Pixels | None:
+        """Frame `number` if it is among those that come; frames on the way that are wanted are kept."""
+        assert self._frames is not None
+        for frame in self._frames:
+            at = int(np.searchsorted(self._contents.times_T, frame.pts))
+            self._next = at + 1
+            if at in self._wanted:
+                pixels = fit(frame.to_ndarray(format="rgb24"), short_side)
+                self._keep((at, short_side), pixels)
+            if at == number:
+                return pixels
+            if at > number:
+                break
+        return None
 
     def _begin_at(self, number: int) -> None:
         """Open the file anew and go to the last frame before `number` that decoding can begin with."""
