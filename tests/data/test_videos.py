@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from scipy.ndimage import map_coordinates
 from likewise.data import Images, open_source, prepare, split_names
 from likewise.data.batches.orders import anywhere
 from likewise.data.batches.streams import clips, rows_of
+from likewise.data.source import BrokenImage
 from likewise.data.videos import files, places
 from likewise.data.videos.drawing import ACTIONS, APPEARANCES, LENGTH, clip
 from likewise.data.videos.synthetic import known_of
@@ -252,16 +255,34 @@ def test_frames_are_read_in_any_order_and_at_a_lower_rate(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("name", "codec"), [("a.ts", "libx264"), ("b.avi", "mpeg4"), ("c.mp4", "libx264")])
 def test_frames_that_need_later_ones_are_read_in_any_order(tmp_path: Path, name: str, codec: str) -> None:
     path = written(tmp_path / name, 30, codec=codec, later="2")
+    first = open_source(path)
+    shades = [float(first.read(number).mean()) for number in range(30)]
+    assert np.allclose(shades, 8 * np.arange(30), atol=6)
     numbers = [23, 4, 28, 11, 10, 29, 0]
-    assert [round(float(open_source(path).read(number).mean()) / 8) for number in numbers] == numbers
-    source = open_source(path)
-    assert [round(float(source.read(number).mean()) / 8) for number in numbers] == numbers
+    again = open_source(path)
+    for number in numbers:
+        assert float(again.read(number).mean()) == shades[number]
+        assert float(open_source(path).read(number).mean()) == shades[number]
 
 
-def test_frames_without_an_order_are_left_out(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.avi", 30, codec="libx264", later="2")
-    with pytest.raises(InputError, match="does not say in which order its frames are shown"):
-        open_source(path)
+@pytest.mark.parametrize(
+    ("stored", "shown", "later", "is_refused"),
+    [
+        ([1, 2, 3, 4], [1, 3, 2, 4], True, True),  # H.264 in .avi, which counts frames as they are stored
+        ([1, 2, 3, 4], [1, None, 3, 4], True, True),
+        ([1, 2, 3, 4], [1, 2, 3, 4], True, False),
+        ([1, 3, 2, 4], [1, 2, 3, 4], True, False),
+        ([1, 2, 3, 4], [], False, False),
+    ],
+)
+def test_frames_without_an_order_are_refused(
+    stored: list[int], shown: list[int | None], later: bool, is_refused: bool
+) -> None:
+    stream = SimpleNamespace(codec_context=SimpleNamespace(has_b_frames=later))
+    frames = [SimpleNamespace(pts=time) for time in shown]
+    container = SimpleNamespace(seek=lambda place: None, decode=lambda stream: iter(frames))
+    with pytest.raises(BrokenImage, match="which order") if is_refused else contextlib.nullcontext():
+        files._check_order(container, stream, stored)
 
 
 def test_a_cache_of_several_videos_is_what_reading_them_gives(tmp_path: Path) -> None:
