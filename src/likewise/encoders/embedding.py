@@ -38,7 +38,8 @@ class Preprocess(nn.Module):
 
     Takes a PIL image and returns (3, S, S) float32, S the side of the encoder's input: upright, in RGB, the middle
     square, resized with antialiasing, normalised. A large JPEG file that was loaded before (`image.load()`, `convert`)
-    is the exception: evaluation decodes it at a fraction of its size, which shows in single levels of 255.
+    is the exception: evaluation decodes it at a fraction of its size, which shows at sharp edges, by up to a dozen of
+    255 levels.
 
     Raises InputError for anything else than a PIL image, and BrokenImage for one that cannot be decoded.
     """
