@@ -22,8 +22,9 @@ from likewise.index.embedding.shards import Shard
 from likewise.index.embedding.streaming import open_whole, place_of
 from likewise.index.embedding.targets import opened
 from likewise.index.embedding.work import Progress, Work
-from likewise.index.index import Index, is_address
+from likewise.index.index import Index
 from likewise.index.space import Space
+from likewise.index.stores.addresses import is_address
 
 
 @dataclass(frozen=True)
@@ -117,16 +118,19 @@ def embed(
     encoder = subject.encoder
     if device is not None:
         encoder.to(torch.device(device))
-    source = open_whole(data, split=split, labels=labels).shown_by(subject.ranges() or {})
-    cluster = Cluster.of(ray, data, split=split, labels=labels, ranges=subject.ranges()) if ray else None
+    source = open_whole(data, split=split, labels=labels)
     ids = row_ids(source)
     table = None if columns is None else MetadataTable.read(Path(columns), ids)
     space = space_of(encoder, subject.path)
     with opened(part.target(Path(to)) if part else to, space, dtype=dtype) as target, target.index.writing():
         index = target.index
         number = _right_space(index, space)
+        ranges = subject.ranges() or index.ranges(number)
+        source = source.shown_by(ranges)
+        cluster = Cluster.of(ray, data, split=split, labels=labels, ranges=ranges) if ray else None
         if space.encoder is None:
             index.keep_encoder(encoder, number, None if subject.run is None else subject.run.path)
+        index.keep_ranges(source, number)
         work = Work(index, number, encoder, source, ids, table, str(_address(data, split)), cluster)
         others = part.others(Path(to)) if part else []
         positions = part.positions(len(source)) if part else np.arange(len(source))
@@ -134,7 +138,7 @@ def embed(
         done = work.run(positions, others, batch_size=batch_size, bf16=bf16, progress=progress, removing=part is None)
         rows_now = len(index)
     if part is not None:
-        merged = part.merge(Path(to), space, work.address, dtype=dtype)
+        merged = part.merge(Path(to), space, (work.address, source.fingerprint), dtype=dtype)
         rows_now = rows_now if merged is None else merged
     written = to if part is None or merged is not None else part.target(Path(to))
     where = index.path if is_address(to) else str(written)  # an address without its password
