@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from likewise.data import Source, cached_side, open_source
+from likewise.data import cached_side, open_source
 from likewise.data.decoding.pixels import Range
 from likewise.data.decoding.ranges import Spans
 from likewise.encoders import Encoder
@@ -239,10 +239,9 @@ class Index:
         """What was black and white, by unit, in images of more than 8 bits that rows of a space were made of."""
         return encoders.ranges_of(self.store.kept, space)
 
-    def keep_ranges(self, source: Source, space: int) -> None:
-        """Keep the ranges that the images of a source are shown by, so that queries are shown alike."""
-        if source.spans is not None:
-            encoders.keep_ranges(dict(source.spans.ranges()), self.store.kept, space)
+    def keep_ranges(self, ranges: Mapping[str, Range], space: int) -> None:
+        """Keep these beside what is known of other units, so that queries are shown alike."""
+        encoders.keep_ranges(ranges, self.store.kept, space)
 
     def _count(self, queries: Any) -> int:
         if (vectors := _as_vectors(queries)) is not None:

@@ -102,7 +102,7 @@ def refresh(
             if rows_B:
                 index.replace([ids[row] for row in rows_B], vectors_BD.numpy(), space, encoder=encoder)
                 if not refreshed:
-                    index.keep_ranges(looker.images.source, index.number_of(space))
+                    index.keep_ranges(looker.images.ranges, index.number_of(space))
                 refreshed += len(rows_B)
                 looker.forget(rows_B)
             if progress is not None:

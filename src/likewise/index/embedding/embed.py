@@ -130,7 +130,7 @@ def embed(
         cluster = Cluster.of(ray, data, split=split, labels=labels, ranges=ranges) if ray else None
         if space.encoder is None:
             index.keep_encoder(encoder, number, None if subject.run is None else subject.run.path)
-        index.keep_ranges(source, number)
+        index.keep_ranges({} if source.spans is None else dict(source.spans.ranges()), number)
         work = Work(index, number, encoder, source, ids, table, str(_address(data, split)), cluster)
         others = part.others(Path(to)) if part else []
         positions = part.positions(len(source)) if part else np.arange(len(source))
@@ -165,9 +165,12 @@ def space_of(encoder: Encoder, path: str | None) -> Space:
 def row_ids(source: Source) -> list[str]:
     """The id of each image: its name in the data, behind its split where two splits use the same names.
 
-    Raises InputError where names are not unique.
+    Raises InputError where names are not unique, or cannot be written as text.
     """
     names = [str(name) for name in source.names]
+    strange = next((name for name in names if not _is_text(name)), None)
+    if strange is not None:
+        raise InputError(f"{source.name} names an image {strange!r}, which is no UTF-8: rename the file")
     if len(set(names)) == len(names):
         return names
     names = [f"{place_split(source, position)}/{name}" for position, name in enumerate(names)]
@@ -176,6 +179,14 @@ def row_ids(source: Source) -> list[str]:
         twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise InputError(f"{source.name} names two images {twice!r}: rows need names that are different")
     return names
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def place_split(source: Source, position: int) -> str:

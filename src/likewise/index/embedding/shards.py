@@ -72,7 +72,8 @@ class Shard:
                 number = index.number_of(space)
                 for part in indices:
                     if part.spaces[-1].has_encoder and part.spaces[-1].encoder is None:
-                        index.keep_encoder(part.encoder(), number)
+                        index.keep_encoder(part.encoder(), number, part.run())
+                    index.keep_ranges(part.ranges(0), number)
                     for rows in _batches_of(part, _MERGED_ROWS):
                         index.store.write(rows, number)
                 for folder in parts:
