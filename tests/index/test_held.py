@@ -89,7 +89,7 @@ def test_a_row_without_a_value_is_of_no_class(tmp_path: Path) -> None:
     index = create(tmp_path / "x.index", Space.named("a", 4))
     columns = {
         "kind": [3, None, 1, -1, 3],
-        "share": [0.5, None, 1.5, float("nan"), 0.5],
+        "share": [1.5, None, 0.5, float("nan"), 1.5],
         "name": ["b", "", "a", None, "b"],
     }
     index.append(list("abcde"), np.eye(5, 4) + 0.1, columns=columns)

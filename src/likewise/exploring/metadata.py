@@ -67,10 +67,8 @@ def _rows_of(names: Sequence[str], rows: Sequence[str]) -> list[int]:
                 own[end] = at if end not in own else -1
     found = []
     for name in names:
-        at = exact.get(name)
-        if at is None:
-            at = next((ends[end] for end in _ends(_parts(name)) if end in ends), own.get(_parts(name), -1))
-        found.append(at)
+        fitting = (ends[end] for end in _ends(_parts(name)) if end in ends)
+        found.append(exact[name] if name in exact else next(fitting, own.get(_parts(name), -1)))
     return found
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from likewise.data import Source
 from likewise.data.decoding.pixels import Range
 from likewise.encoders import Encoder, load_encoder
 from likewise.encoders.files.onnx import load_onnx
@@ -33,6 +34,11 @@ def run_of(kept: Kept, number: int) -> Path | None:
     """Where the run lay that the encoder of a space is of; None where that is not known."""
     with kept.file(_name(number, RUN)) as noted:
         return None if noted is None else Path(noted.read_text(encoding="utf-8").strip())
+
+
+def ranges_shown(source: Source) -> dict[str, Range]:
+    """What is black and white, by unit, in the images of more than 8 bits of a source."""
+    return {} if source.spans is None else {str(kind): span for kind, span in source.spans.ranges().items()}
 
 
 def keep_ranges(ranges: Mapping[str, Range], kept: Kept, number: int) -> None:

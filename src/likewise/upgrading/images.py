@@ -55,11 +55,6 @@ class RowImages:
                     f"none of the rows of {index.path}, such as {self.ids[0]!r}, is an image of {self.source.name}"
                 )
 
-    @property
-    def ranges(self) -> dict[str, Range]:
-        """What is black and white in the images of more than 8 bits, by unit."""
-        return {} if self.source.spans is None else dict(self.source.spans.ranges())
-
     def check(self, index: Index) -> None:
         """Raise InputError where rows of the index were added, removed or changed since, so that these are others."""
         if not _rows_of(index).equals(self._rows):

@@ -129,8 +129,9 @@ def choose(
         found[name] = _course(new_MT[own_Q], old_NT[sample_M], new_MT, own_Q, truth, order_M, _STEPS)
 
     def best(asked: Tensor) -> Order:
-        areas = {name: area(_means(found_SQ[:, asked], _STEPS, _STEPS)) for name, found_SQ in found.items()}
-        return taken or max(areas, key=lambda name: (areas[name], name == "random"))
+        if taken is not None:
+            return taken
+        return max(found, key=lambda one: (area(_means(found[one][:, asked], _STEPS, _STEPS)), one == "random"))
 
     every = torch.arange(len(own_Q))
     even, odd = every[::2], every[1::2]

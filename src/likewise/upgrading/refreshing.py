@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.index import Index
+from likewise.index.encoders import ranges_shown
 from likewise.index.space import Space
 from likewise.upgrading.images import Looker, RowImages
 from likewise.upgrading.journal import UpgradeJournal, content_of
@@ -102,7 +103,7 @@ def refresh(
             if rows_B:
                 index.replace([ids[row] for row in rows_B], vectors_BD.numpy(), space, encoder=encoder)
                 if not refreshed:
-                    index.keep_ranges(looker.images.ranges, index.number_of(space))
+                    index.keep_ranges(ranges_shown(looker.images.source), index.number_of(space))
                 refreshed += len(rows_B)
                 looker.forget(rows_B)
             if progress is not None:

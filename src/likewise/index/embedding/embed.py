@@ -22,6 +22,7 @@ from likewise.index.embedding.shards import Shard
 from likewise.index.embedding.streaming import open_whole, place_of
 from likewise.index.embedding.targets import opened
 from likewise.index.embedding.work import Progress, Work
+from likewise.index.encoders import ranges_shown
 from likewise.index.index import Index
 from likewise.index.space import Space
 from likewise.index.stores.addresses import is_address
@@ -130,7 +131,7 @@ def embed(
         cluster = Cluster.of(ray, data, split=split, labels=labels, ranges=ranges) if ray else None
         if space.encoder is None:
             index.keep_encoder(encoder, number, None if subject.run is None else subject.run.path)
-        index.keep_ranges({} if source.spans is None else dict(source.spans.ranges()), number)
+        index.keep_ranges(ranges_shown(source), number)
         work = Work(index, number, encoder, source, ids, table, str(_address(data, split)), cluster)
         others = part.others(Path(to)) if part else []
         positions = part.positions(len(source)) if part else np.arange(len(source))
@@ -142,8 +143,7 @@ def embed(
         rows_now = rows_now if merged is None else merged
     written = to if part is None or merged is not None else part.target(Path(to))
     where = index.path if is_address(to) else str(written)  # an address without its password
-    seconds = time.perf_counter() - began
-    return EmbedResult(where, *done, rows=rows_now, fingerprint=space.fingerprint, seconds=seconds)
+    return EmbedResult(where, *done, rows_now, space.fingerprint, time.perf_counter() - began)
 
 
 def _check(part: Shard | None, batch_size: int, device: str | None, *, on_cluster: bool) -> None:

@@ -71,10 +71,11 @@ def open_held(data: str | Path, split: str | None = None, labels: str | None = N
     if not any(paths[kept]):
         raise InputError(f"{data} does not say where its images are: name data and an encoder")
     rows = np.flatnonzero(kept)
+    facts = index.store.table().select(["id", "path", "stamp"]).take(rows)
     numbers, names = _labels(columns, rows, labels)
     return IndexSource(
         name=Path(data).absolute().stem,
-        fingerprint=digest("index", str(Path(data).absolute()), index.fingerprint, index.store.version, split, labels),
+        fingerprint=digest("index", index.fingerprint, index.store.version, split, labels, *facts.to_pylist()),
         names=[index_id for index_id, one in zip(index.ids, kept, strict=True) if one],
         labels=numbers,
         class_names=names,

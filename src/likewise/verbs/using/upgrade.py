@@ -142,14 +142,11 @@ def upgrade(
     where = data if data is not None or under_way is None else under_way.data
     looker = Looker(encoder, RowImages(opened, where, subject.ranges() or opened.ranges(opened.current)))
     if under_way is not None:
-        if html is not None:
-            _copy_page(Path(html), under_way)
+        _write_page(html, None if html is None else under_way.page)
         return _refreshed(opened, under_way, space, encoder, looker, budgeted, stop=stop, progress=progress)
     made = plan_of(opened, looker, labels, gate=gate, sample=sample, order=order, seed=seed)
     page = b"" if plan and html is None else page_of(opened, looker.images, made.shown).encode("utf-8", "replace")
-    if html is not None:
-        with write_aside(Path(html)) as file:
-            file.write(page)
+    _write_page(html, page)
     told = _told(opened, space, made)
     if plan:
         return told
@@ -169,12 +166,13 @@ def _goes_on(index: Index, begun: UpgradeJournal, space: Space) -> bool:
     return begun.status == "running" or left_out
 
 
-def _copy_page(path: Path, under_way: UpgradeJournal) -> None:
-    """Write the page of the plan that an upgrade began with. Raises InputError where it was not kept."""
-    page = under_way.page
+def _write_page(path: str | Path | None, page: bytes | None) -> None:
+    """Write the page of a plan where one is asked for. Raises InputError where it was not kept."""
+    if path is None:
+        return
     if page is None:
         raise InputError("the page of this upgrade's plan was not kept by the version of likewise that began it")
-    with write_aside(path) as file:
+    with write_aside(Path(path)) as file:
         file.write(page)
 
 
