@@ -82,6 +82,19 @@ def test_several_changes_are_one_sentence() -> None:
     assert verdict([]) == ""
 
 
+def test_one_of_many_scores_that_differs_by_chance_is_no_gain() -> None:
+    """Nine against one only one gets right: p = .021, which one of twelve scores reaches by chance as a rule."""
+    held = {("untrained", k): answers(50) for k in range(1, 13)} | {("student", k): answers(50) for k in range(1, 13)}
+    held["student", 1] = answers(58, shift=1)
+    scores = [told(which, float(one.right.mean()), k) for (which, k), one in held.items()]
+    alone = changes([*scores[:1], told("student", 0.58, 1)], lambda score: held[score["which"], score["k"]])
+    assert [change.outcome for change in alone] == ["better"]
+    found = changes(scores, lambda score: held[score["which"], score["k"]])
+    assert {change.outcome for change in found} == {"unclear"}
+    assert not next(change for change in found if change.label == "knn k=1").includes_zero
+    assert verdict(found) == "no clear gain: among 12 scores chance does as much"
+
+
 def test_an_evaluation_says_it_and_the_run_and_its_report_keep_it(run: Path) -> None:
     result = evaluate(run, probe="knn", untrained=True, quiet=True)
     assert [change.label for change in result.changes] == ["knn k=1", "knn k=20", "knn k=200"]

@@ -12,11 +12,13 @@ import torch
 
 from likewise.errors import InputError
 from likewise.exploring import layout
-from likewise.exploring.collection import UNKNOWN, MapColumn
+from likewise.exploring.collection import UNKNOWN, MapColumn, categorised, written
 from likewise.exploring.metadata import read_columns
+from likewise.exploring.page import write_page
+from likewise.exploring.payload import pack
 from likewise.exploring.relations import relate
 from likewise.exploring.sprites import SIDES, plan, sheets
-from likewise.exploring.table import write_table
+from likewise.exploring.table import NAMES, write_table
 from tests.exploring.conftest import MakeCollection
 
 
@@ -150,3 +152,35 @@ def test_columns_must_fit_the_images(make_collection: MakeCollection) -> None:
         replace(make_collection(6), columns=(MapColumn("depth", "depth", np.zeros(5, np.float32)),))
     with pytest.raises(InputError, match="at least 2"):
         make_collection(1)
+
+
+def test_a_row_is_of_the_one_image_that_it_names(tmp_path: Path) -> None:
+    path = tmp_path / "more.csv"
+    path.write_text("name,site\ncat/1.png,a\ndog/1.png,b\n2.png,c\n/data/x/3.png,d\n4.png,e\n4.png,f\n")
+    names = ["test/cat/1.png", "test/dog/1.png", "test/fox/1.png", "test/2.png", "x/3.png", "test/4.png"]
+    (site,) = read_columns(path, names, taken=())
+    assert site.texts() == ["a", "b", None, "c", "d", None]
+
+
+def test_names_and_numbers_of_a_table_are_taken_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "more.csv"
+    path.write_text("name,id,x,when,serial\n007,4,1,1577836801,9007199254740993\n010,5,,2,3\n")
+    found = {one.name: one for one in read_columns(path, ["007", "010"], taken=NAMES)}
+    assert list(found) == ["id_", "x_", "when", "serial"]
+    assert found["when"].values_N.tolist() == [1577836801, 2]
+    assert found["serial"].texts() == ["9007199254740993", "3"]
+
+
+def test_a_table_of_names_that_are_no_text_is_written(make_collection: MakeCollection, tmp_path: Path) -> None:
+    strange = "\udcff</script>"
+    label = categorised("site", strange, [strange, None] * 6)
+    collection = make_collection(12)
+    collection.parts[0].names[0] = strange  # type: ignore[index]
+    collection = replace(collection, title=written(strange), columns=(label,))
+    found, points = relate(collection), np.full((12, 2), 0.5, np.float32)
+    made, slot = plan(collection, 10**6), np.arange(12)
+    write_table(tmp_path / "all.parquet", collection, found, points)
+    about = {"about": strange, "command": strange}
+    write_page(tmp_path / "x.html", pack(collection, found, points, slot, made, about), sheets(collection, slot, made))
+    page = (tmp_path / "x.html").read_text()
+    assert page.count("</script>") == page.count("<script")

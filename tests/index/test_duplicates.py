@@ -90,3 +90,35 @@ def test_groups_are_complete() -> None:
     pairs = [(0.0, *pair) for pair in sorted(alike)]
     groups = complete_groups(pairs, lambda a, b: (min(a, b), max(a, b)) in alike)
     assert sorted(groups) == [[0, 1, 2], [3, 4]]
+
+
+def test_images_that_cannot_be_read_for_now_are_not_remembered_as_unlike(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    paths = write_images(folder, 60, seed=2, side=96)
+    shutil.copy(paths[0], folder / "copy.png")
+    paths.append(folder / "copy.png")
+    rows = np.stack([described(path) for path in paths])
+    facts = {"path": [str(path) for path in paths], "pixels": [path.name for path in paths]}
+    index = create(tmp_path / "x.index", Space.named("described", rows.shape[1]))
+    index.store.write(Rows(ids=[path.name for path in paths], vectors_ND=rows - rows.mean(0), facts=facts), 0)
+    (folder / "copy.png").rename(tmp_path / "away.png")
+    paths[30].unlink()  # some are never read
+    duplicates(index)
+    (tmp_path / "away.png").rename(folder / "copy.png")
+    found = {tuple(item.id for item in group.items) for group in duplicates(open_index(index.path)).groups}
+    assert ("000.png", "copy.png") in found
+
+
+def test_where_the_collection_has_few_dimensions_near_vectors_are_no_copies(tmp_path: Path) -> None:
+    draw, parts = np.random.default_rng(0), []
+    for dimension in (2, 3, 5, 8, 12, 16, 20, 24, 28, 32):
+        plane = np.linalg.qr(draw.normal(size=(32, dimension)))[0]
+        middle = 2 * draw.normal(size=32) / np.sqrt(32)
+        parts.append(middle + draw.normal(size=(100, dimension)) / np.sqrt(dimension) @ plane.T)
+    rows = np.concatenate(parts)
+    copies = rows[900:910] + 1e-4 * draw.normal(size=(10, 32))
+    index = create(tmp_path / "x.index", Space.named("a", 32))
+    index.append([str(row) for row in range(1010)], np.concatenate([rows, copies]))
+    found = {tuple(sorted(int(item.id) for item in group.items)) for group in duplicates(index).groups}
+    assert {(row, row + 100) for row in range(900, 910)} <= found
+    assert len(found) <= 12  # with one dimension for all of them there are fifty

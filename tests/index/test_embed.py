@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import sys
@@ -13,12 +14,14 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from PIL import Image
 
 from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
 from likewise.errors import InputError, LikewiseError
 from likewise.index import Space, create, open_index, probes
 from likewise.index.checkup import check_index
-from likewise.index.embedding import on_ray
+from likewise.index.embedding import on_ray, streaming
+from likewise.index.embedding.columns import MetadataTable
 from likewise.index.embedding.embed import embed
 from likewise.verbs.using.search import search
 from tests.index.conftest import SPEC, write_images
@@ -263,3 +266,113 @@ def test_embedding_into_nothing_that_is_known_is_refused(images: Path, weights: 
         embed(weights, images, to=tmp_path / "x.index", batch_size=0)
     with pytest.raises(InputError, match="no image"):
         search(create(tmp_path / "e.index", Space.named("a", 3)), tmp_path / "nothing.jpg")
+
+
+def test_data_of_one_name_and_the_same_file_names_keep_their_rows(weights: Path, tmp_path: Path) -> None:
+    to = tmp_path / "x.index"
+    for number in range(3):
+        write_images(tmp_path / f"camera{number}" / "images", 3, seed=number)
+    for number in (0, 1, 2, 1):
+        embed(weights, tmp_path / f"camera{number}" / "images", to=to)
+    index = open_index(to)
+    assert len(index) == 9
+    assert sorted(Path(path).parts[-3] for path in index.paths) == ["camera0"] * 3 + ["camera1"] * 3 + ["camera2"] * 3
+    for row, path in zip(index.ids, index.paths, strict=True):
+        assert index.search(path, k=1).hits[0][0].id == row
+
+
+def test_embedding_within_an_upgrade_touches_no_row_of_other_data(weights: Path, tmp_path: Path) -> None:
+    to, old, new = tmp_path / "x.index", tmp_path / "a", tmp_path / "b"
+    write_images(old, 4, seed=1)
+    write_images(new, 4, seed=2)
+    other = build(SPEC, seed=7).eval()
+    save_encoder(other, tmp_path / "new" / "encoder.safetensors")
+    embed(weights, old, to=to)
+    index = open_index(to)
+    first = index.ids[:1]
+    index.replace(first, other.embed([Path(index.paths[0])]).numpy(), Space.of_encoder(other), encoder=other)
+    (old / "003.png").unlink()
+    embed(tmp_path / "new", new, to=to)
+    assert sorted(open_index(to).ids) == sorted(
+        [f"{row:03}.png" for row in range(4)] + [f"b/{n:03}.png" for n in range(4)]
+    )
+    embed(tmp_path / "new", old, to=to)
+    done = open_index(to)
+    assert "003.png" not in done.ids  # its image is gone, and its vector was of the encoder before
+    assert set(done.versions.tolist()) == {1}
+
+
+def test_an_image_that_is_broken_in_one_split_takes_none_out_of_another(weights: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_images(tmp_path / "images" / split, 3, seed=len(split))
+    (tmp_path / "images" / "test" / "000.png").write_bytes(b"nothing")
+    to = tmp_path / "x.index"
+    for _ in range(2):
+        assert embed(weights, tmp_path / "images", to=to).rows == 5
+    assert "train/000.png" in open_index(to).ids
+
+
+def test_a_file_that_is_written_meanwhile_is_looked_at_the_next_time(
+    images: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = streaming.read_bytes
+
+    def while_it_is_written(path: str) -> bytes:
+        content = whole(path)
+        if path.endswith("005.png"):
+            write_images(tmp_path / "other", 1, seed=99, side=50)
+            Path(path).write_bytes((tmp_path / "other" / "000.png").read_bytes())
+        return content
+
+    monkeypatch.setattr(streaming, "read_bytes", while_it_is_written)
+    embed(weights, images, to=tmp_path / "x.index")
+    monkeypatch.undo()
+    assert embed(weights, images, to=tmp_path / "x.index").embedded == 1
+    assert not check_index(tmp_path / "x.index").wrong
+
+
+def test_images_of_more_than_8_bits_are_found_by_themselves(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for number, path in enumerate(write_images(tmp_path / "shades", 8)):
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * (2 + 30 * (number % 4))
+        Image.fromarray(grey).save(tmp_path / "deep" / path.name)
+    embed(weights, tmp_path / "deep", to=tmp_path / "x.index")
+    index = open_index(tmp_path / "x.index")
+    for row, path in zip(index.ids, index.paths, strict=True):
+        for query in (path, Path(path), Image.open(io.BytesIO(Path(path).read_bytes()))):
+            found = index.search(query, k=1).hits[0][0]
+            assert (found.id, round(found.similarity, 4)) == (row, 1.0)
+
+
+def test_a_table_names_images_as_they_are_written(images: Path, weights: Path, tmp_path: Path) -> None:
+    for path in images.iterdir():
+        path.rename(path.with_suffix(""))  # tar members and row numbers have names like 007
+    table = tmp_path / "more.csv"
+    table.write_text("id,flag,when,big\n007,true,2020-01-02,9007199254740993\n010,,,\n")
+    ids = [f"{row:03}" for row in range(20)]
+    found = MetadataTable.read(table, ids).at([7, 10, 11])
+    assert found["big"].to_pylist() == [2**53 + 1, None, None]
+    table.write_text("id,flag\n007,1\n007,2\n")
+    with pytest.raises(InputError, match="'007' twice"):
+        MetadataTable.read(table, ids)
+
+
+def test_a_file_holds_columns_with_gaps(images: Path, weights: Path, tmp_path: Path) -> None:
+    table = tmp_path / "more.csv"
+    table.write_text("id,flag,when,big\n007.png,true,2020-01-02,9007199254740993\n010.png,,,\n")
+    for _ in range(2):
+        embed(weights, images, to=tmp_path / "x.npz", columns=table)
+        write_images(images / "new", 1, seed=4)
+    with np.load(tmp_path / "x.npz") as held:
+        at = held["id"].tolist().index("007.png")
+        assert [str(held[name][at]) for name in ("flag", "when", "big")] == ["true", "2020-01-02", "9007199254740993"]
+
+
+def test_a_part_of_what_the_data_was_before_is_not_taken_for_one(images: Path, weights: Path, tmp_path: Path) -> None:
+    to = tmp_path / "x.index"
+    embed(weights, images, to=to, shard="1/2")
+    write_images(images / "new", 3, seed=8)
+    embed(weights, images, to=to, shard="2/2")
+    assert not to.exists()
+    embed(weights, images, to=to, shard="1/2")
+    assert len(open_index(to)) == 23

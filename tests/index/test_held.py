@@ -83,3 +83,16 @@ def test_an_index_that_says_too_little_is_refused_in_a_line(made: Path, tmp_path
         with pytest.raises(InputError, match=said) as error:
             call()
         assert "\n" not in str(error.value)
+
+
+def test_a_row_without_a_value_is_of_no_class(tmp_path: Path) -> None:
+    index = create(tmp_path / "x.index", Space.named("a", 4))
+    columns = {
+        "kind": [3, None, 1, -1, 3],
+        "share": [1.5, None, 0.5, float("nan"), 1.5],
+        "name": ["b", "", "a", None, "b"],
+    }
+    index.append(list("abcde"), np.eye(5, 4) + 0.1, columns=columns)
+    for column, names in {"kind": ("1", "3"), "share": ("0.5", "1.5"), "name": ("a", "b")}.items():
+        found, classes = held_module.classes_of(open_index(index.path).columns[column])
+        assert (found.tolist(), classes) == ([1, -1, 0, -1, 1], names)

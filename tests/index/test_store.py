@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.index import Index, Space, create, open_index
+from likewise.index.answers import answers
 from likewise.index.checkup import check_index
 from likewise.index.recall import _interval, promise
+from likewise.index.stores import local
 from likewise.index.stores.graph import Beside, Graph, graph_nearest
 from likewise.index.stores.scan import top
 from tests.index.conftest import COUNT, D
@@ -238,3 +246,91 @@ def test_recall_without_a_graph_is_exact(index: Index) -> None:
     assert promise(index, 0.99).exact
     with pytest.raises(InputError, match=r"0\.5 to 1"):
         promise(index, 2)
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted"),
+    [
+        ("n in (1, 2.5)", "a"),
+        ("n != 2.5", "acde"),
+        ("n < 1.5", "ae"),
+        ("n >= 1.5", "cd"),
+        ("n < 1e30 and not n = 1", "cde"),
+        ("n = 99999999999999999999", ""),
+        ("n > 1152921504606846976", "d"),
+        ("f = 0.1", "a"),
+        ("day >= '2020-01-03'", "cde"),
+        ("kind = 'x'", "ace"),
+        ("été = 'ü'", "b"),
+    ],
+)
+def test_values_are_compared_as_they_are(tmp_path: Path, where: str, wanted: str) -> None:
+    columns = {
+        "n": [1, None, 2, 2**60 + 1, -5],
+        "f": pa.array([0.1, 0.2, None, 0.3, 3], pa.float32()),
+        "day": [dt.date(2020, 1, day) for day in range(1, 6)],
+        "kind": pa.array(list("xyxyx")).dictionary_encode(),  # as categories of a table are
+        "été": [None, "ü", "u", "", "o"],
+    }
+    index = create(tmp_path / "x.index", Space.named("x", 4))
+    index.append(list("abcde"), np.eye(5, 4) + 0.1, columns=columns)
+    assert open_index(index.path).columns["n"].tolist() == columns["n"]
+    assert sorted(hit.id for hit in index.search(np.ones(4), where=where).hits[0]) == list(wanted)
+
+
+@pytest.mark.parametrize(("size", "said"), [(3e38, "too long"), (1e-45, "no direction")])
+def test_a_length_that_float32_does_not_have_is_refused(index: Index, size: float, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        index.append(["x"], np.full((1, D), size))
+    assert len(index) == COUNT
+
+
+def test_an_index_that_was_made_meanwhile_is_not_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, whole = tmp_path / "x.index", local.exclusive
+
+    @contextlib.contextmanager
+    def late(*given: object, **more: object) -> Iterator[bool]:
+        monkeypatch.setattr(local, "exclusive", whole)
+        create(path, Space.named("x", 4)).append(["a"], np.ones((1, 4)))
+        with whole(*given, **more) as held:  # type: ignore[arg-type]
+            yield held
+
+    monkeypatch.setattr(local, "exclusive", late)
+    with pytest.raises(InputError, match="exists"):
+        create(path, Space.named("x", 4))
+    assert open_index(path).ids == ["a"]
+
+
+def test_another_index_in_the_place_of_one_is_not_taken_for_a_later_version(tmp_path: Path) -> None:
+    path = tmp_path / "x.index"
+    create(path, Space.named("x", 4)).append(["a", "b"], np.eye(2, 4), paths=["1", "2"])
+    reader = open_index(path)
+    assert reader.ids == ["a", "b"]
+    shutil.rmtree(path)
+    other = create(path, Space.named("x", 4))
+    other.append(["c", "d"], -np.eye(2, 4), paths=["3", "4"])
+    assert reader.refresh()
+    assert reader.ids == ["c", "d"]
+    assert reader.search(-np.eye(2, 4, dtype=np.float32)[0], k=1).hits[0][0].id == "c"
+
+
+def test_what_is_found_in_two_spaces_does_not_depend_on_who_else_asks(index: Index, encoder: Encoder) -> None:
+    draw = np.random.default_rng(3)
+    index.replace([f"r{row}" for row in range(20)], draw.normal(size=(20, D)) + 2, Space.named("new", D))
+    asked = [{0: draw.normal(size=D), 1: draw.normal(size=D) + 3 * number} for number in range(3)]
+
+    def found(some: list[dict[int, np.ndarray]]) -> list[list[str]]:
+        by_space = {space: unit(np.stack([one[space] for one in some])).astype(np.float32) for space in (0, 1)}
+        parts = {space: index.store.nearest(x, 9, space=space, where=None, exact=True) for space, x in by_space.items()}
+        return [[hit.id for hit in hits] for hits in index._united(parts, by_space, 9).hits]
+
+    assert found(asked) == [found([one])[0] for one in asked]
+
+
+def test_a_search_of_some_spaces_says_so(index: Index, vectors: np.ndarray) -> None:
+    index.replace([f"r{row}" for row in range(15)], vectors[:15], Space.named("new", D))
+    found = index.search(vectors[0], space=1)
+    assert (found.exact, found.recall) == (False, 0.25)
+    told = answers(index, ["id:r0"])[0]
+    assert told is not None
+    assert (told.exact, told.recall) == (False, 0.25)

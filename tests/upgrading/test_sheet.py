@@ -240,3 +240,21 @@ def test_orders_hold_every_image_once() -> None:
     for score in told.values():
         assert order_of(score).sort().values.equal(torch.arange(COUNT))
     assert set(scores(OLD, None)) == {"random", "popular", "unpopular"}
+
+
+def test_a_curve_is_not_told_by_the_queries_that_chose_its_order() -> None:
+    """Of many orders at random, the one that is best for some queries is no better for others."""
+    own, everyone, draw = torch.arange(0, COUNT, 9), torch.arange(COUNT), torch.Generator().manual_seed(5)
+    told = {f"draw {number}": torch.rand(COUNT, generator=draw) for number in range(40)}
+    told["random"] = told["draw 0"]
+    ahead = []
+    for seed in range(6):
+        old = clouds(2.0, 20 + seed)
+        courses = {name: curve(NEW[own], old, NEW, own, Truth(LABELS), order_of(score)) for name, score in told.items()}
+        found = choose(everyone, old, NEW, own, Truth(LABELS), told)  # type: ignore[arg-type]
+        middle = np.mean([area(points) for points in courses.values()])
+        ahead.append([area(points) - middle for points in (courses[found.name], found.curve)])
+        assert found.curve[-1].found == pytest.approx(courses[found.name][-1].found)
+    by_own, by_others = np.mean(ahead, 0)
+    assert by_own > 0.01
+    assert abs(by_others) < by_own / 2

@@ -16,10 +16,15 @@ import numpy as np
 import pytest
 import torch
 
+from likewise import load
 from likewise.cli import main
 from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
 from likewise.errors import InputError
 from likewise.index import Index, Space, create, open_index
+from likewise.index.answers import answer
+from likewise.index.duplicates import duplicates
+from likewise.index.embedding.embed import embed
+from likewise.teachers import of_index
 from likewise.upgrading import journal as journals
 from likewise.upgrading import planning
 from likewise.upgrading.refreshing import Budget
@@ -83,8 +88,6 @@ def to(made: Path, name: str) -> str:
 
 
 def vectors_by(made: Path, name: str, index: Index) -> np.ndarray[Any, Any]:
-    from likewise import load
-
     vectors = load(to(made, name)).embed([Path(path) for path in index.paths]).numpy()
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)  # type: ignore[no-any-return]
 
@@ -383,3 +386,109 @@ def test_an_encoder_with_a_neck_is_told_from_one_with_another(made: Path) -> Non
         assert isinstance(encoder, Encoder)
         spaces.append(Space.of_encoder(encoder.eval(), measured=False))
     assert spaces[0].fingerprint != spaces[1].fingerprint
+
+
+# What happens meanwhile ----------------------------------------------------------------------------------------------
+
+
+def test_an_index_that_changes_while_it_is_planned_is_left_as_it_is(
+    made: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*given: Any, **more: Any) -> Any:
+        open_index(place).remove([open_index(place).ids[0]])
+        return QUICK(*given, **more)
+
+    monkeypatch.setattr(planning, "plan_sheet", meanwhile)
+    with pytest.raises(InputError, match="was changed meanwhile"):
+        upgrade(place, to=to(made, "near"), gate=-1.0)
+    monkeypatch.setattr(planning, "plan_sheet", QUICK)
+    ids = open_index(place).ids
+    check_whole(open_index(place), made, "old", ids)
+    upgrade(place, to=to(made, "near"), gate=-1.0)
+    check_whole(open_index(place), made, "near", ids)
+
+
+def test_rows_of_the_old_encoder_that_are_added_meanwhile_are_refreshed_too(made: Path, place: Path) -> None:
+    upgrade(place, to=to(made, "near"), gate=-1.0, budget="25%")
+    index = open_index(place)
+    paths = index.paths[:2]
+    old = load(to(made, "old")).embed([Path(path) for path in paths]).numpy()
+    index.append(["late/a", "late/b"], old, space=index.spaces[0], paths=paths, columns={"label": ["bars", "bars"]})
+    done = upgrade(place, to=to(made, "near"))
+    assert done.done is not None
+    assert (done.done.refreshed, done.done.paused) == (32, False)
+    check_whole(open_index(place), made, "near", index.ids)
+
+
+def test_a_rollback_embeds_what_has_no_old_vector_by_the_old_encoder(made: Path, place: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(made / "photos", photos)
+    embed(made / "old", photos, to=tmp_path / "x.index", labels="folders")
+    ids = open_index(tmp_path / "x.index").ids
+    upgrade(tmp_path / "x.index", to=to(made, "near"), gate=-1.0)
+    shutil.copy(photos / "bars" / "003.png", photos / "bars" / "new.png")
+    shutil.copy(photos / "discs" / "004.png", photos / "discs" / "005.png")  # a row's image is another one now
+    embed(made / "near", photos, to=tmp_path / "x.index", labels="folders")
+    done = upgrade(tmp_path / "x.index", rollback=True)
+    assert done.rolled_back == 41
+    check_whole(open_index(tmp_path / "x.index"), made, "old", [*ids, "bars/new.png"])
+    again = embed(made / "old", photos, to=tmp_path / "x.index", labels="folders")
+    assert (again.embedded, again.skipped) == (0, 41)
+
+
+def test_a_rollback_gives_the_lengths_back(made: Path, place: Path) -> None:
+    norms = open_index(place).norms
+    assert abs(norms - 1).max() > 0.01
+    upgrade(place, to=to(made, "near"), gate=-1.0)
+    upgrade(place, rollback=True)
+    np.testing.assert_allclose(open_index(place).norms, norms, rtol=1e-5)
+
+
+def test_the_same_call_goes_on_with_images_that_are_back(made: Path, place: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(made / "photos", photos)
+    (photos / "bars" / "000.png").rename(tmp_path / "away.png")
+    upgrade(place, to=to(made, "near"), gate=-1.0, data=str(photos))
+    assert sorted(open_index(place).versions.tolist()).count(0) == 1
+    with pytest.raises(InputError, match="go on with --to"):
+        upgrade(place, to=to(made, "free"), gate=-1.0)
+    (tmp_path / "away.png").rename(photos / "bars" / "000.png")
+    upgrade(place, to=to(made, "near"), data=str(photos))
+    check_whole(open_index(place), made, "near", open_index(place).ids)
+
+
+def test_the_page_of_an_upgrade_that_goes_on_is_that_of_its_plan(made: Path, place: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.html", tmp_path / "second.html"
+    upgrade(place, to=to(made, "near"), gate=-1.0, budget="25%", html=first)
+    upgrade(place, to=to(made, "near"), html=second)
+    assert second.read_bytes() == first.read_bytes()
+    assert b"Ways to the new encoder" in second.read_bytes()
+
+
+def test_a_row_is_searched_for_among_all_while_there_are_two_encoders(made: Path, place: Path) -> None:
+    upgrade(place, to=to(made, "free"), gate=-1.0, budget="50%", labels=None)
+    index = open_index(place)
+    for number in (0, 1):
+        row = int(np.flatnonzero(index.versions == number)[0])
+        told = answer(index, f"id:{index.ids[row]}", k=39)
+        assert told.exact
+        assert {hit.version for hit in told.hits} == {0, 1}
+        assert sorted([index.ids[row], *(hit.id for hit in told.hits)]) == sorted(index.ids)
+
+
+def test_the_encoder_of_an_index_is_that_of_its_rows(made: Path, place: Path) -> None:
+    def kept() -> Path:
+        return Path(of_index(str(place), "old"))
+
+    upgrade(place, to=to(made, "near"), gate=-1.0, budget="50%")
+    with pytest.raises(InputError, match="holds vectors of 2 encoders"):
+        kept()
+    upgrade(place, to=to(made, "near"))
+    assert kept().parent.name == "space-1"
+    upgrade(place, rollback=True)
+    assert kept().parent.name == "space-0"
+
+
+def test_near_duplicates_are_not_looked_for_among_vectors_of_two_encoders(made: Path, place: Path) -> None:
+    upgrade(place, to=to(made, "free"), gate=-1.0, budget="50%", labels=None)
+    assert "an upgrade is not finished" in duplicates(open_index(place)).how

@@ -8,12 +8,12 @@ beside each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from likewise.evaluation.predictions import Answers
 from likewise.evaluation.scores import CLASS_MEAN, kind, label_of
-from likewise.evaluation.significance import Test, mcnemar, over_classes
+from likewise.evaluation.significance import LEVEL, Test, holm, mcnemar, over_classes
 
 BASELINES = ("untrained", "random")
 """Roles of encoders that were not trained here."""
@@ -38,6 +38,8 @@ class Change:
     high: float | None
     how: str
     """How the interval was got."""
+    p: float | None = None
+    """Probability of a difference as large by chance, raised for how many of the data were tested (Holm 1979)."""
 
     @property
     def difference(self) -> float:
@@ -46,10 +48,20 @@ class Change:
 
     @property
     def outcome(self) -> str:
-        """`better`, `worse`, `unclear` where the interval includes 0, or `unknown` where there is none."""
+        """`better`, `worse`, `unclear` where chance may do as much, or `unknown` where there is no interval.
+
+        Chance may where the interval includes 0, and where so many scores were tested that one of them may exclude it.
+        """
         if self.low is None or self.high is None:
             return "unknown"
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "unclear"
+        if self.includes_zero or (self.p is not None and self.p > 1 - LEVEL):
+            return "unclear"
+        return "better" if self.low > 0 else "worse"
+
+    @property
+    def includes_zero(self) -> bool:
+        """Whether the interval does."""
+        return self.low is not None and self.high is not None and self.low <= 0 <= self.high
 
     def figure(self) -> str:
         """`+1.0 points (-6.1 to +8.1)`."""
@@ -74,7 +86,16 @@ def changes(
             before = known.get(tuple(against if part == score["which"] else part for part in key))
             if score["which"] not in BASELINES and before is not None:
                 found.append(_change(score, before, answers_of(score), answers_of(before)))
-    return found
+    return _raised(found)
+
+
+def _raised(found: Sequence[Change]) -> list[Change]:
+    """The same with the probabilities of each data set raised for how many there are."""
+    raised: dict[int, float] = {}
+    for data in dict.fromkeys(change.data for change in found):
+        tests = {at: one.p for at, one in enumerate(found) if one.data == data and one.p is not None}
+        raised |= dict(zip(tests, holm(list(tests.values())), strict=True))
+    return [replace(change, p=raised.get(at)) for at, change in enumerate(found)]
 
 
 def _change(score: Mapping[str, Any], before: Mapping[str, Any], now: Answers | None, then: Answers | None) -> Change:
@@ -90,6 +111,7 @@ def _change(score: Mapping[str, Any], before: Mapping[str, Any], now: Answers | 
         low=None if test is None else test.low,
         high=None if test is None else test.high,
         how="" if test is None else test.how,
+        p=None if test is None else test.p,
     )
 
 
@@ -113,7 +135,10 @@ def verdict(found: Sequence[Change]) -> str:
     against = " and ".join(dict.fromkeys(change.against for change in found))
     if len(found) == len(named["unknown"]):
         return f"whether it differs from {against} by more than chance is not known of these scores"
+    unclear = [change for change in found if change.outcome == "unclear"]
     includes = f"no clear gain: the interval{'s include' if len(named['unclear']) > 1 else ' includes'} 0"
+    if not all(change.includes_zero for change in unclear):
+        includes = f"no clear gain: among {len(found)} scores chance does as much"
     if not named["worse"] and not named["better"]:
         return includes
     parts = [f"{word} than {against} on {', '.join(named[word])}" for word in ("worse", "better") if named[word]]

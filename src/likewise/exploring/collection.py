@@ -30,7 +30,7 @@ class MapColumn:
     """As in the Parquet table."""
     title: str
     """For people."""
-    values_N: NDArray[np.int64] | NDArray[np.float32]
+    values_N: NDArray[np.int64] | NDArray[np.float32] | NDArray[np.float64]
     """(N,) codes into `categories`, -1 where unknown; or numbers, NaN where unknown."""
     categories: tuple[str, ...] | None = None
     """What the codes stand for; None for numbers."""
@@ -46,11 +46,17 @@ class MapColumn:
         return [self.categories[code] if code >= 0 else None for code in self.values_N.astype(np.int64)]
 
 
+def written(name: object) -> str:
+    """A name as text that can be written; files may be called by bytes that are none."""
+    return str(name).encode("utf-8", "replace").decode()
+
+
 def categorised(name: str, title: str, texts: Sequence[str | None]) -> MapColumn:
     """A column of words, empty or None where unknown; the categories in alphabetical order."""
-    categories = sorted({text for text in texts if text})
+    said = [written(text) if text else None for text in texts]
+    categories = sorted({text for text in said if text})
     code = {text: number for number, text in enumerate(categories)}
-    values_N = np.array([code[text] if text else UNKNOWN for text in texts], np.int64)
+    values_N = np.array([code[text] if text else UNKNOWN for text in said], np.int64)
     return MapColumn(name, title, values_N, tuple(categories))
 
 
@@ -74,7 +80,7 @@ class Collection:
     """(N,) as the data names them."""
 
     def __post_init__(self) -> None:
-        names = tuple(str(name) for part in self.parts for name in part.names)
+        names = tuple(written(name) for part in self.parts for name in part.names)
         object.__setattr__(self, "names", names)
         if len(names) < 2:
             raise InputError(f"{self.title} has {len(names)} image: a map needs at least 2")

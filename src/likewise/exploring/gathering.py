@@ -16,8 +16,9 @@ from likewise.data import Images, Source, cached_side, open_source, prepare, spl
 from likewise.data.labels import Stated, united
 from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Subject
-from likewise.exploring.collection import Collection, MapColumn, categorised
+from likewise.exploring.collection import Collection, MapColumn, categorised, written
 from likewise.exploring.metadata import read_columns
+from likewise.exploring.table import NAMES
 from likewise.index.embedding.held import features_of, is_held, open_held
 from likewise.training.watching.progress import decoding
 
@@ -74,8 +75,9 @@ def gather(subject: Subject, data: Any, wanted: Wanted) -> Collection:
     names = [str(name) for part in parts for name in part.names]
     columns = [*_labels(parts), *_splits(sources, parts), *_predictions(subject, features_NF)]
     if wanted.metadata is not None:
-        columns += read_columns(wanted.metadata, names, taken={column.name for column in columns})
-    title = str(data) if isinstance(data, str | Path) else sources[0].name
+        taken = {column.name for column in columns}
+        columns += read_columns(wanted.metadata, names, taken=taken | NAMES)
+    title = written(data if isinstance(data, str | Path) else sources[0].name)
     return Collection(title, tuple(parts), features_NF, tuple(paths), tuple(columns), max(0, total - len(names)))
 
 
@@ -107,7 +109,7 @@ def _labels(parts: Sequence[Images]) -> list[MapColumn]:
     found = united(stated)
     values_N: NDArray[np.int64] = np.concatenate([np.asarray(one.values, np.int64) for one in found])
     names = found[0].names or tuple(f"class {number}" for number in range(int(values_N.max()) + 1))
-    return [MapColumn("label", "label", values_N, tuple(names))]
+    return [MapColumn("label", "label", values_N, tuple(map(written, names)))]
 
 
 def _splits(sources: Sequence[Source], parts: Sequence[Images]) -> list[MapColumn]:

@@ -28,7 +28,7 @@ def asset(name: str) -> str:
 def write_page(path: Path, payload: Payload, sheets: Iterable[bytes]) -> int:
     """Write the page with its sheets inside. Returns its size in bytes. Its policy allows it no request at all."""
     with write_aside(path) as file:
-        file.write(_head(payload, _INSIDE).encode())
+        file.write(_head(payload, _INSIDE).encode("utf-8", "replace"))
         for number, content in enumerate(sheets):
             file.write(f'<script type="text/plain" id="sheet{number}">'.encode())
             file.write(base64.b64encode(content))
@@ -45,7 +45,7 @@ def write_folder(folder: Path, payload: Payload, sheets: Iterable[bytes]) -> int
         with write_aside(folder / SHEETS / str(number)) as file:
             file.write(content)
         size += len(content)
-    page = (_head(payload, _SERVED) + _foot()).encode()
+    page = (_head(payload, _SERVED) + _foot()).encode("utf-8", "replace")
     with write_aside(folder / "index.html") as file:
         file.write(page)
     return size + len(page)

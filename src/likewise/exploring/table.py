@@ -14,10 +14,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from likewise.exploring.collection import Collection
+from likewise.exploring.collection import Collection, written
 from likewise.exploring.relations import Relations
 from likewise.files import write_aside
 
+NAMES = frozenset(
+    {"id", "name", "filepath", "image", "x", "y", "neighbors", "embedding", "cluster", "prediction", "distance"}
+)
+"""Columns that no other may be called like."""
 SIDE = 128
 """Pixels of the images in the table at most."""
 _ROWS = 2048
@@ -41,7 +45,10 @@ def write_table(path: Path, collection: Collection, relations: Relations, points
 
 def _schema(collection: Collection, relations: Relations) -> pa.Schema:
     width = collection.features_NF.shape[1]
-    known = [(column.name, pa.float32() if column.categories is None else pa.string()) for column in relations.columns]
+    known = [
+        (column.name, pa.string() if column.categories is not None else pa.from_numpy_dtype(column.values_N.dtype))
+        for column in relations.columns
+    ]
     return pa.schema(
         [
             ("id", pa.int64()),
@@ -78,7 +85,7 @@ def _batches(
         arrays = [
             pa.array(rows, pa.int64()),
             pa.array(collection.names[part], pa.string()),
-            pa.array(collection.paths[part], pa.string()),
+            pa.array([None if path is None else written(path) for path in collection.paths[part]], pa.string()),
             pa.array([{"bytes": _jpeg(collection, at, side), "path": collection.names[at]} for at in rows], _IMAGE),
             pa.array(points_N2[part, 0], pa.float32()),
             pa.array(points_N2[part, 1], pa.float32()),

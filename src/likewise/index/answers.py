@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -57,7 +59,7 @@ class Answer:
         """A line for each hit, and how it was searched."""
         width = max((len(hit.id) for hit in self.hits), default=0)
         lines = [f"{hit.similarity:.4f}  {hit.id:<{width}}  {hit.path}".rstrip() for hit in self.hits]
-        how = "all rows compared" if self.exact else f"by a graph, recall {self.recall:.4f}"
+        how = "all rows compared" if self.exact else f"not all rows compared, recall {self.recall:.4f}"
         if self.promise is not None:
             how = str(self.promise)
         return "\n".join([*lines, "", f"search  {how}; space {self.fingerprint}"])
@@ -124,15 +126,27 @@ def _row_of(query: Any) -> str | None:
 def _by_rows(
     index: Index, rows: Sequence[str], k: int, *, where: str | None, exact: bool
 ) -> dict[int, tuple[Hits, list[Hit]]]:
-    """What is found for rows of the index, by their place in `rows`, without themselves; nothing for ids of no row."""
+    """What is found for rows of the index, by their place in `rows`, without themselves; nothing for ids of no row.
+
+    Their vectors are searched with; while the index has some that cannot be compared with these, their images are.
+    """
     held = {at: one for at, row in enumerate(rows) if (one := index.row(row)) is not None}
-    found = {}
-    for version in sorted({one.version for one in held.values()}):
-        places = [at for at, one in held.items() if one.version == version]
-        vectors = np.stack([held[at].vector for at in places])
-        every = index.search(vectors, min(k + 1, MOST), where=where, exact=exact, space=version)
+    how: dict[str, Any] = {"k": min(k + 1, MOST), "where": where, "exact": exact}
+    found: dict[int, tuple[Hits, list[Hit]]] = {}
+
+    def take(places: Sequence[int], every: Hits) -> None:
         for at, hits in zip(places, every.hits, strict=True):
             found[at] = every, [hit for hit in hits if hit.id != rows[at]][:k]
+
+    for version in sorted({one.version for one in held.values()}):
+        places = [at for at, one in held.items() if one.version == version]
+        if not index.comparable(version):
+            for at in places:
+                with contextlib.suppress(InputError):  # no encoder, or no image that can be read
+                    take([at], index.search(Path(held[at].path), **how))
+            places = [at for at in places if at not in found]
+        if places:
+            take(places, index.search(np.stack([held[at].vector for at in places]), space=version, **how))
     return found
 
 
@@ -177,7 +191,7 @@ class WordSearch:
             self._kept = _Worded.of(index, place)
         kept, within = self._kept, np.arange(len(self._kept.row_N))
         if where is not None:
-            allowed = mask(parse(where, [*index.store.columns()]), index.store.table())
+            allowed = mask(parse(where, [*index.store.columns()]), kept.table)
             within = np.flatnonzero(allowed.to_numpy(zero_copy_only=False)[kept.row_N])
         if not len(within):
             return Answer(text, [], 1.0, True, index.fingerprint)
@@ -195,8 +209,10 @@ class _Worded:
     """Rows of one version of an index in the space of images and texts."""
 
     version: int
+    table: pa.Table
+    """All rows, without their vectors."""
     row_N: NDArray[np.int64]
-    """(N,) places in the table of the rows that are of the index's current space."""
+    """(N,) places in it of the rows that are of the index's current space."""
     image_ND: torch.Tensor
     """(N, D) unit vectors."""
     ids: list[str]
@@ -212,14 +228,15 @@ class _Worded:
                 f"{index.path} holds vectors of {index.space.name} with other weights than those of {place}: name the "
                 "run that it was made with, or embed the images again"
             )
-        row_N = np.flatnonzero(index.versions == index.current)
-        vectors, norms = index.vectors(index.current), index.norms[row_N]
+        table = index.store.table()
+        row_N = np.flatnonzero(table["version"].to_numpy() == index.current)
+        vectors, norms = index.vectors(index.current), table["norm"].to_numpy()[row_N]
         parts = [
             images_of(place, torch.from_numpy(vectors[at : at + _AT_ONCE] * norms[at : at + _AT_ONCE, None]))
             for at in range(0, len(row_N), _AT_ONCE)
         ]
-        ids, paths = (np.array(names, object)[row_N].tolist() for names in (index.ids, index.paths))
-        return cls(index.store.version, row_N, torch.cat(parts) if parts else torch.zeros(0, 1), ids, paths)
+        ids, paths = (table[name].take(pa.array(row_N)).to_pylist() for name in ("id", "path"))
+        return cls(index.store.version, table, row_N, torch.cat(parts) if parts else torch.zeros(0, 1), ids, paths)
 
 
 def _run_of(index: Index, run: str | Path | None) -> Path:

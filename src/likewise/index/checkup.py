@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from likewise.errors import InputError
-from likewise.index.index import Index, is_address, open_index
+from likewise.index.index import Index, open_index
 from likewise.index.space import Space
 from likewise.index.stores import files
 from likewise.index.stores import manifest as manifests
+from likewise.index.stores.addresses import is_address
 from likewise.index.stores.local import LocalStore
 
 SAMPLE = 64

@@ -2,8 +2,9 @@
 
 Candidates for near duplicates are neighbours in the embedding. Of two distributions of this collection it is told
 which are copies. (1) Distances: around an image without copies, distances to its neighbours grow as those of random
-points in a space of the collection's own dimension m, so that P(d1 / dk < t) = 1 - (1 - t^m)^(k - 1); m is estimated
-from neighbours beyond the nearest (Levina and Bickel 2004, equation 8). (2) Pixels: how alike images are that are
+points in a space of the surroundings' own dimension m, so that P(d1 / dk < t) = 1 - (1 - t^m)^(k - 1); m is estimated
+from neighbours beyond the nearest (Levina and Bickel 2004, equation 8). Up to six images that are far nearer to each
+other than to all others cannot be told from copies so. (2) Pixels: how alike images are that are
 neighbours, but not the nearest (`alike`). Where images can be read, the first proposes and the second decides; else
 the first decides alone.
 """
@@ -119,7 +120,9 @@ def duplicates(
     rows, denied = DuplicateRows.of(index), Denied(index)
     groups = exact_groups(rows)
     threshold, how = None, "Near duplicates were not looked for."
-    if near and len(rows.ids) > NEIGHBOURS + 1:
+    if near and len(index.held_spaces()) > 1:
+        how = "Near duplicates were not looked for: an upgrade is not finished, and vectors are of two encoders."
+    elif near and len(rows.ids) > NEIGHBOURS + 1:
         groups, threshold, how = _with_near(index, rows, groups, denied, false_pairs, progress)
     parted = [(kind, part) for kind, held in groups for part in denied.parted(held, rows.ids)]
     return _made(rows, parted, threshold, how, index.fingerprint)
@@ -154,7 +157,7 @@ def _with_near(
         return exact, None, "Too few different images to tell near duplicates by."
     similarity, neighbour = neighbours_of(index, first)
     distance = np.sqrt(np.clip(2 - 2 * similarity, 0, None))
-    nulls = chances(distance)
+    nulls = chances(distance, np.searchsorted(first, neighbour))
     judge = Judge(index, rows, denied, first, distance, neighbour, nulls, false_pairs, progress)
     accepted = judge.accepted()
     groups: list[tuple[Kind, list[int]]] = []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from likewise.data import Source
+from likewise.data.decoding.pixels import Range
 from likewise.encoders import Encoder, load_encoder
 from likewise.encoders.files.onnx import load_onnx
 from likewise.encoders.files.store import description, serialised
@@ -14,6 +18,7 @@ from likewise.index.weights import weights_of
 
 WEIGHTS = "encoder.safetensors"
 RUN = "run.txt"
+RANGES = "ranges.json"
 
 
 def keep(encoder: Encoder, kept: Kept, number: int, run: Path | None = None) -> None:
@@ -29,6 +34,27 @@ def run_of(kept: Kept, number: int) -> Path | None:
     """Where the run lay that the encoder of a space is of; None where that is not known."""
     with kept.file(_name(number, RUN)) as noted:
         return None if noted is None else Path(noted.read_text(encoding="utf-8").strip())
+
+
+def ranges_shown(source: Source) -> dict[str, Range]:
+    """What is black and white, by unit, in the images of more than 8 bits of a source."""
+    return {} if source.spans is None else {str(kind): span for kind, span in source.spans.ranges().items()}
+
+
+def keep_ranges(ranges: Mapping[str, Range], kept: Kept, number: int) -> None:
+    """Keep what was black and white, by unit, in the images of a space; of a unit that is known already, as it was."""
+    known = ranges_of(kept, number)
+    every = {**ranges, **known}
+    if every != known:
+        content = json.dumps(every).encode()
+        kept.put(_name(number, RANGES), lambda file: file.write(content))
+
+
+def ranges_of(kept: Kept, number: int) -> dict[str, Range]:
+    """What was black and white in the images of a space, by unit; empty where that was never needed."""
+    with kept.file(_name(number, RANGES)) as noted:
+        found = {} if noted is None else json.loads(noted.read_text(encoding="utf-8"))
+    return {kind: Range(*span) for kind, span in found.items()}
 
 
 def load(kept: Kept, number: int, space: Space, where: str) -> Encoder:

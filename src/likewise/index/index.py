@@ -5,10 +5,11 @@ Shapes: N rows, D dimensions, Q queries.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from likewise.data import cached_side, open_source
+from likewise.data.decoding.pixels import Range
+from likewise.data.decoding.ranges import Spans
 from likewise.encoders import Encoder
 from likewise.encoders.embedding import rows as rows_of
 from likewise.encoders.embedding import view_of
@@ -25,6 +28,8 @@ from likewise.errors import InputError
 from likewise.index import encoders
 from likewise.index.embedding.streaming import Stream
 from likewise.index.space import Space
+from likewise.index.stores.addresses import is_address, remote
+from likewise.index.stores.columns import as_numpy
 from likewise.index.stores.local import LocalStore
 from likewise.index.stores.protocol import RESERVED, Hit, Hits, Row, Rows, Store, unit_rows
 from likewise.index.where import parse
@@ -42,8 +47,8 @@ def create(path: Address, space: Space, *, encoder: Encoder | None = None, dtype
     `path` is a folder that does not exist yet, or the address of a server (`open_index`). `dtype` is float32, or
     float16 for half the bytes and similarities that are right to about 0.001. Raises InputError where it exists.
     """
-    remote = _remote(str(path), space)  # one without rows counts as false
-    made = Index(LocalStore.create(Path(path), space, dtype=dtype) if remote is None else remote)
+    there = remote(str(path), space)  # one without rows counts as false
+    made = Index(LocalStore.create(Path(path), space, dtype=dtype) if there is None else there)
     if encoder is not None:
         made.keep_encoder(encoder, 0)
     return made
@@ -54,8 +59,8 @@ def open_index(path: Address) -> Index:
 
     Raises InputError, in one line, where there is none, where it is damaged, and where it is of a newer format.
     """
-    remote = _remote(str(path), None)
-    return Index(LocalStore(Path(path)) if remote is None else remote)
+    there = remote(str(path), None)
+    return Index(LocalStore(Path(path)) if there is None else there)
 
 
 def is_index(path: Address) -> bool:
@@ -63,34 +68,15 @@ def is_index(path: Address) -> bool:
     return is_address(path) or (Path(path) / "manifest.json").is_file() or str(path).endswith(".index")
 
 
-_SERVER = re.compile(r"(?P<kind>postgres(?:ql)?|qdrant)://")
-
-
-def is_address(path: Address) -> bool:
-    """Whether `path` is the address of an index on a server."""
-    return bool(_SERVER.match(str(path)))
-
-
-def _remote(address: str, space: Space | None) -> Store | None:
-    """The store of a server's address, made for `space` where one is given; None for a path."""
-    kind = _SERVER.match(address)
-    if kind is None:
-        return None
-    if kind["kind"] == "qdrant":
-        from likewise.index.stores.qdrant import QdrantStore
-
-        return QdrantStore.create(address, space) if space else QdrantStore(address)
-    from likewise.index.stores.postgres import PostgresStore
-
-    return PostgresStore.create(address, space) if space else PostgresStore(address)
-
-
 class Index:
     """Rows of id, path, columns and a vector each, all in one embedding space, or in several while it is upgraded."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._encoders: dict[int, Encoder] = {}
+        self._encoders: dict[str, Encoder] = {}
+        """By the fingerprint of their space: another index may come in the place of this one."""
+        self._samples: dict[int, tuple[int, NDArray[np.float32]]] = {}
+        """Of spaces that are not compared with each other: version of the index, and some vectors."""
         self._embedding = threading.Lock()
 
     def __len__(self) -> int:
@@ -152,13 +138,9 @@ class Index:
 
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
-        """(N,) of each column beside id and path, by name."""
+        """(N,) of each column beside id and path, by name; None, and NaN among fractions, where a row has no value."""
         table = self.store.table()
-        return {
-            name: np.asarray(table[name].to_numpy(zero_copy_only=False))
-            for name in table.column_names
-            if name not in RESERVED
-        }
+        return {name: as_numpy(table[name]) for name in table.column_names if name not in RESERVED}
 
     def vectors(self, space: int | None = None) -> NDArray[np.float32]:
         """(N, D) unit vectors in the order of `ids`, memory-mapped where all lie in one file; not to be written to.
@@ -189,7 +171,9 @@ class Index:
         columns (`likewise.index.where`). A search by a graph is used where there is one, its recall is stated in what
         is returned, and `exact` and `where` do without. While an index holds vectors of several spaces all of them are
         searched: vectors of an older space with the same query where the newer is compatible with it, else with the
-        query embedded by each space's own encoder, and by how far each similarity stands out in its own space.
+        query embedded by each space's own encoder, and by how far each similarity stands out in its own space. Where
+        `space` is named, only what is comparable with it is searched: not `exact` then, and `recall` is at most the
+        share of rows that were compared.
 
         Raises InputError for `k` outside 1 to 10,000, for conditions and queries that do not fit.
         """
@@ -208,7 +192,11 @@ class Index:
             held = now  # on a server rows may have gone to a space that was not looked at
         if not parts:
             return Hits([[] for _ in range(self._count(queries))], True, 1.0)
-        return next(iter(parts.values())) if len(parts) == 1 else self._united(parts, by_space, k)
+        found = next(iter(parts.values())) if len(parts) == 1 else self._united(parts, by_space, k)
+        if len(parts) == len(held):
+            return found
+        share = float(np.isin(self.versions, [*parts]).mean())
+        return Hits(found.hits, False, share * (1.0 if found.recall is None else found.recall))
 
     def held_spaces(self) -> list[int]:
         """Numbers of the spaces that rows are of now, oldest first."""
@@ -219,56 +207,74 @@ class Index:
         number = self.current if space is None else space
         encoder = self.encoder(number)
         source = open_source([images] if isinstance(images, Image.Image | Path) else images)
+        if ranges := self.ranges(number):  # as the rows are shown, also what holds but a corner of their range
+            source = source.shown_by(ranges)
+            source = replace(source, spans=(source.spans or Spans(dict)).settled(ranges))
         view = view_of(encoder.spec)
         with Stream(source, cached_side(view.size)) as stream, self._embedding:
             found = [rows.float().cpu() for _, rows in rows_of(encoder, stream, np.arange(len(source)), view)]
         if stream.broken:
-            raise InputError(f"{stream.broken[0].name} cannot be read: {stream.broken[0].reason}")
+            first = min(stream.broken.items())[1]
+            raise InputError(f"{first.name} cannot be read: {first.reason}")
         return unit_rows(torch.cat(found).numpy(), "the query")[0]
 
     def encoder(self, space: int | None = None) -> Encoder:
         """The encoder of a space, by default the current. Raises InputError where it is gone or was never given."""
         number = self.current if space is None else space
-        if number not in self._encoders:
-            self._encoders[number] = encoders.load(self.store.kept, number, self.spaces[number], self.path)
-        return self._encoders[number]
+        wanted = self.spaces[number]
+        if wanted.fingerprint not in self._encoders:
+            self._encoders[wanted.fingerprint] = encoders.load(self.store.kept, number, wanted, self.path)
+        return self._encoders[wanted.fingerprint]
 
     def keep_encoder(self, encoder: Encoder, space: int, run: Path | None = None) -> None:
         """Keep a copy of the encoder of a space in the index, and the name of its run, where that is a folder."""
         encoders.keep(encoder, self.store.kept, space, run)
-        self._encoders[space] = encoder
+        self._encoders[self.spaces[space].fingerprint] = encoder
 
     def run(self, space: int | None = None) -> Path | None:
         """Where the run lay that a space's encoder is of; None where that is not known."""
         return encoders.run_of(self.store.kept, self.current if space is None else space)
 
+    def ranges(self, space: int) -> dict[str, Range]:
+        """What was black and white, by unit, in images of more than 8 bits that rows of a space were made of."""
+        return encoders.ranges_of(self.store.kept, space)
+
+    def keep_ranges(self, ranges: Mapping[str, Range], space: int) -> None:
+        """Keep these beside what is known of other units, so that queries are shown alike."""
+        encoders.keep_ranges(ranges, self.store.kept, space)
+
     def _count(self, queries: Any) -> int:
-        vectors = _as_vectors(queries)
-        if vectors is not None:
+        if (vectors := _as_vectors(queries)) is not None:
             return len(vectors)
         return len(queries) if isinstance(queries, list | tuple) else 1
 
     def _queries(self, queries: Any, held: Sequence[int], space: int | None) -> dict[int, NDArray[np.float32]]:
         """The queries as each of the spaces wants them."""
-        vectors = _as_vectors(queries)
-        if vectors is None:
+        if (vectors := _as_vectors(queries)) is None:
             return self._image_queries(queries, held)
-        number = self.current if space is None else space
-        if not 0 <= number < len(self.spaces):
-            raise InputError(f"space {number} of {self.path}: allowed are 0 to {len(self.spaces) - 1}")
-        wanted = self.spaces[number]
+        number, spaces = self.current if space is None else space, self.spaces
+        if not 0 <= number < len(spaces):
+            raise InputError(f"space {number} of {self.path}: allowed are 0 to {len(spaces) - 1}")
+        wanted = spaces[number]
         if vectors.shape[1] != wanted.dimensions:
             raise InputError(
                 f"a query of {vectors.shape[1]} dimensions: {self.path} holds vectors of {wanted.dimensions}"
             )
         unit_QD = unit_rows(vectors, "the query")[0]
-        reached = [one for one in held if one == number or self._compatible(wanted, self.spaces[one])]
+        reached = [one for one in held if self._alike(wanted, spaces[one])]
         if len(reached) < len(held) and space is None:
             raise InputError(
                 f"{self.path} holds vectors of {len(held)} spaces that are not compatible: search with an image, or "
                 "name the space that the query is of"
             )
         return dict.fromkeys(reached, unit_QD)
+
+    def comparable(self, space: int) -> bool:
+        """Whether vectors of this space can be compared with those of all rows."""
+        return all(self._alike(self.spaces[space], self.spaces[one]) for one in self.held_spaces())
+
+    def _alike(self, one: Space, other: Space) -> bool:
+        return one.fingerprint == other.fingerprint or self._compatible(one, other) or self._compatible(other, one)
 
     @staticmethod
     def _compatible(newer: Space, older: Space) -> bool:
@@ -287,25 +293,31 @@ class Index:
     def _united(self, parts: Mapping[int, Hits], queries: Mapping[int, NDArray[np.float32]], k: int) -> Hits:
         """One list of the hits in several spaces; a row that went from one to the next meanwhile is of the newer."""
         comparable = len({id(query) for query in queries.values()}) == 1
-        scale = {number: (0.0, 1.0) if comparable else self._scale(number, queries[number]) for number in parts}
+        scales = {} if comparable else {number: self._scale(number, queries[number]) for number in parts}
 
-        def standing(hit: Hit) -> float:
-            middle, width = scale[hit.version]
-            return (hit.similarity - middle) / width
+        def standing(hit: Hit, at: int) -> float:
+            if comparable:
+                return hit.similarity
+            middle_Q, width_Q = scales[hit.version]
+            return float((hit.similarity - middle_Q[at]) / width_Q[at])
 
-        hits = [
-            sorted({hit.id: hit for one in lists for hit in one}.values(), key=standing, reverse=True)[:k]
-            for lists in zip(*(part.hits for part in parts.values()), strict=True)
-        ]
+        hits = []
+        for at, lists in enumerate(zip(*(part.hits for part in parts.values()), strict=True)):
+            every = {hit.id: hit for one in lists for hit in one}.values()
+            hits.append(sorted(every, key=partial(standing, at=at), reverse=True)[:k])
         recalls = [part.recall for part in parts.values() if part.recall is not None]
         return Hits(hits, all(part.exact for part in parts.values()), min(recalls) if recalls else None)
 
-    def _scale(self, number: int, queries_QD: NDArray[np.float32]) -> tuple[float, float]:
-        """Mean and deviation of the similarities of a space, of a sample of its vectors."""
-        vectors = self.vectors(number)
-        sample = vectors[:: max(1, len(vectors) // 1000)]
-        values = queries_QD @ sample.T
-        return float(values.mean()), float(max(values.std(), 1e-6))
+    def _scale(self, number: int, queries_QD: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(Q,) mean and deviation of each query's similarities to a sample of the vectors of a space."""
+        version = self.store.version
+        if number not in self._samples or self._samples[number][0] != version:
+            vectors = self.vectors(number)
+            self._samples[number] = version, np.array(vectors[:: max(1, len(vectors) // 1000)])
+        values_QS = queries_QD @ self._samples[number][1].T
+        if not values_QS.shape[1]:  # its last rows have just gone to another space
+            return np.zeros(len(queries_QD)), np.ones(len(queries_QD))
+        return values_QS.mean(1), np.maximum(values_QS.std(1), 1e-6)
 
     # Writing ---------------------------------------------------------------------------------------------------
 
@@ -360,7 +372,7 @@ class Index:
             number = self.store.add_space(space)
             if not fresh:
                 self.spaces[number].check(space, self.path)
-            if encoder is not None and number not in self._encoders and space.encoder is None:
+            if encoder is not None and space.fingerprint not in self._encoders and space.encoder is None:
                 self.keep_encoder(encoder, number)
             self.store.replace(ids, vectors, number)
 

@@ -38,14 +38,18 @@ def neighbours_of(index: Index, first: NDArray[np.int64]) -> tuple[NDArray[np.fl
     return np.concatenate(similarity), np.concatenate(rows)
 
 
-def chances(distance_NK: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """(N, K) the chance that an image without copies has a neighbour as near, from the far among its neighbours."""
+def chances(distance_NK: NDArray[np.floating[Any]], neighbour_NK: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N, K) the chance that an image without copies has a neighbour as near, from the far among its neighbours.
+
+    `neighbour_NK` are places among the N. The dimension is that of each image's surroundings, the mean over itself and
+    its neighbours: few collections have the same everywhere, and where it is low near neighbours are no rarity.
+    """
     farthest = np.maximum(distance_NK[:, -1:], 1e-9)
-    far = np.log(farthest / np.maximum(distance_NK[:, NEIGHBOURS // 2 : -1], 1e-9))
-    dimension = 1.0 / max(float(np.median(far.mean(1))), 1e-6)
-    dimension *= _far_factor()
+    far_N = np.log(farthest / np.maximum(distance_NK[:, NEIGHBOURS // 2 : -1], 1e-9)).mean(1, dtype=np.float64)
+    around_N = (far_N + far_N[neighbour_NK].sum(1)) / (1 + neighbour_NK.shape[1])
+    dimension_N1 = (_far_factor() / np.maximum(around_N, 1e-6))[:, None]
     ratio = np.minimum(distance_NK / farthest, 1.0).astype(np.float64)
-    chance: NDArray[np.float64] = 1 - (1 - ratio**dimension) ** (NEIGHBOURS - 1)
+    chance: NDArray[np.float64] = 1 - (1 - ratio**dimension_N1) ** (NEIGHBOURS - 1)
     return chance
 
 
@@ -75,20 +79,22 @@ class Judge:
         self.thumbnails = alike.Thumbnails(rows.paths)
         self.memory = Memory(index)
         self.false_pairs = false_pairs
-        self.by_pixels = self.thumbnails[int(first[0])] is not None and self.thumbnails[int(first[-1])] is not None
+        self.by_pixels = False
+        """Whether most images can be read; pairs of others are judged by their vectors all the same."""
         self.threshold: float | None = None
         self.how = ""
 
     def accepted(self) -> list[tuple[float, int, int]]:
         """Pairs that are copies, the surest first."""
-        near = self.chance < (PROPOSED if self.by_pixels else self.false_pairs / len(self.first))
-        at, rank = np.nonzero(near)
-        pairs = {
-            (min(a, b), max(a, b)): float(chance)
-            for a, b, chance in zip(
-                self.first[at].tolist(), self.neighbour[at, rank].tolist(), self.chance[at, rank], strict=True
-            )
-        }
+        null, asked = self._null()
+        self.by_pixels = 2 * len(null) > asked
+        at, rank = np.nonzero(self.chance < (PROPOSED if self.by_pixels else self.false_pairs / len(self.first)))
+        pairs: dict[tuple[int, int], float] = {}
+        for a, b, chance in zip(
+            self.first[at].tolist(), self.neighbour[at, rank].tolist(), self.chance[at, rank].tolist(), strict=True
+        ):
+            pair = min(a, b), max(a, b)
+            pairs[pair] = min(chance, pairs.get(pair, 1.0))
         if not self.by_pixels:
             self.threshold = self.false_pairs / len(self.first)
             self.how = (
@@ -96,7 +102,6 @@ class Judge:
                 f"their vectors alone); about {self.false_pairs:g} wrong pairs are expected."
             )
             return sorted((chance, a, b) for (a, b), chance in pairs.items())
-        null = self._null()
         self.threshold = alike.bar(null, len(pairs), self.false_pairs)
         self.how = (
             f"Near duplicates agree in their pixels by z {self.threshold:.2f} or more, where pairs of neighbours that "
@@ -104,9 +109,8 @@ class Judge:
         )
         found = []
         for number, (a, b) in enumerate(pairs):
-            value = self.likeness(a, b)
-            if value >= self.threshold:
-                found.append((-value, a, b))
+            if self._copies(a, b):
+                found.append((-(self.likeness(a, b) or 0.0), a, b))
             if self.progress is not None:
                 self.progress(number + 1, len(pairs))
         return sorted(found)
@@ -115,20 +119,27 @@ class Judge:
         """Whether two rows are copies, also where they were not proposed."""
         if self.denied.says(self.rows.ids[a], self.rows.ids[b]):
             return False
-        if self.by_pixels:
-            assert self.threshold is not None
-            return self.likeness(a, b) >= self.threshold
-        at = int(np.searchsorted(self.first, a))
-        place = np.flatnonzero(self.neighbour[at] == b)
-        return bool(len(place)) and bool(self.chance[at, place[0]] < self.false_pairs / len(self.first))
+        return self._copies(a, b)
 
-    def likeness(self, a: int, b: int) -> float:
-        """Of two rows, remembered."""
+    def _copies(self, a: int, b: int) -> bool:
+        """By their pixels, else by their vectors: whether either is nearer to the other than by chance."""
+        value = self.likeness(a, b) if self.by_pixels else None
+        if value is not None:
+            assert self.threshold is not None
+            return value >= self.threshold
+        at_2 = np.searchsorted(self.first, [a, b])
+        chance = self.chance[at_2][self.neighbour[at_2] == np.array([[b], [a]])]
+        return bool((chance < self.false_pairs / len(self.first)).any())
+
+    def likeness(self, a: int, b: int) -> float | None:
+        """Of two rows, remembered; None where one of their images cannot be read now."""
         known = self.memory.get(self.rows.pixels[a], self.rows.pixels[b])
         if known is not None:
             return known
         one, other = self.thumbnails[a], self.thumbnails[b]
-        value = 0.0 if one is None or other is None else alike.likeness(one, other)
+        if one is None or other is None:
+            return None
+        value = alike.likeness(one, other)
         self.memory.put(self.rows.pixels[a], self.rows.pixels[b], value)
         return value
 
@@ -136,15 +147,16 @@ class Judge:
         """Keep what was compared for the next call."""
         self.memory.write()
 
-    def _null(self) -> list[float]:
-        """Likeness of images and a far one among their neighbours."""
+    def _null(self) -> tuple[list[float], int]:
+        """Likeness of images and a far one among their neighbours, and of how many it was asked for."""
         draw = np.random.default_rng(0)
         some = draw.choice(len(self.first), min(_NULL_PAIRS, len(self.first)), replace=False)
         ranks = draw.integers(NEIGHBOURS // 2, NEIGHBOURS, len(some))
-        return [
+        found = [
             self.likeness(int(self.first[row]), int(self.neighbour[row, rank]))
             for row, rank in zip(some, ranks, strict=True)
         ]
+        return [one for one in found if one is not None], len(found)
 
 
 def complete_groups(pairs: Iterable[tuple[float, int, int]], same: Callable[[int, int], bool]) -> list[list[int]]:

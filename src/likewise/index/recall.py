@@ -7,6 +7,7 @@ half to say what recall it has among the rows that the graph holds, found by com
 from __future__ import annotations
 
 import math
+import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -69,8 +70,9 @@ def promise(index: Index, asked: float, *, k: int = K, seed: int = 0) -> Promise
         return Promise(1.0, 1.0, 1.0, True, "the server decides how it searches; likewise asks it to be exact")
     if asked == 1:
         return Promise(1.0, 1.0, 1.0, True, "as asked")
-    if len(index) < FEWEST:
-        return Promise(1.0, 1.0, 1.0, True, f"{len(index):,} rows are compared in milliseconds")
+    rows = int(np.count_nonzero(index.versions == number))  # while it is upgraded, fewer than there are
+    if rows < FEWEST:
+        return Promise(1.0, 1.0, 1.0, True, f"{rows:,} rows are compared in milliseconds")
     graph = store.view.graphs.get(number)
     k = max(k, K) + 1
     if (
@@ -124,6 +126,8 @@ def _make(store: LocalStore, number: int, asked: float, k: int, seed: int) -> di
             _add(index, matrix, held)
             name = f"graph-{store.manifest.generation}-{number}-{uuid.uuid4().hex[:8]}.usearch"
             index.save(str(store.path / name))
+            with (store.path / name).open("rb") as file:  # on the disk before the manifest names it
+                os.fsync(file.fileno())
             return {
                 "file": name,
                 "rows": len(matrix),

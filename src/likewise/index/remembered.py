@@ -18,14 +18,18 @@ class Denied:
     """Pairs of ids that were said to be no duplicates, remembered in the index."""
 
     def __init__(self, index: Index) -> None:
-        self._kept = index.store.kept
-        self._pairs: set[tuple[str, str]] = {(a, b) for a, b in _read(self._kept, _DENIED, [])}
+        self._index, self._kept = index, index.store.kept
+        self._pairs = self._written()
 
     def add(self, ids: Sequence[str]) -> None:
-        """No two of these are duplicates."""
-        self._pairs |= {(min(a, b), max(a, b)) for a in ids for b in ids if a != b}
-        content = json.dumps(sorted(self._pairs), indent=0).encode()
-        self._kept.put(_DENIED, lambda file: file.write(content))
+        """No two of these are duplicates. Raises InputError where another process writes to the index."""
+        with self._index.writing():
+            self._pairs = self._written() | {(min(a, b), max(a, b)) for a in ids for b in ids if a != b}
+            content = json.dumps(sorted(self._pairs), indent=0).encode()
+            self._kept.put(_DENIED, lambda file: file.write(content))
+
+    def _written(self) -> set[tuple[str, str]]:
+        return {(a, b) for a, b in _read(self._kept, _DENIED, [])}
 
     def says(self, a: str, b: str) -> bool:
         """Whether these two were said to be none."""
@@ -56,7 +60,8 @@ class Memory:
 
     def get(self, a: str, b: str) -> float | None:
         """The stored result of a pair."""
-        return self._held.get(self._key(a, b)) if a and b else None
+        found = self._held.get(self._key(a, b)) if a and b else None
+        return found or None  # 0 was also written for images that could not be read
 
     def put(self, a: str, b: str, value: float) -> None:
         """Remember a pair."""

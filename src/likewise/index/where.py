@@ -5,12 +5,13 @@
     test := ("=" | "==" | "!=" | "<>" | "<" | "<=" | ">" | ">=") value
           | ["not"] "in" "(" value { "," value } ")" | ["not"] "like" text | "is" ["not"] "null"
 
-A value is a number, a text in quotes, true or false; in `like`, % stands for any text. Nothing is evaluated as code: a
-condition becomes a tree, which each store translates.
+A value is a number, a text in quotes, true or false; dates are texts, '2020-12-31'. In `like`, % stands for any text,
+and _ for any character. Nothing is evaluated as code: a condition becomes a tree, which each store translates.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from likewise.errors import InputError, unknown
 Value = str | int | float | bool
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|(?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")"""
-    r"""|(?P<word>[A-Za-z_]\w*)|(?P<sign><=|>=|<>|!=|==|=|<|>|\(|\)|,))"""
+    r"""|(?P<word>[^\W\d]\w*)|(?P<sign><=|>=|<>|!=|==|=|<|>|\(|\)|,))"""
 )
 _COMPARE = {"=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _WORDS = {"and", "or", "not", "in", "is", "null", "like", "true", "false"}
@@ -216,7 +217,7 @@ def mask(condition: Condition, table: pa.Table) -> pa.ChunkedArray:
     """Which rows of a table meet the condition, null counting as not. Raises InputError for values of another kind."""
     try:
         return pc.fill_null(_mask(condition, table), False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+    except pa.ArrowException as error:
         column = _column_of(condition)
         raise InputError(
             f"the condition compares {column} with a value of another kind: it holds {table.schema.field(column).type}"
@@ -241,9 +242,11 @@ def _mask(condition: Condition, table: pa.Table) -> Any:
     if isinstance(condition, Like):
         return pc.match_like(values, condition.pattern)
     if isinstance(condition, Among):
-        chosen = pa.array([_cast(value, values.type) for value in condition.values], values.type)
-        return pc.if_else(pc.is_valid(values), pc.is_in(values, value_set=chosen), None)
-    return _SIGNS[condition.sign](values, pa.scalar(_cast(condition.value, values.type)))
+        found = _compared(values, "=", condition.values[0])
+        for value in condition.values[1:]:
+            found = pc.or_kleene(found, _compared(values, "=", value))
+        return found
+    return _compared(values, condition.sign, condition.value)
 
 
 _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
@@ -256,12 +259,31 @@ _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _cast(value: Value, kind: pa.DataType) -> Value:
-    """The value as the column has it; whole numbers and fractions are compared with each other."""
+def _compared(values: pa.ChunkedArray, sign: str, value: Value) -> Any:
+    """A column against a value, which is taken as the column has it: true, false, or null for no value."""
+    kind = values.type
     textual = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if textual != isinstance(value, str) or pa.types.is_boolean(kind) != isinstance(value, bool):
+    dated = pa.types.is_temporal(kind) and isinstance(value, str)
+    if (textual or dated) != isinstance(value, str) or pa.types.is_boolean(kind) != isinstance(value, bool):
         raise pa.ArrowTypeError("another kind")
-    return value
+    if pa.types.is_integer(kind) and not isinstance(value, str):
+        return _whole(values, sign, value)
+    if pa.types.is_floating(kind):
+        return _SIGNS[sign](values, pa.scalar(float(value), kind))  # 0.1 of the column's own precision
+    return _SIGNS[sign](values, pa.scalar(value).cast(kind))
+
+
+def _whole(values: pa.ChunkedArray, sign: str, value: float) -> Any:
+    """Whole numbers against any number, exactly: x < 2.5 is x < 3, and no number is equal to 2.5."""
+    bound = value
+    if math.isfinite(value):
+        bound = math.ceil(value) if sign in {"<", ">="} else math.floor(value)
+    if sign in {"=", "!="} and bound != value:
+        return pc.if_else(pc.is_valid(values), sign == "!=", None)
+    try:
+        return _SIGNS[sign](values, pa.scalar(bound, values.type))
+    except (OverflowError, pa.ArrowInvalid):  # beyond all that the column can hold
+        return pc.if_else(pc.is_valid(values), sign in ({"<", "<=", "!="} if value > 0 else {">", ">=", "!="}), None)
 
 
 def _column_of(condition: Condition) -> str:

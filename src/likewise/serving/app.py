@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -127,6 +128,8 @@ class _Service:
         self._places: Any = None
         self._reads: tuple[int, bool] | None = None
         """Version of the index, and whether its run reads words."""
+        self._looking = threading.Lock()
+        """Held while the index is asked, so that nobody looks at another version of it meanwhile."""
         self._together: Together[_Kind, Any, Answer | None] = Together(self._answered, limits.together)
 
     async def health(self, request: Request) -> Response:
@@ -136,7 +139,11 @@ class _Service:
         check_token(request, self.token)
 
         def look() -> dict[str, Any]:
-            self.index.refresh()
+            if self._looking.acquire(blocking=False):  # else it is looked at just now
+                try:
+                    self.index.refresh()
+                finally:
+                    self._looking.release()
             version = self.index.store.version
             if self._reads is None or self._reads[0] != version:
                 self._reads = version, self._words.possible()
@@ -200,10 +207,11 @@ class _Service:
 
     def _answered(self, kind: _Kind, queries: Sequence[Any]) -> Sequence[Answer | None]:
         """The answers to questions of one kind, of the index as it is now."""
-        self.index.refresh()
-        if kind.by == "text":
-            return [self._words.answer(text, k=kind.k, where=kind.where) for text in queries]
-        return answers(self.index, queries, k=kind.k, where=kind.where)
+        with self._looking:
+            self.index.refresh()
+            if kind.by == "text":
+                return [self._words.answer(text, k=kind.k, where=kind.where) for text in queries]
+            return answers(self.index, queries, k=kind.k, where=kind.where)
 
     def _late(self) -> Refused:
         return Refused(503, f"no answer within {self.limits.seconds:g} seconds")

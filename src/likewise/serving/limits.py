@@ -49,6 +49,8 @@ class Refused(Exception):
 
 async def body_of(request: Request, limits: Limits) -> bytes:
     """The body of a request. Raises Refused where it is too long or too slow."""
+    from starlette.requests import ClientDisconnect
+
     told = request.headers.get("content-length", "0")
     if not told.isdigit() or int(told) > limits.bytes:
         raise Refused(413, f"an image of more than {limits.bytes / 1e6:.0f} MB is not taken")
@@ -60,6 +62,8 @@ async def body_of(request: Request, limits: Limits) -> bytes:
                 if length > limits.bytes:
                     raise Refused(413, f"an image of more than {limits.bytes / 1e6:.0f} MB is not taken")
                 parts.append(part)
+    except ClientDisconnect as error:
+        raise Refused(400, "the request broke off") from error
     except TimeoutError as error:
         raise Refused(408, f"the request took more than {limits.seconds:g} seconds to arrive") from error
     return b"".join(parts)

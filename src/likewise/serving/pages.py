@@ -32,7 +32,7 @@ overflow-wrap:anywhere}.sheet .number{color:var(--soft)}.asked{margin-top:40px}
 def search_page(answer: Answer, where: str) -> str:
     """The query and what was found for it."""
     how = "Every row was compared." if answer.exact else f"Searched by a graph, recall {answer.recall:.4f}."
-    query = "" if answer.query.startswith("id:") else figure(answer.query, text("query"))
+    query = figure(answer.query, text("query")) if _is_file(answer.query) else ""  # else a row, or words
     hits = [figure(hit.path, text(hit.id), tag("div", f"{hit.similarity:.4f}", class_="number")) for hit in answer.hits]
     asked = tag("div", query, class_="sheet asked") if query else ""
     words = f"{len(answer.hits)} of {where}, nearest first, by cosine similarity. {how}"
@@ -76,7 +76,7 @@ def image_tag(image: Image.Image, said: str) -> str:
 
 def thumbnail(path: str) -> Image.Image | None:
     """The middle square of an image file, small; None where there is none that can be read."""
-    if not path or not Path(path).is_file():
+    if not _is_file(path):
         return None
     try:
         whole = Image.fromarray(decode(read_bytes(path), LARGE))
@@ -86,6 +86,13 @@ def thumbnail(path: str) -> Image.Image | None:
     left, top = (whole.width - edge) // 2, (whole.height - edge) // 2
     side = min(LARGE, edge)
     return whole.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge))
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).is_file()
+    except OSError:  # words that are longer than the name of a file can be
+        return False
 
 
 def footer(fingerprint: str) -> str:

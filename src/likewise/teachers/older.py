@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from likewise.data.vectors import is_table
@@ -19,11 +20,23 @@ def of_index(old: str, setting: str) -> str:
     folder = Path(old).expanduser()
     if not old or not (folder / "manifest.json").is_file():
         return old
-    found = sorted(folder.glob("space-*/encoder.safetensors"))
-    if len(found) != 1:
-        why = "keeps no encoder" if not found else f"has had vectors of {len(found)} encoders"
+    found = {path.parent.name: path for path in sorted(folder.glob("space-*/encoder.safetensors"))}
+    held = _held(folder)
+    if held:
+        found = {name: path for name, path in found.items() if name in held}
+    if len(found) != 1 or len(held) > 1:
+        several = f"{'holds' if held else 'has had'} vectors of {max(len(found), len(held))} encoders"
+        why = several if max(len(found), len(held)) > 1 else "keeps no encoder"
         raise InputError(f"{setting}={old!r} is an index that {why}: name the encoder itself")
-    return str(found[0])
+    return str(next(iter(found.values())))
+
+
+def _held(folder: Path) -> list[str]:
+    """The folders of the spaces that rows of an index are of, by its manifest; none where that does not say."""
+    try:
+        return [f"space-{number}" for number in json.loads((folder / "manifest.json").read_text())["held"]]
+    except (OSError, ValueError, KeyError, TypeError):  # of an earlier version, or damaged: said by who opens it
+        return []
 
 
 def check_encoder(old: str, setting: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -33,6 +34,7 @@ class RowImages:
     """
 
     def __init__(self, index: Index, data: Any = None, ranges: Mapping[str, Range] | None = None) -> None:
+        self._rows = _rows_of(index)
         self.ids = index.ids
         self.position_N: NDArray[np.int64]
         """(N,) position of each row's image in the source; -1 where there is none."""
@@ -53,10 +55,20 @@ class RowImages:
                     f"none of the rows of {index.path}, such as {self.ids[0]!r}, is an image of {self.source.name}"
                 )
 
+    def check(self, index: Index) -> None:
+        """Raise InputError where rows of the index were added, removed or changed since, so that these are others."""
+        if not _rows_of(index).equals(self._rows):
+            raise InputError(f"{index.path} was changed meanwhile by another process: give the same command again")
+
     @property
     def missing(self) -> int:
         """Rows whose image is not there."""
         return int((self.position_N < 0).sum())
+
+
+def _rows_of(index: Index) -> pa.Table:
+    """What tells rows, and their images, from others."""
+    return index.store.table().select(["id", "stamp"])
 
 
 def _said(index: Index) -> tuple[str, str | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,18 @@ from likewise.index.stores.kept import Kept
 
 T = TypeVar("T")
 STATE, OLD, ORDER = "upgrade/state.json", "upgrade/old.npz", "upgrade/order.npy"
+PAGE = "upgrade/plan.html"
 FORMAT = 1
+
+
+class OldRows(NamedTuple):
+    """All rows before an upgrade."""
+
+    ids: list[str]
+    vectors_ND: NDArray[np.float32]
+    """Of the length that they had."""
+    content: list[str] | None
+    """Digests of their images (`content_of`); None where an earlier version of likewise wrote this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +70,20 @@ class UpgradeJournal:
         """(N,) rows in the order they are refreshed, as they were numbered when it began. Raises InputError."""
         return self._read(ORDER, lambda held: held.astype(np.int64))
 
-    def old(self) -> tuple[list[str], NDArray[np.float32]]:
-        """Ids and vectors of all rows before. Raises InputError where the file is gone or damaged."""
-        return self._read(OLD, lambda held: ([str(one) for one in held["id"]], held["vectors"]))
+    def old(self) -> OldRows:
+        """All rows before. Raises InputError where the file is gone or damaged."""
+
+        def taken(held: Any) -> OldRows:
+            content = held["content"].tolist() if "content" in held.files else None
+            return OldRows(held["id"].tolist(), held["vectors"], content)
+
+        return self._read(OLD, taken)
+
+    @property
+    def page(self) -> bytes | None:
+        """The page of the plan; None where an earlier version of likewise began the upgrade."""
+        with self.kept.file(PAGE) as path:
+            return None if path is None else path.read_bytes()
 
     def _read(self, name: str, taken: Callable[[Any], T]) -> T:
         """What is taken from the arrays of a file. Raises InputError where it is gone or damaged."""
@@ -83,14 +105,23 @@ class UpgradeJournal:
         return changed
 
 
-def begin(index: Index, order_N: NDArray[np.int64], **facts: Any) -> UpgradeJournal:
+def begin(index: Index, order_N: NDArray[np.int64], page: bytes, **facts: Any) -> UpgradeJournal:
     """Write down the way back, then the order, and last that an upgrade is under way: before that nothing counts."""
     kept = index.store.kept
     kept.drop(STATE)
-    ids, vectors_ND = np.array(index.ids, np.str_), index.vectors()
-    kept.put(OLD, lambda file: np.savez(file, id=ids, vectors=vectors_ND))
+    ids, content = np.array(index.ids, np.str_), np.array(content_of(index), np.str_)
+    vectors_ND = index.vectors() * index.norms[:, None]
+    kept.put(OLD, lambda file: np.savez(file, id=ids, vectors=vectors_ND, content=content))
     kept.put(ORDER, lambda file: np.save(file, order_N))
+    kept.put(PAGE, lambda file: file.write(page))
     return UpgradeJournal(kept=kept, rows=len(order_N), **facts).write()
+
+
+def content_of(index: Index) -> list[str]:
+    """(N,) digest of the file, or else of the pixels, that the vector of each row is of; empty where none is known."""
+    table = index.store.table()
+    facts = (table[name].to_pylist() for name in ("bytes", "pixels"))
+    return [file or pixels or "" for file, pixels in zip(*facts, strict=True)]
 
 
 def read(index: Index) -> UpgradeJournal | None:

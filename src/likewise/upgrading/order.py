@@ -20,7 +20,7 @@ from likewise.upgrading.measures import NEIGHBOURS, Truth, found_of, nearest
 
 Order = Literal["random", "popular", "unpopular", "moved", "steady"]
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_STEPS = tuple(step / 10 for step in range(11))
+_STEPS = tuple(sorted({step / 10 for step in range(11)} | set(FRACTIONS)))
 ASKED = 1000
 """Images whose neighbours are looked up to see which others are found often."""
 
@@ -33,10 +33,12 @@ class RefreshPoint(NamedTuple):
 
 
 class ChosenOrder(NamedTuple):
-    """The order that was taken, and how it and random order did on the sample."""
+    """The order that was taken, and how such an order and random order did on the sample."""
 
     name: Order
     curve: list[RefreshPoint]
+    """Of each half of the queries by the order that the other half would have taken, so that none is told of by those
+    that chose it; where both agree with the whole, it is that of the order taken."""
     random: list[RefreshPoint]
 
 
@@ -78,30 +80,63 @@ def curve(
 
     Raises InputError where old and new vectors differ in dimensions: they would not be in one search.
     """
+    return _means(_course(query_QT, old_NT, new_NT, own_Q, truth, order_N, fractions), fractions, fractions)
+
+
+def _course(
+    query_QT: Tensor,
+    old_NT: Tensor,
+    new_NT: Tensor,
+    own_Q: Tensor,
+    truth: Truth,
+    order_N: Tensor,
+    fractions: Sequence[float],
+) -> Tensor:
+    """(S, Q) what each query finds at each of the S fractions. Raises InputError as `curve`."""
     if old_NT.shape != new_NT.shape:
         raise InputError(f"old vectors are {tuple(old_NT.shape)} and new ones {tuple(new_NT.shape)}: map them first")
     told, gallery_NT = [], unit(old_NT.float())
     for fraction in fractions:
         done = order_N[: round(fraction * len(order_N))]
         gallery_NT[done] = unit(new_NT[done].float())
-        told.append(RefreshPoint(fraction, float(found_of(query_QT, gallery_NT, own_Q, truth).mean())))
-    return told
+        told.append(found_of(query_QT, gallery_NT, own_Q, truth))
+    return torch.stack(told)
+
+
+def _means(found_SQ: Tensor, steps: Sequence[float], wanted: Sequence[float]) -> list[RefreshPoint]:
+    """The means over queries at some of the steps."""
+    return [RefreshPoint(one, float(found_SQ[steps.index(one)].mean())) for one in wanted]
 
 
 def choose(
-    sample_M: Tensor, old_NT: Tensor, new_MT: Tensor, own_Q: Tensor, truth: Truth, told: Mapping[Order, Tensor]
+    sample_M: Tensor,
+    old_NT: Tensor,
+    new_MT: Tensor,
+    own_Q: Tensor,
+    truth: Truth,
+    told: Mapping[Order, Tensor],
+    *,
+    taken: Order | None = None,
 ) -> ChosenOrder:
-    """The order whose curve on the sample has the largest area, random where none is ahead of it.
+    """The order whose curve on the sample has the largest area, random where none is ahead of it; or that `taken`.
 
     `sample_M` are the images of the index whose new vectors are known, `new_MT` these; `own_Q` and `truth` count
     within the sample.
     """
-    found: dict[Order, list[RefreshPoint]] = {}
+    found: dict[Order, Tensor] = {}
     for name, score_N in told.items():
         order_M = order_of(score_N[sample_M])
-        found[name] = curve(new_MT[own_Q], old_NT[sample_M], new_MT, own_Q, truth, order_M, _STEPS)
-    best = max(found, key=lambda name: (area(found[name]), name == "random"))
-    return ChosenOrder(best, found[best], found["random"])
+        found[name] = _course(new_MT[own_Q], old_NT[sample_M], new_MT, own_Q, truth, order_M, _STEPS)
+
+    def best(asked: Tensor) -> Order:
+        if taken is not None:
+            return taken
+        return max(found, key=lambda one: (area(_means(found[one][:, asked], _STEPS, _STEPS)), one == "random"))
+
+    every = torch.arange(len(own_Q))
+    even, odd = every[::2], every[1::2]
+    told_SQ = torch.cat([found[best(odd)][:, even], found[best(even)][:, odd]], 1)
+    return ChosenOrder(best(every), _means(told_SQ, _STEPS, FRACTIONS), _means(found["random"], _STEPS, FRACTIONS))
 
 
 def area(points: Sequence[RefreshPoint]) -> float:

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from likewise.errors import InputError
 from likewise.index import Index
+from likewise.index.embedding.held import classes_of
 from likewise.report.numbers import percent
 from likewise.upgrading.adapters import fit
 from likewise.upgrading.examples import PageRows
 from likewise.upgrading.images import Looker
 from likewise.upgrading.measures import Truth, answerable, neighbours_of
-from likewise.upgrading.order import FRACTIONS, Order, RefreshPoint, choose, curve, order_of, scores
+from likewise.upgrading.order import Order, RefreshPoint, choose, order_of, scores
 from likewise.upgrading.page import size
 from likewise.upgrading.refreshing import BATCH
 from likewise.upgrading.sheet import Cost, Sheet, plan_sheet
@@ -78,19 +79,19 @@ def plan_of(
     if old_NS.shape[1] != new_MT.shape[1]:  # old and new vectors are never in one search: no order is better
         taken: Order = "random" if order == "best" or order not in told else order
         return Planned(sheet=sheet, order=taken, order_N=order_of(told[taken]), curve=(), random=(), shown=shown)
-    if order == "best":
-        taken = choose(sample_M, old_NS, new_MT, own_Q, truth, told).name
-    elif order in told:
-        taken = order
-    else:
+    if order != "best" and order not in told:
         raise InputError(f"order={order}: allowed are best, {', '.join(told)}")
-    curves = [
-        tuple(curve(new_MT[own_Q], old_NS[sample_M], new_MT, own_Q, truth, order_of(told[name][sample_M]), FRACTIONS))
-        for name in (taken, "random")
-    ]
-    shown = replace(shown, curve=curves[0], random=curves[1])
+    if order != "best":  # nothing is chosen between
+        told = {"random": told["random"], order: told[order]}
+    chosen = choose(sample_M, old_NS, new_MT, own_Q, truth, told, taken=None if order == "best" else order)
+    ahead, random = tuple(chosen.curve), tuple(chosen.random)
     return Planned(
-        sheet=sheet, order=taken, order_N=order_of(told[taken]), curve=curves[0], random=curves[1], shown=shown
+        sheet=sheet,
+        order=chosen.name,
+        order_N=order_of(told[chosen.name]),
+        curve=ahead,
+        random=random,
+        shown=replace(shown, curve=ahead, random=random),
     )
 
 
@@ -106,11 +107,8 @@ def labels_of(index: Index, column: str | None) -> Tensor | None:
         if column == "label":
             return None
         raise InputError(f"{index.path} has no column {column!r}: it has {', '.join(columns) or 'none'}")
-    values = [None if value is None or value in {"", -1} else str(value) for value in columns[column].tolist()]
-    number = {name: place for place, name in enumerate(sorted({one for one in values if one is not None}))}
-    if len(number) < 2:
-        return None
-    return torch.tensor([-1 if one is None else number[one] for one in values])
+    class_N, names = classes_of(columns[column])
+    return None if len(names) < 2 else torch.from_numpy(class_N)
 
 
 def sheet_lines(sheet: Sheet) -> list[str]:

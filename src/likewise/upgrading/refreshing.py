@@ -11,16 +11,18 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.index import Index
+from likewise.index.encoders import ranges_shown
 from likewise.index.space import Space
-from likewise.upgrading.images import Looker
-from likewise.upgrading.journal import UpgradeJournal
+from likewise.upgrading.images import Looker, RowImages
+from likewise.upgrading.journal import UpgradeJournal, content_of
 
 BATCH = 256
 Progress = Callable[[int, int], None]
@@ -81,10 +83,13 @@ def refresh(
     """
     began, refreshed, lost = time.perf_counter(), 0, 0
     with index.writing():
-        old_ids, _ = journal.old()
+        looker.images.check(index)
+        old_ids = journal.old().ids
         row_of = {one: row for row, one in enumerate(index.ids)}
         order = [row_of[old_ids[row]] for row in journal.ordered().tolist() if old_ids[row] in row_of]
         number, versions = _number(index, space), index.versions
+        known = set(order)  # and last what was added by the old encoder since
+        order += [row for row in range(len(versions)) if row not in known and versions[row] != number]
         left = [row for row in order if number is None or versions[row] != number]
         done_before = len(order) - len(left)
         ids = index.ids
@@ -97,6 +102,8 @@ def refresh(
             lost += len(some) - len(rows_B)
             if rows_B:
                 index.replace([ids[row] for row in rows_B], vectors_BD.numpy(), space, encoder=encoder)
+                if not refreshed:
+                    index.keep_ranges(ranges_shown(looker.images.source), index.number_of(space))
                 refreshed += len(rows_B)
                 looker.forget(rows_B)
             if progress is not None:
@@ -121,25 +128,42 @@ def _used_up(budget: Budget, rows: int, seconds: float) -> bool:
     )
 
 
-def roll_back(index: Index, journal: UpgradeJournal) -> int:
+def roll_back(index: Index, journal: UpgradeJournal, data: Any = None) -> int:
     """Give all rows their old vectors back, in one change, and return how many there were.
 
-    Raises InputError where rows were added meanwhile that never had an old vector.
+    Rows that were added meanwhile by the new encoder, and those of other images than then, are embedded by the old one,
+    by their paths or from `data`. Raises InputError where that cannot be done.
     """
     with index.writing():
         number = [place for place, one in enumerate(index.spaces) if one.fingerprint == journal.to]
-        old_ids, old_ND = journal.old()
-        at = {one: place for place, one in enumerate(old_ids)}
-        ids, versions = index.ids, index.versions
-        back = [one for one, version in zip(ids, versions.tolist(), strict=True) if version in number]
-        strange = [one for one in back if one not in at]
-        if strange:
-            raise InputError(
-                f"{len(strange)} rows of {index.path}, such as {strange[0]!r}, were added after the upgrade began and "
-                "have no old vector: remove them first, or embed them by the old encoder"
-            )
+        old, ids, content = journal.old(), index.ids, content_of(index)
+        at = {one: place for place, one in enumerate(old.ids)}
+        back = [row for row, version in enumerate(index.versions.tolist()) if version in number]
+
+        def is_fresh(row: int) -> bool:
+            place = at.get(ids[row])
+            return place is None or (old.content is not None and old.content[place] != content[row])
+
+        fresh = [row for row in back if is_fresh(row)]
         if back:
-            places = np.array([at[one] for one in back], np.int64)
-            index.replace(back, old_ND[places], index.spaces[journal.before])
+            vector_of = dict(zip(fresh, _by_old(index, journal, fresh, data), strict=True))
+            vectors = [vector_of[row] if row in vector_of else old.vectors_ND[at[ids[row]]] for row in back]
+            index.replace([ids[row] for row in back], np.stack(vectors), index.spaces[journal.before])
         journal.write(status="rolled back")
     return len(back)
+
+
+def _by_old(index: Index, journal: UpgradeJournal, rows: list[int], data: Any) -> list[NDArray[np.float32]]:
+    """Vectors by the old encoder of rows that have none. Raises InputError where one cannot be had."""
+    if not rows:
+        return []
+    first = f"{len(rows)} rows of {index.path}, such as {index.ids[rows[0]]!r}, are newer than the old vectors"
+    try:
+        images = RowImages(index, journal.data if data is None else data, index.ranges(journal.before))
+        looker = Looker(index.encoder(journal.before), images)
+        found = [looker.look(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
+    except InputError as error:
+        raise InputError(f"{first}, and cannot be embedded by the old encoder ({error})") from error
+    if sum(len(seen) for seen, _ in found) < len(rows):
+        raise InputError(f"{first}, and not all of their images can be read: name the data with --data, or remove them")
+    return [vector_D.numpy() for _, vectors_BD in found for vector_D in vectors_BD]

@@ -43,7 +43,7 @@ class UpgradeWords:
     pretrained: bool = False
     """Take timm's published weights of the model named."""
     html: str | None = None
-    """Write the plan as a page, with the curve and queries before and after."""
+    """Write the plan as a page, with the curve and queries before and after; of one that goes on, its first."""
     json: bool = False
     """Print one JSON object."""
     quiet: bool = False
@@ -68,7 +68,7 @@ def run(words: list[str]) -> None:
     print(json.dumps(done.to_json(), indent=2) if parsed.json else done)
     if parsed.json or parsed.quiet:
         return
-    if parsed.html is not None and done.sheet is not None:
+    if parsed.html is not None:
         print(f"page    {parsed.html}")
     if parsed.plan and done.sheet is not None and not done.sheet.allows_all:
         return  # the gate would refuse the upgrade, too

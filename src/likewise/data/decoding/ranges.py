@@ -94,6 +94,7 @@ class Spans:
         """`find` looks through all images of the source. `wished`: ranges to prefer where they suit (see `fitting`)."""
         self._find = find
         self._wished = wished or {}
+        self._settled: dict[Kind, Range] = {}
         self._ranges: dict[Kind, Range] | None = None
         self._lock = threading.Lock()
 
@@ -117,7 +118,8 @@ class Spans:
         with self._lock:
             if self._ranges is None:
                 found = self._find()
-                self._ranges = {kind: self._range(kind, extremes) for kind, extremes in found.items()}
+                own = {kind: self._range(kind, extremes) for kind, extremes in found.items()}
+                self._ranges = {**own, **self._settled}
             return self._ranges
 
     @property
@@ -128,6 +130,12 @@ class Spans:
     def wishing(self, wished: Mapping[str, Range]) -> Spans:
         """The same numbers, to be shown by other ranges where these suit."""
         return Spans(self._find, wished)
+
+    def settled(self, ranges: Mapping[str, Range]) -> Spans:
+        """The same numbers, to be shown by these ranges and no others; units that have none by their own."""
+        spans = Spans(self._find, self._wished)
+        spans._settled = {kind: ranges[kind] for kind in _NUMPY_KIND if kind in ranges}
+        return spans
 
     def _range(self, kind: Kind, found: Extremes) -> Range:
         wished = self._wished.get(kind)

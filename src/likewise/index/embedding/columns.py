@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,8 @@ class MetadataTable:
             if path.suffix.lower() == ".parquet":
                 table = pyarrow.parquet.read_table(path)
             else:
-                table = pyarrow.csv.read_csv(path)
+                textual = pyarrow.csv.ConvertOptions(column_types={"id": pa.string()})  # 007 is not 7
+                table = pyarrow.csv.read_csv(path, convert_options=textual)
         except FileNotFoundError as error:
             raise InputError(f"there is no file {path} of columns") from error
         except (pa.ArrowInvalid, OSError) as error:
@@ -40,6 +42,9 @@ class MetadataTable:
         if taken:
             raise InputError(f"{path} has a column {taken[0]!r}, which rows have already: give it another name")
         place = {str(one): number for number, one in enumerate(table["id"].to_pylist())}
+        if len(place) < len(table):
+            twice = collections.Counter(map(str, table["id"].to_pylist())).most_common(1)[0][0]
+            raise InputError(f"{path} has the id {twice!r} twice: one row for each image")
         found = [place.get(one) for one in ids]
         if not any(one is not None for one in found):
             raise InputError(f"no id of {path} is that of an image; the first image is {ids[0]!r}")

@@ -22,8 +22,10 @@ from likewise.index.embedding.shards import Shard
 from likewise.index.embedding.streaming import open_whole, place_of
 from likewise.index.embedding.targets import opened
 from likewise.index.embedding.work import Progress, Work
-from likewise.index.index import Index, is_address
+from likewise.index.encoders import ranges_shown
+from likewise.index.index import Index
 from likewise.index.space import Space
+from likewise.index.stores.addresses import is_address
 
 
 @dataclass(frozen=True)
@@ -117,16 +119,19 @@ def embed(
     encoder = subject.encoder
     if device is not None:
         encoder.to(torch.device(device))
-    source = open_whole(data, split=split, labels=labels).shown_by(subject.ranges() or {})
-    cluster = Cluster.of(ray, data, split=split, labels=labels, ranges=subject.ranges()) if ray else None
+    source = open_whole(data, split=split, labels=labels)
     ids = row_ids(source)
     table = None if columns is None else MetadataTable.read(Path(columns), ids)
     space = space_of(encoder, subject.path)
     with opened(part.target(Path(to)) if part else to, space, dtype=dtype) as target, target.index.writing():
         index = target.index
         number = _right_space(index, space)
+        ranges = subject.ranges() or index.ranges(number)
+        source = source.shown_by(ranges)
+        cluster = Cluster.of(ray, data, split=split, labels=labels, ranges=ranges) if ray else None
         if space.encoder is None:
             index.keep_encoder(encoder, number, None if subject.run is None else subject.run.path)
+        index.keep_ranges(ranges_shown(source), number)
         work = Work(index, number, encoder, source, ids, table, str(_address(data, split)), cluster)
         others = part.others(Path(to)) if part else []
         positions = part.positions(len(source)) if part else np.arange(len(source))
@@ -134,12 +139,11 @@ def embed(
         done = work.run(positions, others, batch_size=batch_size, bf16=bf16, progress=progress, removing=part is None)
         rows_now = len(index)
     if part is not None:
-        merged = part.merge(Path(to), space, work.address, dtype=dtype)
+        merged = part.merge(Path(to), space, (work.address, source.fingerprint), dtype=dtype)
         rows_now = rows_now if merged is None else merged
     written = to if part is None or merged is not None else part.target(Path(to))
     where = index.path if is_address(to) else str(written)  # an address without its password
-    seconds = time.perf_counter() - began
-    return EmbedResult(where, *done, rows=rows_now, fingerprint=space.fingerprint, seconds=seconds)
+    return EmbedResult(where, *done, rows_now, space.fingerprint, time.perf_counter() - began)
 
 
 def _check(part: Shard | None, batch_size: int, device: str | None, *, on_cluster: bool) -> None:
@@ -161,9 +165,12 @@ def space_of(encoder: Encoder, path: str | None) -> Space:
 def row_ids(source: Source) -> list[str]:
     """The id of each image: its name in the data, behind its split where two splits use the same names.
 
-    Raises InputError where names are not unique.
+    Raises InputError where names are not unique, or cannot be written as text.
     """
     names = [str(name) for name in source.names]
+    strange = next((name for name in names if not _is_text(name)), None)
+    if strange is not None:
+        raise InputError(f"{source.name} names an image {strange!r}, which is no UTF-8: rename the file")
     if len(set(names)) == len(names):
         return names
     names = [f"{place_split(source, position)}/{name}" for position, name in enumerate(names)]
@@ -172,6 +179,14 @@ def row_ids(source: Source) -> list[str]:
         twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise InputError(f"{source.name} names two images {twice!r}: rows need names that are different")
     return names
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def place_split(source: Source, position: int) -> str:

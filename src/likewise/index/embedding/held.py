@@ -5,6 +5,7 @@ Shapes: N images, F features.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,11 @@ def open_held(data: str | Path, split: str | None = None, labels: str | None = N
     if not any(paths[kept]):
         raise InputError(f"{data} does not say where its images are: name data and an encoder")
     rows = np.flatnonzero(kept)
+    facts = index.store.table().select(["id", "path", "stamp"]).take(rows)
     numbers, names = _labels(columns, rows, labels)
     return IndexSource(
         name=Path(data).absolute().stem,
-        fingerprint=digest("index", str(Path(data).absolute()), index.fingerprint, index.store.version, split, labels),
+        fingerprint=digest("index", index.fingerprint, index.store.version, split, labels, *facts.to_pylist()),
         names=[index_id for index_id, one in zip(index.ids, kept, strict=True) if one],
         labels=numbers,
         class_names=names,
@@ -97,10 +99,22 @@ def _labels(
         return None, None
     if name not in columns:
         raise unknown("label column", str(name), columns)
-    texts = [None if one is None or one == "" else str(one) for one in columns[str(name)][rows].tolist()]
+    return classes_of(columns[str(name)][rows])
+
+
+def classes_of(values_N: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """(N,) class of each value of a column, in the order of their names, and these.
+
+    It is -1 where the value says nothing: none, an empty text, -1, or not a number.
+    """
+    texts = [None if one is None or one in {"", -1} or _is_nan(one) else str(one) for one in values_N.tolist()]
     names = tuple(sorted({one for one in texts if one is not None}))
     number = {one: place for place, one in enumerate(names)}
     return np.array([-1 if one is None else number[one] for one in texts], np.int64), names
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def features_of(encoder: Encoder, source: Source, images: Images, **how: Any) -> Tensor:

@@ -195,15 +195,16 @@ class Worker:
             found = rows(self.encoder, stream, positions, view, self.batch_size, autocast=autocast)
             vectors_BF = torch.cat([rows_BF.float().cpu() for _, rows_BF in found]).numpy()
             facts = [stream.facts.get(position) for position in positions.tolist()]
-            reasons = {one.name: one.reason for one in stream.broken}
         return pa.table(
             {
                 "position": positions,
                 "vector": pa.FixedSizeListArray.from_arrays(vectors_BF.ravel(), vectors_BF.shape[1]),
                 "bytes": ["" if one is None else one.bytes for one in facts],
                 "pixels": ["" if one is None else one.pixels for one in facts],
+                "stamp": ["" if one is None else one.stamp for one in facts],
                 "broken": pa.array(
-                    [reasons.get(self.source.names[position]) for position in positions.tolist()], pa.string()
+                    [stream.broken[one].reason if one in stream.broken else None for one in positions.tolist()],
+                    pa.string(),
                 ),
             }
         )
@@ -212,10 +213,13 @@ class Worker:
 def _read(batch: pa.Table) -> Looked:
     """What came of a batch."""
     vectors = batch["vector"].combine_chunks()
-    positions, contents, pixels, reasons = (
-        batch[name].to_pylist() for name in ("position", "bytes", "pixels", "broken")
+    positions, contents, pixels, stamps, reasons = (
+        batch[name].to_pylist() for name in ("position", "bytes", "pixels", "stamp", "broken")
     )
-    facts = [ImageFacts(*of) if reason is None else None for *of, reason in zip(contents, pixels, reasons, strict=True)]
+    facts = [
+        ImageFacts(*of) if reason is None else None
+        for *of, reason in zip(contents, pixels, stamps, reasons, strict=True)
+    ]
     broken = {position: reason for position, reason in zip(positions, reasons, strict=True) if reason is not None}
     return Looked(positions, np.asarray(vectors.flatten(), np.float32).reshape(len(positions), -1), facts, broken)
 

@@ -51,30 +51,38 @@ class Shard:
         """The whole index of an earlier call, where there is one."""
         return [open_index(whole)] if (whole / "manifest.json").is_file() else []
 
-    def merge(self, whole: Path, space: Space, address: str, *, dtype: str) -> int | None:
-        """Put the parts into the whole where all are finished, and return its rows; else None."""
+    def merge(self, whole: Path, space: Space, data: tuple[str, str], *, dtype: str) -> int | None:
+        """Put the parts into the whole where all are finished, and return its rows; else None.
+
+        `data` are the address and the fingerprint of the data: a part of what the data was before is none of it.
+        """
+        address, fingerprint = data
         parts = [Shard(number, self.count).target(whole) for number in range(1, self.count + 1)]
         try:
             indices = [open_index(part) for part in parts]
         except InputError:  # one was not begun, or was put together by another process
             return None
-        if any(address not in _manifest_sources(one) for one in indices):
+        if any(_manifest_sources(one).get(address) != fingerprint for one in indices):
             return None
-        index = self.others(whole)[0] if self.others(whole) else create(whole, space, dtype=dtype)
         try:
+            index = self.others(whole)[0] if self.others(whole) else create(whole, space, dtype=dtype)
             with index.writing():
+                if not all(part.is_dir() for part in parts):  # another process was first
+                    return None
                 number = index.number_of(space)
                 for part in indices:
                     if part.spaces[-1].has_encoder and part.spaces[-1].encoder is None:
-                        index.keep_encoder(part.encoder(), number)
+                        index.keep_encoder(part.encoder(), number, part.run())
+                    index.keep_ranges(part.ranges(0), number)
                     for rows in _batches_of(part, _MERGED_ROWS):
                         index.store.write(rows, number)
+                for folder in parts:
+                    shutil.rmtree(folder, ignore_errors=True)
         except InputError as error:
-            if "another process is busy" in str(error):  # it was as late as this one, and does the same
+            # Another process is as late as this one, and does the same, or has just done it.
+            if "another process is busy" in str(error) or f"{whole} exists" in str(error):
                 return None
             raise
-        for folder in parts:
-            shutil.rmtree(folder, ignore_errors=True)
         return len(index)
 
 

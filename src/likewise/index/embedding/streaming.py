@@ -35,6 +35,8 @@ class ImageFacts(NamedTuple):
     """Digest of its file, empty where it has none of its own."""
     pixels: str
     """Digest of its pixels as the encoder is shown them, but for the crop."""
+    stamp: str
+    """`ImagePlace.stamp` from before it was read: a file that is written meanwhile is looked at again the next time."""
 
 
 class Looked(NamedTuple):
@@ -102,7 +104,8 @@ class Stream:
         self.source, self.short_side = source, short_side
         self.facts: dict[int, ImageFacts] = {}
         """Of images that were decoded and not asked for yet."""
-        self.broken: list[Broken] = []
+        self.broken: dict[int, Broken] = {}
+        """By position."""
         self._workers = workers or processors()
 
     def __enter__(self) -> Self:
@@ -135,7 +138,7 @@ class Stream:
     def _decoded(self, position: int) -> Pixels:
         try:
             source, at = within(self.source, position)
-            digest = ""
+            digest, stamp = "", place_of(self.source, position).stamp
             if isinstance(source, FileSource):
                 content = read_bytes(source.paths[at])
                 digest = hashlib.blake2b(content, digest_size=16).hexdigest()
@@ -144,7 +147,7 @@ class Stream:
                 found = source.read(at, self.short_side)
             pixels = fit(found, self.short_side)
         except BrokenImage as broken:
-            self.broken.append(Broken(self.source.names[position], broken.reason))
+            self.broken[position] = Broken(self.source.names[position], broken.reason)
             return _BLACK
-        self.facts[position] = ImageFacts(digest, f"{digest_of(pixels):016x}")
+        self.facts[position] = ImageFacts(digest, f"{digest_of(pixels):016x}", stamp)
         return pixels

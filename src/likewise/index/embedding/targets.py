@@ -22,6 +22,7 @@ from likewise.errors import InputError
 from likewise.files import check_folder, write_aside
 from likewise.index.index import Index, create, is_index, open_index
 from likewise.index.space import Space
+from likewise.index.stores.columns import as_numpy, as_texts
 from likewise.index.stores.protocol import OWN, Rows
 
 SPACE = b"likewise.space"
@@ -111,11 +112,12 @@ def write_npz(index: Index, path: Path) -> None:
     table = index.store.table()
     arrays: dict[str, Any] = {"vectors": index.vectors(), "space": np.array(index.space.to_json())}
     for name in table.column_names:
-        values = table[name]
-        textual = pa.types.is_string(values.type)
-        arrays[name] = np.array(["" if one is None else one for one in values.to_pylist()], str) if textual else values
+        values = as_numpy(table[name])
+        if values.dtype.kind not in "biuf":  # texts, and what NumPy has no kind for, such as truth values with gaps
+            values = np.array(["" if one is None else one for one in as_texts(table[name])], str)
+        arrays[name] = values
     with write_aside(path) as file:
-        np.savez(file, allow_pickle=False, **{name: np.asarray(values) for name, values in arrays.items()})
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def read_file(path: Path) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.float32]], Space]:

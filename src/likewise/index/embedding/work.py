@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,8 @@ class _Known(NamedTuple):
     bytes: str
     pixels: str
     source: str
+    current: bool
+    """Whether its vector is of the encoder's space; in an upgrade that is not finished, some are of the one before."""
 
 
 class Work:
@@ -78,47 +81,55 @@ class Work:
         removing: bool,
     ) -> EmbedCounts:
         """Embed what is missing among `positions`; rows of `others` count as there."""
-        known = {**self._known(others[0], old=True)} if others else {}
-        known.update(self._known(self.index))
+        space = self.index.spaces[self.number]
+        known = self._known(others[0], others[0].number_of(space)) if others else {}
+        own = self._known(self.index, self.number)
+        known.update(own)
         self._settle_ids(known)
         with Stream(self.source, self.side) as stream:
             wanted = self._wanted(stream, positions, known)
             unseen = len(stream.broken)
             embedded = self._embed(stream, wanted, batch_size, bf16, progress)
-            broken = tuple({one.name: one for one in stream.broken}.values())
+            broken = dict(sorted(stream.broken.items()))
         if len(broken) == len(positions) and len(positions):
+            first = next(iter(broken.values()))
             raise InputError(
-                f"none of the {len(broken):,} images of {self.source.name} can be read, the first {broken[0].name} "
-                f"({broken[0].reason})"
+                f"none of the {len(broken):,} images of {self.source.name} can be read, the first {first.name} "
+                f"({first.reason})"
             )
-        removed = self._remove(known, {one.name for one in broken}) if removing else 0
+        removed = self._remove(own, broken) if removing else 0
         store = self.index.store
         if isinstance(store, LocalStore):
             store.commit(sources={**store.manifest.sources, self.address: self.source.fingerprint})
             if sum(store.manifest.counts) - len(store) > WASTE * max(1, len(store)):
                 store.compact()
-        return EmbedCounts(embedded, len(positions) - len(wanted) - unseen, removed, broken)
+        return EmbedCounts(embedded, len(positions) - len(wanted) - unseen, removed, tuple(broken.values()))
 
-    def _known(self, index: Index, *, old: bool = False) -> dict[str, _Known]:
-        """Rows of an index by id; of an older call only what is of the same space."""
+    @staticmethod
+    def _known(index: Index, number: int) -> dict[str, _Known]:
+        """Rows of an index by id; `number` is the encoder's space in it."""
         table = index.store.table()
         columns = (table[name].to_pylist() for name in ("id", "stamp", "bytes", "pixels", "source", "version"))
-        number = self.number if not old else index.number_of(self.index.spaces[self.number])
-        return {id_: _Known(*facts) for id_, *facts, version in zip(*columns, strict=True) if version == number}
+        return {id_: _Known(*facts, current=version == number) for id_, *facts, version in zip(*columns, strict=True)}
 
     def _settle_ids(self, known: Mapping[str, _Known]) -> None:
-        """Ids that rows of other data have are put behind the name of this data."""
-        self.ids = [
-            f"{self.source.name}/{one}" if one in known and known[one].source != self.address else one
-            for one in self.ids
-        ]
+        """Ids that rows of other data have are put behind the name of this data, with a number where that is taken."""
+        given, name = set(self.ids), self.source.name
+        others = {one for one, row in known.items() if row.source != self.address}
+
+        def settled(one: str) -> str:
+            names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+            free = (f"{name}/{one}" for name in names)
+            return next(found for found in free if found not in others and found not in given)
+
+        self.ids = [settled(one) if one in others else one for one in self.ids]
 
     def _wanted(self, stream: Stream, positions: NDArray[np.int64], known: Mapping[str, _Known]) -> NDArray[np.int64]:
         """Positions of images that are new, or have other content than their row."""
         wanted, doubtful = [], []
         for position in positions.tolist():
             row = known.get(self.ids[position])
-            if row is None:
+            if row is None or not row.current:
                 wanted.append(position)
             elif row.stamp != place_of(self.source, position).stamp:
                 doubtful.append(position)
@@ -146,7 +157,7 @@ class Work:
                 for position, vector, facts in zip(looked.positions, looked.vectors, looked.facts, strict=True):
                     if facts is not None:
                         pending.add(position, facts, vector)
-                stream.broken += [Broken(self.source.names[one], why) for one, why in looked.broken.items()]
+                stream.broken |= {one: Broken(self.source.names[one], why) for one, why in looked.broken.items()}
                 if pending.due():
                     total += self._write(pending)
                     pending = _Pending()
@@ -180,7 +191,7 @@ class Work:
             "path": [place.path for place in places],
             "bytes": [one.bytes for one in pending.facts],
             "pixels": [one.pixels for one in pending.facts],
-            "stamp": [place.stamp for place in places],
+            "stamp": [one.stamp for one in pending.facts],
             "source": [self.address] * len(places),
         }
         columns: dict[str, Any] = {
@@ -201,9 +212,9 @@ class Work:
         value = int(labels[position])
         return names[value] if names is not None and value < len(names) else str(value)
 
-    def _remove(self, known: Mapping[str, _Known], broken: set[str]) -> int:
+    def _remove(self, known: Mapping[str, _Known], broken: Collection[int]) -> int:
         """Take out rows of this data whose images are not in it any more, or cannot be read any more."""
-        there = {one for one, name in zip(self.ids, self.source.names, strict=True) if str(name) not in broken}
+        there = {one for position, one in enumerate(self.ids) if position not in broken}
         gone = [one for one, row in known.items() if row.source == self.address and one not in there]
         self.index.remove(gone)
         return len(gone)

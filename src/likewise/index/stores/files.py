@@ -49,6 +49,12 @@ def is_unfinished(folder: Path) -> bool:
     return all(one.name == "space-0" or one.name.startswith(".") for one in folder.iterdir())
 
 
+def check_new(folder: Path) -> None:
+    """Raise InputError where an index, or anything else, lies at `folder`."""
+    if folder.exists() and not (folder.is_dir() and is_unfinished(folder)):
+        raise InputError(f"{folder} exists: open it, or choose another name")
+
+
 def rows_file(folder: Path, manifest: Manifest) -> Path:
     """The table of rows."""
     return folder / f"rows-{manifest.generation}.arrow"

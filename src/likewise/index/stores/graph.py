@@ -60,7 +60,8 @@ class Graph(_Facts):
 
     @cached_property
     def opened(self) -> Any:
-        """The graph, memory-mapped."""
+        """The graph, memory-mapped. Raises FileNotFoundError, as files do that a writer has taken away."""
+        (self.folder / self.file).stat()
         index = library().Index.restore(str(self.folder / self.file), view=True)
         if index is None:
             raise InputError(f"{self.folder / self.file} is no graph: `likewise search --recall` makes another")

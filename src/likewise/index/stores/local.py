@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,12 +51,12 @@ class LocalStore:
         if dtype not in files.SUFFIX:
             raise unknown("dtype", dtype, files.SUFFIX)
         path = Path(path)
-        if path.exists() and not (path.is_dir() and files.is_unfinished(path)):
-            raise InputError(f"{path} exists: open it, or choose another name")
+        files.check_new(path)
         path.mkdir(parents=True, exist_ok=True)
         with exclusive(path / ".lock", f"{path}", wait=False):
+            files.check_new(path)  # another process may have made it, and have written to it, meanwhile
             files.write_space(path, 0, space.to_json())
-            Manifest(dtype=dtype, counts=(0,), spaces=(space.fingerprint,)).write(path)
+            Manifest(made=uuid.uuid4().hex, dtype=dtype, counts=(0,), spaces=(space.fingerprint,)).write(path)
         return cls(path)
 
     # Reading ---------------------------------------------------------------------------------------------------
@@ -89,7 +91,7 @@ class LocalStore:
             return False
         found = manifests.read(self.path)
         self._seen = stamp
-        if found.version == self.version:
+        if (found.made, found.version) == (self.manifest.made, self.version):
             return False
         self.view = IndexVersion(self.path, found, self.view)
         return True
@@ -199,6 +201,7 @@ class LocalStore:
                 return
             with exclusive(self.path / ".lock", f"{self.path}: only one process at a time writes to it", wait=False):
                 self._holding = 1
+                self._seen = None  # stamps are not certain enough to write by
                 self.refresh()
                 try:
                     yield
@@ -276,9 +279,10 @@ class LocalStore:
 
     def commit(self, **changes: Any) -> None:
         """Write the next manifest and look at it. Only for the writer."""
-        changed = self.manifest.changed(**changes)
-        changed.write(self.path)
-        self.view = IndexVersion(self.path, changed, self.view)
+        fresh = IndexVersion(self.path, self.manifest.changed(**changes), self.view)
+        fresh.manifest = replace(fresh.manifest, held=fresh.held)
+        fresh.manifest.write(self.path)
+        self.view = fresh
 
     def _append(
         self, given: pa.Table, known_N: NDArray[np.int64], vectors_ND: NDArray[np.floating[Any]], space: int
@@ -354,6 +358,7 @@ class LocalStore:
         with self.writing():
             old, view = self.manifest, self.view
             fresh = Manifest(
+                made=old.made,
                 version=old.version,
                 generation=old.generation + 1,
                 dtype=old.dtype,

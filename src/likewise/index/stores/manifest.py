@@ -19,6 +19,8 @@ NAME = "manifest.json"
 class Manifest:
     """The parts of an index."""
 
+    made: str = ""
+    """Drawn when the folder was made, so that another index in its place is not taken for a later version of it."""
     version: int = 0
     """Rises with every change."""
     generation: int = 0
@@ -39,6 +41,8 @@ class Manifest:
     """Fingerprint of each space."""
     graphs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Of spaces, by number: file, vectors it covers, measured recall (`graph`)."""
+    held: tuple[int, ...] = ()
+    """Numbers of the spaces that rows are of, oldest first, for those who do not read the rows."""
     sources: dict[str, str] = field(default_factory=dict)
     """Fingerprint of each data set whose images are all here, by its address."""
 
@@ -71,8 +75,8 @@ def read(folder: Path) -> Manifest:
                 f"{folder} is of format {number}, and this version of likewise reads up to {FORMAT}: update likewise"
             )
         known = {one.name: found[one.name] for one in fields(Manifest) if one.name in found}
-        for name in ("counts", "spaces"):
-            known[name] = tuple(known[name])
+        for name in ("counts", "spaces", "held"):
+            known[name] = tuple(known.get(name, ()))
         return Manifest(**known)
     except FileNotFoundError:
         what = f"has no {NAME}, so it is no index" if folder.exists() else "does not exist"

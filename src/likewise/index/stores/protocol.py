@@ -146,7 +146,10 @@ class Store(Protocol):
 
 
 def unit_rows(vectors_ND: NDArray[np.floating[Any]], what: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Unit vectors and lengths. Raises InputError for what is no table of finite numbers, and for a zero vector."""
+    """Unit vectors and lengths. Raises InputError for what is no table of finite numbers, and for a zero vector.
+
+    A length has to be a number of float32, too.
+    """
     rows = np.asarray(vectors_ND)
     if rows.ndim != 2 or rows.dtype.kind not in "fiu":
         raise InputError(f"vectors for {what} are a table (rows, dimensions) of numbers, not {rows.shape} {rows.dtype}")
@@ -154,8 +157,13 @@ def unit_rows(vectors_ND: NDArray[np.floating[Any]], what: str) -> tuple[NDArray
     if not np.isfinite(rows).all():
         bad = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
         raise InputError(f"vectors for {what} are not all finite numbers (first: row {bad}): nothing was written")
-    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64)).astype(np.float32)
-    if not (norms > 0).all():
-        bad = int(np.flatnonzero(norms <= 0)[0])
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+    limits = np.finfo(np.float32)
+    if (lengths < limits.tiny).any():  # below, numbers have few digits left
+        bad = int(np.flatnonzero(lengths < limits.tiny)[0])
         raise InputError(f"vectors for {what} have no direction (first: row {bad} is zero): nothing was written")
+    if (lengths > limits.max).any():
+        bad = int(np.flatnonzero(lengths > limits.max)[0])
+        raise InputError(f"vectors for {what} are too long (first: row {bad}, {lengths[bad]:.1g}): nothing was written")
+    norms = lengths.astype(np.float32)
     return rows / norms[:, None], norms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,8 @@ def facts_of(rows: Rows) -> list[dict[str, Any]]:
     if len(set(map(str, rows.ids))) < len(rows):
         raise InputError("an id is given twice: nothing was written")
     held: dict[str, Sequence[Any]] = {name: rows.facts.get(name) or [""] * len(rows) for name in OWN}
-    held |= {name: column(name, values, len(rows)).to_pylist() for name, values in rows.columns.items()}
+    columns = {name: column(name, values, len(rows)).to_pylist() for name, values in rows.columns.items()}
+    held |= {name: [_plain(one) for one in values] for name, values in columns.items()}
     return [dict(zip(held, values, strict=True)) for values in zip(*held.values(), strict=True)]
 
 
@@ -25,4 +27,22 @@ def table_of(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, pa.DataType]
     """Rows as a table: id, facts, version, norm, and columns."""
     base = {"version": pa.int32(), "norm": pa.float32(), "id": pa.string(), **dict.fromkeys(OWN, pa.string())}
     names = {**base, **{name: kind for name, kind in kinds.items() if name not in base}}
-    return pa.table({name: pa.array([row.get(name) for row in rows], kind) for name, kind in names.items()})
+    return pa.table({name: _array([row.get(name) for row in rows], kind) for name, kind in names.items()})
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: dates and other kinds as text, none for what is no number."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Values of a kind; numbers that are all whole as whole numbers, of which fractions hold not all."""
+    if pa.types.is_floating(kind) and all(one is None or type(one) is int for one in values) and any(values):
+        return pa.array(values, pa.int64())
+    if pa.types.is_floating(kind):
+        values = [None if one is None else float(one) for one in values]
+    return pa.array(values, kind)

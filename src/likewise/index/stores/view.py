@@ -44,7 +44,7 @@ class IndexVersion:
         self._graphs: dict[str, Graph] = {}
         self._newest_of: tuple[dict[str, int], int] | None = None
         self._lookups = 0
-        if before is None or before.manifest.generation != manifest.generation:
+        if before is None or (before.manifest.made, before.manifest.generation) != (manifest.made, manifest.generation):
             return
         held = vars(before)
         if "raw" in held and 0 < before.manifest.row_bytes <= manifest.row_bytes:

@@ -95,7 +95,7 @@ def _in_data(data: Any, split: str | None, progress: Progress | None) -> Duplica
             if progress is not None:
                 progress(len(places), len(source))
     if stream.broken and not any(content):
-        first = stream.broken[0]
+        first = min(stream.broken.items())[1]
         raise InputError(f"no image of {source.name} can be read, the first {first.name} ({first.reason})")
     rows = DuplicateRows(ids, [one.path for one in places], [one.split for one in places], content, pixels)
     return grouped(rows, how="Near duplicates need an encoder (--encoder), or an index.")

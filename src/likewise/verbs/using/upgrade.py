@@ -114,50 +114,66 @@ def upgrade(
     neighbours by the new encoder are that. The plan is made first, and where re-embedding does not pass the `gate` (the
     least change, at the lower end of its interval) nothing is changed. Vectors are replaced in the order that raised
     what is found fastest on `sample` images, until all are, or the `budget` is used up (`1000` rows, `25%`, `90s`,
-    `10m`), or `stop` says so after a batch. The same call goes on, after an end at any moment. `rollback` gives all
-    rows their old vectors back, in one change.
+    `10m`), or `stop` says so after a batch. The same call goes on, after an end at any moment, and looks again for
+    images that could not be had; `html` is then the page of the plan that it began with. `rollback` gives all rows
+    their old vectors back, in one change.
 
     Raises InputError for an index or encoder that is not there, where the gate is not passed, where another upgrade is
     under way, and where another process writes; DiskFull, with the index whole.
     """
-    if rollback and (plan or to is not None):
+    if rollback and (plan or to is not None or html is not None):
         raise InputError("rollback gives the old vectors back, and takes no new encoder and no plan: leave these out")
     if html is not None:
         check_file(Path(html))
     opened = index if isinstance(index, Index) else open_index(index)
     begun = journals.read(opened)
     if rollback:
-        return _rolled_back(opened, begun)
+        return _rolled_back(opened, begun, data)
     if to is None:
         raise InputError("name the new encoder with --to, or take the old vectors back with --rollback")
     subject = open_subject(to, which, pretrained=pretrained)
     encoder = subject.encoder.eval()
     space = space_of(encoder, subject.path)
     budgeted = Budget.parse(budget, len(opened))
-    under_way = begun if begun is not None and begun.status == "running" else None
-    _check_goal(opened, under_way, space)
+    under_way = begun if begun is not None and _goes_on(opened, begun, space) else None
+    _check_goal(opened, begun, under_way, space)
     if under_way is not None and plan:
         raise InputError(f"{opened.path} is between two encoders: finish the upgrade, or take it back, to plan another")
     where = data if data is not None or under_way is None else under_way.data
-    looker = Looker(encoder, RowImages(opened, where, subject.ranges()))
+    looker = Looker(encoder, RowImages(opened, where, subject.ranges() or opened.ranges(opened.current)))
     if under_way is not None:
+        _write_page(html, None if html is None else under_way.page)
         return _refreshed(opened, under_way, space, encoder, looker, budgeted, stop=stop, progress=progress)
     made = plan_of(opened, looker, labels, gate=gate, sample=sample, order=order, seed=seed)
-    if html is not None:
-        _write_page(Path(html), opened, looker, made)
+    page = b"" if plan and html is None else page_of(opened, looker.images, made.shown).encode("utf-8", "replace")
+    _write_page(html, page)
     told = _told(opened, space, made)
     if plan:
         return told
     _check_gate(made.sheet)
-    journal = _begun(opened, space, made, str(to), str(data) if isinstance(data, str | Path) else None)
-    done = _refreshed(opened, journal, space, encoder, looker, budgeted, stop=stop, progress=progress)
+    with opened.writing():
+        looker.images.check(opened)
+        journal = _begun(opened, space, made, page, str(to), str(data) if isinstance(data, str | Path) else None)
+        done = _refreshed(opened, journal, space, encoder, looker, budgeted, stop=stop, progress=progress)
     return replace(told, done=done.done, compatible=journal.compatible)
 
 
-def _write_page(path: Path, index: Index, looker: Looker, made: Planned) -> None:
-    """The page of the images of a plan (`upgrading.examples`)."""
-    with write_aside(path) as file:
-        file.write(page_of(index, looker.images, made.shown).encode())
+def _goes_on(index: Index, begun: UpgradeJournal, space: Space) -> bool:
+    """Whether an upgrade is under way; one that had to leave rows out, for want of their images, is until they have
+    their vectors.
+    """
+    left_out = begun.status == "finished" and begun.to == space.fingerprint and len(index.held_spaces()) > 1
+    return begun.status == "running" or left_out
+
+
+def _write_page(path: str | Path | None, page: bytes | None) -> None:
+    """Write the page of a plan where one is asked for. Raises InputError where it was not kept."""
+    if path is None:
+        return
+    if page is None:
+        raise InputError("the page of this upgrade's plan was not kept by the version of likewise that began it")
+    with write_aside(Path(path)) as file:
+        file.write(page)
 
 
 def _told(index: Index, space: Space, made: Planned) -> Upgrade:
@@ -173,15 +189,18 @@ def _told(index: Index, space: Space, made: Planned) -> Upgrade:
     )
 
 
-def _begun(index: Index, space: Space, made: Planned, encoder: str, data: str | None) -> UpgradeJournal:
+def _begun(index: Index, space: Space, made: Planned, page: bytes, encoder: str, data: str | None) -> UpgradeJournal:
     """Write down that an upgrade begins."""
     fitting = made.sheet.arm(AS_IT_IS)
     return journals.begin(
         index,
         made.order_N.numpy(),
+        page,
         to=space.fingerprint,
         before=index.current,
-        space=len(index.spaces),
+        space=next(
+            (at for at, one in enumerate(index.spaces) if one.fingerprint == space.fingerprint), len(index.spaces)
+        ),
         encoder=encoder,
         data=data,
         order=made.order,
@@ -193,7 +212,7 @@ def _begun(index: Index, space: Space, made: Planned, encoder: str, data: str | 
     )
 
 
-def _check_goal(index: Index, under_way: UpgradeJournal | None, space: Space) -> None:
+def _check_goal(index: Index, begun: UpgradeJournal | None, under_way: UpgradeJournal | None, space: Space) -> None:
     """Refuse an empty index, a second upgrade beside one, and one to where the index is."""
     if not len(index):
         raise InputError(f"{index.path} is empty: embed into it by the new encoder at once")
@@ -206,7 +225,8 @@ def _check_goal(index: Index, under_way: UpgradeJournal | None, space: Space) ->
     if under_way is None and len(held) == 1 and not index.spaces[held[0]].differences(space):
         raise InputError(f"the vectors of {index.path} are of this encoder already ({space.fingerprint})")
     if under_way is None and len(held) > 1:
-        raise InputError(f"{index.path} holds vectors of {len(held)} spaces and no upgrade is under way: embed it anew")
+        before = "" if begun is None else f"go on with --to {begun.encoder}, take it back with --rollback, or "
+        raise InputError(f"{index.path} holds vectors of {len(held)} spaces: {before}embed it anew")
 
 
 def _check_gate(sheet: Sheet) -> None:
@@ -220,10 +240,10 @@ def _check_gate(sheet: Sheet) -> None:
         )
 
 
-def _rolled_back(index: Index, begun: UpgradeJournal | None) -> Upgrade:
+def _rolled_back(index: Index, begun: UpgradeJournal | None, data: Any) -> Upgrade:
     if begun is None or begun.status == "rolled back":
         raise InputError(f"{index.path} has no upgrade that could be taken back")
-    count = roll_back(index, begun)
+    count = roll_back(index, begun, data)
     return Upgrade(
         path=index.path,
         fingerprint=index.fingerprint,
