@@ -18,8 +18,8 @@ from likewise import checking
 from likewise.cli import teacher as early
 from likewise.cli.teacher import check_teacher
 from likewise.encoders import EncoderSpec, build, save_encoder
-from likewise.errors import InputError
 from likewise.encoders.build import rebuild, side_step
+from likewise.errors import InputError
 from likewise.teachers import Frozen, Momentum, Refitted, check_pretrained, pretrained
 
 

@@ -14,7 +14,7 @@ import likewise._torchvision  # noqa: F401  (has to be imported before timm)
 # isort: split
 import timm
 
-from likewise.encoders import EncoderSpec
+from likewise.encoders import Encoder, EncoderSpec
 from likewise.encoders.files import published
 from likewise.errors import InputError
 from likewise.verbs.learning import trial as trying
@@ -106,7 +106,13 @@ def test_published_weights_see_images_as_they_were_trained(tmp_path: Path, monke
     monkeypatch.setattr(published, "try_to_load_from_cache", lambda _, file, **__: str(tmp_path / file))
     seen: list[EncoderSpec] = []
     whole = trying._arm
-    monkeypatch.setattr(trying, "_arm", lambda name, encoder, *rest: seen.append(encoder.spec) or whole(name, encoder, *rest))
+
+    def arm(name: str, encoder: Encoder, *rest: Any) -> Arm:
+        seen.append(encoder.spec)
+        return whole(name, encoder, *rest)
+
+    monkeypatch.setattr(trying, "_arm", arm)
     trial(some_images()[0].numpy()[:20], minutes=0.05, encoder="test_resnet.r160_in1k", device="cpu")
-    assert [spec.image_size for spec in seen][1] == 160
-    assert seen[1].mean == (0.485, 0.456, 0.406)
+    untrained, known = seen
+    assert (untrained.image_size, known.image_size) == (16, 160)
+    assert known.mean == (0.485, 0.456, 0.406)

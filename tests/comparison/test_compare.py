@@ -318,7 +318,12 @@ def test_an_onnx_file_is_timed_with_the_threads_that_are_said(
     likewise.export(trained, format="onnx", out=tmp_path / "encoder.onnx")
     opened: list[int] = []
     whole = onnx._opened
-    monkeypatch.setattr(onnx, "_opened", lambda path, threads: opened.append(threads) or whole(path, threads))
+
+    def counted(path: Path, threads: int) -> Any:
+        opened.append(threads)
+        return whole(path, threads)
+
+    monkeypatch.setattr(onnx, "_opened", counted)
     found = footprints.measure(str(tmp_path / "encoder.onnx"), device=torch.device("cpu"))
     assert [latency.threads for latency in found.latencies] == [1, 1, 2, 2]
     assert set(opened) == {1, 2}

@@ -84,6 +84,12 @@ def check_asked(settings: type[Any], given: Mapping[str, Any]) -> None:
         settings(**named)
     for teacher in _each(named):
         check_at_hand(teacher)
+        path = Path(teacher).expanduser()
+        if path.is_file() and _is_onnx(path):
+            try:
+                load_onnx(path)
+            except InputError as error:
+                raise InputError(f"teacher={teacher!r}: {error}") from error
 
 
 def check_covers(given: Mapping[str, Any], names: Sequence[str], *, decoded: bool = False) -> None:
@@ -137,7 +143,8 @@ def taken_from(teacher: str) -> str | None:
 def digest_of(teacher: str) -> str | None:
     """Hexadecimal name of the weights of a teacher on this machine; None for one of timm's and where nothing is there.
 
-    Of ONNX files and tables it is that of the whole file, and of those that hold its weights. Raises InputError where the place holds no whole weights.
+    Of ONNX files and tables it is that of the whole file, and of those that hold its weights. Raises InputError where
+    the place holds no whole weights.
     """
     path = Path(teacher).expanduser()
     if not teacher or not path.exists():
