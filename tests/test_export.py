@@ -208,9 +208,9 @@ def test_where_activations_are_signs_rounding_may_turn_some_images(
     def rounded(encoder: Encoder, _: Any) -> Any:
         def features(x: Tensor) -> Tensor:
             found = encoder(x).clone()
-            for row in found:
-                row += 0.3 * found.abs().max() * (len(shown) < off)
-                shown.append(0)
+            for number in range(len(found)):
+                found[number] += 0.3 * found.abs().max() * (len(shown) < off)
+                shown.append(number)
             return found
 
         return b"", features

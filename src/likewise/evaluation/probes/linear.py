@@ -275,7 +275,7 @@ def logistic_scores(features: Features, settings: ProbeSettings) -> list[Score]:
     probe, chosen = fit_logistic(features.bank_NF, features.bank_labels_N, seed=features.seed)
     search = (
         f"C = {chosen:.3g} of {len(STRENGTHS)} from {STRENGTHS[0]:g} to {STRENGTHS[-1]:g}, evenly spaced in their "
-        f"logarithm, chosen on a stratified {STRENGTHS_HELD_OUT:.0%} of the bank (seed {features.seed}) and fitted on all"
+        f"logarithm, chosen on a stratified {STRENGTHS_HELD_OUT:.0%} of the bank (seed {features.seed})"
         if chosen is not None
         else "C = 1, the bank being too small to choose"
     )
