@@ -196,3 +196,30 @@ def test_a_run_without_teacher_says_so(run: Path, tmp_path: Path) -> None:
     (run / "teacher.safetensors").unlink()
     with pytest.raises(InputError, match="holds no teacher, only the student"):
         export(run, format="safetensors", out=tmp_path / "out.safetensors", which="teacher")
+
+
+@pytest.mark.parametrize(("off", "kept"), [(1, True), (6, False)])
+def test_where_activations_are_signs_rounding_may_turn_some_images(
+    off: int, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_encoder(build(EncoderSpec(name="reactnet_small", image_size=16)).eval(), tmp_path / "encoder.safetensors")
+    shown: list[int] = []
+
+    def rounded(encoder: Encoder, _: Any) -> Any:
+        def features(x: Tensor) -> Tensor:
+            found = encoder(x).clone()
+            for number in range(len(found)):
+                found[number] += 0.3 * found.abs().max() * (len(shown) < off)
+                shown.append(number)
+            return found
+
+        return b"", features
+
+    monkeypatch.setitem(exporting._WRITERS, "safetensors", rounded)
+    if kept:
+        report = export(tmp_path, format="safetensors", out=tmp_path / "out.safetensors")
+        assert report.turned == off
+        assert f"turned signs in {off} of 6 images" in str(report)
+    else:
+        with pytest.raises(LikewiseError, match="nothing was written"):
+            export(tmp_path, format="safetensors", out=tmp_path / "out.safetensors")

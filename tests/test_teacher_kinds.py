@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -19,7 +21,7 @@ from likewise.data.vectors import Table, places
 from likewise.encoders import EncoderSpec, build, save_encoder
 from likewise.encoders.embedding import embed
 from likewise.errors import InputError
-from likewise.teachers import Teacher, check_pretrained, named, pretrained
+from likewise.teachers import Teacher, callables, check_pretrained, digest_of, named, pretrained
 from likewise.teachers.own_side import at_side
 from likewise.verbs.keeping.export import export
 from likewise.verbs.learning.doctor import doctor
@@ -186,3 +188,105 @@ def test_doctor_says_what_a_teacher_costs(pixels: NDArray[np.uint8]) -> None:
     assert taught["parameters"] > taught["student_parameters"] > 0
     assert found.plan.method == "simreg"
     assert "looked up (cached)" in found.to_text()
+
+
+def test_what_takes_one_side_alone_is_shown_views_of_any_at_that_side(tmp_path: Path) -> None:
+    sides: list[int] = []
+
+    def looks(image_B3HW: Tensor) -> Tensor:
+        sides.append(image_B3HW.shape[-1])
+        return channel_means(image_B3HW)
+
+    find(named(looks))(torch.zeros(2, 3, 8, 8))
+    assert sides == [16, 16]  # as it is tried, and for the views
+    pytest.importorskip("onnxruntime")
+    save_encoder(build(SPEC, seed=4), tmp_path / "run" / "encoder.safetensors")
+    export(tmp_path / "run", format="onnx", out=tmp_path / "big.onnx")
+    assert find(str(tmp_path / "big.onnx"))(torch.randn(2, 3, 8, 8)).shape == (2, 64)
+
+
+def test_an_onnx_file_may_have_its_weights_beside_it_and_take_half_precision(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    encoder, image = build(SPEC, seed=4).eval(), torch.randn(2, 3, 24, 24)
+    made: dict[str, Any] = {"dynamo": True, "verbose": False}
+    torch.onnx.export(encoder, (image,), str(tmp_path / "outside.onnx"), external_data=True, **made)
+    before = digest_of(str(tmp_path / "outside.onnx"))
+    view = torch.randn(2, 3, 16, 16)
+    outside = find(str(tmp_path / "outside.onnx"))(view)
+    torch.onnx.export(encoder.half(), (image.half(),), str(tmp_path / "half.onnx"), external_data=False, **made)
+    assert outside.dtype == torch.float32
+    torch.testing.assert_close(find(str(tmp_path / "half.onnx"))(view), outside, rtol=0.05, atol=0.05)
+    weights = tmp_path / "outside.onnx.data"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    assert digest_of(str(tmp_path / "outside.onnx")) != before
+    weights.unlink()
+    with pytest.raises(InputError, match=r"has weights in outside\.onnx\.data, and that is not beside it"):
+        digest_of(str(tmp_path / "outside.onnx"))
+
+
+def test_attributes_of_a_function_say_what_it_sees() -> None:
+    class Sized(torch.nn.Module):
+        image_size, mean, std = (20, 20), torch.full((1, 3, 1, 1), 0.5), [0.25, 0.25, 0.25]
+
+        def forward(self, image_B3HW: Tensor) -> Tensor:
+            return channel_means(image_B3HW)
+
+    teacher = find(named(Sized()))
+    assert teacher.encoder is not None
+    assert (teacher.own_size, teacher.encoder.spec.mean, teacher.encoder.spec.std) == (20, (0.5,) * 3, (0.25,) * 3)
+    Sized.image_size = (20, 24)
+    with pytest.raises(InputError, match="one side of a square says it"):
+        find(named(Sized()))
+    Sized.image_size = channel_means  # type: ignore[assignment]
+    with pytest.raises(InputError, match="its image_size is a method: numbers say it"):
+        find(named(Sized()))
+
+
+def test_two_modules_that_say_the_same_of_noise_are_two_teachers() -> None:
+    class Largest(torch.nn.Module):
+        def __init__(self, weight: float) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.full((3,), weight))
+
+        def forward(self, image_B3HW: Tensor) -> Tensor:
+            return (channel_means(image_B3HW) * self.weight > 0).float()
+
+    keys = []
+    for each in (Largest(1.0), Largest(2.0)):
+        callables._GIVEN["python:largest"] = each
+        keys.append(find("python:largest").key)
+    assert keys[0] != keys[1]
+
+
+def test_a_row_that_goes_by_the_name_of_two_images_teaches_neither() -> None:
+    table = Table(("train/a.png", "val/a.png", "val/b.png"), np.zeros((3, 1)))
+    with pytest.raises(InputError, match=r"t does not say whether 'train/a.png' or 'val/a.png' is 'a.png'"):
+        places(table, ["a.png", "b.png"], what="t")
+    assert places(table, ["val/a.png", "val/b.png"], what="t").tolist() == [1, 2]
+    assert places(table, ["b.png"], what="t").tolist() == [2]
+
+
+def test_tables_are_told_apart_by_what_they_hold(images: Images, tmp_path: Path) -> None:
+    for folder, value in (("one", 1.0), ("two", 2.0)):
+        (tmp_path / folder).mkdir()
+        np.savez(tmp_path / folder / "t.npz", ids=np.array(images.names), features=np.full((40, 3), value))
+        os.utime(tmp_path / folder / "t.npz", (1e9, 1e9))
+        teacher = find(str(tmp_path / folder / "t.npz"))
+        teacher.fill(images, torch.device("cpu"))
+        assert float(teacher.look_up(torch.tensor([0]))[0, 0]) == value
+
+
+def test_a_table_may_lack_images_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "photos").mkdir()
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number:02}.png")
+    (tmp_path / "photos" / "03.png").write_bytes(b"no image")
+    names = [f"{number:02}.png" for number in range(12) if number != 3]
+    np.savez(tmp_path / "table.npz", ids=np.array(names), features=np.eye(11, 4) + 1)
+    asked: dict[str, Any] = {"method": "simreg", "teacher": str(tmp_path / "table.npz"), "epochs": 1, **QUICK}
+    train(str(tmp_path / "photos"), out=str(tmp_path / "run"), **asked)
+    np.savez(tmp_path / "table.npz", ids=np.array(names[1:]), features=np.eye(10, 4) + 1)
+    with pytest.raises(InputError, match="lacks 2 of 12 images"):
+        train(str(tmp_path / "photos"), out=str(tmp_path / "other"), **asked)

@@ -18,6 +18,7 @@ from likewise import checking
 from likewise.cli import teacher as early
 from likewise.cli.teacher import check_teacher
 from likewise.encoders import EncoderSpec, build, save_encoder
+from likewise.encoders.build import rebuild, side_step
 from likewise.errors import InputError
 from likewise.teachers import Frozen, Momentum, Refitted, check_pretrained, pretrained
 
@@ -197,3 +198,22 @@ def test_models_out_of_reach_and_runs_without_a_head_are_refused_before_anything
     check_teacher(["--method", "disco", "--teacher", str(run), "--embedding", "64"])
     with pytest.raises(InputError, match=r"embedding=32, and the vectors of teacher=.* have 64 dimensions"):
         check_teacher(["--method", "disco", "--teacher", str(run), "--embedding", "32"])
+
+
+@pytest.mark.parametrize(("shown", "seen"), [(16, 32), (10, 20), (9, 16), (1, 4)])
+def test_a_transformer_sees_views_at_a_side_of_whole_patches(shown: int, seen: int) -> None:
+    encoder = build(EncoderSpec(name="vit_micro", stem="small", image_size=32)).eval()
+    sides: list[int] = []
+    encoder.register_forward_pre_hook(lambda _, inputs: sides.append(inputs[0].shape[-1]))
+    Refitted(encoder, image_size=16, mean=SPEC.mean, std=SPEC.std)(torch.zeros(2, 3, shown, shown))
+    assert sides == [seen]
+
+
+def test_sides_that_models_take_are_known() -> None:
+    names = {"beit_base_patch16_224": 224, "deit3_small_patch16_224": 16, "swin_tiny_patch4_window7_224": 4}
+    for name, step in {**names, "maxvit_tiny_tf_224": 224, "convnext_tiny": 1, "reactnet_a": 32}.items():
+        with torch.device("meta"):
+            encoder = rebuild(EncoderSpec(name=name)).eval()
+            assert side_step(encoder) == step
+            with torch.no_grad():
+                encoder(torch.empty(1, 3, 96 // step * step or step, 96 // step * step or step))

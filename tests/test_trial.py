@@ -7,8 +7,17 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
+import likewise._torchvision  # noqa: F401  (has to be imported before timm)
+
+# isort: split
+import timm
+
+from likewise.encoders import Encoder, EncoderSpec
+from likewise.encoders.files import published
 from likewise.errors import InputError
+from likewise.verbs.learning import trial as trying
 from likewise.verbs.learning.trial import trial
 from likewise.verbs.learning.trying.measures import EncoderScore
 from likewise.verbs.learning.trying.verdict import Arm, conclude
@@ -73,3 +82,37 @@ def test_bad_input_is_one_line() -> None:
         trial(np.zeros((8, 4, 4, 3), np.uint8), minutes=0)
     with pytest.raises(InputError, match="needs 4 at least"):
         trial(np.zeros((3, 4, 4, 3), np.uint8))
+
+
+def test_a_table_without_names_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    np.save(tmp_path / "all.npy", np.eye(100, 4, dtype=np.float32) + 1)
+    pixels = np.random.default_rng(0).integers(0, 255, (100, 8, 8, 3), dtype=np.uint8)
+    with pytest.raises(InputError, match="holds 100 vectors without names, and there are 70 images"):
+        trial(pixels, minutes=0.05, teacher=str(tmp_path / "all.npy"), device="cpu")
+
+
+def test_of_a_slow_teacher_fewer_images_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(trying, "speed", lambda _: 68.0)  # 0.05 minutes, of which it may look for 1.2 s
+    monkeypatch.setattr(trying, "ENOUGH", 8)
+    pixels, _ = some_images()
+    found = trial(pixels.numpy(), minutes=0.05, teacher=teacher(), encoder="resnet10t", device="cpu")
+    assert found.images + found.held_out == 48
+
+
+def test_published_weights_see_images_as_they_were_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    save_file(timm.create_model("test_resnet.r160_in1k").state_dict(), tmp_path / "model.safetensors")
+    monkeypatch.setattr(published, "try_to_load_from_cache", lambda _, file, **__: str(tmp_path / file))
+    seen: list[EncoderSpec] = []
+    whole = trying._arm
+
+    def arm(name: str, encoder: Encoder, *rest: Any) -> Arm:
+        seen.append(encoder.spec)
+        return whole(name, encoder, *rest)
+
+    monkeypatch.setattr(trying, "_arm", arm)
+    trial(some_images()[0].numpy()[:20], minutes=0.05, encoder="test_resnet.r160_in1k", device="cpu")
+    untrained, known = seen
+    assert (untrained.image_size, known.image_size) == (20, 160)
+    assert (known.mean, known.std) == ((0.5,) * 3, (0.5,) * 3)  # this model's own

@@ -19,6 +19,7 @@ from likewise.comparison.entries import Entry, Kind, Scored, flat_settings, prot
 from likewise.comparison.groups import grouped
 from likewise.comparison.tables import cell, columns_of, contrasts
 from likewise.encoders import build, save_encoder
+from likewise.encoders.files import onnx
 from likewise.errors import InputError
 from likewise.evaluation.probes.linear import fit, settings_text
 from likewise.evaluation.scores import CLASS_MEAN
@@ -306,6 +307,27 @@ def test_what_encoders_take_to_run_is_measured(trained: Path, data: Path, monkey
         assert words in " ".join(text.split())
     assert "footprint" in page(write(trained / "f.html", found.to_html())).sections
     assert compare(trained, quiet=True).to_json()["footprints"] == []
+
+
+def test_an_onnx_file_is_timed_with_the_threads_that_are_said(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(footprints, "SECONDS", 0.0)
+    monkeypatch.setattr(footprints, "processors", lambda: 2)
+    likewise.export(trained, format="onnx", out=tmp_path / "encoder.onnx")
+    opened: list[int] = []
+    whole = onnx._opened
+
+    def counted(path: Path, threads: int) -> Any:
+        opened.append(threads)
+        return whole(path, threads)
+
+    monkeypatch.setattr(onnx, "_opened", counted)
+    found = footprints.measure(str(tmp_path / "encoder.onnx"), device=torch.device("cpu"))
+    assert [latency.threads for latency in found.latencies] == [1, 1, 2, 2]
+    assert set(opened) == {1, 2}
+    assert (found.parameters, found.bytes) == (None, (tmp_path / "encoder.onnx").stat().st_size)
 
 
 def test_it_is_what_the_package_calls_compare(make_run: MakeRun) -> None:

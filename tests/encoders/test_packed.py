@@ -66,3 +66,15 @@ def test_a_binary_network_is_exported_as_onnx(trained: Encoder, tmp_path: Path) 
     save_encoder(trained, tmp_path / "encoder.safetensors")
     report = export(tmp_path, format="onnx", out=tmp_path / "encoder.onnx")
     assert report.max_error < 1e-3
+
+
+def test_weights_of_zero_and_a_neck_are_kept(trained: Encoder, tmp_path: Path) -> None:
+    encoder = build(EncoderSpec(name="reactnet_small", image_size=16, neck=5), seed=3).eval()
+    with torch.no_grad():
+        for conv in encoder.modules():
+            if isinstance(conv, BinaryConv2d):
+                conv.weight.normal_(generator=torch.Generator().manual_seed(1))[:, ::3] = 0.0
+    save_encoder(encoder, tmp_path / "encoder.safetensors")
+    assert export(tmp_path, format="packed", out=tmp_path / "packed.safetensors").max_error == 0.0
+    with torch.no_grad():
+        assert load_encoder(tmp_path / "packed.safetensors")(pixels(4, 1)).equal(encoder(pixels(4, 1)))

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 
 from likewise.errors import InputError
-from likewise.evaluation.probes.linear import fit
+from likewise.evaluation.probes.linear import STRENGTHS, fit, fit_logistic
 from tests.evaluation.test_knn import points
 
 
@@ -41,3 +41,14 @@ def test_images_without_label_are_left_out() -> None:
 def test_one_class_is_one_line() -> None:
     with pytest.raises(InputError, match="at least two classes"):
         fit(torch.randn(10, 3), torch.zeros(10, dtype=torch.int64))
+
+
+def test_the_logistic_regression_of_transfer_is_that_of_scikit_learn() -> None:
+    (train, labels), (test, _) = points(500, 1), points(200, 2)
+    probe, chosen = fit_logistic(train, labels)
+    assert chosen in STRENGTHS
+    judge = LogisticRegression(C=chosen, tol=1e-8, max_iter=5000).fit(normalize(train).numpy(), labels.numpy())
+    assert (probe.predict(test).numpy() == judge.predict(normalize(test).numpy())).mean() > 0.99
+    few, none = fit_logistic(train[:2], torch.tensor([0, 1]))
+    assert none is None
+    assert few.predict(train[:2]).tolist() == [0, 1]

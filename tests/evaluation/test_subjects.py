@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from likewise.evaluation.probes import finetune as finetuning
 from likewise.evaluation.probes import segmentation
 from likewise.evaluation.probes.finetune import finetune
 from likewise.verbs.judging.evaluate import evaluate
-from likewise.verbs.judging.transfer import transfer
+from likewise.verbs.judging.transfer import Transfer, transfer
 from likewise.verbs.keeping.export import export
 from tests.evaluation.conftest import MakeImages, drawn
 
@@ -82,6 +84,9 @@ def test_several_data_sets_have_a_mean(run: Path, tmp_path: Path, data: Path) ->
     plain, by_class = (evaluation.scores[0] for evaluation in found.evaluations)
     assert (plain.measure, by_class.measure) == ("accuracy", "mean per-class accuracy")
     assert found.means() == {"student centroid": (plain.value + by_class.value) / 2}
+    known = [replace(plain, value=0.8), replace(by_class, value=1.0, n=50)]
+    several = Transfer([replace(found.evaluations[0], scores=[score]) for score in known])
+    assert several.log_odds() == pytest.approx({"student centroid": (math.log(4) + math.log(99)) / 2})
     with pytest.raises(InputError, match="no data sets"):
         transfer(run, [])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -12,8 +13,9 @@ from likewise.encoders import EncoderSpec, build
 from likewise.encoders.own.branches import branches, maps
 from likewise.errors import InputError
 from likewise.methods.hsakd import HSAKD, Outputs
+from likewise.methods.whole import restore
 from likewise.similarity.labelled.rotations import joint_labels, rotated
-from tests.contract.gauntlet import BATCH, CLASSES, batch_at, make, teacher
+from tests.contract.gauntlet import BATCH, CLASSES, SPEC, batch_at, facts_of, make, teacher
 
 
 def hsakd(**changes: Any) -> HSAKD:
@@ -112,3 +114,14 @@ def test_wrong_teachers_are_one_line() -> None:
         HSAKD.Settings(teacher=teacher("moco_v2"), role="frozen_teacher")
     with pytest.raises(InputError, match="no stages to branch off"):
         branches(build(EncoderSpec(name="convnet4", image_size=32)), 4)
+
+
+def test_a_teacher_of_other_classes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = restore(teacher("hsakd"))
+    monkeypatch.setattr(known, "class_names", ("cat", "dog", "owl"))
+    monkeypatch.setattr("likewise.methods.hsakd.restore", lambda _: known)
+    facts = replace(facts_of(), class_names=("cat", "owl", "dog"))
+    settings = HSAKD.Settings(teacher=teacher("hsakd"))
+    with pytest.raises(InputError, match="in another order: its class 1 is 'dog', and that of the data 'owl'"):
+        HSAKD(build(SPEC), settings, facts)
+    HSAKD(build(SPEC), settings, replace(facts, class_names=()))

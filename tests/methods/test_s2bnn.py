@@ -111,5 +111,11 @@ def test_the_recipe_trains_both_steps_and_goes_on_with_the_one_that_is_not_finis
     assert [part for part in after.modules() if isinstance(part, BinaryConv2d) and part.binary]
     for key, value in before.backbone.named_parameters():
         torch.testing.assert_close(dict(after.backbone.named_parameters())[key], value)
+    for change, words in (
+        ({"epochs": 2}, r"epochs=1\S*, so"),
+        ({"data": str(tmp_path)}, "was trained on .*images.npz"),
+    ):
+        with pytest.raises(InputError, match=f"{words}.*: choose another --out"):
+            carry_out(recipe.out, stages(replace(recipe, **change), **quiet))
     with pytest.raises(InputError, match="teacher"):
         carry_out(tmp_path / "others", stages(replace(recipe, teacher="", out=str(tmp_path / "others")), **quiet))

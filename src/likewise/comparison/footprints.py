@@ -15,6 +15,7 @@ import torch
 from likewise.data.caching.cache import processors, readable
 from likewise.encoders import Encoder
 from likewise.encoders.files.chosen import choose
+from likewise.encoders.files.onnx import files_of
 from likewise.evaluation.encoder_source import Which, open_subject
 from likewise.runs import RunDirectory
 
@@ -93,6 +94,8 @@ def measure(
 def _bytes(path: str | None, which: Which | None, encoder: Encoder) -> int:
     """Of the file that holds the weights; without one, of the weights in their own number format."""
     place = None if path is None else Path(path)
+    if place is not None and place.suffix.lower() == ".onnx":
+        return sum(file.stat().st_size for file in files_of(place))
     if place is not None and place.is_file():
         return place.stat().st_size
     if place is not None and place.is_dir():

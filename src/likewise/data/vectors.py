@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -98,7 +98,8 @@ def write_table(path: str | Path, names: Sequence[str], vectors_MF: NDArray[np.f
 def places(table: Table, names: Sequence[str], *, what: str) -> NDArray[np.int64]:
     """(N,) the row of each image. Raises InputError, naming the first, where the table lacks images.
 
-    Images are looked for by their whole name, then by the name of the file, then without its ending.
+    Images are looked for by their whole name, then by the name of the file, then without its ending. InputError, too,
+    where several rows go by the shortened name of an image.
     """
     if table.names is None:
         if len(table.rows) != len(names):
@@ -107,15 +108,33 @@ def places(table: Table, names: Sequence[str], *, what: str) -> NDArray[np.int64
                 f"a column called {NAMES[0]!r} says whose each is"
             )
         return np.arange(len(names), dtype=np.int64)
-    best: list[str] = list(names)
-    for shorten in (str, _file, _stem):
-        known = {shorten(name): row for row, name in enumerate(table.names)}
-        lacking = [name for name in names if shorten(name) not in known]
-        if not lacking and len({shorten(name) for name in names}) == len(set(names)):
-            return np.array([known[shorten(name)] for name in names], dtype=np.int64)
-        best = min(best, lacking or best, key=len)
+    for shorten in _SHORTER:
+        if _lacking(table.names, names, shorten) or len({shorten(name) for name in names}) < len(set(names)):
+            continue
+        known: dict[str, int] = {}
+        twice: dict[str, int] = {}
+        for row, name in enumerate(table.names):
+            if known.setdefault(shorten(name), row) != row:
+                twice[shorten(name)] = row
+        if (of_several := next((name for name in names if shorten(name) in twice), None)) is not None:
+            one, other = (table.names[rows[shorten(of_several)]] for rows in (known, twice))
+            raise InputError(f"{what} does not say whether {one!r} or {other!r} is {of_several!r}: name it so there")
+        return np.array([known[shorten(name)] for name in names], dtype=np.int64)
+    best = min((_lacking(table.names, names, shorten) or list(names) for shorten in _SHORTER), key=len)
     held = f"its first name is {table.names[0]!r}" if table.names else "it is empty"
     raise InputError(f"{what} lacks {len(best):,} of {len(names):,} images, the first {best[0]!r}; {held}")
+
+
+def lacking(table: Table, names: Sequence[str]) -> int:
+    """How many of the images the table lacks, by the kind of name that it has most of."""
+    if table.names is None:
+        return abs(len(names) - len(table.rows))
+    return min(len(_lacking(table.names, names, shorten)) for shorten in _SHORTER)
+
+
+def _lacking(held: Sequence[str], names: Sequence[str], shorten: Callable[[str], str]) -> list[str]:
+    known = {shorten(name) for name in held}
+    return [name for name in names if shorten(name) not in known]
 
 
 def _file(name: str) -> str:
@@ -124,6 +143,10 @@ def _file(name: str) -> str:
 
 def _stem(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).stem
+
+
+_SHORTER: tuple[Callable[[str], str], ...] = (str, _file, _stem)
+"""What names are compared by, one after the other."""
 
 
 def _first(found: Mapping[str, NDArray[Any]], allowed: Sequence[str]) -> NDArray[Any] | None:

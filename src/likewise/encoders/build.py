@@ -220,6 +220,22 @@ def arguments_for(spec: EncoderSpec) -> dict[str, Any]:
     return {"patch_size": 1} if small and _family(spec.name) == ConvNeXt.__module__ else {}
 
 
+def side_step(encoder: Encoder) -> int:
+    """What the sides of images that the encoder takes are multiples of; 1 where it takes any.
+
+    Of a transformer that is its patch, of what takes one side alone (ONNX, functions, windows of one size) that side.
+    A backbone that knows it says so as `side_step`, 0 for its own side alone.
+    """
+    backbone, side = encoder.backbone, encoder.spec.image_size
+    known = getattr(backbone, "side_step", None)
+    if known is not None:
+        return int(known) or side
+    embed = getattr(backbone, "patch_embed", None)
+    if isinstance(embed, PatchEmbed) and not embed.strict_img_size:
+        return 1 if embed.dynamic_img_pad else int(embed.patch_size[0])
+    return side if "img_size" in arguments_for(encoder.spec) else 1
+
+
 def _ask_timm(spec: EncoderSpec, arguments: dict[str, Any]) -> nn.Module:
     """`timm.create_model`, whose many kinds of refusal become one `InputError`."""
     if spec.pretrained and (found := at_hand(spec.name)):

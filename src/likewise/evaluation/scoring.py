@@ -14,9 +14,9 @@ class Scoring:
     """By what an encoder is scored, and on which images."""
 
     probe: Sequence[str] = ("knn", "linear")
-    """What to score by: knn, linear, linear-sgd, centroid, fewshot, labels, clustering, retrieval, uniformity, rank,
-    purity, finetune, finetune-labels, own, segmentation, correspondence, backgrounds, localisation, zeroshot,
-    captions."""
+    """What to score by: knn, linear, logistic, linear-sgd, centroid, fewshot, labels, clustering, retrieval,
+    uniformity, rank, purity, finetune, finetune-labels, own, segmentation, correspondence, backgrounds, localisation,
+    zeroshot, captions."""
     labels: str | None = None
     """Label column, or `folders` where sub-folders are the classes."""
     train_split: str | None = None

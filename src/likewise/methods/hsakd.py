@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, cast
 
@@ -76,7 +78,7 @@ class Shown(nn.Module):
 
     def __init__(self, network: Joint, facts: Facts) -> None:
         super().__init__()
-        self.refit = Refit(network.encoder.spec, image_size=facts.image_size, mean=facts.mean, std=facts.std)
+        self.refit = Refit(network.encoder, image_size=facts.image_size, mean=facts.mean, std=facts.std)
         self.network = network
 
     def forward(self, x_N3HH: Tensor) -> Outputs:
@@ -173,15 +175,15 @@ class HSAKD(Method):
         super().__init__()
         if facts.classes < 2:
             raise InputError("hsakd needs labels of two classes or more: name their column with --labels")
-        self.settings = settings
+        self.settings, self.class_names = settings, facts.class_names
         self.upright = settings.role == "student" and settings.distil != "both"
         """Whether images are shown upright alone."""
         frozen = settings.role == "frozen_teacher"
         self.student = Joint(encoder, facts.classes, frozen=frozen, branched=not self.upright)
         if settings.role == "frozen_teacher":
-            _take(self.student, settings.teacher)
+            _take(self.student, settings.teacher, facts.class_names)
         elif settings.role == "student" and settings.distil != "none":
-            self.frozen = Frozen(Shown(_trained(settings.teacher, self.student), facts))
+            self.frozen = Frozen(Shown(_trained(settings.teacher, self.student, facts.class_names), facts))
         elif settings.role == "online":
             seed = int(torch.randint(2**31, (1,)))
             other = build(dataclasses.replace(encoder.spec, pretrained=False), seed=seed)
@@ -277,16 +279,29 @@ def _check_teacher(teacher: str, role: Role) -> None:
         )
 
 
-def _trained(teacher: str, student: Joint) -> Joint:
-    """The network of a teacher's run. Raises InputError where it does not fit the student."""
+def _check_classes(teacher: str, known: Sequence[str], own: Sequence[str]) -> None:
+    """Raise InputError where the classes of teacher and data have names that are not the same, in the same order."""
+    if known and own and tuple(known) != tuple(own):
+        at = next(number for number, pair in enumerate(zip_longest(known, own)) if pair[0] != pair[1])
+        theirs, ours = (names[at] if at < len(names) else None for names in (known, own))
+        raise InputError(
+            f"teacher={teacher!r} knows other classes than the data has, or in another order: its class {at} is "
+            f"{theirs!r}, and that of the data {ours!r}"
+        )
+
+
+def _trained(teacher: str, student: Joint, class_names: Sequence[str]) -> Joint:
+    """The network of a teacher's run. Raises InputError where it does not fit the student or its classes."""
     if not teacher:
         raise InputError(
             "hsakd needs a teacher: train one with --role teacher, and name its run with --teacher; or --role online"
         )
-    network = cast("HSAKD", restore(teacher)).student
+    method = cast("HSAKD", restore(teacher))
+    network = method.student
     classes, own = network.classifier.out_features, student.classifier.out_features
     if classes != own:
         raise InputError(f"teacher={teacher!r} knows {classes} classes, and the data has {own}")
+    _check_classes(teacher, method.class_names, class_names)
     ours, theirs = student.branches, network.branches
     if theirs is None:
         raise InputError(f"teacher={teacher!r} is a student without branches: train a teacher with --role teacher")
@@ -298,7 +313,7 @@ def _trained(teacher: str, student: Joint) -> Joint:
     return network
 
 
-def _take(network: Joint, teacher: str) -> None:
+def _take(network: Joint, teacher: str, class_names: Sequence[str]) -> None:
     """Fill encoder and classifier from a fine-tuned run, in place. Raises InputError where they do not fit."""
     if not teacher:
         raise InputError("role=frozen_teacher keeps a classifier: name a run of likewise finetune with --teacher")
@@ -311,5 +326,6 @@ def _take(network: Joint, teacher: str) -> None:
             f"teacher={teacher!r} is a {spec.name} of width {spec.width} for {known.layer.out_features} classes: train "
             f"with --encoder {spec.name} --width {spec.width} on data of these classes"
         )
+    _check_classes(teacher, known.class_names, class_names)
     network.encoder.backbone.load_state_dict(theirs)
     network.classifier.load_state_dict(known.layer.state_dict())

@@ -38,6 +38,8 @@ class TReX(Method):
     the large crop enters the memory; a batch that reaches past the end is cut and the memory begins again at the front.
     Until the memory is filled with vectors (size / batch steps) its rows are noise and the loss says nothing.
 
+    How its features transfer is judged as published by `likewise evaluate RUN DATA... --probe logistic`, with log-odds.
+
     Sariyildiz, Kalantidis, Alahari, Larlus: No Reason for No Supervision, ICLR 2023, arXiv 2206.15369, section 3.
     """
 

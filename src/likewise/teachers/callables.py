@@ -1,14 +1,15 @@
 """Python functions and modules from images to vectors as teachers, by their import path.
 
 `package.module:function` takes (B, 3, S, S) float32 RGB and returns (B, F). Its attributes `image_size`, `mean` and
-`std`, where it has them, say at which side and how normalised; by default the side of the views, in 0..1.
+`std`, where it has them, say at which side and how normalised; by default the student's side, in 0..1. It is shown that
+side alone, whatever the size of the views.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -25,6 +26,8 @@ _GIVEN: dict[str, Callable[..., Any]] = {}
 
 class _Called(nn.Module):
     """What `Encoder` asks of a timm model, for a function."""
+
+    side_step = 0
 
     def __init__(self, function: Callable[..., Any], features: int) -> None:
         super().__init__()
@@ -83,13 +86,7 @@ def called(teacher: str, image_size: int) -> tuple[Encoder, str]:
     Raises InputError where it does not return one vector an image.
     """
     function = find_callable(teacher)
-    described: Mapping[str, Any] = {
-        "name": teacher,
-        "image_size": int(getattr(function, "image_size", image_size)),
-        "mean": getattr(function, "mean", (0.0, 0.0, 0.0)),
-        "std": getattr(function, "std", (1.0, 1.0, 1.0)),
-    }
-    spec = EncoderSpec.from_mapping(described)
+    spec = _described(teacher, function, image_size)
     if isinstance(function, nn.Module):
         function.eval()
     side = spec.image_size
@@ -105,4 +102,27 @@ def called(teacher: str, image_size: int) -> tuple[Encoder, str]:
     if rows.ndim != 2 or len(rows) != 2:
         raise InputError(f"teacher={teacher!r} gives {tuple(rows.shape)} for 2 images: (images, length) is needed")
     encoder = Encoder(spec, _Called(function, rows.shape[1]))
-    return encoder.eval(), digest("callable", spec, digest_array(rows.numpy()))
+    return encoder.eval(), digest("callable", spec, digest_array(rows.numpy()), *_weights(function))
+
+
+def _described(teacher: str, function: Callable[..., Any], image_size: int) -> EncoderSpec:
+    """Side and normalisation of what a function sees. Raises InputError for attributes that do not say them."""
+    given = {"image_size": image_size, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    found: dict[str, Any] = {}
+    for name, usual in given.items():
+        value = getattr(function, name, usual)
+        try:
+            found[name] = torch.as_tensor(value).flatten().tolist()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"teacher={teacher!r}: its {name} is a {type(value).__name__}: numbers say it") from error
+    sides = set(found["image_size"])
+    if len(sides) != 1:
+        raise InputError(f"teacher={teacher!r}: its image_size is {found['image_size']}: one side of a square says it")
+    return EncoderSpec.from_mapping({**found, "name": teacher, "image_size": sides.pop()})
+
+
+def _weights(function: Callable[..., Any]) -> list[str]:
+    """What a module was trained to: two of them may say the same of noise."""
+    held = function.state_dict().values() if isinstance(function, nn.Module) else ()
+    flat = [value.detach().cpu().contiguous().view(-1) for value in held if isinstance(value, Tensor)]
+    return [digest_array(value.view(torch.uint8).numpy()) for value in flat]

@@ -14,11 +14,11 @@ import likewise._torchvision  # noqa: F401  (has to be imported before timm)
 import timm
 
 from likewise.data.fingerprints import digest
-from likewise.data.vectors import Table, is_table, places, read_table
+from likewise.data.vectors import Table, is_table, lacking, places, read_table
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, normalisation
 from likewise.encoders.build import check_name
 from likewise.encoders.files.chosen import choose
-from likewise.encoders.files.onnx import load_onnx
+from likewise.encoders.files.onnx import files_of, load_onnx
 from likewise.encoders.files.published import at_hand
 from likewise.encoders.files.store import read_description, weights_digest
 from likewise.errors import InputError, missing
@@ -32,6 +32,8 @@ KINDS = (
 )
 
 
+FEW = 0.05
+"""Share of the images that a table may lack as long as it is not known which can be read."""
 TEACHERS = ("teacher", "further_teachers")
 """Settings that name teachers, in all methods that have some."""
 
@@ -82,13 +84,24 @@ def check_asked(settings: type[Any], given: Mapping[str, Any]) -> None:
         settings(**named)
     for teacher in _each(named):
         check_at_hand(teacher)
+        path = Path(teacher).expanduser()
+        if path.is_file() and _is_onnx(path):
+            try:
+                load_onnx(path)
+            except InputError as error:
+                raise InputError(f"teacher={teacher!r}: {error}") from error
 
 
-def check_covers(given: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Raise `InputError` where a table that was asked for as a teacher lacks images of the data."""
+def check_covers(given: Mapping[str, Any], names: Sequence[str], *, decoded: bool = False) -> None:
+    """Raise `InputError` where a table that was asked for as a teacher lacks images of the data.
+
+    Before these are `decoded` a few may be lacking: those that cannot be read, which need no vector.
+    """
     for teacher in _each({name: given[name] for name in TEACHERS if name in given}):
         if is_table(teacher):
-            places(_table(Path(teacher).expanduser()), names, what=f"teacher={teacher!r}")
+            table = _table(Path(teacher).expanduser())
+            if decoded or not 0 < lacking(table, names) <= max(1, FEW * len(names)):
+                places(table, names, what=f"teacher={teacher!r}")
 
 
 def pretrained(
@@ -112,7 +125,7 @@ def pretrained(
     path = Path(teacher).expanduser()
     try:
         if is_table(teacher):
-            return of_table(_table(path), path, teacher)
+            return of_table(_table(path), name=teacher, key=str(digest_of(teacher)))
         encoder, key = _found(teacher, path, image_size)
     except InputError as error:
         if str(error).startswith(f"{setting}="):
@@ -130,15 +143,21 @@ def taken_from(teacher: str) -> str | None:
 def digest_of(teacher: str) -> str | None:
     """Hexadecimal name of the weights of a teacher on this machine; None for one of timm's and where nothing is there.
 
-    Of ONNX files and tables it is that of the whole file. Raises InputError where the place holds no whole weights.
+    Of ONNX files and tables it is that of the whole file, and of those that hold its weights. Raises InputError where
+    the place holds no whole weights.
     """
     path = Path(teacher).expanduser()
     if not teacher or not path.exists():
         return None
     if path.is_file() and (is_table(teacher) or _is_onnx(path)):
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        found = [_digest_of_file(one) for one in (files_of(path) if _is_onnx(path) else [path])]
+        return found[0] if len(found) == 1 else digest(*found)
     return weights_digest(choose(path, None).path)
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _each(named: Mapping[str, Any]) -> list[str]:
@@ -153,8 +172,9 @@ def _check_path(path: Path) -> None:
     elif is_table(path.name):
         _table(path)
     elif _is_onnx(path):
-        if importlib.util.find_spec("onnxruntime") is None:
-            raise missing("onnxruntime", "onnx", "an ONNX file")
+        for name in ("onnxruntime", "onnx"):
+            if importlib.util.find_spec(name) is None:
+                raise missing(name, "onnx", "an ONNX file")
     elif path.suffix == ".safetensors":
         read_description(path)
     else:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from likewise.encoders import Encoder, EncoderSpec
+from likewise.encoders import Encoder
+from likewise.encoders.build import side_step
 from likewise.errors import InputError
 
 Channels = tuple[float, float, float]
@@ -93,15 +94,17 @@ class Refit(nn.Module):
     """Views made for one encoder as another is shown them: their normalisation is undone and its own done instead.
 
     Views are also resized, by the ratio of the sides that the two were made for: an encoder trained at 224 px that
-    teaches one at 32 px sees each view seven times as large, small crops included.
+    teaches one at 32 px sees each view seven times as large, small crops included. One that does not take every side
+    (a transformer, an ONNX file) sees them at the nearest that it takes.
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, spec: EncoderSpec, *, image_size: int, mean: Channels, std: Channels) -> None:
-        """`spec` is what they are shown to; `image_size`, `mean` and `std` are those of the views, as in `Facts`."""
+    def __init__(self, encoder: Encoder, *, image_size: int, mean: Channels, std: Channels) -> None:
+        """`encoder` is who sees them; `image_size`, `mean` and `std` are those of the views, as in `Facts`."""
         super().__init__()
+        spec, self.step = encoder.spec, side_step(encoder)
         self.ratio = spec.image_size / image_size
         scale = [theirs / own for theirs, own in zip(std, spec.std, strict=True)]
         shift = [(theirs - own) / by for theirs, own, by in zip(mean, spec.mean, spec.std, strict=True)]
@@ -111,10 +114,14 @@ class Refit(nn.Module):
     def forward(self, x_B3HW: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 3, H', W')."""
         x_B3HW = x_B3HW * self.scale + self.shift
-        size = (round(x_B3HW.shape[-2] * self.ratio), round(x_B3HW.shape[-1] * self.ratio))
+        size = (self._side(x_B3HW.shape[-2]), self._side(x_B3HW.shape[-1]))
         if size != tuple(x_B3HW.shape[-2:]):
             x_B3HW = functional.interpolate(x_B3HW, size, mode="bilinear", align_corners=False, antialias=True)
         return x_B3HW
+
+    def _side(self, shown: int) -> int:
+        """Of a side of a view that of what the encoder sees."""
+        return max(1, round(shown * self.ratio / self.step)) * self.step
 
 
 class Refitted(nn.Module):
@@ -135,7 +142,7 @@ class Refitted(nn.Module):
         `head` is what comes behind the encoder, (B, F) -> (B, `features`).
         """
         super().__init__()
-        self.refit = Refit(encoder.spec, image_size=image_size, mean=mean, std=std)
+        self.refit = Refit(encoder, image_size=image_size, mean=mean, std=std)
         self.encoder = encoder
         self.head = nn.Identity() if head is None else head
         self.features = encoder.features if features is None else features

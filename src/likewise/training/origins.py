@@ -47,7 +47,7 @@ def _digest(place: str) -> str | None:
     if path.is_dir() and not any(path.glob("*.safetensors")):
         files = sorted(file for file in path.rglob("*") if file.is_file())
         return digest([(str(file.relative_to(path)), file.stat().st_size) for file in files])
-    if path.is_file() and path.suffix != ".safetensors":
+    if path.is_file() and path.suffix not in {".safetensors", ".onnx"}:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     return teachers.digest_of(str(path))

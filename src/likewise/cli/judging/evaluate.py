@@ -35,7 +35,7 @@ class Evaluate(Scoring):
     pretrained: bool = False
     """Take timm's published weights of the model named."""
     image_size: int | None = None
-    """Side at which images are shown; by default the encoder's own."""
+    """Side at which images are shown; by default the encoder's own, 224 for the name of a timm model."""
     per_class: bool = False
     """Figures by class and by many-, medium- and few-shot classes, also where classes are not skewed."""
     class_mean: bool = False

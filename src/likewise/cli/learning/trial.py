@@ -65,4 +65,5 @@ def run(words: list[str]) -> None:
         distil = found.verdict == "distil"
         taught = {"teacher": parsed.teacher, "cached": True} if distil else {}
         method = METHODS["distilled" if distil else "self-supervised"]
-        print_next(command("train", parsed.data, method=method, **taught))
+        encoder = None if parsed.encoder == Try.encoder else parsed.encoder
+        print_next(command("train", parsed.data, method=method, encoder=encoder, split=parsed.split, **taught))

@@ -10,27 +10,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from likewise.data.fingerprints import digest_array
+from likewise.data.fingerprints import digest, digest_array
 from likewise.encoders.encoder import Encoder
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError, missing
+
+_FORMATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+"""Number formats of an input, as onnxruntime calls them."""
 
 
 class _Session(nn.Module):
     """Runs the file on the CPU; what an Encoder asks of a timm model, and no more."""
 
-    def __init__(self, session: Any, features: int, fixed_batch: int | None, contents: str) -> None:
+    side_step = 0
+
+    def __init__(self, path: Path, session: Any, threads: int, fixed_batch: int | None, contents: str) -> None:
         super().__init__()
-        self.session = session
-        self.head_hidden_size = self.num_features = features
+        self.path, self.session, self.threads = path, session, threads
+        self.head_hidden_size = self.num_features = int(output_of(session).shape[1])
         self.fixed_batch = fixed_batch
         self.input, self.output = session.get_inputs()[0].name, output_of(session).name
+        self.format = _FORMATS[session.get_inputs()[0].type]
         # What the file holds, so that cached features are those of this file.
         self.register_buffer("contents", torch.tensor(list(bytes.fromhex(contents)), dtype=torch.uint8))
         self.anchor = nn.Parameter(torch.zeros(1), requires_grad=False)  # says on which device this is: the CPU
 
     def forward_features(self, x_B3HW: Tensor) -> Tensor:
-        values = np.ascontiguousarray(x_B3HW.detach().float().cpu().numpy())
+        if self.threads != torch.get_num_threads():
+            self.threads = torch.get_num_threads()
+            self.session = _opened(self.path, self.threads)
+        values = np.ascontiguousarray(x_B3HW.detach().float().cpu().numpy().astype(self.format, copy=False))
         size = self.fixed_batch or len(values)
         found = []
         for start in range(0, len(values), size):
@@ -38,7 +47,7 @@ class _Session(nn.Module):
             short = size - len(part)
             filled = np.concatenate([part, np.repeat(part[-1:], short, axis=0)]) if short else part
             found.append(self.session.run([self.output], {self.input: filled})[0][: len(part)])
-        return torch.from_numpy(np.concatenate(found)).to(x_B3HW.device)
+        return torch.from_numpy(np.concatenate(found)).float().to(x_B3HW.device)
 
     def forward_head(self, x_BF: Tensor, pre_logits: bool = True) -> Tensor:
         """Pooling is in the file; a map that it gives unpooled is averaged."""
@@ -52,7 +61,7 @@ def output_of(session: Any) -> Any:
 
 
 def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
-    """The encoder in the file at `path`, on the CPU.
+    """The encoder in the file at `path`, on the CPU, with as many threads as torch has.
 
     Size, mean and deviation of its input are those it names in its metadata, as exported files do; for other files
     the size is that of its input, or `image_size`, and the normalisation ImageNet's.
@@ -60,20 +69,23 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
     Raises InputError without the `onnx` extra, and for a file that is no model from images to features.
     """
     try:
-        import onnxruntime
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise missing("onnxruntime", "onnx", "an ONNX file") from error
+        raise missing(str(error.name), "onnx", "an ONNX file") from error
     if not path.is_file():
         raise InputError(f"there is no ONNX file {path}")
-    content = path.read_bytes()
+    threads = torch.get_num_threads()
     try:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        session = _opened(path, threads)
     except Exception as error:  # onnxruntime has a class of its own for each kind of refusal
         raise InputError(f"{path} is no ONNX model that can be run: {str(error).splitlines()[0]}") from error
     shape = session.get_inputs()[0].shape
     out = output_of(session).shape
     if len(shape) != 4 or shape[1] != 3 or len(out) not in {2, 4} or not isinstance(out[1], int):
         raise InputError(f"{path} maps {shape} to {out}: (batch, 3, height, width) to (batch, features) is needed")
+    if (kind := session.get_inputs()[0].type) not in _FORMATS:
+        raise InputError(f"{path} takes images of {kind}: one of {', '.join(_FORMATS)} is needed")
     result = {key: _value(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
     fixed = shape[2] if isinstance(shape[2], int) else None
     size = image_size or fixed or result.get("image_size") or 224
@@ -83,8 +95,35 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
         {"name": path.stem, **result, "image_size": int(size), "pretrained": False, "neck": 0}
     )
     batch = shape[0] if isinstance(shape[0], int) else None
-    contents = digest_array(np.frombuffer(content, np.uint8))
-    return Encoder(spec, _Session(session, int(out[1]), batch, contents)).eval()
+    each = [digest_array(np.fromfile(file, np.uint8)) for file in files_of(path)]
+    contents = each[0] if len(each) == 1 else digest(*each)
+    return Encoder(spec, _Session(path, session, threads, batch, contents)).eval()
+
+
+def files_of(path: Path) -> list[Path]:
+    """The ONNX file at `path`, and those beside it that hold weights of it. Raises InputError where one is missing."""
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except Exception as error:  # protobuf has classes of its own
+        raise InputError(f"{path} is no ONNX model: {' '.join(str(error).split())}") from error
+    held = {ExternalDataInfo(each).location for each in graph.initializer if uses_external_data(each)}
+    found = [path, *(path.parent / name for name in sorted(held))]
+    lost = next((file for file in found if not file.is_file()), None)
+    if lost is not None:
+        raise InputError(f"{path} has weights in {lost.name}, and that is not beside it")
+    return found
+
+
+def _opened(path: Path, threads: int) -> Any:
+    """A session of so many threads. Raises what onnxruntime does for a file that is no model."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _value(text: str) -> Any:

@@ -1,8 +1,8 @@
 """Binary networks in a file of one bit a weight; exact in both directions.
 
 Each binary convolution becomes `KEY.bits`, eight signs a byte, and `KEY.scale`, one float32 an output channel; all else
-stays as it is. A weight of exactly 0, which has no sign in training, is stored as +1. Activations are signs in the
-loaded network as in the trained one.
+stays as it is. A weight of exactly 0 has no sign: the positions of such weights, where there are any, are `KEY.zeros`.
+Activations are signs in the loaded network as in the trained one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from likewise.encoders.own.binary import BinaryConv2d, scaled_signs
 from likewise.encoders.spec import EncoderSpec
 from likewise.errors import InputError
 
-_BITS, _SCALE = ".bits", ".scale"
+_BITS, _SCALE, _ZEROS = ".bits", ".scale", ".zeros"
 
 
 def pack(encoder: Encoder, described: Mapping[str, str]) -> bytes:
@@ -40,13 +40,15 @@ def pack(encoder: Encoder, described: Mapping[str, str]) -> bytes:
             "reactnet_a and reactnet_small have some"
         )
     held: dict[str, Tensor] = {}
-    for key, value in encoder.backbone.state_dict().items():
+    for key, value in encoder.weights().items():
         if key not in binary:
             held[key] = value.detach().cpu().clone().contiguous()
             continue
         weight = value.detach().cpu()
         held[key + _BITS] = torch.from_numpy(np.packbits((weight >= 0).numpy().reshape(-1)))
         held[key + _SCALE] = scaled_signs(weight).abs().amax((1, 2, 3))
+        if len(zeros := (weight.reshape(-1) == 0).nonzero()[:, 0]):
+            held[key + _ZEROS] = zeros
     shapes = {key: list(conv.weight.shape) for key, conv in binary.items()}
     return save(held, metadata={**described, PACKED: json.dumps(shapes)})
 
@@ -63,10 +65,12 @@ def unpack(held: Mapping[str, Tensor], described: Mapping[str, Any], path: Path)
             bits, scale_O = weights.pop(key + _BITS), weights.pop(key + _SCALE)
             signs = np.unpackbits(bits.numpy(), count=math.prod(shape)).reshape(shape)
             scale_O111 = scale_O.view(-1, 1, 1, 1)
-            weights[key] = torch.where(torch.from_numpy(signs).bool(), scale_O111, -scale_O111)
+            weight = torch.where(torch.from_numpy(signs).bool(), scale_O111, -scale_O111)
+            weight.view(-1)[weights.pop(key + _ZEROS, torch.empty(0, dtype=torch.int64))] = 0.0
+            weights[key] = weight
             binary[key].binary = False
-        encoder.backbone.load_state_dict(weights)
-    except (KeyError, ValueError, AttributeError, RuntimeError) as error:
+        encoder.take_weights(weights)
+    except (KeyError, ValueError, AttributeError, RuntimeError, IndexError) as error:
         raise InputError(f"{path} is no whole packed encoder: {' '.join(str(error).split())}") from error
     return encoder.eval()
 

@@ -62,7 +62,7 @@ class Shift(nn.Module):
 
 
 class ShiftedSign(Shift):
-    """RSign: the sign of x + b, -1, 0 or 1. In training sign(0) is 0; a packed deployment takes 1 for it."""
+    """RSign: the sign of x + b: -1 or 1, and 0 where that is exactly 0."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W)."""

@@ -46,6 +46,7 @@ class ReActNet(Staged):
                 blocks, reduction = [], 2 * reduction
             blocks.append(BinaryBlock(inside, outside, stride=stride, binary=binary))
         self._close(blocks, channels[-1], reduction)
+        self.side_step = reduction
 
     def _close(self, blocks: list[nn.Module], channels: int, reduction: int) -> None:
         module = f"stages.{len(self.stages)}"

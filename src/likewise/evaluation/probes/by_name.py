@@ -11,7 +11,7 @@ from likewise.evaluation.probes.clustering import clustering_scores
 from likewise.evaluation.probes.fewshot import fewshot_scores
 from likewise.evaluation.probes.geometry import purity_scores, rank_scores, uniformity_scores
 from likewise.evaluation.probes.knn import knn_scores
-from likewise.evaluation.probes.linear import label_scores, linear_scores
+from likewise.evaluation.probes.linear import label_scores, linear_scores, logistic_scores
 from likewise.evaluation.probes.protocol import Features, ProbeSettings
 from likewise.evaluation.probes.retrieval import retrieval_scores
 from likewise.evaluation.probes.sgd import sgd_scores
@@ -23,6 +23,7 @@ Probe = Callable[[Features, ProbeSettings], list[Score]]
 PROBES: Mapping[str, Probe] = {
     "knn": knn_scores,
     "linear": linear_scores,
+    "logistic": logistic_scores,
     "linear-sgd": sgd_scores,
     "centroid": centroid_scores,
     "fewshot": fewshot_scores,

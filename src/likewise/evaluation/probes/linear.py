@@ -6,7 +6,9 @@ the same convex problem
 
     min over W, b   mean cross-entropy(W x + b, y) + decay / 2 |W|^2
 
-is solved by L-BFGS on all rows at once. Shapes: N rows, F features, C classes.
+is solved by L-BFGS on all rows at once. `fit_logistic` is the same layer as t-ReX transfers by (Sariyildiz et al., ICLR
+2023, arXiv 2206.15369): features not standardised, and the regularisation sought over eleven decades. Shapes: N rows, F
+features, C classes.
 """
 
 from __future__ import annotations
@@ -36,6 +38,11 @@ HELD_OUT = 0.1
 VARIANCE_FLOOR = 1e-5
 SEARCH_STEPS, FINAL_STEPS = 5, 100
 """L-BFGS iterations for each decay that is tried, and for the last fit; both end earlier where nothing moves."""
+STRENGTHS = tuple(float(value) for value in np.logspace(-5, 6, 30))
+"""The C of a logistic regression (sum of cross-entropies times C, plus half the squared weights) to choose among. The
+paper draws as many from that range."""
+STRENGTHS_HELD_OUT = 0.2
+"""Share of the training rows that chooses among them."""
 _AXES_ROWS = 2**14
 """Rows, evenly spread, that the axes are made of: they speed the solver up and do not change what it solves."""
 _CHUNK_VALUES = 2**24
@@ -80,25 +87,56 @@ def fit(features_NF: Tensor, labels_N: Tensor, *, decays: Sequence[float] = DECA
 
     Raises InputError for features that are not finite, and where fewer than two classes are known.
     """
-    check_features("training", features_NF)
-    present = torch.unique(labels_N[labels_N >= 0])
-    if len(present) < 2:
-        found = "one class" if len(present) else "no labels"
-        raise InputError(f"a linear probe needs at least two classes, and the training images have {found}")
-    train, held = map(torch.from_numpy, stratified(labels_N.cpu().numpy(), HELD_OUT, seed))
-    order_N = torch.cat([train, held]).to(labels_N.device)  # so that both parts are views of the whole
+    known, order_N = _parts(features_NF, labels_N, HELD_OUT, seed)
     x_NF, labels_N = unit(features_NF[order_N]), labels_N[order_N].long()
     mean_F = x_NF.mean(0)
     x_NF -= mean_F
     squares_F = torch.stack([part.square().sum(0) for part in torch.split(x_NF, 1024)]).sum(0)  # `var` takes 25 times
     scale_F = (squares_F / (len(x_NF) - 1) + VARIANCE_FLOOR).sqrt()
     x_NF /= scale_F
-    problem = _Problem.of(x_NF, labels_N, classes=int(present[-1]) + 1)
+    problem = _Problem.of(x_NF, labels_N, classes=int(labels_N.max()) + 1)
     decay, best, start = sorted(decays)[len(decays) // 2], float("nan"), None
-    if len(held):
-        decay, best, start = _search(problem, len(train), decays)
+    if known < len(order_N):
+        decay, best, start = _search(problem, known, decays)
     weight_CF, bias_C = problem.solve(decay, steps=FINAL_STEPS, start=start)
     return LinearProbe(mean_F, scale_F, weight_CF, bias_C, decay, best)
+
+
+@torch.no_grad()
+def fit_logistic(features_NF: Tensor, labels_N: Tensor, *, seed: int = 0) -> tuple[LinearProbe, float | None]:
+    """Logistic regression of normalised features, and the C that was chosen; rows labelled -1 are left out.
+
+    C is the smallest of those with the highest accuracy on a stratified fifth of the rows; then everything is fitted on
+    all rows. Where no class is large enough to spare a row, C is 1 and None is returned. Deterministic in `seed`.
+
+    Raises InputError for features that are not finite, and where fewer than two classes are known.
+    """
+    known, order_N = _parts(features_NF, labels_N, STRENGTHS_HELD_OUT, seed)
+    x_NF, labels_N = unit(features_NF[order_N]), labels_N[order_N].long()
+    mean_F = x_NF.mean(0)  # which the bias takes up: the problem is the same, and easier
+    problem = _Problem.of(x_NF - mean_F, labels_N, classes=int(labels_N.max()) + 1)
+    chosen, best, start = None, float("nan"), None
+    if known < len(order_N):
+        part, unseen, solution = problem.rows(slice(known)), problem.rows(slice(known, None)), None
+        for strength in STRENGTHS:
+            solution = part.solve(1 / (strength * known), steps=FINAL_STEPS, start=solution)
+            value = accuracy(torch.addmm(solution[1], unseen.x_NF, solution[0].T).argmax(1), unseen.labels_N)
+            if chosen is None or value > best:
+                chosen, best, start = strength, value, solution
+    decay = 1 / ((chosen or 1.0) * len(order_N))
+    weight_CF, bias_C = problem.solve(decay, steps=FINAL_STEPS, start=start)
+    return LinearProbe(mean_F, torch.ones_like(mean_F), weight_CF, bias_C, decay, best), chosen
+
+
+def _parts(features_NF: Tensor, labels_N: Tensor, share: float, seed: int) -> tuple[int, Tensor]:
+    """How many rows are fitted while others choose, and the order of all known rows, the held-out `share` last."""
+    check_features("training", features_NF)
+    present = torch.unique(labels_N[labels_N >= 0])
+    if len(present) < 2:
+        found = "one class" if len(present) else "no labels"
+        raise InputError(f"a linear probe needs at least two classes, and the training images have {found}")
+    train, held = map(torch.from_numpy, stratified(labels_N.cpu().numpy(), share, seed))
+    return len(train), torch.cat([train, held]).to(labels_N.device)  # so that both parts are views of the whole
 
 
 def _search(problem: _Problem, known: int, decays: Sequence[float]) -> _Tried:
@@ -230,6 +268,19 @@ def linear_scores(features: Features, settings: ProbeSettings) -> list[Score]:
     probe = fit(features.bank_NF, features.bank_labels_N, seed=features.seed)
     words = f"linear probe, {settings_text(probe, features.seed)}"
     return [features.score("linear", None, probe.predict(features.query_QF), words)]
+
+
+def logistic_scores(features: Features, settings: ProbeSettings) -> list[Score]:
+    """The logistic regression of t-ReX's transfer."""
+    probe, chosen = fit_logistic(features.bank_NF, features.bank_labels_N, seed=features.seed)
+    search = (
+        f"C = {chosen:.3g} of {len(STRENGTHS)} from {STRENGTHS[0]:g} to {STRENGTHS[-1]:g}, evenly spaced in their "
+        f"logarithm, chosen on a stratified {STRENGTHS_HELD_OUT:.0%} of the bank (seed {features.seed})"
+        if chosen is not None
+        else "C = 1, the bank being too small to choose"
+    )
+    words = f"logistic regression, features L2-normalised, L-BFGS, {search}"
+    return [features.score("logistic", None, probe.predict(features.query_QF), words)]
 
 
 def draws(labels: NDArray[np.int64], settings: ProbeSettings, seed: int) -> list[tuple[str, str, NDArray[np.int64]]]:

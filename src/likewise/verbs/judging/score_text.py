@@ -19,9 +19,10 @@ def as_text(result: Evaluation, *, brief: bool = False) -> str:
 
 
 def means_text(several: Transfer) -> str:
-    """The means over several data sets."""
-    rows = [[name, f"{value:.4g}"] for name, value in several.means().items()]
-    return table([f"mean of {len(several.evaluations)} data sets", ""], rows)
+    """The means over several data sets, of scores and of the log-odds of accuracies."""
+    odds = {name: f"{value:+.3f}" for name, value in several.log_odds().items()}
+    rows = [[name, f"{value:.4g}", odds.get(name, "")] for name, value in several.means().items()]
+    return table([f"mean of {len(several.evaluations)} data sets", "", "log-odds"], rows)
 
 
 def _scores(result: Evaluation) -> str:

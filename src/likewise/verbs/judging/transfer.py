@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +22,30 @@ class Transfer:
 
     def means(self) -> dict[str, float]:
         """For each encoder and probe the plain mean over the data sets; only probes that all of them have."""
+        return self._mean(lambda score: score.value)
+
+    def log_odds(self) -> dict[str, float]:
+        """The same of ln(p / (1 - p)), p an accuracy: what tables of t-ReX print (arXiv 2206.15369, section 4).
+
+        A step from 98 % to 99 % counts as one from 50 % to 67 % does. p stays half an image away from 0 and from 1.
+        """
+        return self._mean(_log_odds, lambda score: "accuracy" in score.measure and score.unit == "share")
+
+    def _mean(
+        self, value: Callable[[Score], float], wanted: Callable[[Score], bool] = lambda _: True
+    ) -> dict[str, float]:
         found: dict[str, list[float]] = {}
         for evaluation in self.evaluations:
-            for score in evaluation:
-                found.setdefault(_kind(score), []).append(score.value)
+            for score in filter(wanted, evaluation):
+                found.setdefault(_kind(score), []).append(value(score))
         return {
             kind: sum(values) / len(values) for kind, values in found.items() if len(values) == len(self.evaluations)
         }
 
     def to_json(self) -> dict[str, Any]:
-        """One JSON object: `evaluations`, each as from one data set, and `means`."""
-        return {"evaluations": [evaluation.to_json() for evaluation in self.evaluations], "means": self.means()}
+        """One JSON object: `evaluations`, each as from one data set, `means` and `log_odds`."""
+        evaluations = [evaluation.to_json() for evaluation in self.evaluations]
+        return {"evaluations": evaluations, "means": self.means(), "log_odds": self.log_odds()}
 
 
 def transfer(run: Run, data: Sequence[Any], **how: Any) -> Transfer:
@@ -43,6 +57,12 @@ def transfer(run: Run, data: Sequence[Any], **how: Any) -> Transfer:
     if not data:
         raise InputError("no data sets were named to transfer to")
     return Transfer([evaluate(run, one, **how) for one in data])
+
+
+def _log_odds(score: Score) -> float:
+    nearest = 0.5 / max(1, score.n)
+    share = min(max(score.value, nearest), 1 - nearest)
+    return math.log(share / (1 - share))
 
 
 def _kind(score: Score) -> str:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 FILE = "README.md"
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-_ACCURACY = ("knn", "linear", "linear-sgd", "centroid", "fewshot", "labels", "finetune", "finetune-labels", "soft-nn")
+_ACCURACY = (
+    *("knn", "linear", "logistic", "linear-sgd", "centroid", "fewshot", "labels"),
+    *("finetune", "finetune-labels", "soft-nn"),
+)
 """Scores that are shares of right answers."""
 
 

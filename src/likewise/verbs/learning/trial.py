@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,10 +18,12 @@ import torch
 from likewise import teachers
 from likewise.data import Images, cached_side, describe, open_source, prepare, split_names, training_split
 from likewise.data.source import Part, Source
-from likewise.encoders import Encoder, EncoderSpec, build, load_encoder
+from likewise.encoders import Encoder, build, load_encoder
 from likewise.encoders.files.chosen import choose
 from likewise.encoders.files.published import at_hand
+from likewise.encoders.spec import IMAGENET_MEAN, IMAGENET_STD
 from likewise.errors import InputError
+from likewise.teachers.own_side import at_side
 from likewise.training.assembling import data_facts
 from likewise.training.planning.asked import Asked
 from likewise.training.planning.machine import detect
@@ -36,6 +39,11 @@ HELD_OUT = 0.3
 """Share of them that no arm is trained on."""
 TRAINED = 0.6
 """Share of the time that is trained for at least, however long measuring takes."""
+LOOKED = 0.4
+"""Share of the time that the teacher may look at images for: at all of them as it is measured, at those that are not
+held out to teach. Of a slow one fewer images are drawn."""
+ENOUGH = math.ceil(FEWEST / (1 - HELD_OUT))
+"""Images of which as many as training needs are not held out."""
 METHODS = {"distilled": "simreg", "self-supervised": "isd"}
 """What the trained arms learn by."""
 _LOG = logging.getLogger(__name__)
@@ -107,14 +115,16 @@ def trial(
         raise InputError(f"minutes={minutes:g} must be greater than 0 and finite, such as 15")
     began, teacher = time.monotonic(), teachers.named(teacher)
     teachers.check_pretrained(teacher)
-    source = _sample(data, split, labels, seed, round(min(SAMPLE, max(LEAST, PER_MINUTE * minutes))))
-    teachers.check_covers({"teacher": teacher}, source.names)
     wanted = Asked(encoder=encoder, device=cast("Any", device), minutes=minutes, seed=seed)
     machine = detect(wanted.device)
-    side = round(describe(source).side)
+    whole = _opened(data, split, labels)
+    side = round(describe(whole).side)
     sized = image_size(wanted, side, machine.device)
-    held = _halves(source, seed)
+    most = _seen_in(LOOKED * minutes, teacher, int(sized.value), machine.device)
+    held = _halves(_sample(whole, seed, min(SAMPLE, max(LEAST, round(PER_MINUTE * minutes)), most)), seed)
+    teachers.check_covers({"teacher": teacher}, held[0].names)
     images = [prepare(part, short_side=cached_side(int(sized.value))) for part in held]
+    teachers.check_covers({"teacher": teacher}, images[0].names, decoded=True)
     labelled = all(_labelled(part) for part in images)
     from likewise import methods
 
@@ -139,11 +149,28 @@ def trial(
     return Trial(verdict, reason, tuple(arms), words, len(images[0]), len(images[1]))
 
 
-def _sample(data: Any, split: str | None, labels: str | None, seed: int, count: int) -> Source:
-    """`count` of the training images, drawn from `seed`."""
+def _opened(data: Any, split: str | None, labels: str | None) -> Source:
+    """The training images."""
     source = open_source(data, split=split or training_split(split_names(data)), labels=labels)
     if len(source) < 4:
         raise InputError(f"{source.name} holds {len(source)} images: a trial needs 4 at least, and {FEWEST} to train")
+    return source
+
+
+def _seen_in(minutes: float, teacher: str, side: int, device: str) -> int:
+    """Images that a trial may draw so that the teacher looks at them in `minutes`; at least those that training needs.
+
+    It looks at all of them once, and once more at those that are not held out.
+    """
+    if not teacher:
+        return SAMPLE
+    found = teachers.pretrained(teacher, image_size=side, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    per_second = speed(found.to(torch.device(device)))
+    return SAMPLE if per_second is None else max(ENOUGH, int(60 * minutes * per_second / (2 - HELD_OUT)))
+
+
+def _sample(source: Source, seed: int, count: int) -> Source:
+    """`count` of the images, drawn from `seed`."""
     order = np.random.default_rng(seed).permutation(len(source))[:count]
     return replace(Part.of(source, np.sort(order)), splits=(), split=None)
 
@@ -168,8 +195,8 @@ def _pretrained(teacher: str, plan: Plan, encoder: str) -> tuple[Encoder | None,
         return found.encoder, f"{teacher} as it is"
     with suppress(InputError):
         if at_hand(encoder):
-            own = EncoderSpec(name=encoder, image_size=spec.image_size, pretrained=True, mean=spec.mean, std=spec.std)
-            return build(own), f"{encoder}, published weights"
+            found = teachers.pretrained(encoder, image_size=spec.image_size, mean=spec.mean, std=spec.std)
+            return found.encoder, f"{encoder}, published weights"
     return None, ""
 
 
@@ -180,7 +207,8 @@ def _trained(
     taught: Mapping[str, Any] = {"teacher": teacher, "cached": True} if name == "distilled" else {}
     began = time.monotonic()
     if taught:
-        minutes = max(0.05, minutes - _pass_minutes(teacher, plan, len(images[0])))
+        _look(teacher, source, images[0], plan)
+        minutes = max(0.05, minutes - (time.monotonic() - began) / 60)
     with TemporaryDirectory() as folder:
         run = train(
             source,
@@ -203,12 +231,12 @@ def _trained(
     return _arm(name, encoder, images, took, about, labelled, plan.device)
 
 
-def _pass_minutes(teacher: str, plan: Plan, count: int) -> float:
-    """How long the teacher takes to look at the images once."""
+def _look(teacher: str, source: Source, images: Images, plan: Plan) -> None:
+    """Make the vectors of a teacher that training will look up, or find those that were made before."""
     spec = plan.encoder
-    found = teachers.pretrained(teacher, image_size=spec.image_size, mean=spec.mean, std=spec.std)
-    per_second = speed(found.to(torch.device(plan.device)))
-    return 0.0 if per_second is None else count / per_second / 60
+    found = teachers.pretrained(teacher, image_size=spec.image_size, mean=spec.mean, std=spec.std, cached=True)
+    device = torch.device(plan.device)
+    found.to(device).fill(images, device, larger=at_side(source, images, found.own_size, spec.image_size))
 
 
 def _arm(

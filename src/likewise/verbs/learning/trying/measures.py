@@ -98,7 +98,8 @@ def _by_views(encoder: Encoder, bank_NF: Tensor, held_out: Images, rank: float) 
     """The share of ten nearest neighbours that two random crops of an image have in common."""
     spec, device = encoder.spec, next(encoder.parameters()).device
     crop = weak(spec.image_size, mean=spec.mean, std=spec.std, scale=(0.5, 1.0))
-    index, k = np.arange(min(LOOKED_AT, len(held_out))), min(NEIGHBOURS, len(bank_NF))
+    index = np.arange(min(LOOKED_AT, len(held_out)))
+    k = min(NEIGHBOURS, max(1, len(bank_NF) // 2))  # all of them would always be shared
     each = batch_for(spec.image_size, BATCH, device)
     shared: list[Tensor] = []
     with evaluating(encoder):
