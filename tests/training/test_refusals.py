@@ -44,6 +44,9 @@ def options(out: Path, **more: Any) -> dict[str, Any]:
         ({"method": "seed_kd", "teacher": "runs/nowhere"}, "teacher='runs/nowhere' is no run directory"),
         ({"method": "interclr", "clusters": 41}, "clusters=41 of 40"),
         ({"keep_checkpoints": 0}, "at least one checkpoint must be kept"),
+        ({"checkpoint_minutes": -1.0}, "checkpoint_minutes=-1 must be at least 0"),
+        ({"warmup": 10.0}, r"warmup=10 is out of range: allowed is 0 to 1, a share of the budget"),
+        ({"weight_decay": -0.1}, r"weight_decay=-0.1 is out of range: allowed is 0"),
     ],
 )
 def test_a_refused_start_does_not_block_the_corrected_one(

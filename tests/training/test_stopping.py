@@ -25,6 +25,7 @@ from likewise.methods.method import Progress, Terms
 from likewise.training import checkpoints
 from likewise.training.loop import Loop
 from likewise.verbs.learning import job
+from likewise.verbs.learning import train as train_module
 from likewise.verbs.learning.train import Interrupted, train
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (48, 16, 16, 3), dtype=np.uint8)
@@ -170,6 +171,13 @@ def test_a_finished_run_can_be_extended_and_says_what_that_means(
         train(PIXELS, **options(out, method="byol", epochs=2, resume=True))
     with pytest.raises(InputError, match=r"budget of the run is epochs=3, .* minutes=1: allowed is a larger epochs"):
         train(PIXELS, **options(out, method="byol", epochs=None, minutes=1.0, resume=True))
+
+
+def test_a_run_can_be_resumed_as_soon_as_its_teacher_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, filled = tmp_path / "run", []
+    monkeypatch.setattr(train_module, "fill_teachers", lambda *_: filled.append(stored(out)["status"]))
+    train(PIXELS, **options(out, method="byol", epochs=0.2))
+    assert filled == ["running"], "vectors of a teacher may take hours, in which a run may be killed"
 
 
 # Two processes -------------------------------------------------------------------------------------------------------

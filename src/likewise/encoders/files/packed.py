@@ -40,13 +40,13 @@ def pack(encoder: Encoder, described: Mapping[str, str]) -> bytes:
             "reactnet_a and reactnet_small have some"
         )
     held: dict[str, Tensor] = {}
-    for key, value in encoder.backbone.state_dict().items():
+    for key, value in encoder.weights().items():
         if key not in binary:
             held[key] = value.detach().cpu().clone().contiguous()
             continue
         weight = value.detach().cpu()
         held[key + _BITS] = torch.from_numpy(np.packbits((weight >= 0).numpy().reshape(-1)))
-        held[key + _SCALE] = scaled_signs(weight).abs().amax((1, 2, 3))
+        held[key + _SCALE] = (weight if binary[key].signed else scaled_signs(weight)).abs().amax((1, 2, 3))
     shapes = {key: list(conv.weight.shape) for key, conv in binary.items()}
     return save(held, metadata={**described, PACKED: json.dumps(shapes)})
 
@@ -54,7 +54,8 @@ def pack(encoder: Encoder, described: Mapping[str, str]) -> bytes:
 def unpack(held: Mapping[str, Tensor], described: Mapping[str, Any], path: Path) -> Encoder:
     """The encoder whose packed weights a file holds, in evaluation mode on the CPU.
 
-    Its binary convolutions are ordinary ones with two values a channel. Raises InputError where the file is not whole.
+    Its binary convolutions have two values a channel, to be taken as they are. Raises InputError where the file is not
+    whole.
     """
     encoder = rebuild(EncoderSpec.from_mapping(described))
     binary, weights = _binary(encoder), dict(held)
@@ -64,8 +65,8 @@ def unpack(held: Mapping[str, Tensor], described: Mapping[str, Any], path: Path)
             signs = np.unpackbits(bits.numpy(), count=math.prod(shape)).reshape(shape)
             scale_O111 = scale_O.view(-1, 1, 1, 1)
             weights[key] = torch.where(torch.from_numpy(signs).bool(), scale_O111, -scale_O111)
-            binary[key].binary = False
-        encoder.backbone.load_state_dict(weights)
+            binary[key].signed = True
+        encoder.take_weights(weights)
     except (KeyError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{path} is no whole packed encoder: {' '.join(str(error).split())}") from error
     return encoder.eval()

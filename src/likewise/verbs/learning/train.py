@@ -222,10 +222,6 @@ def fit(
         if newest is not None:
             restore(update, clock, newest)
     trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
-    known = held_to(run, parts, plan, engine) if plan.anchor else None
-    fill_teachers([*teachers.teachers_in(method), *([] if known is None else [known])], job, engine)
-    if known is not None:
-        update.anchor = Anchor(plan.anchor, method, known, near_start=not plan.compatible_with)
     on_first(engine, lambda: checkpoints.check_room(run.checkpoints, method.state_dict(), trained))
     opened: list[Logger] = []
     names = usual() if session.loggers is None else session.loggers
@@ -233,7 +229,11 @@ def fit(
     if engine.is_global_zero:
         if session.resume:
             run.cut_metrics(clock.step)
-        announce(job, run, clock, parts.began)
+        announce(job, run, clock, parts.began)  # before what may take long: a run killed meanwhile can be resumed
+    known = held_to(run, parts, plan, engine) if plan.anchor else None
+    fill_teachers([*teachers.teachers_in(method), *([] if known is None else [known])], job, engine)
+    if known is not None:
+        update.anchor = Anchor(plan.anchor, method, known, near_start=not plan.compatible_with)
     facts = parts.facts
     probe = online_probe(session, plan, method, images, run) if engine.is_global_zero else None
     loop = Loop(
