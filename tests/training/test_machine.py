@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
 from likewise.errors import InputError
@@ -58,17 +57,18 @@ def test_tasks_of_srun_are_processes_of_one_run_and_a_batch_script_is_one(monkey
 
 @pytest.mark.usefixtures("nothing_launched")
 def test_torchrun_says_how_many_there_are_also_inside_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {**BATCH_SCRIPT, "SLURM_STEP_NUM_TASKS": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}.items():
+    of_torchrun = {"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
+    for name, value in {**BATCH_SCRIPT, "SLURM_STEP_NUM_TASKS": "1", **of_torchrun}.items():
         monkeypatch.setenv(name, value)
     assert detect("cpu").processes == 8
     environment, local = _launcher(8, "cpu")
     assert isinstance(environment, TorchElasticEnvironment)
     assert local == 4
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(InputError, match="4 processes on this machine, each of which sees 1 GPUs: .*--gpus-per-node"):
+    with pytest.raises(InputError, match=r"4 processes on this machine, each of which sees 1 GPUs: .*--gpus-per-node"):
         _launcher(8, "cuda")
 
 
 def test_float16_on_a_processor_is_refused() -> None:
-    with pytest.raises(InputError, match="precision='fp16' needs an accelerator: .* float32 and bf16"):
+    with pytest.raises(InputError, match=r"precision='fp16' needs an accelerator: .* float32 and bf16"):
         fabric(detect("cpu"), "fp16")

@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 from torch import nn
 
+from likewise.data.caching.locking import exclusive
 from likewise.errors import InputError
+from likewise.runs import RunDirectory
 from likewise.training.assembling import check_rows
 from likewise.training.loop import Loop
 from likewise.verbs.learning.train import train
@@ -75,6 +77,19 @@ def test_what_fails_in_the_first_step_leaves_nothing_and_later_steps_leave_the_r
                 train(PIXELS, **options(tmp_path / "run", epochs=0.4))
         assert (tmp_path / "run").exists() is bool(failing)
     assert (tmp_path / "run" / "checkpoints").is_dir()
+
+
+def test_a_run_that_another_process_began_meanwhile_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    monkeypatch.setattr(RunDirectory, "create", lambda *_: RunDirectory(out))  # both found it empty
+    with exclusive(out / ".lock", "the run"):
+        (out / "run.json").write_text("{}")
+        with pytest.raises(InputError, match="another process is busy with"):
+            train(PIXELS, **options(out))
+    assert (out / "run.json").exists()
 
 
 def test_a_refused_resume_changes_nothing(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_a_start_gives_the_encoder_and_what_fits(
     assert json.loads((other.path / "run.json").read_text())["encoder"]["width"] == 8
     with pytest.raises(InputError, match="width=16 is not that of the start"):
         train(data, method="byol", start=str(before.path), width=16, **SILENT)
-    with pytest.raises(InputError, match="normalisation=data is not that of the start .* leave it out"):
+    with pytest.raises(InputError, match=r"normalisation=data is not that of the start .* leave it out"):
         train(data, method="byol", start=str(before.path), normalisation="data", **SILENT)
     with pytest.raises(InputError, match="does not exist"):
         train(data, method="byol", start=str(tmp_path / "none"), **SILENT)
@@ -204,7 +204,7 @@ def test_a_start_gives_its_neck_and_names_the_run(data: Path, tmp_path: Path, mo
     found = load_encoder(run.path / "encoder.safetensors").neck
     assert found is not None
     assert torch.allclose(found.weight, begun.neck.weight, atol=1e-6)
-    train(data, method="byol", epochs=0.01, **FAST | {"encoder": "resnet18"}, **SILENT)  # the usual name, which this is not
+    train(data, method="byol", epochs=0.01, **FAST | {"encoder": "resnet18"}, **SILENT)  # a run of the usual name
     assert train(data, resume=True, **how).path == run.path
 
 

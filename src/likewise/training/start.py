@@ -40,7 +40,7 @@ def open_start(path: str) -> Start:
 
 
 def as_asked(start: Start, wanted: Asked, asked: dict[str, Any]) -> Asked:
-    """The options, with the encoder of the start. Raises InputError where another one, or other input, was `asked` for."""
+    """The options, with the encoder of the start. Raises InputError where others were `asked` for."""
     spec = start.encoder.spec
     own = {"encoder": spec.name, "width": spec.width, "stem": spec.stem}
     for name, value in own.items():

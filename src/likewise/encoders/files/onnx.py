@@ -38,7 +38,7 @@ class _Session(nn.Module):
             short = size - len(part)
             filled = np.concatenate([part, np.repeat(part[-1:], short, axis=0)]) if short else part
             found.append(self.session.run([self.output], {self.input: filled})[0][: len(part)])
-        return torch.from_numpy(np.concatenate(found)).to(x_B3HW.device)
+        return torch.from_numpy(np.concatenate(found)).float().to(x_B3HW.device)
 
     def forward_head(self, x_BF: Tensor, pre_logits: bool = True) -> Tensor:
         """Pooling is in the file; a map that it gives unpooled is averaged."""
@@ -57,7 +57,7 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
     Size, mean and deviation of its input are those it names in its metadata, as exported files do; for other files
     the size is that of its input, or `image_size`, and the normalisation ImageNet's.
 
-    Raises InputError without the `onnx` extra, and for a file that is no model from images to features.
+    Raises InputError without the `onnx` extra, and for a file that is no model from float32 images to features.
     """
     try:
         import onnxruntime
@@ -70,12 +70,16 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class of its own for each kind of refusal
         raise InputError(f"{path} is no ONNX model that can be run: {str(error).splitlines()[0]}") from error
-    shape = session.get_inputs()[0].shape
-    out = output_of(session).shape
-    if len(shape) != 4 or shape[1] != 3 or len(out) not in {2, 4} or not isinstance(out[1], int):
-        raise InputError(f"{path} maps {shape} to {out}: (batch, 3, height, width) to (batch, features) is needed")
-    result = {key: _value(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
-    fixed = shape[2] if isinstance(shape[2], int) else None
+    inputs, out = session.get_inputs(), output_of(session).shape
+    if (kinds := [each.type for each in inputs]) != ["tensor(float)"]:
+        raise InputError(f"{path} takes {' and '.join(kinds) or 'nothing'}: one input of float32 images is needed")
+    shape = inputs[0].shape
+    sides = {side for side in shape[2:] if isinstance(side, int)}
+    if len(shape) != 4 or shape[1] != 3 or len(sides) > 1 or len(out) not in {2, 4} or not isinstance(out[1], int):
+        raise InputError(f"{path} maps {shape} to {out}: (batch, 3, side, side) to (batch, features) is needed")
+    metadata = session.get_modelmeta().custom_metadata_map
+    result = {key: _value(text) for key, text in metadata.items()} if "input" in metadata else {}  # ours say it
+    fixed = next(iter(sides), None)
     size = image_size or fixed or result.get("image_size") or 224
     if fixed is not None and size != fixed:
         raise InputError(f"{path} takes images of {fixed} px, not of {size}")

@@ -97,8 +97,8 @@ class Asked(AsAsked, Choosable):
                 raise InputError(f"{name}={value} is out of range: allowed is above 0 up to 1 (full size)")
         if self.warmup is not None and not 0 <= self.warmup <= 1:
             raise InputError(
-                f"warmup={self.warmup:g} is out of range: allowed is 0 to 1, a share of the budget (10 of 200 epochs is "
-                "0.05)"
+                f"warmup={self.warmup:g} is out of range: allowed is 0 to 1, a share of the budget (10 of 200 epochs "
+                "are 0.05)"
             )
         if self.weight_decay is not None and not 0 <= self.weight_decay < float("inf"):
             raise InputError(f"weight_decay={self.weight_decay:g} is out of range: allowed is 0 (none) or more")

@@ -115,8 +115,8 @@ def _launcher(processes: int, device: Device) -> tuple[ClusterEnvironment, int]:
     local = local or 1
     if device == "cuda" and local > torch.cuda.device_count():
         raise InputError(
-            f"{local} processes on this machine, each of which sees {torch.cuda.device_count()} GPUs: start one for each "
-            "GPU, and let all see all of them (of SLURM --gpus-per-node, not --gpus-per-task)"
+            f"{local} processes on this machine, each of which sees {torch.cuda.device_count()} GPUs: start one for "
+            "each GPU, and let all see all of them (of SLURM --gpus-per-node, not --gpus-per-task)"
         )
     return (TorchElasticEnvironment() if of_torchrun else SLURMEnvironment(auto_requeue=False)), local
 
