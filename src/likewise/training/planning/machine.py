@@ -95,19 +95,25 @@ def launched() -> int:
 
     SLURM_NTASKS is of no use: a batch script that calls no srun knows it as well.
     """
-    return int(os.environ.get("WORLD_SIZE") or os.environ.get(_OF_STEP) or "1")
+    return int((_by_srun() and os.environ[_OF_STEP]) or os.environ.get("WORLD_SIZE") or "1")
 
 
-def _launcher(processes: int, device: Device) -> tuple[ClusterEnvironment, int]:
+def _by_srun() -> bool:
+    """Whether srun started this process, and no torchrun in between, which says all by itself."""
+    return bool(os.environ.get(_OF_STEP)) and not TorchElasticEnvironment.detect()
+
+
+def _launcher(processes: int, device: Device) -> tuple[ClusterEnvironment | None, int]:
     """What tells this process its place among the others, and how many of them are on this machine.
 
+    None: what Fabric finds, as after torchrun. Left to itself it would wait for others in a batch script of SLURM.
     Raises InputError where srun does not say it, or the processes of a machine cannot have a GPU each.
     """
     if processes == 1:
         return LightningEnvironment(), 1
-    of_torchrun = bool(os.environ.get("WORLD_SIZE"))
-    local = int(os.environ.get("LOCAL_WORLD_SIZE" if of_torchrun else "SLURM_NTASKS_PER_NODE") or "0")
-    if not of_torchrun and (not local or processes % local):
+    of_srun = _by_srun()
+    local = int(os.environ.get("SLURM_NTASKS_PER_NODE" if of_srun else "LOCAL_WORLD_SIZE") or "0")
+    if of_srun and (not local or processes % local):
         raise InputError(
             f"srun started {processes} processes, and not equally many on each node: say --ntasks-per-node, such as "
             f"--nodes=1 --ntasks-per-node={processes}"
@@ -118,7 +124,7 @@ def _launcher(processes: int, device: Device) -> tuple[ClusterEnvironment, int]:
             f"{local} processes on this machine, each of which sees {torch.cuda.device_count()} GPUs: start one for "
             "each GPU, and let all see all of them (of SLURM --gpus-per-node, not --gpus-per-task)"
         )
-    return (TorchElasticEnvironment() if of_torchrun else SLURMEnvironment(auto_requeue=False)), local
+    return SLURMEnvironment(auto_requeue=False) if of_srun else None, local
 
 
 def fabric(machine: Machine, precision: Precision) -> Fabric:
