@@ -18,6 +18,7 @@ from likewise.cli import main
 from likewise.encoders import Encoder, EncoderSpec, build, load_encoder
 from likewise.errors import InputError
 from likewise.verbs.keeping.convert import convert
+from likewise.views import CIFAR10_MEAN
 
 State = dict[str, Tensor]
 LAYERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
@@ -198,6 +199,17 @@ def test_small_resnets_of_lightly(tmp_path: Path) -> None:
     out = tmp_path / "e.safetensors"
     convert(tmp_path / "c.ckpt", origin="lightly", encoder="resnet18", out=out, image_size=32, stem="small")
     assert torch.equal(features(load_encoder(out)), features(resnet(1, "small")))
+
+
+def test_the_file_stands_alone_and_says_how_its_input_is_normalised(tmp_path: Path) -> None:
+    torch.save(resnet(1).backbone.state_dict(), tmp_path / "c.pth")
+    (tmp_path / "model.json").write_text("{}")  # of somebody else
+    out, how = tmp_path / "e.safetensors", {"encoder": "resnet18", "image_size": 32}
+    convert(tmp_path / "c.pth", origin="swav", out=out, normalisation="cifar10", **how)  # type: ignore[arg-type]
+    assert load_encoder(out).spec.mean == CIFAR10_MEAN
+    assert (tmp_path / "model.json").read_text() == "{}"
+    with pytest.raises(InputError, match="has a normalisation of its own"):
+        convert(out, origin="efficientnet-lite0", out=tmp_path / "f.safetensors", normalisation="cifar10")
 
 
 def test_vits_of_dino(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import re
 import shlex
 import shutil
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
 from likewise._version import __version__
 from likewise.errors import InputError, unknown
-from likewise.files import write_aside
+from likewise.files import no_room, write_aside
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,7 +104,8 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         """Name a directory without touching it; `create` and `open` check it."""
         self.path = Path(path)
-        self._metrics: IO[str] | None = None
+        self._metrics: IO[bytes] | None = None
+        self._unwritten = b""
 
     # Places ----------------------------------------------------------------------------------------------------
 
@@ -245,10 +247,20 @@ class RunDirectory:
     # metrics.jsonl ---------------------------------------------------------------------------------------------
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Add one line. It reaches the operating system before this returns, so a killed run keeps it."""
-        if self._metrics is None:
-            self._metrics = self.metrics_file.open("a", buffering=1, encoding="utf-8")
-        self._metrics.write(json.dumps(plain(metrics), ensure_ascii=False, allow_nan=False) + "\n")
+        """Add one line. It reaches the operating system before this returns, so a killed run keeps it.
+
+        Where the disk is full a warning says so, and the line waits for the next one that finds room.
+        """
+        self._unwritten += (json.dumps(plain(metrics), ensure_ascii=False, allow_nan=False) + "\n").encode()
+        try:
+            if self._metrics is None:
+                self._metrics = self.metrics_file.open("ab", buffering=0)
+            while self._unwritten:  # a disk that is about to be full takes a part
+                self._unwritten = self._unwritten[self._metrics.write(self._unwritten) :]
+        except OSError as error:
+            if no_room(error) is None:
+                raise
+            warnings.warn(f"{self.metrics_file} waits for room on the disk: {error.strerror}", stacklevel=2)
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics; a last line that was cut short by a crash is left out."""

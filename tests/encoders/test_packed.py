@@ -10,6 +10,7 @@ from torch import Tensor
 
 from likewise.encoders import EncoderSpec, build, load_encoder, save_encoder
 from likewise.encoders.encoder import Encoder
+from likewise.encoders.neck import with_neck
 from likewise.encoders.own.binary import BinaryConv2d
 from likewise.errors import InputError
 from likewise.verbs.keeping.export import export
@@ -44,6 +45,40 @@ def test_a_packed_network_is_the_trained_one_on_a_thousand_images(trained: Encod
     assert report.float_bytes is not None
     assert report.float_bytes - report.bytes > weights * (4 - 1 / 8) - 8192  # less scales and names
     assert "as float32" in str(report)
+
+
+def test_a_packed_network_is_exported_again_in_either_form(trained: Encoder, tmp_path: Path) -> None:
+    save_encoder(trained, tmp_path / "encoder.safetensors")
+    packed, plain, again = (tmp_path / f"{name}.safetensors" for name in ("packed", "plain", "again"))
+    export(tmp_path, format="packed", out=packed)
+    export(packed, format="safetensors", out=plain)
+    export(packed, format="packed", out=again)
+    images = pixels(8, 9)
+    with torch.no_grad():
+        assert load_encoder(again)(images).equal(trained(images))
+        assert torch.allclose(load_encoder(plain)(images), trained(images), atol=1e-5)
+
+
+def test_an_unpacked_network_that_is_trained_on_is_binary_again(trained: Encoder, tmp_path: Path) -> None:
+    save_encoder(trained, tmp_path / "encoder.safetensors")
+    export(tmp_path, format="packed", out=tmp_path / "packed.safetensors")
+    encoder = load_encoder(tmp_path / "packed.safetensors").train()
+    optimiser = torch.optim.Adam(encoder.parameters(), lr=1e-3)
+    encoder(pixels(16, 5)).square().mean().backward()
+    optimiser.step()
+    save_encoder(encoder.eval(), tmp_path / "tuned.safetensors")
+    images = pixels(8, 9)
+    with torch.no_grad():
+        assert load_encoder(tmp_path / "tuned.safetensors")(images).equal(encoder(images))
+
+
+def test_the_neck_of_a_packed_network_is_packed_with_it(trained: Encoder, tmp_path: Path) -> None:
+    encoder = with_neck(trained, 24).eval()
+    save_encoder(encoder, tmp_path / "encoder.safetensors")
+    export(tmp_path, format="packed", out=tmp_path / "packed.safetensors")
+    images = pixels(8, 9)
+    with torch.no_grad():
+        assert load_encoder(tmp_path / "packed.safetensors")(images).equal(encoder(images))
 
 
 def test_an_output_channel_holds_two_values(trained: Encoder, tmp_path: Path) -> None:

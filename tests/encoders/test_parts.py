@@ -95,3 +95,18 @@ def test_rows_keep_their_order_and_without_gradient_nothing_is_cut() -> None:
     with torch.no_grad():
         in_parts(lambda x: calls.append(len(x)) or x, nn.Identity(), images, 4)  # type: ignore[func-returns-value]
     assert calls == [10]
+
+
+def test_a_part_is_seen_again_in_the_mode_of_its_first_pass() -> None:
+    images = torch.randn(6, 3, 8, 8, dtype=torch.float64)
+    found = []
+    for parts in (1, 3):
+        network = encoder(norm=True)
+        network.parts = parts
+        out = network.eval()(images)
+        network.train()  # as an anchor leaves it before the backward pass
+        out.square().sum().backward()
+        assert all(module.training for module in network.modules())
+        found.append([weight.grad for weight in network.parameters()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)

@@ -50,3 +50,19 @@ def test_what_is_not_installed_is_one_line_with_the_extra(monkeypatch: pytest.Mo
         with pytest.raises(InputError, match=r"needs the package .*text"):
             check_sentences(name)
     check_sentences("")
+
+
+def test_another_encoder_in_the_same_folder_makes_its_own_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    found = []
+    for weights, value in (("one", 1.0), ("two!", 2.0)):
+        (folder / "model.safetensors").write_text(weights)
+        monkeypatch.setattr(
+            sentences, "sentence_encoder", lambda _, value=value: lambda texts: torch.full((len(texts), 2), value)
+        )
+        found.append(sentence_vectors(str(folder), ["a word"]))
+    assert [float(vectors[0, 0]) for vectors in found] == [1.0, 2.0]

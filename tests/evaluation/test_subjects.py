@@ -48,6 +48,8 @@ def test_an_onnx_file_is_the_encoder_it_was_made_of(
     assert [score.value for score in one] == [score.value for score in other]
     with pytest.raises(InputError, match="takes images of 16 px, not of 32"):
         load_onnx(tmp_path / "encoder.onnx", 32)
+    with pytest.raises(InputError, match="resnet18 has no weights that can be trained: name a run"):
+        evaluate(tmp_path / "encoder.onnx", data, probe="finetune", quiet=True)
     (tmp_path / "torn.onnx").write_bytes((tmp_path / "encoder.onnx").read_bytes()[:500])
     with pytest.raises(InputError, match="is no ONNX model") as caught:
         load_onnx(tmp_path / "torn.onnx")

@@ -47,6 +47,31 @@ def test_resumed_tensorboard_hides_what_came_after_the_checkpoint(tmp_path: Path
     assert curve(tmp_path / "tensorboard", "loss") == [(10, 1.0), (20, 1.0), (30, 2.0)]
 
 
+def test_a_run_that_begins_again_hides_what_was_logged_before(tmp_path: Path) -> None:
+    for value in (1.0, 2.0):  # killed before its first checkpoint
+        (logger,) = open_loggers(["tensorboard"], tmp_path, {})
+        logger.log(10, {"loss": value})
+        logger.close()
+    assert curve(tmp_path / "tensorboard", "loss") == [(10, 2.0)]
+
+
+@pytest.mark.parametrize(("service", "name"), [("mlflow", "mlflow")], indirect=["service"])
+def test_a_service_that_fails_does_not_end_training(
+    service: Service, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (logger,) = open_loggers([name], tmp_path, {})
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("connection refused\nby the server")
+
+    monkeypatch.setattr(service, "log_metrics", fail)
+    with pytest.warns(UserWarning, match="logging to mlflow failed and ends here, .*: connection refused$"):
+        logger.log(10, METRICS)
+    logger.log(20, METRICS)  # nothing more is asked of it
+    logger.close()
+    assert service.calls[-1][0] != "finish"
+
+
 def test_unknown_logger_is_refused() -> None:
     with pytest.raises(InputError, match="unknown logger 'tensorbord': did you mean 'tensorboard'"):
         open_loggers(["tensorbord"], Path(), {})

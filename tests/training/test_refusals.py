@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 from torch import nn
 
+from likewise.data.caching.locking import exclusive
 from likewise.errors import InputError
+from likewise.runs import RunDirectory
 from likewise.training.assembling import check_rows
 from likewise.training.loop import Loop
 from likewise.verbs.learning.train import train
@@ -44,6 +46,9 @@ def options(out: Path, **more: Any) -> dict[str, Any]:
         ({"method": "seed_kd", "teacher": "runs/nowhere"}, "teacher='runs/nowhere' is no run directory"),
         ({"method": "interclr", "clusters": 41}, "clusters=41 of 40"),
         ({"keep_checkpoints": 0}, "at least one checkpoint must be kept"),
+        ({"checkpoint_minutes": -1.0}, "checkpoint_minutes=-1 must be at least 0"),
+        ({"warmup": 10.0}, r"warmup=10 is out of range: allowed is 0 to 1, a share of the budget"),
+        ({"weight_decay": -0.1}, r"weight_decay=-0.1 is out of range: allowed is 0"),
     ],
 )
 def test_a_refused_start_does_not_block_the_corrected_one(
@@ -72,6 +77,19 @@ def test_what_fails_in_the_first_step_leaves_nothing_and_later_steps_leave_the_r
                 train(PIXELS, **options(tmp_path / "run", epochs=0.4))
         assert (tmp_path / "run").exists() is bool(failing)
     assert (tmp_path / "run" / "checkpoints").is_dir()
+
+
+def test_a_run_that_another_process_began_meanwhile_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    monkeypatch.setattr(RunDirectory, "create", lambda *_: RunDirectory(out))  # both found it empty
+    with exclusive(out / ".lock", "the run"):
+        (out / "run.json").write_text("{}")
+        with pytest.raises(InputError, match="another process is busy with"):
+            train(PIXELS, **options(out))
+    assert (out / "run.json").exists()
 
 
 def test_a_refused_resume_changes_nothing(tmp_path: Path) -> None:

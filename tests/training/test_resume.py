@@ -53,6 +53,16 @@ def test_a_plan_comes_back_as_it_was(method: str, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("whose", ["cifar10", "imagenet", "data"])
+def test_the_same_normalisation_may_be_asked_for_again(whose: str) -> None:
+    size = Choice("image_size", 32, "")
+    asked = Asked(method="isd", normalisation=whose)  # type: ignore[arg-type]
+    plan = resolve(asked, {}, methods.find("isd"), DATA, Machine("cpu", bf16=False), size)
+    check_same(plan, {"normalisation": whose})
+    with pytest.raises(InputError, match=f"normalisation={whose}, so it cannot be resumed with cifar100"):
+        check_same(plan, {"normalisation": "cifar100"})
+
+
 def test_a_teacher_that_moved_is_taken_from_its_new_place(tmp_path: Path) -> None:
     before = teacher_at(tmp_path / "before")
     run = run_of(plan_for("seed_kd", teacher=before), tmp_path / "run")

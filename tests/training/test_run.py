@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import math
 import subprocess
@@ -226,6 +228,29 @@ def test_a_line_cut_short_by_a_crash_is_left_out_and_cut_away(run: RunDirectory)
     again.close()
     assert again.metrics() == [{"step": 10}, {"step": 20}]
     assert again.metrics_file.read_text().count("\n") == 2
+
+
+def test_lines_wait_for_room_on_a_full_disk(run: RunDirectory) -> None:
+    run.append_metrics({"step": 10})
+
+    whole = run.metrics_file.stat().st_size
+
+    class Full(io.FileIO):
+        """Takes three bytes of a line and is full then."""
+
+        def write(self, data: Any) -> int:
+            if self.tell() > whole:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data[:3])
+
+    run.close()
+    run._metrics = Full(run.metrics_file, "ab")
+    for step in (20, 30):
+        with pytest.warns(UserWarning, match=r"metrics.jsonl waits for room on the disk: No space left"):
+            run.append_metrics({"step": step})
+    run.close()
+    run.append_metrics({"step": 40})
+    assert [line["step"] for line in run.metrics()] == [10, 20, 30, 40]
 
 
 def test_a_run_without_metrics(run: RunDirectory) -> None:

@@ -22,9 +22,11 @@ from likewise.errors import InputError, TrainingStopped
 from likewise.methods.byol import BYOL
 from likewise.methods.isd import ISD
 from likewise.methods.method import Progress, Terms
+from likewise.runs import RunDirectory
 from likewise.training import checkpoints
 from likewise.training.loop import Loop
 from likewise.verbs.learning import job
+from likewise.verbs.learning import train as train_module
 from likewise.verbs.learning.train import Interrupted, train
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (48, 16, 16, 3), dtype=np.uint8)
@@ -152,6 +154,10 @@ def test_a_finished_run_can_be_extended_and_says_what_that_means(
     monkeypatch.setattr(BYOL, "before_step", before_step)
     train(PIXELS, **options(out, method="byol", epochs=2))
     seen.clear()
+    score = {"name": "knn", "value": 0.5, "which": "student"}
+    RunDirectory.open(out).write(scores=[score], changes=[score], verdicts={"data": "better"})
+    train(PIXELS, **options(out, method="byol", epochs=2, resume=True))
+    assert stored(out)["scores"] == [score], "no step was done"
     train(PIXELS, **options(out, method="byol", epochs=3, resume=True, quiet=False))
     assert [progress.step for progress in seen] == list(range(12, 18))
     assert seen[0].fraction == pytest.approx(2 / 3)
@@ -159,6 +165,8 @@ def test_a_finished_run_can_be_extended_and_says_what_that_means(
     assert "epochs = 3 instead of 2: schedules go on at 66.7% of the new budget, where they were at 100.0%" in said
     told = stored(out)
     assert (told["status"], told["steps"], told["budget"]) == ("finished", 18, {"epochs": 3, "minutes": None})
+    assert (told["scores"], told["changes"], told["verdicts"]) == ([], [], {}), "they were of other weights"
+    assert told["scores_before"] == [{"step": 12, "scores": [score]}]
     (longer,) = told["extended"]
     assert (longer["step"], longer["budget_before"], longer["learning_rate_before"]) == (
         12,
@@ -170,6 +178,13 @@ def test_a_finished_run_can_be_extended_and_says_what_that_means(
         train(PIXELS, **options(out, method="byol", epochs=2, resume=True))
     with pytest.raises(InputError, match=r"budget of the run is epochs=3, .* minutes=1: allowed is a larger epochs"):
         train(PIXELS, **options(out, method="byol", epochs=None, minutes=1.0, resume=True))
+
+
+def test_a_run_can_be_resumed_as_soon_as_its_teacher_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, filled = tmp_path / "run", []
+    monkeypatch.setattr(train_module, "fill_teachers", lambda *_: filled.append(stored(out)["status"]))
+    train(PIXELS, **options(out, method="byol", epochs=0.2))
+    assert filled == ["running"], "vectors of a teacher may take hours, in which a run may be killed"
 
 
 # Two processes -------------------------------------------------------------------------------------------------------

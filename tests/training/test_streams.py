@@ -19,7 +19,7 @@ from likewise.cli import main
 from likewise.data import open_source, prepare
 from likewise.data.batches.orders import Endless, falling_gap
 from likewise.data.batches.streams import MAIN, Rows, Stream, clips, endless, order_of, shuffled, stratified, together
-from likewise.encoders import Encoder
+from likewise.encoders import Encoder, EncoderSpec, build, load_encoder, save_encoder
 from likewise.errors import InputError
 from likewise.evaluation.probes.own import logits_of, renumbered
 from likewise.methods.method import Batch, Card, Facts, Method, Preset, Terms, Views
@@ -187,8 +187,25 @@ def test_a_start_gives_the_encoder_and_what_fits(
     assert json.loads((other.path / "run.json").read_text())["encoder"]["width"] == 8
     with pytest.raises(InputError, match="width=16 is not that of the start"):
         train(data, method="byol", start=str(before.path), width=16, **SILENT)
+    with pytest.raises(InputError, match=r"normalisation=data is not that of the start .* leave it out"):
+        train(data, method="byol", start=str(before.path), normalisation="data", **SILENT)
     with pytest.raises(InputError, match="does not exist"):
         train(data, method="byol", start=str(tmp_path / "none"), **SILENT)
+
+
+def test_a_start_gives_its_neck_and_names_the_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = EncoderSpec(name="resnet10t", width=8, stem="small", image_size=16, neck=24)
+    begun = build(spec, seed=5)
+    save_encoder(begun, tmp_path / "start.safetensors")
+    monkeypatch.chdir(tmp_path)
+    how: dict[str, Any] = {"method": "byol", "start": str(tmp_path / "start.safetensors"), "batch_size": 8, **SILENT}
+    run = train(data, epochs=0.01, learning_rate=1e-9, device="cpu", **how)
+    assert begun.neck is not None
+    found = load_encoder(run.path / "encoder.safetensors").neck
+    assert found is not None
+    assert torch.allclose(found.weight, begun.neck.weight, atol=1e-6)
+    train(data, method="byol", epochs=0.01, **FAST | {"encoder": "resnet18"}, **SILENT)  # a run of the usual name
+    assert train(data, resume=True, **how).path == run.path
 
 
 def test_the_classifier_that_a_method_trained_is_scored(data: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def build_method(
     encoder = build(plan.encoder, seed=plan.seed)
     if start is not None:
         encoder.backbone.load_state_dict(start.encoder.backbone.state_dict())
-        if encoder.neck is not None and encoder.features == start.encoder.features and start.encoder.neck is not None:
+        if encoder.neck is not None and start.encoder.neck is not None and encoder.features == start.encoder.features:
             encoder.neck.load_state_dict(start.encoder.neck.state_dict())
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(plan.seed, "method"))

@@ -14,7 +14,7 @@ from likewise.errors import InputError
 from likewise.methods.method import Method
 from likewise.methods.whole import FILE, kept
 from likewise.training.planning.asked import Asked
-from likewise.training.planning.resolve import Plan
+from likewise.training.planning.resolve import STATISTICS, Plan
 
 
 class Start(NamedTuple):
@@ -40,12 +40,17 @@ def open_start(path: str) -> Start:
 
 
 def as_asked(start: Start, wanted: Asked, asked: dict[str, Any]) -> Asked:
-    """The options, with the encoder of the start. Raises InputError where another encoder was `asked` for."""
+    """The options, with the encoder of the start. Raises InputError where others were `asked` for."""
     spec = start.encoder.spec
     own = {"encoder": spec.name, "width": spec.width, "stem": spec.stem}
     for name, value in own.items():
         if asked.get(name) not in {None, value}:
             raise InputError(f"{name}={asked[name]} is not that of the start {start.path}, which has {value}")
+    if (whose := wanted.normalisation) is not None and STATISTICS.get(whose) != (spec.mean, spec.std):
+        raise InputError(
+            f"normalisation={whose} is not that of the start {start.path}, which was trained with mean {spec.mean} and "
+            f"deviation {spec.std}: leave it out"
+        )
     if wanted.pretrained:
         raise InputError(f"pretrained and start={start.path} are two beginnings: give one of them")
     return replace(wanted, **own, image_size=wanted.image_size or spec.image_size)  # type: ignore[arg-type]

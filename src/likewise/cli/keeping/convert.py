@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
 
 from likewise.cli.shared import print_next
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +42,8 @@ class Convert:
     """Side of the images it was trained on."""
     stem: Literal["imagenet", "small"] = "imagenet"
     """small: it was trained on small images, with a 3x3 first layer and without max-pool."""
+    normalisation: Literal["imagenet", "cifar10", "cifar100"] | None = None
+    """Data set by whose channel means and deviations its images were normalised; by default imagenet."""
     overwrite: bool = False
     """Replace `out` where it exists."""
     quiet: bool = False
@@ -67,6 +66,7 @@ def run(words: list[str]) -> None:
         which=parsed.which,
         image_size=parsed.image_size,
         stem=parsed.stem,
+        normalisation=parsed.normalisation,
         overwrite=parsed.overwrite,
     )
     print(report.path if parsed.quiet else report)

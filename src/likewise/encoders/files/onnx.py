@@ -80,14 +80,19 @@ def load_onnx(path: Path, image_size: int | None = None) -> Encoder:
         session = _opened(path, threads)
     except Exception as error:  # onnxruntime has a class of its own for each kind of refusal
         raise InputError(f"{path} is no ONNX model that can be run: {str(error).splitlines()[0]}") from error
-    shape = session.get_inputs()[0].shape
-    out = output_of(session).shape
-    if len(shape) != 4 or shape[1] != 3 or len(out) not in {2, 4} or not isinstance(out[1], int):
-        raise InputError(f"{path} maps {shape} to {out}: (batch, 3, height, width) to (batch, features) is needed")
-    if (kind := session.get_inputs()[0].type) not in _FORMATS:
-        raise InputError(f"{path} takes images of {kind}: one of {', '.join(_FORMATS)} is needed")
-    result = {key: _value(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
-    fixed = shape[2] if isinstance(shape[2], int) else None
+    inputs, out = session.get_inputs(), output_of(session).shape
+    kinds = [each.type for each in inputs]
+    if len(kinds) != 1 or kinds[0] not in _FORMATS:
+        raise InputError(
+            f"{path} takes {' and '.join(kinds) or 'nothing'}: one input of images is needed, {', '.join(_FORMATS)}"
+        )
+    shape = inputs[0].shape
+    sides = {side for side in shape[2:] if isinstance(side, int)}
+    if len(shape) != 4 or shape[1] != 3 or len(sides) > 1 or len(out) not in {2, 4} or not isinstance(out[1], int):
+        raise InputError(f"{path} maps {shape} to {out}: (batch, 3, side, side) to (batch, features) is needed")
+    metadata = session.get_modelmeta().custom_metadata_map
+    result = {key: _value(text) for key, text in metadata.items()} if "input" in metadata else {}  # ours say it
+    fixed = next(iter(sides), None)
     size = image_size or fixed or result.get("image_size") or 224
     if fixed is not None and size != fixed:
         raise InputError(f"{path} takes images of {fixed} px, not of {size}")

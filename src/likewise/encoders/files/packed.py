@@ -46,7 +46,7 @@ def pack(encoder: Encoder, described: Mapping[str, str]) -> bytes:
             continue
         weight = value.detach().cpu()
         held[key + _BITS] = torch.from_numpy(np.packbits((weight >= 0).numpy().reshape(-1)))
-        held[key + _SCALE] = scaled_signs(weight).abs().amax((1, 2, 3))
+        held[key + _SCALE] = (weight if binary[key].signed else scaled_signs(weight)).abs().amax((1, 2, 3))
         if len(zeros := (weight.reshape(-1) == 0).nonzero()[:, 0]):
             held[key + _ZEROS] = zeros
     shapes = {key: list(conv.weight.shape) for key, conv in binary.items()}
@@ -56,7 +56,8 @@ def pack(encoder: Encoder, described: Mapping[str, str]) -> bytes:
 def unpack(held: Mapping[str, Tensor], described: Mapping[str, Any], path: Path) -> Encoder:
     """The encoder whose packed weights a file holds, in evaluation mode on the CPU.
 
-    Its binary convolutions are ordinary ones with two values a channel. Raises InputError where the file is not whole.
+    Its binary convolutions have two values a channel, to be taken as they are. Raises InputError where the file is not
+    whole.
     """
     encoder = rebuild(EncoderSpec.from_mapping(described))
     binary, weights = _binary(encoder), dict(held)
@@ -68,7 +69,7 @@ def unpack(held: Mapping[str, Tensor], described: Mapping[str, Any], path: Path)
             weight = torch.where(torch.from_numpy(signs).bool(), scale_O111, -scale_O111)
             weight.view(-1)[weights.pop(key + _ZEROS, torch.empty(0, dtype=torch.int64))] = 0.0
             weights[key] = weight
-            binary[key].binary = False
+            binary[key].signed = True
         encoder.take_weights(weights)
     except (KeyError, ValueError, AttributeError, RuntimeError, IndexError) as error:
         raise InputError(f"{path} is no whole packed encoder: {' '.join(str(error).split())}") from error

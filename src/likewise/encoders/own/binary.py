@@ -95,16 +95,23 @@ class BinaryConv2d(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int, size: int, *, stride: int = 1, binary: bool = True) -> None:
         super().__init__(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
         self.binary = binary
+        self.signed = False
+        """Whether its weights are a_o sign(w) already, as in a file of one bit a weight, and are taken as they are."""
         if binary:
             nn.init.uniform_(self.weight, 0.0, 0.001)
+
+    def train(self, mode: bool = True) -> BinaryConv2d:
+        """Weights that are trained on are real ones again, whose signs count."""
+        self.signed = self.signed and not mode
+        return super().train(mode)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) of signs -> (B, C', H', W')."""
         weight: Tensor = self.weight
-        if self.binary and torch.is_grad_enabled():
-            weight = _BinaryWeight.apply(self.weight)  # type: ignore[no-untyped-call]
-        elif self.binary:  # the same numbers in operations that can be exported
-            weight = scaled_signs(self.weight)
+        if self.binary and not self.signed:
+            # Without a gradient the same numbers in operations that can be exported.
+            signs = _BinaryWeight.apply if torch.is_grad_enabled() else scaled_signs
+            weight = signs(weight)
         return F.conv2d(x_BCHW, weight, stride=self.stride, padding=self.padding)
 
 

@@ -26,8 +26,10 @@ def in_parts(function: Callable[[Tensor], Tensor], network: nn.Module, x_B: Tens
     if parts == 1 or not torch.is_grad_enabled():
         return function(x_B)
 
+    modes = [module.training for module in network.modules()]
+
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _again(network)
+        return nullcontext(), _again(network, modes)
 
     def seen(part: Tensor) -> Tensor:
         out: Tensor = checkpoint(function, part, use_reentrant=False, context_fn=contexts)
@@ -39,8 +41,10 @@ def in_parts(function: Callable[[Tensor], Tensor], network: nn.Module, x_B: Tens
 
 
 @contextmanager
-def _again(network: nn.Module) -> Iterator[None]:
-    """Batch norms remember nothing of images that they have seen already."""
+def _again(network: nn.Module, modes: list[bool]) -> Iterator[None]:
+    """In the modes of the first pass, which may be over by now; batch norms remember nothing of images seen before."""
+    modes_now = [module.training for module in network.modules()]
+    _set_modes(network, modes)
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
@@ -50,5 +54,11 @@ def _again(network: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        _set_modes(network, modes_now)
         for norm, (momentum, tracked) in zip(norms, kept, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, tracked
+
+
+def _set_modes(network: nn.Module, modes: list[bool]) -> None:
+    for module, mode in zip(network.modules(), modes, strict=True):
+        module.training = mode

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from likewise.data.caching.places import cache_root
-from likewise.data.fingerprints import digest
+from likewise.data.fingerprints import digest, digest_files, file_facts
 from likewise.encoders.words.bert import Bert, read_bert
 from likewise.errors import InputError, missing
 from likewise.files import write_aside
@@ -61,7 +61,7 @@ def sentence_vectors(name: str, texts: Sequence[str]) -> Tensor:
     Raises InputError where there is no such encoder.
     """
     every = list(dict.fromkeys(texts))
-    place = cache_root() / "texts" / f"{digest('sentences', name, *every)}.npy"
+    place = cache_root() / "texts" / f"{digest('sentences', name, *_files(name), *every)}.npy"
     if place.is_file():
         vectors_UE = np.load(place)
     else:
@@ -71,6 +71,14 @@ def sentence_vectors(name: str, texts: Sequence[str]) -> Tensor:
             np.save(file, vectors_UE)
     number = {text: row for row, text in enumerate(every)}
     return torch.from_numpy(vectors_UE)[[number[text] for text in texts]]
+
+
+def _files(name: str) -> list[str]:
+    """A digest of the files of an encoder in a folder, which may be another one by now; nothing for other names."""
+    folder = Path(name).resolve()
+    if not name or not folder.is_dir():
+        return []
+    return [digest_files(file_facts(file, str(file)) for file in sorted(folder.rglob("*")) if file.is_file())]
 
 
 @cache

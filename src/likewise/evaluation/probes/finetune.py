@@ -72,8 +72,11 @@ def finetune(
     `epochs` passes are made, or `EPOCHS` and at least `LEAST_STEPS` updates where None. `rate` is the encoder's peak
     learning rate at batch 128; smaller batches get their share of it. `flip` mirrors half of the images. Which make a
     batch, and their crops, follow from `seed`. `progress` is called with updates made, updates to make, and the loss.
-    Raises InputError where there are fewer than two classes, and where the loss is not a number any more.
+    Raises InputError for an encoder without weights to train, such as an ONNX file's, where there are fewer than two
+    classes, and where the loss is not a number any more.
     """
+    if not any(weight.requires_grad for weight in encoder.parameters()):
+        raise InputError(f"{encoder.spec.name} has no weights that can be trained: name a run or a .safetensors file")
     if len(np.unique(labels)) < 2:
         raise InputError(f"fine-tuning needs at least two classes, and {images.name} has one")
     batch = min(BATCH, len(images))

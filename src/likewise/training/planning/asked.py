@@ -95,6 +95,13 @@ class Asked(AsAsked, Choosable):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
                 raise InputError(f"{name}={value} is out of range: allowed is above 0 up to 1 (full size)")
+        if self.warmup is not None and not 0 <= self.warmup <= 1:
+            raise InputError(
+                f"warmup={self.warmup:g} is out of range: allowed is 0 to 1, a share of the budget (10 of 200 epochs "
+                "are 0.05)"
+            )
+        if self.weight_decay is not None and not 0 <= self.weight_decay < float("inf"):
+            raise InputError(f"weight_decay={self.weight_decay:g} is out of range: allowed is 0 (none) or more")
         if self.compatible_with and not self.anchor:
             object.__setattr__(self, "anchor", 1.0)
         if not 0.0 <= self.anchor < float("inf"):
@@ -144,3 +151,7 @@ class Session(Opened):
     """Write report.html at the end."""
     quiet: bool = False
     """Say nothing but where the run is."""
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes >= 0:
+            raise InputError(f"checkpoint_minutes={self.checkpoint_minutes:g} must be at least 0 (after every step)")

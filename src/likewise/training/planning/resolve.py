@@ -331,6 +331,12 @@ def _encoder(
     )
 
 
+def normalisation_of(encoder: EncoderSpec) -> Normalisation:
+    """Whose channel means and deviations these are: those of a published data set, else of the data."""
+    found = (name for name, known in STATISTICS.items() if known == (encoder.mean, encoder.std))
+    return next(found, "data")
+
+
 def _normalisation(
     asked: Asked, preset: Preset, data: DataFacts, *, own_recipe: bool, choices: list[Choice]
 ) -> tuple[Channels, Channels]:

@@ -19,7 +19,7 @@ from likewise.runs import RunDirectory, plain
 from likewise.training import checkpoints, origins
 from likewise.training.optimising import scheduled
 from likewise.training.planning.asked import AsAsked, Asked
-from likewise.training.planning.resolve import Choice, Plan
+from likewise.training.planning.resolve import Choice, Plan, normalisation_of
 from likewise.training.update import Update
 from likewise.training.votes import Clock
 
@@ -119,6 +119,7 @@ def check_same(plan: Plan, asked: Mapping[str, Any]) -> None:
         **dataclasses.asdict(plan.encoder),
         **{field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)},
         "encoder": plan.encoder.name,
+        "normalisation": normalisation_of(plan.encoder),
     }
     for name, value in asked.items():
         if value is not None and plain(known.get(name)) != plain(value):

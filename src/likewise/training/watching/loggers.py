@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,8 +89,7 @@ class TensorBoard:
         _import("tensorboard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
-        purge = first_step + 1 if first_step else None
-        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=purge, flush_secs=15)
+        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1, flush_secs=15)
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         for name, value in numbers(metrics).items():
@@ -104,7 +104,7 @@ class Wandb:
 
     def __init__(self, run: Path, config: Mapping[str, Any], first_step: int = 0) -> None:
         wandb = _import("wandb", "wandb")
-        identity = _identity(run, "wandb") if first_step else None
+        identity = _identity(run, "wandb")
         self._run = wandb.init(
             project=PROJECT,
             name=run.name,
@@ -128,7 +128,7 @@ class Mlflow:
     def __init__(self, run: Path, config: Mapping[str, Any], first_step: int = 0) -> None:
         self._mlflow = _import("mlflow", "mlflow")
         self._mlflow.set_experiment(PROJECT)
-        identity = _identity(run, "mlflow") if first_step else None
+        identity = _identity(run, "mlflow")
         if identity:
             self._mlflow.start_run(run_id=identity)
             return
@@ -150,7 +150,7 @@ class Trackio:
 
     def __init__(self, run: Path, config: Mapping[str, Any], first_step: int = 0) -> None:
         trackio = _import("trackio", "trackio")
-        identity = _identity(run, "trackio") if first_step else None
+        identity = _identity(run, "trackio")
         self._run = trackio.init(
             project=PROJECT,
             name=identity or run.name,
@@ -165,6 +165,30 @@ class Trackio:
 
     def close(self) -> None:
         self._run.finish()
+
+
+class Guarded:
+    """A logger that ends by itself where it fails, with a warning: a server or a full disk must not end a training."""
+
+    def __init__(self, name: str, logger: Logger) -> None:
+        self._name, self._logger = name, logger
+        self._failed = False
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        self._do(lambda: self._logger.log(step, metrics))
+
+    def close(self) -> None:
+        self._do(self._logger.close)
+
+    def _do(self, action: Callable[[], None]) -> None:
+        if self._failed:
+            return
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001  # each service has its own
+            self._failed = True
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            warnings.warn(f"logging to {self._name} failed and ends here, training goes on: {reason}", stacklevel=4)
 
 
 LOGGERS: dict[str, Callable[[Path, Mapping[str, Any], int], Logger]] = {
@@ -193,7 +217,7 @@ def open_loggers(names: Sequence[str], run: Path, config: Mapping[str, Any], fir
     settings = flat(plain(config))
     try:
         for name in dict.fromkeys(names):
-            opened.append(LOGGERS[name](run, settings, first_step))  # noqa: PERF401  (those opened must be known)
+            opened.append(Guarded(name, LOGGERS[name](run, settings, first_step)))  # noqa: PERF401  (must be known)
     except InputError:
         for logger in opened:
             logger.close()

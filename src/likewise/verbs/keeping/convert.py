@@ -14,14 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from likewise.encoders import EncoderSpec, save_encoder
+from likewise.encoders import EncoderSpec
 from likewise.encoders.build import rebuild
+from likewise.encoders.files.store import description, serialised
 from likewise.errors import InputError, missing, unknown
+from likewise.files import write_aside
+from likewise.training.planning.resolve import STATISTICS
 
 Origin = Literal[
     "lightly",
@@ -35,6 +38,7 @@ Origin = Literal[
     "efficientnet-lite2",
 ]
 Which = Literal["student", "teacher"]
+Normalised = Literal["imagenet", "cifar10", "cifar100"]
 State = dict[str, Tensor]
 
 _NAMED = 5
@@ -173,12 +177,14 @@ def convert(
     which: Which = "student",
     image_size: int = 224,
     stem: Literal["imagenet", "small"] = "imagenet",
+    normalisation: Normalised | None = None,
     overwrite: bool = False,
 ) -> ConvertReport:
     """Write the encoder in a `checkpoint` of another code base (`origin`) to `out`, a .safetensors file.
 
-    `encoder` is the timm name of what it is. `which` takes the momentum encoder instead of the student; for `isd` its
-    batch statistics are the student's, as in the official evaluation, for its own are never updated in eval. The
+    `encoder` is the timm name of what it is, `normalisation` the data set by whose channel means and deviations its
+    images were normalised, by default ImageNet. `which` takes the momentum encoder instead of the student; for `isd`
+    its batch statistics are the student's, as in the official evaluation, for its own are never updated in eval. The
     checkpoint is loaded without running anything in it.
 
     Raises InputError for an unknown origin, a damaged file, and wherever one key of the encoder is missing or of
@@ -191,7 +197,7 @@ def convert(
         raise InputError(f"{out} exists: choose another file, or allow it to be overwritten")
     if out.suffix != ".safetensors":
         raise InputError(f"{out} must end in .safetensors")
-    spec = _spec(origin, encoder, image_size, stem)
+    spec = _spec(origin, encoder, image_size, stem, normalisation)
     built = rebuild(spec)
     own = built.backbone.state_dict()
     weights, left_out = translated(load_checkpoint(checkpoint), origin, which, own)
@@ -199,7 +205,9 @@ def convert(
     weights |= {key: torch.zeros_like(own[key]) for key in completed}
     _check(weights, own, checkpoint, spec, left_out)
     built.backbone.load_state_dict(weights)
-    save_encoder(built, out, extra={"which": which, "converted_from": origin})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with write_aside(out) as file:  # alone: a model.json beside it may be that of other weights
+        file.write(serialised(built, description(built, {"which": which, "converted_from": origin})))
     return ConvertReport(
         path=out,
         origin=origin,
@@ -310,19 +318,29 @@ def _is_statistic(key: str) -> bool:
     return key.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def _spec(origin: str, encoder: str | None, image_size: int, stem: Literal["imagenet", "small"]) -> EncoderSpec:
+def _spec(
+    origin: str,
+    encoder: str | None,
+    image_size: int,
+    stem: Literal["imagenet", "small"],
+    normalisation: Normalised | None,
+) -> EncoderSpec:
     """What is to be filled."""
+    if normalisation not in {None, *get_args(Normalised)}:
+        raise unknown("normalisation", str(normalisation), get_args(Normalised))
     if origin.startswith(_LITE):
         own = f"tf_{origin.replace('-', '_')}"
         if encoder not in {None, own}:
             raise InputError(f"{origin} is timm's {own}, not {encoder}")
+        if normalisation is not None:
+            raise InputError(f"{origin} has a normalisation of its own: leave normalisation={normalisation} out")
         # Its input is (pixel - 127) / 128 of pixels from 0 to 255.
         mean, std = (127 / 255,) * 3, (128 / 255,) * 3
         return EncoderSpec(name=own, image_size=image_size, mean=mean, std=std)
     if encoder is None:
         raise InputError("a checkpoint does not say which encoder it holds: name it, such as resnet50")
-    # All others normalise by ImageNet's mean and deviation, the spec's default.
-    return EncoderSpec(name=encoder, image_size=image_size, stem=stem)
+    mean, std = STATISTICS[normalisation or "imagenet"]
+    return EncoderSpec(name=encoder, image_size=image_size, stem=stem, mean=mean, std=std)
 
 
 def _check(

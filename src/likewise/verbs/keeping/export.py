@@ -161,7 +161,7 @@ def _metadata(chosen: Chosen, encoder: Encoder) -> dict[str, Any]:
     """What the file says of itself."""
     metadata = {"which": chosen.role, **read_description(chosen.path), **description(encoder)}
     metadata["input"] = "(RGB in 0..1 - mean) / std"
-    for key in ("weights", DEPLOYED):  # the run's files and its choice among them, which this one is not among
+    for key in ("weights", DEPLOYED, PACKED):  # the run's files, its choice among them, and how the source was written
         metadata.pop(key, None)
     return metadata
 

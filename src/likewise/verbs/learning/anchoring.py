@@ -44,7 +44,8 @@ def comparable(plan: Plan) -> Plan:
     """
     if not plan.compatible_with:
         return plan
-    return replace(plan, encoder=replace(plan.encoder, neck=trained_encoder(plan.compatible_with, SETTING).features))
+    length = trained_encoder(plan.compatible_with, SETTING).features
+    return replace(plan, encoder=replace(plan.encoder, neck=length, neck_form="linear"))
 
 
 @torch.no_grad()

@@ -182,7 +182,8 @@ def resumable(session: Session, data_name: str, wanted: Asked) -> RunDirectory |
         raise InputError(f"there is no run {session.out} to resume: name one that is there, or leave --resume out")
     if session.out is not None:
         return RunDirectory.open(session.out)
-    name = default_name(data_name, wanted.method, wanted.encoder)
+    encoder = wanted.encoder if session.start is None else open_start(session.start).encoder.spec.name
+    name = default_name(data_name, wanted.method, encoder)
     run = RunDirectory.newest(name)
     if run is None:
         raise InputError(f"there is no run called {name} to resume: name one with --out")

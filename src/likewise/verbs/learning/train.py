@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -130,14 +130,16 @@ def kept_once_trained(engine: Fabric, run: RunDirectory, clock: Clock, *, fresh:
 
     It would stand in the way of the next attempt. Raises InputError where another process trains the run.
     """
+    mine = False
     try:
         with contextlib.ExitStack() as held:
             on_first(engine, lambda: held.enter_context(run.claimed()))
+            mine = True
             yield
     except TrainingStopped:
         raise
     except BaseException:
-        if fresh and clock.step == 0 and engine.is_global_zero:
+        if fresh and mine and clock.step == 0 and engine.is_global_zero:
             run.discard()
         raise
 
@@ -152,7 +154,8 @@ def announce(job: Job, run: RunDirectory, clock: Clock, began: str) -> None:
         longer = extension(job.planned, plan, clock)
         run.write(extended=[*run.read().get("extended", []), longer])
     start = {"start": began} if began else {}
-    run.begin(job.command, data=described(job, run), **record(plan), **over, **start)
+    past = outdated(run.read(), clock)
+    run.begin(job.command, data=described(job, run), **record(plan), **over, **start, **past)
     say(f"{plan.method} ({plan.variant}) on {len(images):,} images of {images.name} -> {run.path}", markup=False)
     if job.splits:
         say(f"  splits: {job.splits}", markup=False)
@@ -168,6 +171,8 @@ def announce(job: Job, run: RunDirectory, clock: Clock, began: str) -> None:
         say(f"  beside: {len(job.beside):,} images of {job.beside.name}", markup=False)
     if longer is not None:
         say(f"  {extension_told(longer)}", markup=False)
+    if past:
+        say("  scores: those so far are of other weights than training ends with; evaluate the run again", markup=False)
     if taken := teachers.taken_from(known_settings.teacher(plan.settings)):
         say(f"  taught by the {taken}", markup=False)
     labels = None if images.labels is None else torch.from_numpy(images.labels)
@@ -176,6 +181,14 @@ def announce(job: Job, run: RunDirectory, clock: Clock, began: str) -> None:
     if images.broken:
         run.write_json("broken.json", images.broken)
         say(f"  {len(images.broken)} broken images left out, listed in {run.path / 'broken.json'}", markup=False)
+
+
+def outdated(stored: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
+    """Fields of run.json by which scores of the weights so far stand under `scores_before` once training goes on."""
+    if not stored.get("scores") or clock.fraction() >= 1.0:
+        return {}
+    kept = {"step": stored.get("steps"), "scores": stored["scores"]}
+    return {"scores": [], "changes": [], "verdicts": {}, "scores_before": [*stored.get("scores_before", []), kept]}
 
 
 def described(job: Job, run: RunDirectory) -> dict[str, Any]:
@@ -222,10 +235,6 @@ def fit(
         if newest is not None:
             restore(update, clock, newest)
     trained = sum(weight.nbytes for weight in method.parameters() if weight.requires_grad)
-    known = held_to(run, parts, plan, job.start, engine) if plan.anchor else None
-    fill_teachers([*teachers.teachers_in(method), *([] if known is None else [known])], job, engine)
-    if known is not None:
-        update.anchor = Anchor(plan.anchor, method, known, near_start=not plan.compatible_with)
     on_first(engine, lambda: checkpoints.check_room(run.checkpoints, method.state_dict(), trained))
     opened: list[Logger] = []
     names = usual() if session.loggers is None else session.loggers
@@ -233,7 +242,11 @@ def fit(
     if engine.is_global_zero:
         if session.resume:
             run.cut_metrics(clock.step)
-        announce(job, run, clock, parts.began)
+        announce(job, run, clock, parts.began)  # before what may take long: a run killed meanwhile can be resumed
+    known = held_to(run, parts, plan, job.start, engine) if plan.anchor else None
+    fill_teachers([*teachers.teachers_in(method), *([] if known is None else [known])], job, engine)
+    if known is not None:
+        update.anchor = Anchor(plan.anchor, method, known, near_start=not plan.compatible_with)
     facts = parts.facts
     probe = online_probe(session, plan, method, images, run) if engine.is_global_zero else None
     loop = Loop(
