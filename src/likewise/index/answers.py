@@ -45,15 +45,15 @@ class Answer:
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
-        told = {
+        described = {
             "results": [{"id": hit.id, "path": hit.path, "similarity": round(hit.similarity, 6)} for hit in self.hits],
             "recall": self.recall,
             "exact": self.exact,
             "fingerprint": self.fingerprint,
         }
         if self.promise is not None:
-            told["interval"] = [self.promise.low, self.promise.high]
-        return told
+            described["interval"] = [self.promise.low, self.promise.high]
+        return described
 
     def to_text(self) -> str:
         """A line for each hit, and how it was searched."""
@@ -107,15 +107,15 @@ def answers(
         every = index.search(images, k, where=where, exact=exact)
         found = {at: (every, hits) for at, hits in enumerate(every.hits)}
     fingerprint = index.fingerprint
-    told: list[Answer | None] = []
+    result: list[Answer | None] = []
     for at, query in enumerate(queries):
         if at not in found:
-            told.append(None)
+            result.append(None)
             continue
         every, hits = found[at]
         name = str(query) if isinstance(query, str | Path) else "an image"
-        told.append(Answer(name, hits, 1.0 if every.recall is None else every.recall, every.exact, fingerprint))
-    return told
+        result.append(Answer(name, hits, 1.0 if every.recall is None else every.recall, every.exact, fingerprint))
+    return result
 
 
 def _row_of(query: Any) -> str | None:

@@ -80,8 +80,8 @@ def check_index(path: str | Path) -> Checkup:
     counts = tuple(int((versions == number).sum()) for number in range(len(index.spaces)))
     for number in index.held_spaces():
         wrong += _vectors(index, number)
-        told, noted = _again(index, number)
-        wrong += told
+        faults, noted = _again(index, number)
+        wrong += faults
         notes += noted
     if sum(count > 0 for count in counts) > 1:
         notes.append("rows are of several spaces: an upgrade is not finished")
@@ -129,25 +129,25 @@ def _again(index: Index, number: int) -> tuple[list[str], list[str]]:
         encoder = index.encoder(number)
     except InputError as error:
         return [], [str(error)]
-    told = [f"the encoder in the index is another one: {one}" for one in space.differences(Space.of_encoder(encoder))]
+    faults = [f"the encoder in the index is another one: {one}" for one in space.differences(Space.of_encoder(encoder))]
     table = index.store.table()
     rows = np.flatnonzero(index.versions == number)
     ids, paths, stamps = (table[name].to_pylist() for name in ("id", "path", "stamp"))
     some = [int(row) for row in rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLE).astype(int))]]
     there = [row for row in some if paths[row] and Path(paths[row]).is_file() and _unchanged(paths[row], stamps[row])]
     if not there:
-        return told, [f"no image of {len(some)} sampled rows is there unchanged, so vectors were not compared with any"]
+        return faults, [f"no image of {len(some)} sampled rows is there unchanged, so no vectors were compared"]
     stored = np.asarray(index.vectors(number), np.float32)[np.searchsorted(rows, there)]
     again = index.embed([paths[row] for row in there], number)
     apart = np.linalg.norm(stored - again, axis=1)
     allowed = _allowed(index, space, again)
     strange = [ids[row] for row, distance in zip(there, apart, strict=True) if distance > allowed]
     if strange:
-        told.append(
+        faults.append(
             f"{len(strange)} of {len(there)} sampled rows are not what their image gives, the first {strange[0]}: the "
             "index is mixed with vectors of another encoder or preprocessing"
         )
-    return told, [f"{len(there)} rows were compared with their images"]
+    return faults, [f"{len(there)} rows were compared with their images"]
 
 
 def _allowed(index: Index, space: Space, again_ND: np.ndarray[Any, np.dtype[np.float32]]) -> float:

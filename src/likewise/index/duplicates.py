@@ -60,10 +60,10 @@ class Duplicates:
         counts = {
             kind: sum(group.kind == kind for group in self.groups) for kind in ("same bytes", "same pixels", "near")
         }
-        told = ", ".join(f"{count} of {kind}" for kind, count in counts.items() if count) or "no duplicates"
+        kinds = ", ".join(f"{count} of {kind}" for kind, count in counts.items() if count) or "no duplicates"
         across = sum(group.across for group in self.groups)
-        told += f", {across} of them across splits" if across else ""
-        return f"{self.images:,} images, {len(self.groups)} groups: {told}. {self.how}"
+        kinds += f", {across} of them across splits" if across else ""
+        return f"{self.images:,} images, {len(self.groups)} groups: {kinds}. {self.how}"
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""

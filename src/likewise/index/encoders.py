@@ -62,7 +62,7 @@ def load(kept: Kept, number: int, space: Space, where: str) -> Encoder:
     name = _name(number, WEIGHTS)
     with kept.file(name) as copy:
         if copy is not None:
-            return _checked(load_encoder(copy), space, kept.told(name))
+            return _checked(load_encoder(copy), space, kept.place_of(name))
     if space.encoder is None:
         raise InputError(f"{where} has no encoder for {space.name}: search with vectors, or an id")
     path = Path(space.encoder)

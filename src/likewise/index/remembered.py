@@ -86,4 +86,4 @@ def _read(kept: Kept, name: str, otherwise: Any) -> Any:
         try:
             return otherwise if path is None else json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise InputError(f"{kept.told(name)} is damaged: {error}; remove it to begin anew") from error
+            raise InputError(f"{kept.place_of(name)} is damaged: {error}; remove it to begin anew") from error

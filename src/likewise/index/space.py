@@ -102,16 +102,18 @@ class Space:
 
     def differences(self, other: Space) -> list[str]:
         """Differences of `other` from this space, one line for each fact; empty where they are one."""
-        told = [
+        faults = [
             f"{name.replace('_', ' ')} {_short(getattr(other, name))}, not {_short(getattr(self, name))}"
             for name in EXACT
             if getattr(self, name) != getattr(other, name)
         ]
-        if not told and self.probes and other.probes:
+        if not faults and self.probes and other.probes:
             apart, allowed = self.distance(other), max(self.tolerance, other.tolerance)
             if apart > allowed:
-                told.append(f"probe images lie {apart:.2g} of their spread apart, where {allowed:.2g} is numeric noise")
-        return told
+                faults.append(
+                    f"probe images lie {apart:.2g} of their spread apart, where {allowed:.2g} is numeric noise"
+                )
+        return faults
 
     def distance(self, other: Space) -> float:
         """Between the probe vectors of both (`probes.distance`)."""
@@ -124,11 +126,11 @@ class Space:
 
     def check(self, other: Space, where: object) -> None:
         """Raise InputError where `other` is another space: vectors of the two must not be put together in `where`."""
-        told = self.differences(other)
-        if told:
+        found = self.differences(other)
+        if found:
             raise InputError(
                 f"{where} holds vectors of {self.name} ({self.fingerprint}) and these are of {other.name}: "
-                f"{'; '.join(told)}; put them into an index of their own"
+                f"{'; '.join(found)}; put them into an index of their own"
             )
 
     def following(self, *older: Space) -> Space:

@@ -51,8 +51,8 @@ async def body_of(request: Request, limits: Limits) -> bytes:
     """The body of a request. Raises Refused where it is too long or too slow."""
     from starlette.requests import ClientDisconnect
 
-    told = request.headers.get("content-length", "0")
-    if not told.isdigit() or int(told) > limits.bytes:
+    length = request.headers.get("content-length", "0")
+    if not length.isdigit() or int(length) > limits.bytes:
         raise Refused(413, f"an image of more than {limits.bytes / 1e6:.0f} MB is not taken")
     parts, length = [], 0
     try:

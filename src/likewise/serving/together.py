@@ -71,18 +71,18 @@ class Together(Generic[Key, Question, Answer]):
                     self._settle(key, [one])
                 return
             answers = [error]
-        told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Answer], Answer | Exception]]]
-        told = defaultdict(list)
+        answered: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Answer], Answer | Exception]]]
+        answered = defaultdict(list)
         for one, answer in zip(asked, answers, strict=True):
-            told[one.loop].append((one.future, answer))
-        for loop, some in told.items():
+            answered[one.loop].append((one.future, answer))
+        for loop, some in answered.items():
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_tell, some)
 
 
-def _tell(told: Sequence[tuple[asyncio.Future[Answer], Answer | Exception]]) -> None:
+def _tell(answered: Sequence[tuple[asyncio.Future[Answer], Answer | Exception]]) -> None:
     """Give each who still waits what it asked for."""
-    for future, answer in told:
+    for future, answer in answered:
         if future.done():
             continue
         if isinstance(answer, Exception):

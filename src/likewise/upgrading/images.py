@@ -99,10 +99,10 @@ class Looker:
             for start, vectors_BD in rows(self.encoder, pixels, order, view) if len(pixels) else ():
                 for offset, vector_D in enumerate(vectors_BD.float().cpu()):
                     self.known[wanted[pixels.kept[start + offset]]] = vector_D
-        told = [row for row in rows_B if row in self.known]
-        if not told:
+        known = [row for row in rows_B if row in self.known]
+        if not known:
             return [], torch.zeros(0, self.encoder.features)
-        return told, torch.stack([self.known[row] for row in told])
+        return known, torch.stack([self.known[row] for row in known])
 
     def forget(self, rows_B: Sequence[int]) -> None:
         """Give back the room of vectors that are written."""

@@ -89,12 +89,12 @@ class UpgradeJournal:
         """What is taken from the arrays of a file. Raises InputError where it is gone or damaged."""
         with self.kept.file(name) as path:
             if path is None:
-                raise InputError(f"{self.kept.told(name)} is gone: the upgrade can neither go on nor be taken back")
+                raise InputError(f"{self.kept.place_of(name)} is gone: the upgrade can neither go on nor be taken back")
             try:
                 with path.open("rb") as file:
                     return taken(np.load(file, allow_pickle=False))
             except Exception as error:  # numpy and zip have an error of their own for each kind of damage
-                raise InputError(f"{self.kept.told(name)} is damaged: {' '.join(str(error).split())}") from error
+                raise InputError(f"{self.kept.place_of(name)} is damaged: {' '.join(str(error).split())}") from error
 
     def write(self, **changes: Any) -> UpgradeJournal:
         """The same with `changes`, written down."""
@@ -127,7 +127,7 @@ def content_of(index: Index) -> list[str]:
 def read(index: Index) -> UpgradeJournal | None:
     """The upgrade that was begun last, or None. Raises InputError where its record is damaged or newer."""
     kept = index.store.kept
-    where = kept.told(STATE)
+    where = kept.place_of(STATE)
     try:
         with kept.file(STATE) as path:
             if path is None:

@@ -53,13 +53,17 @@ def scores(old_NS: Tensor, adapter: Adapter | None, *, seed: int = 0) -> dict[Or
     asked_Q = torch.randperm(count, generator=draw)[:ASKED]
     seen_N = torch.bincount(nearest(old_NS[asked_Q], old_NS, asked_Q, NEIGHBOURS).flatten(), minlength=count).double()
     seen_N += 1e-6 * torch.rand(count, generator=draw, dtype=torch.float64)
-    told: dict[Order, Tensor] = {"random": torch.rand(count, generator=draw), "popular": seen_N, "unpopular": -seen_N}
+    by_order: dict[Order, Tensor] = {
+        "random": torch.rand(count, generator=draw),
+        "popular": seen_N,
+        "unpopular": -seen_N,
+    }
     if adapter is not None:
         mapped_NT = adapter.apply(old_NS)
         if mapped_NT.shape == old_NS.shape:
             moved_N = 1.0 - (mapped_NT * unit(old_NS.float())).sum(1)
-            told |= {"moved": moved_N, "steady": -moved_N}
-    return told
+            by_order |= {"moved": moved_N, "steady": -moved_N}
+    return by_order
 
 
 def order_of(score_N: Tensor) -> Tensor:
@@ -95,12 +99,12 @@ def _course(
     """(S, Q) what each query finds at each of the S fractions. Raises InputError as `curve`."""
     if old_NT.shape != new_NT.shape:
         raise InputError(f"old vectors are {tuple(old_NT.shape)} and new ones {tuple(new_NT.shape)}: map them first")
-    told, gallery_NT = [], unit(old_NT.float())
+    found, gallery_NT = [], unit(old_NT.float())
     for fraction in fractions:
         done = order_N[: round(fraction * len(order_N))]
         gallery_NT[done] = unit(new_NT[done].float())
-        told.append(found_of(query_QT, gallery_NT, own_Q, truth))
-    return torch.stack(told)
+        found.append(found_of(query_QT, gallery_NT, own_Q, truth))
+    return torch.stack(found)
 
 
 def _means(found_SQ: Tensor, steps: Sequence[float], wanted: Sequence[float]) -> list[RefreshPoint]:
@@ -114,7 +118,7 @@ def choose(
     new_MT: Tensor,
     own_Q: Tensor,
     truth: Truth,
-    told: Mapping[Order, Tensor],
+    by_order: Mapping[Order, Tensor],
     *,
     taken: Order | None = None,
 ) -> ChosenOrder:
@@ -124,7 +128,7 @@ def choose(
     within the sample.
     """
     found: dict[Order, Tensor] = {}
-    for name, score_N in told.items():
+    for name, score_N in by_order.items():
         order_M = order_of(score_N[sample_M])
         found[name] = _course(new_MT[own_Q], old_NT[sample_M], new_MT, own_Q, truth, order_M, _STEPS)
 

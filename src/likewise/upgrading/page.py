@@ -104,8 +104,8 @@ def size(value: int) -> str:
 def _curve_lead(curve: Sequence[RefreshPoint]) -> str:
     if not curve:
         return ""
-    told = ", ".join(f"{100 * point.fraction:.0f} %: {percent(point.found)}" for point in curve)
-    return f"New queries on a gallery of which a share has new vectors. {told}."
+    shares = ", ".join(f"{100 * point.fraction:.0f} %: {percent(point.found)}" for point in curve)
+    return f"New queries on a gallery of which a share has new vectors. {shares}."
 
 
 def _curve(curve: Sequence[RefreshPoint], random: Sequence[RefreshPoint]) -> str:

@@ -74,21 +74,21 @@ def plan_of(
     own_Q = torch.arange(len(rows))
     own_Q = (own_Q if labels_M is None else answerable(own_Q, labels_M))[: sheet.queries]
     truth = neighbours_of(new_MT[own_Q], new_MT, own_Q) if labels_M is None else Truth(labels_M)
-    told = scores(old_NS, fit("ridge", old_NS[sample_M], new_MT, seed=seed), seed=seed)
+    by_order = scores(old_NS, fit("ridge", old_NS[sample_M], new_MT, seed=seed), seed=seed)
     shown = PageRows(sheet=sheet, rows=sample_M, old=old_NS[sample_M], new=new_MT, labels=labels_M, curve=(), random=())
     if old_NS.shape[1] != new_MT.shape[1]:  # old and new vectors are never in one search: no order is better
-        taken: Order = "random" if order == "best" or order not in told else order
-        return Planned(sheet=sheet, order=taken, order_N=order_of(told[taken]), curve=(), random=(), shown=shown)
-    if order != "best" and order not in told:
-        raise InputError(f"order={order}: allowed are best, {', '.join(told)}")
+        taken: Order = "random" if order == "best" or order not in by_order else order
+        return Planned(sheet=sheet, order=taken, order_N=order_of(by_order[taken]), curve=(), random=(), shown=shown)
+    if order != "best" and order not in by_order:
+        raise InputError(f"order={order}: allowed are best, {', '.join(by_order)}")
     if order != "best":  # nothing is chosen between
-        told = {"random": told["random"], order: told[order]}
-    chosen = choose(sample_M, old_NS, new_MT, own_Q, truth, told, taken=None if order == "best" else order)
+        by_order = {"random": by_order["random"], order: by_order[order]}
+    chosen = choose(sample_M, old_NS, new_MT, own_Q, truth, by_order, taken=None if order == "best" else order)
     ahead, random = tuple(chosen.curve), tuple(chosen.random)
     return Planned(
         sheet=sheet,
         order=chosen.name,
-        order_N=order_of(told[chosen.name]),
+        order_N=order_of(by_order[chosen.name]),
         curve=ahead,
         random=random,
         shown=replace(shown, curve=ahead, random=random),

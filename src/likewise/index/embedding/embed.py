@@ -52,8 +52,8 @@ class EmbedResult:
     @property
     def counts(self) -> str:
         """How many images were embedded and were not, in a line."""
-        told = {"skipped": self.skipped, "removed": self.removed, "that cannot be read": len(self.broken)}
-        more = [f"{count:,} {what}" for what, count in told.items() if count or what == "skipped"]
+        counts = {"skipped": self.skipped, "removed": self.removed, "that cannot be read": len(self.broken)}
+        more = [f"{count:,} {what}" for what, count in counts.items() if count or what == "skipped"]
         return ", ".join([f"{self.embedded:,} embedded", *more])
 
     def __str__(self) -> str:

@@ -36,7 +36,7 @@ class Kept(Protocol):
         """Take the file away, where there is one."""
         ...
 
-    def told(self, name: str) -> str:
+    def place_of(self, name: str) -> str:
         """Where it lies, for people."""
         ...
 
@@ -67,8 +67,8 @@ class InFolder:
         """As `Kept.drop`."""
         (self.folder / name).unlink(missing_ok=True)
 
-    def told(self, name: str) -> str:
-        """As `Kept.told`: its path."""
+    def place_of(self, name: str) -> str:
+        """As `Kept.place_of`: its path."""
         return str(self.folder / name)
 
 
@@ -114,6 +114,6 @@ class OnServer(ABC):
                 file.writelines(self.parts(name))
             yield path
 
-    def told(self, name: str) -> str:
-        """As `Kept.told`: its name and the address of the index."""
+    def place_of(self, name: str) -> str:
+        """As `Kept.place_of`: its name and the address of the index."""
         return f"{name} of {self.where}"

@@ -150,12 +150,12 @@ class LocalStore:
         there_QK = np.isfinite(similarity_QK)
         place_H = place_QK[there_QK]
         names = view.named(place_H if view.straight else view.record_of[space][place_H])
-        told = [
+        hits_of_all = [
             Hit(id_, path, similarity, space)
             for (id_, path), similarity in zip(names, similarity_QK[there_QK].tolist(), strict=True)
         ]
         ends = np.cumsum(there_QK.sum(1)).tolist()
-        hits = [told[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        hits = [hits_of_all[start:end] for start, end in zip([0, *ends], ends, strict=False)]
         return Hits(hits, not usable, recall)
 
     def row(self, row: str) -> Row | None:

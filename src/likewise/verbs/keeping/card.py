@@ -62,11 +62,11 @@ def _front_matter(
     task = "image-classification" if classifies else "image-feature-extraction"
     tags = [task, "self-supervised-learning", str(report.metadata["name"]), report.format]
     tags += [stored["method"]] if stored.get("method") else []
-    told: dict[str, Any] = {"license": licence, "library_name": "likewise", "pipeline_tag": task, "tags": tags}
+    metadata: dict[str, Any] = {"license": licence, "library_name": "likewise", "pipeline_tag": task, "tags": tags}
     path = str(_data(stored).get("path") or "")
     if path.startswith(PREFIX):
-        told["datasets"] = [path.removeprefix(PREFIX).partition(":")[0]]
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in told.items()]
+        metadata["datasets"] = [path.removeprefix(PREFIX).partition(":")[0]]
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in metadata.items()]
     if scores:
         results = json.dumps([_result(score) for score in scores], ensure_ascii=False)
         lines += ["model-index:", f"- name: {json.dumps(name, ensure_ascii=False)}", f"  results: {results}"]

@@ -352,12 +352,12 @@ def _check(
         ("has besides", [key for key in weights if key not in own]),
         ("has other shapes for", [key for key in own if key in weights and weights[key].shape != own[key].shape]),
     )
-    told = "; ".join(f"it {verb} {len(keys)} keys ({_some(keys)})" for verb, keys in faults if keys)
-    if told:
+    wrong = "; ".join(f"it {verb} {len(keys)} keys ({_some(keys)})" for verb, keys in faults if keys)
+    if wrong:
         known = sum(key in own for key in weights)
         raise InputError(
             f"{path} does not hold a {spec.name} (stem {spec.stem}): {known} of {len(own)} keys match, "
-            f"{len(left_out)} belong to heads; {told}"
+            f"{len(left_out)} belong to heads; {wrong}"
         )
 
 

@@ -77,12 +77,12 @@ def finetune(
     tuned, lines = _trained(subject, rows, epochs, rate, flip, seed, torch.device(device or best_device()), quiet)
     settings = {"epochs": epochs, "rate": rate, "flip": flip, "subset": subset, "subset_seed": subset_seed}
     path = str(data) if isinstance(data, str | Path) else None
-    told = {"path": path, "split": train_split, "labels": labels}
+    place = {"path": path, "split": train_split, "labels": labels}
     facts = {
         "settings": settings,
         "start": subject.path,
         "seed": seed,
-        "data": {**told, **_described(rows.bank, tuned)},
+        "data": {**place, **_described(rows.bank, tuned)},
     }
     written = RunDirectory.create(out, default_name(rows.bank.name, "finetune", tuned.encoder.spec.name))
     _write(written, tuned, lines, _names(rows.bank, tuned), command or command_line(), facts)

@@ -198,8 +198,8 @@ def drawn_part(session: Session, source: Source, run: RunDirectory | None) -> tu
     before = (run.read().get("data", {}).get("subset") or {}) if run is not None else {}
     text, seed = session.subset or before.get("text"), session.subset_seed if session.subset else before.get("seed", 0)
     if run is not None and (text, seed) != (before.get("text"), before.get("seed", 0)):
-        told = f"the draw {before['text']} (seed {before['seed']})" if before else "all images"
-        raise InputError(f"{run.path} was trained on {told}, so it cannot be resumed with {text} (seed {seed})")
+        drawn = f"the draw {before['text']} (seed {before['seed']})" if before else "all images"
+        raise InputError(f"{run.path} was trained on {drawn}, so it cannot be resumed with {text} (seed {seed})")
     return (source, None) if text is None else part_of(source, text, seed)
 
 

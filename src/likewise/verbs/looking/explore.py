@@ -58,8 +58,8 @@ class Explored:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON knows it."""
-        told = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()}
 
 
 def explore(
@@ -111,7 +111,7 @@ def explore(
     check_layout(layout, len(collection))
     relations = relate(collection, clusters=clusters)
     points_N2 = place(collection.features_NF, *relations.graph, layout=layout, threads=min(8, os.cpu_count() or 1))
-    page = _Page(collection, relations, points_N2, *_told(subject, data, len(collection)), quiet)
+    page = _Page(collection, relations, points_N2, *_titles(subject, data, len(collection)), quiet)
     written = page.write(out, folder, thumbnails)
     if parquet is not None:
         write_table(Path(parquet), collection, relations, points_N2)
@@ -181,7 +181,7 @@ class _Page:
         return _Written(Path(path), size, made, _notes(kind, size, made, budget))
 
 
-def _told(subject: Subject, data: Any, count: int) -> tuple[str, str]:
+def _titles(subject: Subject, data: Any, count: int) -> tuple[str, str]:
     """What is on the page, and the command that takes a list from it."""
     going_on = command("train", data if isinstance(data, str | Path) else "DATA", subset="list:selection.csv")
     return f"{count:,} images by {subject.path or 'an encoder in memory'}", going_on

@@ -51,20 +51,20 @@ class Upgrade:
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
-        told: dict[str, Any] = {"path": self.path, "fingerprint": self.fingerprint}
+        described: dict[str, Any] = {"path": self.path, "fingerprint": self.fingerprint}
         if self.sheet is not None:
-            told |= self.sheet.record()
+            described |= self.sheet.record()
         if self.curve:
-            told |= {
+            described |= {
                 "order": self.order,
                 "curve": [list(p) for p in self.curve],
                 "random": [list(p) for p in self.random],
             }
         if self.done is not None:
-            told |= {**self.done._asdict(), "compatible": self.compatible}
+            described |= {**self.done._asdict(), "compatible": self.compatible}
         if self.rolled_back is not None:
-            told["rolled_back"] = self.rolled_back
-        return told
+            described["rolled_back"] = self.rolled_back
+        return described
 
     def __str__(self) -> str:
         """Lines for people."""
@@ -147,15 +147,15 @@ def upgrade(
     made = plan_of(opened, looker, labels, gate=gate, sample=sample, order=order, seed=seed)
     page = b"" if plan and html is None else page_of(opened, looker.images, made.shown).encode("utf-8", "replace")
     _write_page(html, page)
-    told = _told(opened, space, made)
+    result = _planned_only(opened, space, made)
     if plan:
-        return told
+        return result
     _check_gate(made.sheet)
     with opened.writing():
         looker.images.check(opened)
         journal = _begun(opened, space, made, page, str(to), str(data) if isinstance(data, str | Path) else None)
         done = _refreshed(opened, journal, space, encoder, looker, budgeted, stop=stop, progress=progress)
-    return replace(told, done=done.done, compatible=journal.compatible)
+    return replace(result, done=done.done, compatible=journal.compatible)
 
 
 def _goes_on(index: Index, begun: UpgradeJournal, space: Space) -> bool:
@@ -176,7 +176,7 @@ def _write_page(path: str | Path | None, page: bytes | None) -> None:
         file.write(page)
 
 
-def _told(index: Index, space: Space, made: Planned) -> Upgrade:
+def _planned_only(index: Index, space: Space, made: Planned) -> Upgrade:
     """A plan as a result."""
     return Upgrade(
         path=index.path,
