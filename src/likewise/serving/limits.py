@@ -51,8 +51,8 @@ async def body_of(request: Request, limits: Limits) -> bytes:
     """The body of a request. Raises Refused where it is too long or too slow."""
     from starlette.requests import ClientDisconnect
 
-    length = request.headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > limits.bytes:
+    stated = request.headers.get("content-length", "0")
+    if not stated.isdigit() or int(stated) > limits.bytes:
         raise Refused(413, f"an image of more than {limits.bytes / 1e6:.0f} MB is not taken")
     parts, length = [], 0
     try:

@@ -110,7 +110,10 @@ class Work:
         """Rows of an index by id; `number` is the encoder's space in it."""
         table = index.store.table()
         columns = (table[name].to_pylist() for name in ("id", "stamp", "bytes", "pixels", "source", "version"))
-        return {id_: _Known(*facts, current=version == number) for id_, *facts, version in zip(*columns, strict=True)}
+        return {
+            id_: _Known(stamp, size, pixels, source, version == number)
+            for id_, stamp, size, pixels, source, version in zip(*columns, strict=True)
+        }
 
     def _settle_ids(self, known: Mapping[str, _Known]) -> None:
         """Ids that rows of other data have are put behind the name of this data, with a number where that is taken."""
