@@ -97,6 +97,13 @@ def test_a_pretrained_encoder_is_not_trained_with_muon() -> None:
     assert resolve(Asked(), {}, ISD, CIFAR, LAPTOP, size, from_file=True).optimisation.optimiser == "sgd"
 
 
+def test_published_weights_see_images_as_they_were_trained() -> None:
+    spec = planned(pretrained=True, encoder="mobilenetv2_100").encoder
+    assert (spec.mean, spec.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    spec = planned(pretrained=True, encoder="vit_tiny_patch16_224.augreg_in21k", image_size=224).encoder
+    assert (spec.mean, spec.std) == ((0.5,) * 3, (0.5,) * 3)
+
+
 def test_few_images_get_a_small_batch_and_queue() -> None:
     plan = planned(CIFAR._replace(images=100))
     assert plan.batch_size <= 25

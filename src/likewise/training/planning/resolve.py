@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from likewise.encoders import EncoderSpec, has_small_stem, has_width
+from likewise.encoders.build import normalisation as published_normalisation
 from likewise.errors import InputError, unknown
 from likewise.methods import known_settings
 from likewise.methods.method import Method, Normalisation, Optimisation, Preset, UpdateRule
@@ -344,7 +345,7 @@ def _normalisation(
     if asked.normalisation is not None:
         whose, reason = asked.normalisation, "as asked"
     elif asked.pretrained:
-        return STATISTICS["imagenet"]
+        return published_normalisation(asked.encoder)
     elif own_recipe:
         whose, reason = "data", "mean and deviation of this data"
     else:
