@@ -271,7 +271,7 @@ def measure(options: argparse.Namespace) -> Outcome:
     each, side = (QUICK_MINUTES, 32) if options.quick else (options.each, options.side)
     data = data_of(work, side, options.data)
     found = Outcome(
-        "Learning from trained encoders",
+        f"Learning from trained encoders: {options.data}",
         f"ResNet-18 of width 16 at {side} px, {each:g} minutes each on {options.threads} threads"
         f"{''.join(f', {times:g} times as long for {part}' for part, times in LONGER.items())}, {scale.seeds} seeds; "
         f"accuracy in % on {len(data.test):,} other images.",

@@ -218,9 +218,10 @@ def run(
 
 
 def _call(name: str, words: Sequence[str]) -> str:
-    """The command, without where its result goes."""
+    """The command, without the places of its result and of what it keeps."""
     kept = list(words)
-    if "--out" in kept:
-        at = kept.index("--out")
-        del kept[at : at + 2]
+    for place in ("--out", "--work"):
+        if place in kept:
+            at = kept.index(place)
+            del kept[at : at + 2]
     return shlex.join(["python", "-m", f"benchmarks.{name}", *kept])
