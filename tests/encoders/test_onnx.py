@@ -32,7 +32,6 @@ def written(path: Path, inputs: dict[str, tuple[int, list[int]]], out: int = kin
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"pixels": (kinds.UINT8, [3, 8, 8])}, r"takes tensor\(uint8\): one input of images is needed"),
         (
             {"pixels": (kinds.FLOAT, [3, 8, 8]), "text": (kinds.INT64, [7])},
             r"takes tensor\(float\) and tensor\(int64\): one input",

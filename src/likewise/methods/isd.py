@@ -194,8 +194,8 @@ class ISD(Method):
             optimisation=Optimisation(
                 optimiser="muon", learning_rate=0.1, weight_decay=5e-4, batch_size=128, epochs=30
             ),
-            note="tuned for images up to 64 px and minutes of training; with an hour simclr was ahead on imagenette: see "
-            "docs/performance.md",
+            note="tuned for images up to 64 px and minutes of training; with an hour simclr was ahead on imagenette: "
+            "see docs/performance.md",
         ),
         "r18": Preset(
             settings=replace(

@@ -116,9 +116,7 @@ def embed(
     part = Shard.parse(shard)
     _check(part, batch_size, device, on_cluster=ray is not None)
     subject = open_subject(run, which, pretrained=pretrained, image_size=image_size)
-    encoder = subject.encoder
-    if device is not None:
-        encoder.to(torch.device(device))
+    encoder = subject.encoder if device is None else subject.encoder.to(torch.device(device))
     source = open_whole(data, split=split, labels=labels)
     ids = row_ids(source)
     table = None if columns is None else MetadataTable.read(Path(columns), ids)

@@ -121,16 +121,11 @@ def upgrade(
     Raises InputError for an index or encoder that is not there, where the gate is not passed, where another upgrade is
     under way, and where another process writes; DiskFull, with the index whole.
     """
-    if rollback and (plan or to is not None or html is not None):
-        raise InputError("rollback gives the old vectors back, and takes no new encoder and no plan: leave these out")
-    if html is not None:
-        check_file(Path(html))
+    _check_asked(to, html, plan=plan, rollback=rollback)
     opened = index if isinstance(index, Index) else open_index(index)
     begun = journals.read(opened)
-    if rollback:
-        return _rolled_back(opened, begun, data)
     if to is None:
-        raise InputError("name the new encoder with --to, or take the old vectors back with --rollback")
+        return _rolled_back(opened, begun, data)
     subject = open_subject(to, which, pretrained=pretrained)
     encoder = subject.encoder.eval()
     space = space_of(encoder, subject.path)
@@ -156,6 +151,16 @@ def upgrade(
         journal = _begun(opened, space, made, page, str(to), str(data) if isinstance(data, str | Path) else None)
         done = _refreshed(opened, journal, space, encoder, looker, budgeted, stop=stop, progress=progress)
     return replace(result, done=done.done, compatible=journal.compatible)
+
+
+def _check_asked(to: Run | None, html: str | Path | None, *, plan: bool, rollback: bool) -> None:
+    """Raise InputError unless there is a new encoder, or the old vectors are taken back and nothing else is asked."""
+    if rollback and (plan or to is not None or html is not None):
+        raise InputError("rollback gives the old vectors back, and takes no new encoder and no plan: leave these out")
+    if to is None and not rollback:
+        raise InputError("name the new encoder with --to, or take the old vectors back with --rollback")
+    if html is not None:
+        check_file(Path(html))
 
 
 def _goes_on(index: Index, begun: UpgradeJournal, space: Space) -> bool:
