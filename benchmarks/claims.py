@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -116,7 +116,7 @@ def train_one(keywords: Keywords, job: Job, data: Path, out: Path) -> str | None
 
 
 def teacher_of(keywords: Keywords, job: Job, data: Path, folder: Path) -> Path:
-    """The run of a teacher or a start, trained now unless it is there."""
+    """The run of a teacher or a start on the draw of this job, trained now unless it is there."""
     name = Job(keywords=dict(keywords), subset=job.subset, seed=job.seed, quick=job.quick).name
     path = (folder if job.quick else TEACHERS) / name
     if not path.exists():
@@ -139,7 +139,8 @@ def run_cell(job: Job) -> dict[str, Any]:
         data, keywords = data_of(job, folder), dict(job.keywords)
         for role in TRAINED_FIRST:
             if isinstance(keywords.get(role), Mapping):
-                keywords[role] = str(teacher_of(keywords[role], job, data, folder))
+                shared = replace(job, seed=0) if role == "start" else job  # one start for all seeds
+                keywords[role] = str(teacher_of(keywords[role], shared, data, folder))
         stopped = train_one(keywords, job, data, folder / "run")
         lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
         scores = {**late_means(lines), **scored(folder / "run", data, job)}

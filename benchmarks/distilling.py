@@ -33,7 +33,7 @@ from likewise.similarity.nearest import neighbours
 from likewise.verbs.keeping.convert import lite
 
 MINUTES = 25
-SETS = {"imagenette112": True, "caltech101_small": False, "rsscn7_64": False}
+SETS = {"imagenette112": True, "caltech101_small": False, "rsscn7_64": False, "cifar10": False}
 """Images, and whether they have a split `val`: of the others three tenths are not trained on."""
 PARTS = ("student", "binary", "labels", "transfer")
 NEIGHBOURS = (1, 20)

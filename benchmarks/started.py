@@ -1,8 +1,8 @@
 """The same claims from one trained start: `python -m benchmarks.started [METHOD ...] [--minutes 20] [--epochs 4]`.
 
 From a random network the neighbours that many methods are about mean nothing for most of a short training. Here every
-arm of a claim begins with the encoder of one SimCLR run of so many minutes, on the same draw, the same for all arms of
-a seed; all else is as in `benchmarks.claims`, whose cells are of another folder.
+arm of every claim begins with the encoder of one SimCLR run of so many minutes, trained on the draw of seed 0; all else
+is as in `benchmarks.claims`, whose cells are of another folder. Seeds vary the draw and what follows, not the start.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def sections(claims_store: Path = CLAIMS_STORE) -> Iterator[str]:
         if known:
             yield (
                 f"**The same from a trained start**: `python -m benchmarks.started --minutes {minutes:g} --epochs "
-                f"{epochs:g}`; every arm begins with the encoder of one SimCLR run of {minutes:g} minutes on the same "
-                f"draw and goes on for {epochs:g} epochs."
+                f"{epochs:g}`; every arm begins with the encoder of one SimCLR run of {minutes:g} minutes on the "
+                f"draw of seed 0 and goes on for {epochs:g} epochs."
             )
             yield claims_table(known, store)
     if (remarks := store.with_suffix(".md")).exists():
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("methods", nargs="*", metavar="METHOD", help=f"by default {', '.join(METHODS)}")
     parser.add_argument("--minutes", type=float, default=20.0, help="of the SimCLR run that all arms begin with")
     parser.add_argument("--epochs", type=float, default=4.0, help="of every arm")
-    parser.add_argument("--seeds", type=int, default=3, help="of each arm, each with a start of its own")
+    parser.add_argument("--seeds", type=int, default=3, help="of each arm, all from one start")
     parser.add_argument("--quick", action="store_true", help="seconds, made-up pictures, nothing stored")
     parser.add_argument("--threads", type=int, default=processors(), help="threads of every cell")
     parser.add_argument("--store", type=Path, default=CLAIMS_STORE.with_name(FOLDER), help="folder of the cells")

@@ -33,7 +33,7 @@ from likewise.verbs.learning.train import train
 from likewise.verbs.learning.trying.measures import EncoderScore, measure
 from likewise.verbs.learning.trying.verdict import FEWEST, Arm, Verdict, conclude
 
-SAMPLE, PER_MINUTE, LEAST = 6000, 300, 500
+SAMPLE, PER_MINUTE, LEAST = 6000, 1000, 500
 """Most images that are tried with; images for each minute; and as many at least, where there are."""
 HELD_OUT = 0.3
 """Share of them that no arm is trained on."""
@@ -103,11 +103,11 @@ def trial(
 ) -> Trial:
     """Try on a sample of `data` whether training an encoder on it helps, within about `minutes`.
 
-    Up to 6,000 images are drawn, 30 % of them held out. Arms: the encoder that `train` would choose, untrained; the
-    `teacher` as it is (or, without one, the encoder's published weights, where they are on this machine); that encoder
-    distilled from the teacher (simreg, looked up); and trained without labels (isd), the last two for equal time. With
-    labels the score is the accuracy of the ten nearest neighbours on the held-out images; without, the share of
-    neighbours that two crops of an image have in common, which is a hint and no more.
+    A sample of 1,000 images a minute is drawn (500 to 6,000 in all) and 30 % of it held out. Arms: the encoder that
+    `train` would choose, untrained; the `teacher` as it is (or, without one, the encoder's published weights, where
+    they are on this machine); that encoder distilled from the teacher (simreg, looked up); and trained without labels
+    (isd), the last two for equal time. With labels the score is the accuracy of the ten nearest neighbours on the held-
+    out images; without, the share of neighbours that two crops of an image have in common, which is a hint and no more.
 
     Raises InputError for anything that cannot be, before anything is trained.
     """
