@@ -41,6 +41,7 @@ def arm(name: str, right: int, *, rank: float = 20.0, parameters: int = 100) -> 
         ([arm("untrained", 60), arm("pretrained", 150)], 30, "keep the pretrained encoder"),
         ([arm("untrained", 60), arm("pretrained", 150), arm("self-supervised", 120)], 1000, "keep the pretrained"),
         ([arm("untrained", 60), arm("pretrained", 150), arm("self-supervised", 152)], 1000, "no clear difference"),
+        ([arm("untrained", 60), arm("pretrained", 150), arm("self-supervised", 149)], 1000, "no clear difference"),
         ([arm("untrained", 60), arm("pretrained", 150), arm("self-supervised", 152)], 100, "no clear difference"),
         ([arm("untrained", 60), arm("pretrained", 5), arm("distilled", 62)], 100, "too few images to train"),
         ([arm("untrained", 60), arm("pretrained", 90), arm("distilled", 130)], 1000, "distil"),

@@ -57,7 +57,7 @@ def conclude(arms: Sequence[Arm], images: int) -> tuple[Verdict, str]:
     """The verdict on arms measured on the same images, and its reason.
 
     A trained encoder is recommended where the 95 % interval of its paired difference from the best that costs nothing
-    lies above 0, and a pretrained one where the trained are not ahead of it at all.
+    lies above 0, and a pretrained one where it lies below.
     """
     trained = [arm for arm in arms if arm.name in {"distilled", "self-supervised"}]
     free = [arm for arm in arms if arm not in trained]
@@ -75,7 +75,7 @@ def conclude(arms: Sequence[Arm], images: int) -> tuple[Verdict, str]:
     )
     if difference.low > 0 and best.measured.rank >= LEAST_RANK:
         return ("distil" if best.name == "distilled" else "train without labels"), words
-    if base.name == "pretrained" and (mean <= 0 or best.measured.rank < LEAST_RANK):
+    if base.name == "pretrained" and (difference.high < 0 or best.measured.rank < LEAST_RANK):
         return "keep the pretrained encoder", words + _smaller(arms, base)
     if base.name == "untrained" and images < FEW:
         return "too few images to train", words
