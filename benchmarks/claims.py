@@ -26,8 +26,7 @@ import numpy as np
 
 from benchmarks.results import STORE as RESULTS
 from benchmarks.results import table
-from benchmarks.trends import BUDGET, CLAIMS, CUT, METRIC, SETTINGS, VIEWS, WHOLE, Claim, Keywords
-from likewise.methods.pages import CLAIMS_FILE
+from benchmarks.trends import BUDGET, CLAIMS, METRIC, SETTINGS, VIEWS, Claim, Keywords
 
 STORE = RESULTS / "claims"
 TEACHERS = RESULTS / ".claims_teachers"
@@ -283,36 +282,6 @@ def claims_table(claims: Sequence[Claim] = CLAIMS, store: Path = STORE) -> str:
     """What was found, as a Markdown table."""
     columns = ["method", "claim", "measured", "ahead of the nearest rival by", "seeds", ""]
     return table(columns, [row(claim, store) for claim in claims])
-
-
-def write_for_pages(store: Path = STORE, file: Path = CLAIMS_FILE) -> Path:
-    """Write what was found for the pages of methods: by method, claim, measured, difference, seeds and verdict."""
-    found: dict[str, list[list[str]]] = {}
-    for claim in CLAIMS:
-        method, *told = row(claim, store)
-        found.setdefault(method, []).append(told)
-    file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return file
-
-
-def section(store: Path = STORE) -> str:
-    """The part of `RESULTS.md` about claims."""
-    from benchmarks import started  # which is made of the claims of this module
-
-    budget, side = BUDGET, BUDGET["image_size"]
-    head = (
-        f"`python -m benchmarks.claims`. CIFAR-10, ResNet-18 of width {budget['width']}, {budget['epochs']} epochs of "
-        f"12,000 to 13,000 images at {side} px (ISD's at {WHOLE['image_size']}, SwAV's at {CUT['image_size']}) in "
-        f"batches of {budget['batch_size']}, the same for all arms of a claim, each seed with a draw of its own; exact "
-        "cosine kNN of the 10,000 test images among the whole balanced training set. Mean ± standard deviation over "
-        "seeds; the difference is taken seed by seed, ± its standard error. A claim holds, or does not, where that is "
-        f"clear at {CONFIDENCE:.0%} (Student's t, one-sided), and is within noise otherwise. Minutes of training show "
-        "trends, not what a method is worth in the end."
-    )
-    parts = ["## Claims at small scale", head, claims_table(store=store), *started.sections(store)]
-    if (remarks := store.with_suffix(".md")).exists():
-        parts.append(remarks.read_text(encoding="utf-8").strip())
-    return "\n\n".join(parts)
 
 
 # From the command line ---------------------------------------------------------------------------------------------

@@ -90,10 +90,10 @@ def write(store: Path = STORE, page: Path = PAGE) -> Path:
     told = (upgrade, adapting, longer, where, words, motion)
     parts += [each.section(file) for each in told if (file := store / each.STORE.name).exists()]
     if (store / "claims").is_dir():
-        from benchmarks import claims  # not above: claims are told with the tables of this module
+        from benchmarks import claims_report  # not above: claims are shown with the tables of this module
 
-        parts.append(claims.section(store / "claims"))
+        parts.append(claims_report.section(store / "claims"))
         if store == STORE:
-            claims.write_for_pages()
+            claims_report.write_for_pages()
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return page

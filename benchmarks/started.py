@@ -39,22 +39,27 @@ def claims_of(names: Sequence[str], minutes: float, epochs: float) -> list[Claim
     return [started(claim, minutes, epochs) for claim in CLAIMS if claim.method in names]
 
 
-def sections(claims_store: Path = CLAIMS_STORE) -> Iterator[str]:
-    """The part of `RESULTS.md` about them: one table for each budget of which anything is stored."""
-    store = claims_store.with_name(FOLDER)
+def measured(store: Path) -> Iterator[tuple[float, float, list[Claim]]]:
+    """Minutes of the start, epochs of the arms, and the claims of which anything is stored."""
     budgets = store / BUDGETS
     if not budgets.exists():
         return
     for minutes, epochs in json.loads(budgets.read_text(encoding="utf-8")):
         every = {claim.method for claim in CLAIMS}
-        known = [claim for claim in claims_of([*every], minutes, epochs) if stored(claim, store)[0]]
-        if known:
-            yield (
-                f"**The same from a trained start**: `python -m benchmarks.started --minutes {minutes:g} --epochs "
-                f"{epochs:g}`; every arm begins with the encoder of one SimCLR run of {minutes:g} minutes on the "
-                f"draw of seed 0 and goes on for {epochs:g} epochs."
-            )
-            yield claims_table(known, store)
+        if known := [claim for claim in claims_of([*every], minutes, epochs) if stored(claim, store)[0]]:
+            yield minutes, epochs, known
+
+
+def sections(claims_store: Path = CLAIMS_STORE) -> Iterator[str]:
+    """The part of `RESULTS.md` about them: one table for each budget of which anything is stored."""
+    store = claims_store.with_name(FOLDER)
+    for minutes, epochs, known in measured(store):
+        yield (
+            f"**The same from a trained start**: `python -m benchmarks.started --minutes {minutes:g} --epochs "
+            f"{epochs:g}`; every arm begins with the encoder of one SimCLR run of {minutes:g} minutes on the "
+            f"draw of seed 0 and goes on for {epochs:g} epochs."
+        )
+        yield claims_table(known, store)
     if (remarks := store.with_suffix(".md")).exists():
         yield remarks.read_text(encoding="utf-8").strip()
 

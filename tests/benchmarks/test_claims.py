@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import arms, claims, results, started, where
+from benchmarks import arms, claims, claims_report, results, started, where
 from benchmarks.trends import BALANCED, CLAIMS, ELSEWHERE, METRIC, SCORES, Claim
 from likewise import methods
 from likewise.data.splitting.subsets import draw
@@ -191,10 +191,13 @@ def test_what_is_stored_of_a_start_is_told_by_its_budget(tmp_path: Path) -> None
     words, table = started.sections(tmp_path / "claims")
     assert "SimCLR run of 6 minutes" in words
     assert "MoCHi 50.0 %" in table
+    pages = claims_report.write_for_pages(tmp_path / "claims", tmp_path / "claims.json")
+    before, after = (found[0] for found in json.loads(pages.read_text(encoding="utf-8"))["mochi"])
+    assert after == f"From an encoder that SimCLR trained for 6 minutes: {before}"
 
 
 def test_pages_of_methods_say_what_is_stored(tmp_path: Path) -> None:
-    written = claims.write_for_pages(file=tmp_path / "claims.json").read_text(encoding="utf-8")
+    written = claims_report.write_for_pages(file=tmp_path / "claims.json").read_text(encoding="utf-8")
     assert written == CLAIMS_FILE.read_text(encoding="utf-8"), "run `python -m benchmarks --write` and `make docs`"
 
 

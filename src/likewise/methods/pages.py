@@ -48,7 +48,7 @@ _SMALL_SCALE = (
     "What the paper claims beside what a few minutes of training on CIFAR-10 show, all arms alike. A claim holds, or "
     "does not, where that is clear at 95 %, and is within noise otherwise; minutes of training show trends."
 )
-_WHERE_CLAIMS = "`python -m benchmarks.claims` measures them."
+_WHERE_CLAIMS = "`python -m benchmarks.claims` measures them, `benchmarks.started` those from a trained encoder."
 
 _INDEX = (
     "`likewise methods` prints this list, with the methods of other installed packages. `verified` means: equal to the "
