@@ -98,3 +98,40 @@ def tiff(planes: list[bytes], tags: Mapping[int, tuple[int, ...]]) -> bytes:
             packed, tail = struct.pack("<I", after + len(tail)), tail + packed
         directory += struct.pack("<HHI", tag, 3 if short else 4, len(values)) + packed.ljust(4, b"\0")
     return b"II*\0" + struct.pack("<I", place) + pixels + directory + bytes(4) + tail
+
+
+def rgb_profile(red: tuple[float, ...], green: tuple[float, ...], blue: tuple[float, ...], gamma: float) -> bytes:
+    """An ICC profile of a display: XYZ (D50) of its three colours, and one exponent."""
+    curve = b"curv" + struct.pack(">IIH", 0, 1, round(256 * gamma)) + bytes(2)
+    colours = {b"r": red, b"g": green, b"b": blue}
+    tags = {name + b"TRC": curve for name in colours}
+    tags |= {name + b"XYZ": _xyz(value) for name, value in colours.items()}
+    return _profile(b"mntr", b"RGB ", b"XYZ ", tags)
+
+
+def cmyk_profile() -> bytes:
+    """An ICC profile of a printer whose cyan, magenta and yellow cannot be seen: its black alone makes greys."""
+    straight = bytes(range(256))
+    one = struct.pack(">9i", *(65536 * (place % 4 == 0) for place in range(9)))
+    table = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + one + 4 * straight + 8 * bytes((255, 128, 128, 0, 128, 128))
+    return _profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": table + 3 * straight})
+
+
+def _xyz(values: tuple[float, ...]) -> bytes:
+    return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(65536 * value) for value in values))
+
+
+def _profile(kind: bytes, space: bytes, between: bytes, tags: dict[bytes, bytes]) -> bytes:
+    text = b"text" + bytes(4) + b"none\0"
+    named = b"desc" + struct.pack(">II", 0, 5) + b"test\0" + bytes(78)
+    tags = {b"desc": named, b"cprt": text, b"wtpt": _xyz((0.9642, 1.0, 0.8249)), **tags}
+    padded = [value.ljust(-(-len(value) // 4) * 4, b"\0") for value in tags.values()]
+    start = 132 + 12 * len(tags)
+    entries = b"".join(
+        struct.pack(">4sII", name, start + sum(map(len, padded[:place])), len(padded[place]))
+        for place, name in enumerate(tags)
+    )
+    size = start + sum(map(len, padded))
+    head = struct.pack(">II", size, 0) + struct.pack(">I", 0x02100000) + kind + space + between
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + _xyz((0.9642, 1.0, 0.8249))[8:]
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + entries + b"".join(padded)

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from likewise.data.decoding.decode import decode, from_pil, look_at
 from likewise.data.source import BrokenImage
-from tests.data.images import encoded, flat, noise
+from tests.data.images import cmyk_profile, encoded, flat, noise, rgb_profile
 
 LOSSLESS = ["PNG", "TIFF", "BMP", "PPM"]
 
@@ -116,6 +116,17 @@ def test_an_opened_jpeg_is_read_as_its_file_is() -> None:
     assert from_pil(image, short_side=40).shape == (200, 300, 3)  # it was loaded by the line before
 
 
+def test_a_page_that_was_turned_to_is_the_one_that_is_read() -> None:
+    pages = [Image.fromarray(np.full((4, 4), value, np.uint16)) for value in (0, 65535)]
+    image = Image.open(io.BytesIO(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])))
+    image.seek(1)
+    assert from_pil(image).min() == 255
+    photos = [Image.fromarray(flat(colour, 64, 64)) for colour in ((255, 0, 0), (0, 0, 255))]
+    image = Image.open(io.BytesIO(encoded(photos[0], "MPO", save_all=True, append_images=photos[1:])))
+    image.seek(1)
+    np.testing.assert_allclose(from_pil(image, short_side=16)[0, 0], (0, 0, 255), atol=8)
+
+
 def test_big_endian_sixteen_bits() -> None:
     values = np.array([[0, 30000, 65535]], dtype=">u2")
     image = Image.frombytes("I;16B", (3, 1), values.tobytes())
@@ -172,6 +183,56 @@ def test_damaged_exif_does_not_spoil_the_image() -> None:
 
 def test_one_pixel_is_an_image() -> None:
     np.testing.assert_array_equal(decode(encoded(flat((1, 2, 3), 1, 1))), [[[1, 2, 3]]])
+
+
+# Profiles ----------------------------------------------------------------------------------------------------------
+
+ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
+"""XYZ (D50) of red, green and blue."""
+
+
+def as_srgb(colour: tuple[int, ...], primaries: tuple[tuple[float, ...], ...], gamma: float) -> tuple[int, ...]:
+    """A colour of a display as IEC 61966-2-1 writes it."""
+    linear = np.linalg.solve(np.array(SRGB).T, np.array(primaries).T @ (np.array(colour) / 255) ** gamma).clip(0, 1)
+    return tuple(np.rint(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_colours_of_an_embedded_profile_become_srgb(kind: str) -> None:
+    colour, profile = (150, 110, 60), rgb_profile(*ADOBE, gamma=2.2)
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 98, "subsampling": 0} if kind == "JPEG" else {}
+    data = encoded(flat(colour), kind, icc_profile=profile, **options)
+    expected = as_srgb(colour, ADOBE, 2.2)
+    assert max(np.abs(np.subtract(expected, colour))) > 8
+    np.testing.assert_allclose(decode(data), flat(expected), atol=2)
+    np.testing.assert_allclose(from_pil(Image.open(io.BytesIO(data))), flat(expected), atol=2)
+
+
+def test_opacity_and_palettes_have_the_profile_too() -> None:
+    profile, expected = rgb_profile(*ADOBE, gamma=2.2), flat(as_srgb((150, 110, 60), ADOBE, 2.2))
+    np.testing.assert_allclose(decode(encoded(flat((150, 110, 60, 255)), icc_profile=profile)), expected, atol=2)
+    palette = Image.fromarray(np.zeros((8, 10), np.uint8), "P")
+    palette.putpalette([150, 110, 60])
+    np.testing.assert_allclose(decode(encoded(palette, icc_profile=profile)), expected, atol=2)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        rgb_profile(*ADOBE, gamma=2.2)[:200],
+        b"no profile at all",
+        cmyk_profile(),  # of another mode than the image
+    ],
+)
+def test_srgb_and_profiles_that_cannot_be_used_change_nothing(profile: bytes) -> None:
+    np.testing.assert_array_equal(decode(encoded(noise(), icc_profile=profile)), noise())
+
+
+def test_inks_are_those_of_their_profile() -> None:
+    data = encoded(Image.fromarray(flat((200, 30, 0, 128)), "CMYK"), "JPEG", quality=98, icc_profile=cmyk_profile())
+    np.testing.assert_allclose(decode(data), flat((119, 119, 119)), atol=4)  # half of the black: L* = 50
 
 
 # Sizes -------------------------------------------------------------------------------------------------------------

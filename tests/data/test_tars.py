@@ -54,6 +54,44 @@ def test_of_several_of_a_kind_the_plainest_ending_counts(tmp_path: Path) -> None
     assert source.left_out == {".png": 2}
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["IMG.2020.01.png", "IMG.2020.02.png", "IMG.2021.01.png"],
+        ["photo.png", "photo.1.png", "photo.2.png"],  # as browsers number what is downloaded again
+        ["john.smith.png", "john.doe.png"],
+        ["shot at 10.11.12.png", "shot at 10.11.13.jpg"],
+    ],
+)
+def test_images_whose_names_have_dots_are_images_of_their_own(names: list[str], tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {name: png(10 * number) for number, name in enumerate(names)}
+    files |= {f"{names[1].rpartition('.')[0]}.cls": "7"}
+    source = open_source(archive(tmp_path / "x.tar", files))
+    assert source.names == [f"x.tar/{name.rpartition('.')[0]}" for name in names]
+    assert [int(source.read(at)[0, 0, 0]) for at in range(len(names))] == [10 * at for at in range(len(names))]
+    assert source.labels is not None
+    assert source.labels.tolist() == [-1, 7, *[-1] * (len(names) - 2)]
+    assert source.left_out == {}
+
+
+def test_fields_called_by_words_belong_to_the_image_of_their_key(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {"0.png": png(1), "0.mask.png": png(2), "0.mask.inner.png": png(3), "0.cls": "1"}
+    files |= {"1.rgb.png": png(4), "1.depth.tif": png(5), "1.cls": "2"}
+    source = open_source(archive(tmp_path / "x.tar", files))
+    assert source.names == ["x.tar/0", "x.tar/1"]
+    assert [int(source.read(at)[0, 0, 0]) for at in range(2)] == [1, 4]
+    assert source.labels is not None
+    assert source.labels.tolist() == [1, 2]
+
+
+def test_several_images_of_a_key_have_what_is_said_of_the_key(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {"0.left.png": png(1), "0.right.png": png(2), "0.cls": "1", "0.right.cls": "2"}
+    source = open_source(archive(tmp_path / "pairs.tar", files))
+    assert source.names == ["pairs.tar/0.left", "pairs.tar/0.right"]
+    assert source.labels is not None
+    assert source.labels.tolist() == [1, 2]
+
+
 def test_images_classes_captions_and_columns_of_a_sample_come_together(tmp_path: Path) -> None:
     path = archive(tmp_path / "pairs.tar", samples(0, 5) | {"009.txt": "no image", "010.mp3": "?"})
     source = open_source(path, columns=("caption", "place"))

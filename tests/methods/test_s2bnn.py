@@ -117,5 +117,7 @@ def test_the_recipe_trains_both_steps_and_goes_on_with_the_one_that_is_not_finis
     ):
         with pytest.raises(InputError, match=f"{words}.*: choose another --out"):
             carry_out(recipe.out, stages(replace(recipe, **change), **quiet))
+    monkeypatch.chdir(tmp_path)  # the same data by another way of writing where they are
+    carry_out(recipe.out, stages(replace(recipe, data="images.npz"), **quiet))
     with pytest.raises(InputError, match="teacher"):
         carry_out(tmp_path / "others", stages(replace(recipe, teacher="", out=str(tmp_path / "others")), **quiet))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -144,3 +146,26 @@ def test_a_row_of_its_own_is_a_target_where_all_others_are_excluded() -> None:
     torch.testing.assert_close(told.loss, torch.zeros_like(told.loss))
     assert student.grad is not None
     torch.testing.assert_close(student.grad, torch.zeros_like(student.grad))
+
+
+@pytest.mark.parametrize("with_own", [None, [False, False, True]])
+def test_contrast_without_negatives_is_zero_and_so_is_its_gradient(with_own: list[bool] | None) -> None:
+    query, key, memory = pair(3, 20, 6)
+    alone = torch.tensor([True, False, True])
+    given: dict[str, Any] = {"exclude": lambda start, stop: alone.unsqueeze(1).expand(-1, stop - start)}
+    if with_own is not None:
+        given |= {"own_negative_BD": key.detach().roll(1, 0), "with_own_B": torch.tensor(with_own)}
+    loss = contrast(query, key, memory, 0.2, **given)
+    loss.backward()
+    q = unit(query.detach())
+    positive = (q * unit(key.detach())).sum(1, keepdim=True) / 0.2
+    expected = functional.cross_entropy(
+        torch.cat([positive[1:2], q[1:2] @ memory.T / 0.2], 1), torch.zeros(1, dtype=torch.int64)
+    )
+    if with_own is not None:
+        own = (q[2:] * unit(key.detach().roll(1, 0)[2:])).sum(1, keepdim=True) / 0.2
+        expected = expected + functional.cross_entropy(torch.cat([positive[2:], own], 1), torch.zeros(1).long())
+    torch.testing.assert_close(loss, expected / 3)
+    assert query.grad is not None
+    assert query.grad.isfinite().all()
+    assert torch.equal(query.grad[0], torch.zeros_like(query.grad[0]))

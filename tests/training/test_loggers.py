@@ -77,6 +77,18 @@ def test_unknown_logger_is_refused() -> None:
         open_loggers(["tensorbord"], Path(), {})
 
 
+@pytest.mark.parametrize(("service", "name"), [("wandb", "wandb")], indirect=["service"])
+def test_a_service_that_cannot_be_reached_is_one_line_before_training(
+    service: Service, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: Any) -> None:
+        raise ConnectionError("no API key\nlog in first")
+
+    monkeypatch.setattr(service, "init", fail)
+    with pytest.raises(InputError, match=r"^logging to wandb cannot begin: no API key$"):
+        open_loggers(["tensorboard", name], tmp_path, {})
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_missing_extra_is_named(service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, service, None)

@@ -60,5 +60,10 @@ def _check_same(run: RunDirectory, stage: Stage) -> None:
     except InputError as error:
         raise InputError(f"{run.path} is finished, and {error}: choose another --out") from error
     before = run.read().get("data", {}).get("path")
-    if before and isinstance(stage.data, str | Path) and Path(before) != Path(stage.data):
+    if before and isinstance(stage.data, str | Path) and _place(before) != _place(stage.data):
         raise InputError(f"{run.path} was trained on {before}, not on {stage.data}: choose another --out")
+
+
+def _place(data: str | Path) -> Path:
+    """Where data are, however that was written."""
+    return Path(data).expanduser().resolve()

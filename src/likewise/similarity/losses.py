@@ -95,14 +95,17 @@ def contrast(
     L = -log( exp(q.k/T) / (exp(q.k/T) + sum_j exp(q.M_j/T)) ): the read of the memory and one more logit. With
     `own_negative_BD` each query has one negative more that nobody else sees, where `with_own_B` (B,) says so. No
     gradient goes to the key, the memory or that negative.
+
+    A query without any negative, all of its rows excluded, counts in the mean with a loss and a gradient of zero.
     """
     q_BD = unit(query_BD)
     positive_B = (q_BD * unit(key_BD).detach()).sum(1) / temperature
     negative_B = read(q_BD, memory_KD, temperature, exclude=exclude).log_sum_exp
     if own_negative_BD is not None:
         own_B = (q_BD * unit(own_negative_BD).detach()).sum(1) / temperature
-        own_B = own_B if with_own_B is None else own_B.masked_fill(~with_own_B, -torch.inf)
-        negative_B = torch.logaddexp(negative_B, own_B)
+        joined_B = torch.logaddexp(negative_B, own_B)
+        # Not by a logit of minus infinity: where all rows are excluded as well, its gradient is no number.
+        negative_B = joined_B if with_own_B is None else torch.where(with_own_B, joined_B, negative_B)
     return (torch.logaddexp(positive_B, negative_B) - positive_B).mean()
 
 

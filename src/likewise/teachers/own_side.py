@@ -63,8 +63,4 @@ def at_side(source: Source | None, images: Images, side: int | None, student_sid
         return None
     if not len(images) or int(images.sizes.min(axis=1).max()) < cached_side(student_side):
         return None  # no image was reduced
-    left_out = {entry.name for entry in images.broken}
-    positions = [position for position, name in enumerate(source.names) if name not in left_out]
-    if len(positions) != len(images):
-        return None  # names that are not unique do not say which images were left out
-    return Larger(source, np.array(positions, np.int64), cached_side(side))
+    return Larger(source, images.positions, cached_side(side))

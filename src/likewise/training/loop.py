@@ -160,8 +160,6 @@ class Loop:
                 self.watch.leave()
         finally:
             batches.close()
-            for logger in self.loggers:
-                logger.close()
 
     def _stop_with_reason(self) -> None:
         """Stop where the health or the state of the run says so, in all processes at the same step."""

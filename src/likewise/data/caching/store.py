@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from likewise.data.decoding.decoded import BrokenImage, Pixels
 from likewise.data.decoding.pixels import Range
 
-FORMAT = 2
+FORMAT = 3
 """Changed whenever the same source would give other bytes: how images are decoded and reduced is part of it."""
 PIXELS = "pixels.u8"
 """The flat file."""

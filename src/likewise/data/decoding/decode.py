@@ -1,4 +1,4 @@
-"""Decoding of an image to RGB pixels: every mode that Pillow opens, upright, on white."""
+"""Decoding of an image to RGB pixels: every mode that Pillow opens, upright, on white, in sRGB."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from likewise.data.decoding import tiff
+from likewise.data.decoding.colours import to_srgb
 from likewise.data.decoding.deep import StoredPixels, depth_of, stored_by_pillow, stored_in
 from likewise.data.decoding.formats import HEIC, is_heic, open_image, orientation_of, reads_heic, within_reason
 from likewise.data.decoding.ranges import Found, Spans
@@ -112,9 +113,12 @@ def extremes_in_pil(image: Image.Image) -> Found:
 
 
 def _unread(image: Image.Image, formats: Sequence[str]) -> bytes | None:
-    """The file of an image of these formats that was opened and not loaded, where `decode` sees more than Pillow."""
+    """The file of an image of these formats that was opened and not loaded, where `decode` sees more than Pillow.
+
+    None of an image whose later pages were turned to: `decode` takes the first.
+    """
     file = getattr(image, "fp", None)
-    if image.format not in formats or file is None or not getattr(image, "tile", None):
+    if image.format not in formats or file is None or not getattr(image, "tile", None) or image.tell():
         return None
     place = file.tell()
     file.seek(0)
@@ -191,12 +195,15 @@ def _rgb(image: Image.Image) -> Pixels:
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         turned = ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "LAB", "RGB"))
         return np.asarray(turned)
+    profile = image.info.get("icc_profile")
+    if image.mode == "CMYK":
+        image = to_srgb(image, profile)
     if image.mode != "RGB" or "transparency" in image.info:
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         image = image.convert("RGB")
-    return np.asarray(image)
+    return np.asarray(to_srgb(image, profile))
 
 
 def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

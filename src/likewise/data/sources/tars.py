@@ -1,9 +1,12 @@
 """Archives in the form of WebDataset: `000.jpg`, `000.txt`, `000.json` and `000.cls` are one sample.
 
-Files belong together whose names are equal up to the first dot. Of several of a kind the one with the plainest ending
-counts: `000.jpg`, whatever `000.depth.png` and `000.seg.png` hold. An image is read from its place in the archive, so
-nothing is unpacked; a compressed archive has no such places. `.cls` is the class, `.txt` a caption or several, one a
-line, and `.json` holds columns by name.
+Files belong together whose names are equal up to the first dot, their key. Of several of a kind the one with the
+plainest ending counts: `000.jpg`, whatever `000.depth.png` and `000.seg.png` hold. Names of other images have dots as
+well: where those of one key cannot be parts of one sample (`IMG.2020.01.jpg` and `IMG.2020.02.jpg`, see
+`_are_one_sample`), each of its images is a sample of its own, by its name up to the last dot.
+
+An image is read from its place in the archive, so nothing is unpacked; a compressed archive has no such places. `.cls`
+is the class, `.txt` a caption or several, one a line, and `.json` holds columns by name.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ COMPRESSED = (".tgz", ".gz", ".bz2", ".xz", ".zst")
 CLASS, TEXT, TABLE = ".cls", ".txt", ".json"
 _SAID = (CLASS, TEXT, TABLE)
 _IMAGE = "image"
-_READING = 2  # changed whenever the same archive would give other images
+_READING = 3  # changed whenever the same archive would give other images
 
 
 class Place(NamedTuple):
@@ -48,10 +51,14 @@ class Place(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A file of a sample."""
+    """A file of an archive."""
 
+    stem: str
+    """Its folder, and its name up to the last dot."""
+    field: str
+    """What stands between the first dot of its name and the last: `depth`; nothing where that is one dot."""
     ending: str
-    """All that follows the first dot of its name."""
+    """What follows the last dot, with it and in lower case."""
     place: Place
 
 
@@ -69,10 +76,11 @@ class Sample:
         """Where the image lies."""
         return self.found[_IMAGE].place if _IMAGE in self.found else None
 
-    def take(self, kind: str, member: Member) -> Member | None:
-        """Keep a file if it has fewer dots in its ending than any of its kind so far; the one that is not kept."""
+    def take(self, member: Member) -> Member | None:
+        """Keep a file if it has the plainest name of its kind so far; the one that is not kept."""
+        kind = _IMAGE if member.ending in EXTENSIONS else member.ending
         before = self.found.get(kind)
-        if before is not None and before.ending.count(".") <= member.ending.count("."):
+        if before is not None and _dots(before) <= _dots(member):
             return member
         self.found[kind] = member
         return before
@@ -165,7 +173,7 @@ def open_tars(root: Path, names: Sequence[str], *, split: str | None = None, lab
 
 def _samples(path: Path, number: int, left_out: Counter[str]) -> list[Sample]:
     """The samples of an archive that have an image, in their order; counts what is of none."""
-    samples: dict[str, Sample] = {}
+    keys: dict[str, list[Member]] = {}
     try:
         if path.stat().st_size % tarfile.BLOCKSIZE:  # tarfile takes the beginning of a header for the end
             raise tarfile.ReadError("it ends early")
@@ -175,24 +183,61 @@ def _samples(path: Path, number: int, left_out: Counter[str]) -> list[Sample]:
                 if not member.isreg() or place.name.startswith("."):
                     continue
                 key, _, rest = place.name.partition(".")
-                key = str(place.with_name(key or place.name))
-                sample = samples.setdefault(key, Sample(f"{path.name}/{key}"))
-                ending = _last(rest)
-                file = Member(rest, Place(number, member.offset_data, member.size))
-                if ending in _SAID:
-                    sample.take(ending, file)
-                elif ending not in EXTENSIONS:
+                between, _, ending = rest.rpartition(".")
+                ending = f".{ending.lower()}" if ending else ""
+                if ending not in _SAID and ending not in EXTENSIONS:
                     left_out[ending or "without an ending"] += 1
-                elif (other := sample.take(_IMAGE, file)) is not None:
-                    left_out[_last(other.ending)] += 1
+                    continue
+                file = Member(
+                    str(place.with_suffix("")), between, ending, Place(number, member.offset_data, member.size)
+                )
+                keys.setdefault(str(place.with_name(key)), []).append(file)
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"{path} is no archive that can be read: {one_line(error)}") from error
-    return [sample for sample in samples.values() if sample.image is not None]
+    return [one for key, members in keys.items() for one in _samples_of(path.name, key, members, left_out)]
 
 
-def _last(rest: str) -> str:
-    """The last ending of what follows the first dot of a name, in lower case."""
-    return PurePosixPath(f"x.{rest}").suffix.lower()
+def _samples_of(archive: str, key: str, members: Sequence[Member], left_out: Counter[str]) -> list[Sample]:
+    """The samples of one key that have an image; counts images that are none's.
+
+    Where they are several, what is said of the key alone (`000.cls`) is said of all, unless one of them is called so.
+    """
+    together = _are_one_sample([member for member in members if member.ending in EXTENSIONS])
+    parts: dict[str, list[Member]] = {}
+    for member in members:
+        parts.setdefault(key if together else member.stem, []).append(member)
+    plain = parts.get(key, [])
+    of_all = [] if any(member.ending in EXTENSIONS for member in plain) else plain
+    samples = []
+    for stem, files in parts.items():
+        sample = Sample(f"{archive}/{stem}")
+        for file in files:
+            other = sample.take(file)
+            if other is not None and other.ending in EXTENSIONS:
+                left_out[other.ending] += 1
+        for file in of_all:
+            sample.found.setdefault(file.ending, file)
+        if sample.image is not None:
+            samples.append(sample)
+    return samples
+
+
+def _are_one_sample(images: Sequence[Member]) -> bool:
+    """Whether images of one key can be one image and fields of it: a depth map, a mask.
+
+    Fields are called by words, so that dates and numbers speak against it, as does an image that has the ending of the
+    plainest and is no less plain than others: `000.left.jpg` and `000.right.jpg` without a `000.jpg`.
+    """
+    if len(images) < 2:
+        return True
+    first = min(images, key=_dots)
+    words = all(word.isidentifier() for image in images if image.field for word in image.field.split("."))
+    return words and (not first.field or sum(image.ending == first.ending for image in images) == 1)
+
+
+def _dots(member: Member) -> int:
+    """Dots in what follows the first dot of a name."""
+    return member.field.count(".") + bool(member.field)
 
 
 def _labels(paths: Sequence[Path], samples: Sequence[Sample], wanted: str | None, what: str) -> Labels | None:

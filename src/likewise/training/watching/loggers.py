@@ -187,8 +187,8 @@ class Guarded:
             action()
         except Exception as error:  # noqa: BLE001  # each service has its own
             self._failed = True
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            warnings.warn(f"logging to {self._name} failed and ends here, training goes on: {reason}", stacklevel=4)
+            why = f"logging to {self._name} failed and ends here, training goes on: {_reason(error)}"
+            warnings.warn(why, stacklevel=4)
 
 
 LOGGERS: dict[str, Callable[[Path, Mapping[str, Any], int], Logger]] = {
@@ -208,18 +208,31 @@ def open_loggers(names: Sequence[str], run: Path, config: Mapping[str, Any], fir
     """The loggers called for, by name, opened for the run directory `run`.
 
     `config` holds the settings worth filtering runs by, nested or not; `first_step` is where a resumed run goes on, 0
-    for a new one. Raises `InputError` for an unknown name or an extra that is not installed, leaving none open.
+    for a new one. Raises `InputError` for an unknown name, an extra that is not installed, and a service that cannot be
+    had, leaving none open.
     """
     for name in names:
         if name not in LOGGERS:
             raise unknown("logger", name, LOGGERS)
     opened: list[Logger] = []
     settings = flat(plain(config))
-    try:
-        for name in dict.fromkeys(names):
-            opened.append(Guarded(name, LOGGERS[name](run, settings, first_step)))  # noqa: PERF401  (must be known)
-    except InputError:
-        for logger in opened:
-            logger.close()
-        raise
+    for name in dict.fromkeys(names):
+        try:
+            opened.append(Guarded(name, LOGGERS[name](run, settings, first_step)))
+        except Exception as error:
+            close(opened)
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"logging to {name} cannot begin: {_reason(error)}") from error
     return opened
+
+
+def close(loggers: Sequence[Logger]) -> None:
+    """End all of them."""
+    for logger in loggers:
+        logger.close()
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a service says."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -47,7 +47,7 @@ from likewise.training.planning.resume import (
 from likewise.training.update import Update
 from likewise.training.votes import Clock
 from likewise.training.watching.health import Health
-from likewise.training.watching.loggers import Logger, open_loggers, usual
+from likewise.training.watching.loggers import Logger, close, open_loggers, usual
 from likewise.training.watching.progress import Stopwatch, decoding
 from likewise.verbs.learning.anchoring import fit_necks, held, held_to
 from likewise.verbs.learning.job import Job, settle
@@ -243,29 +243,24 @@ def fit(
         if session.resume:
             run.cut_metrics(clock.step)
         announce(job, run, clock, parts.began)  # before what may take long: a run killed meanwhile can be resumed
-    known = held_to(run, parts, plan, job.start, engine) if plan.anchor else None
-    fill_teachers([*teachers.teachers_in(method), *([] if known is None else [known])], job, engine)
-    if known is not None:
-        update.anchor = Anchor(plan.anchor, method, known, near_start=not plan.compatible_with)
-    facts = parts.facts
-    probe = online_probe(session, plan, method, images, run) if engine.is_global_zero else None
-    loop = Loop(
-        update=update,
-        watch=watch,
-        run=run,
-        loggers=opened,
-        health=Health(
-            choices=known_settings.choices(plan.settings),
-            classes=len(images.class_names or ()),
-            settings={**dataclasses.asdict(plan.optimisation), **dataclasses.asdict(plan.settings)},
-        ),
-        clock=clock,
-        checkpoint_minutes=session.checkpoint_minutes,
-        keep=session.keep_checkpoints,
-        quiet=session.quiet,
-        probe=probe,
-    )
     try:
+        known = held_to(run, parts, plan, job.start, engine) if plan.anchor else None
+        fill_teachers([*teachers.teachers_in(method), *([] if known is None else [known])], job, engine)
+        if known is not None:
+            update.anchor = Anchor(plan.anchor, method, known, near_start=not plan.compatible_with)
+        probe = online_probe(session, plan, method, images, run) if engine.is_global_zero else None
+        loop = Loop(
+            update=update,
+            watch=watch,
+            run=run,
+            loggers=opened,
+            health=health_of(plan, images),
+            clock=clock,
+            checkpoint_minutes=session.checkpoint_minutes,
+            keep=session.keep_checkpoints,
+            quiet=session.quiet,
+            probe=probe,
+        )
         number = loop.fit()
         if known is not None and plan.compatible_with and number is None:
             fit_necks(method, known, images, engine)
@@ -274,17 +269,27 @@ def fit(
         if known is not None and engine.is_global_zero:
             run.write(anchored=held(method, known, images, engine.device))
     except TrainingStopped as stopped:
-        _end(engine, run, "stopped", clock, method, facts, reason=str(stopped), **_batch(stopped, images))
+        _end(engine, run, "stopped", clock, method, parts.facts, reason=str(stopped), **_batch(stopped, images))
         raise
     finally:
+        close(opened)
         run.close()
-    _end(engine, run, "finished" if number is None else "interrupted", clock, method, facts)
+    _end(engine, run, "finished" if number is None else "interrupted", clock, method, parts.facts)
     if number is not None:
         raise Interrupted(number, run)
     if session.report and engine.is_global_zero:
         illustrate(run, method, images, engine.device, marks)
     engine.barrier()
     return run
+
+
+def health_of(plan: Plan, images: Images) -> Health:
+    """What watches over a run, with what it needs to know of it."""
+    return Health(
+        choices=known_settings.choices(plan.settings),
+        classes=len(images.class_names or ()),
+        settings={**dataclasses.asdict(plan.optimisation), **dataclasses.asdict(plan.settings)},
+    )
 
 
 def fill_teachers(found: Iterable[Teacher], job: Job, engine: Fabric) -> None:
