@@ -31,7 +31,9 @@ _REFUSED = re.compile(r"Error parsing (?P<what>[^\s:]+): (?P<reason>.*?)(?: ─{
 _CHOICE = re.compile(
     r"invalid choice '(?P<found>.*)' for argument '(?P<flag>\S+)'\. Expected one of \((?P<choices>.*?)\)"
 )
-_NO_VALUE = re.compile(r"Missing value for argument '(?P<flag>[^']+)'\. Expected (?P<count>\d+) values")
+_NO_VALUE = re.compile(  # tyro 1.0 writes `'('--minutes',)'`
+    r"Missing value for argument '(?:\(')?(?P<flag>[^']+)'(?:,\)')?\. Expected (?P<count>\d+) values"
+)
 _NEEDED = re.compile(r"Missing from (?P<program>[^:]+):")
 _NEEDED_NAME = re.compile(r"^[│| ] {5}(?=\S)(?!likewise )(.+?) *[│|]?$", re.MULTILINE)
 _STRAY = re.compile(r"Unrecognized options: (?P<found>.*?) [─-]{4}")

@@ -20,6 +20,7 @@ from likewise.errors import InputError
 from likewise.runs import RunDirectory
 from likewise.training.assembling import check_rows
 from likewise.training.loop import Loop
+from likewise.training.watching.loggers import LOGGERS
 from likewise.verbs.learning.train import train
 
 
@@ -57,6 +58,21 @@ def test_a_refused_start_does_not_block_the_corrected_one(
     monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
     with pytest.raises(InputError, match=message):
         train(PIXELS, **options(tmp_path / "run", **more))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_refusal_that_comes_late_ends_what_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    logger = SimpleNamespace(log=lambda *_: None, close=lambda: closed.append(True))
+    monkeypatch.setitem(LOGGERS, "tensorboard", lambda *_: logger)
+
+    def refuse(*_: Any) -> None:
+        raise InputError("the table lacks images")
+
+    monkeypatch.setattr("likewise.verbs.learning.train.fill_teachers", refuse)
+    with pytest.raises(InputError, match="the table lacks images"):
+        train(PIXELS, **options(tmp_path / "run", loggers=("tensorboard",)))
+    assert closed == [True]
     assert not (tmp_path / "run").exists()
 
 
