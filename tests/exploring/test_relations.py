@@ -160,6 +160,8 @@ def test_a_row_is_of_the_one_image_that_it_names(tmp_path: Path) -> None:
     names = ["test/cat/1.png", "test/dog/1.png", "test/fox/1.png", "test/2.png", "x/3.png", "test/4.png"]
     (site,) = read_columns(path, names, taken=())
     assert site.texts() == ["a", "b", None, "c", "d", None]
+    (site,) = read_columns(path, ["cat/2.png", "dog/2.png", "x/3.png"], taken=())
+    assert site.texts() == [None, None, "d"], "a row that fits two images is of neither"
 
 
 def test_names_and_numbers_of_a_table_are_taken_as_they_are(tmp_path: Path) -> None:

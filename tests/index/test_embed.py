@@ -16,8 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
+from likewise.data.decoding.pixels import Range
 from likewise.encoders import Encoder, EncoderSpec, build, save_encoder
 from likewise.errors import InputError, LikewiseError
+from likewise.evaluation.encoder_source import Subject
 from likewise.index import Space, create, open_index, probes
 from likewise.index.checkup import check_index
 from likewise.index.embedding import on_ray, streaming
@@ -376,3 +378,47 @@ def test_a_part_of_what_the_data_was_before_is_not_taken_for_one(images: Path, w
     assert not to.exists()
     embed(weights, images, to=to, shard="1/2")
     assert len(open_index(to)) == 23
+
+
+def test_rows_that_are_there_get_the_labels_and_columns_of_a_later_call(
+    images: Path, weights: Path, tmp_path: Path
+) -> None:
+    for number, path in enumerate(sorted(images.glob("*.png"))):
+        (images / "ab"[number % 2]).mkdir(exist_ok=True)
+        path.rename(images / "ab"[number % 2] / path.name)
+    table, to = tmp_path / "more.csv", tmp_path / "x.index"
+    table.write_text("id,year\na/000.png,1999\n")
+    embed(weights, images, to=to, labels="none", columns=table)
+    before = open_index(to)
+    assert set(before.columns["label"].tolist()) == {None}
+    table.write_text("id,year\na/000.png,2001\nb/001.png,7\n")
+    done = embed(weights, images, to=to, labels="folders", columns=table)
+    assert (done.embedded, done.skipped) == (0, 20)
+    index = open_index(to)
+    at = [index.ids.index(one) for one in before.ids]
+    assert [index.columns["label"][row] for row in at] == [one[0] for one in before.ids]
+    assert [index.columns["year"][index.ids.index(one)] for one in ("a/000.png", "b/001.png")] == [2001, 7]
+    np.testing.assert_allclose(index.vectors()[at], before.vectors(), atol=1e-6)
+    assert not check_index(to).wrong
+    again = embed(weights, images, to=to)
+    assert again.skipped == 20
+    assert None not in open_index(to).columns["label"].tolist()  # a call that names none takes none away
+    table.write_text("id,other\na/000.png,1\n")
+    with pytest.raises(InputError, match="has no column 'other'"):
+        embed(weights, images, to=to, columns=table)
+
+
+def test_images_of_more_than_8_bits_are_shown_as_the_rows_before(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep, to = tmp_path / "deep", tmp_path / "x.index"
+    deep.mkdir()
+    for number, path in enumerate(write_images(tmp_path / "shades", 5)):
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 40
+        Image.fromarray(grey).save(deep / path.name)
+        if number == 3:
+            embed(weights, deep, to=to)
+    ((kind, _),) = open_index(to).ranges(0).items()
+    monkeypatch.setattr(Subject, "ranges", lambda _: {kind: Range(0, 65535)})  # what a run knows of its own images
+    embed(weights, deep, to=to)
+    assert not check_index(to).wrong

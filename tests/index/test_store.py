@@ -16,13 +16,14 @@ import pyarrow as pa
 import pytest
 
 from likewise.encoders import Encoder
-from likewise.errors import InputError
+from likewise.errors import DiskFull, InputError
 from likewise.index import Index, Space, create, open_index
 from likewise.index.answers import answers
 from likewise.index.checkup import check_index
 from likewise.index.recall import _interval, promise
 from likewise.index.stores import local
 from likewise.index.stores.graph import Beside, Graph, graph_nearest
+from likewise.index.stores.manifest import Manifest
 from likewise.index.stores.scan import top
 from tests.index.conftest import COUNT, D
 from tests.processes import PATIENCE, forks
@@ -93,6 +94,21 @@ def test_rows_are_replaced_removed_and_made_compact(index: Index, vectors: np.nd
         assert open_index(index.path).ids == index.ids
         index.compact()
     assert len(list(Path(index.path).glob("vectors-*"))) == 1
+
+
+def test_no_room_for_the_end_of_compaction_loses_no_row(
+    index: Index, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise DiskFull("no room")
+
+    index.remove(["r1"])
+    with monkeypatch.context() as patched:
+        patched.setattr(Manifest, "write", full)
+        with pytest.raises(DiskFull):
+            index.compact()
+    index.append(["new"], vectors[:1])
+    assert open_index(index.path).ids == [*(f"r{row}" for row in range(COUNT) if row != 1), "new"]
 
 
 def test_two_spaces_come_together_only_by_replacing(index: Index, vectors: np.ndarray) -> None:
@@ -306,10 +322,12 @@ def test_another_index_in_the_place_of_one_is_not_taken_for_a_later_version(tmp_
     create(path, Space.named("x", 4)).append(["a", "b"], np.eye(2, 4), paths=["1", "2"])
     reader = open_index(path)
     assert reader.ids == ["a", "b"]
+    version = reader.store.version
     shutil.rmtree(path)
     other = create(path, Space.named("x", 4))
     other.append(["c", "d"], -np.eye(2, 4), paths=["3", "4"])
     assert reader.refresh()
+    assert reader.store.version != version
     assert reader.ids == ["c", "d"]
     assert reader.search(-np.eye(2, 4, dtype=np.float32)[0], k=1).hits[0][0].id == "c"
 

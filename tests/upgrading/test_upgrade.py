@@ -141,9 +141,10 @@ def test_a_plan_names_only_an_upgrade_that_its_gate_lets_through(
     plan = ["upgrade", str(place), "--to", to(made, "free"), "--plan"]
     assert main(plan) == 0
     assert "next " not in capsys.readouterr().out
-    assert main([*plan, "--gate", "-1"]) == 0
+    assert main([*plan, "--gate", "-1", "--order", "unpopular"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("next ")
+    assert "--order unpopular" in line
     assert main(shlex.split(line)[2:]) == 0
     assert "40 of 40 rows are new" in capsys.readouterr().out
 
@@ -160,6 +161,9 @@ def test_the_page_shows_the_arms_the_curve_and_examples(made: Path, place: Path,
     for words in ("Ways to the new encoder", "re-embed", "While vectors are replaced", "Queries before and after"):
         assert words in page
     assert page.count("data:image/jpeg;base64,") > 10
+    assert 'class="same"' in page
+    upgrade(place, to=to(made, "free"), plan=True, html=tmp_path / "none.html", labels="none")
+    assert 'class="same"' not in (tmp_path / "none.html").read_text()
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
 
 
@@ -261,7 +265,7 @@ def test_an_encoder_that_is_not_compatible_is_searched_beside_the_old(made: Path
     for name in ("free", "longer"):
         copy = place.with_name(f"{name}.index")
         shutil.copytree(place, copy)
-        done = upgrade(copy, to=to(made, name), gate=-1.0, budget="50%", labels=None)
+        done = upgrade(copy, to=to(made, name), gate=-1.0, budget="50%", labels="none")
         assert not done.compatible
         index = open_index(copy)
         for row in (0, 11, 39):  # of both versions
@@ -307,7 +311,7 @@ def test_a_rollback_gives_every_old_vector_back(made: Path, place: Path, budget:
 def test_a_chain_of_three_encoders(made: Path, place: Path) -> None:
     ids = open_index(place).ids
     for name in ("near", "free", "longer"):
-        upgrade(place, to=to(made, name), gate=-1.0, labels=None)
+        upgrade(place, to=to(made, name), gate=-1.0, labels="none")
         check_whole(open_index(place), made, name, ids)
 
 
@@ -327,6 +331,9 @@ def test_errors_are_one_line(made: Path, place: Path, tmp_path: Path, capsys: py
     assert "are of this encoder already" in told(where, "--to", to(made, "old"))
     assert "has no upgrade that could be taken back" in told(where, "--rollback")
     assert "takes no new encoder and no plan" in told(where, "--plan", "--rollback")
+    assert "leave --gate, --budget out" in told(where, "--rollback", "--gate", "0", "--budget", "25%")
+    with pytest.raises(InputError, match="unknown order 'most'"):
+        upgrade(place, to=to(made, "near"), order="most")  # type: ignore[arg-type]
     assert "there is no folder" in told(where, "--to", to(made, "near"), "--html", str(tmp_path / "none" / "x.html"))
     assert "budget='much'" in told(where, "--to", to(made, "near"), "--budget", "much")
     assert "has no column 'kind'" in told(where, "--to", to(made, "near"), "--labels", "kind", "--plan")
@@ -466,7 +473,7 @@ def test_the_page_of_an_upgrade_that_goes_on_is_that_of_its_plan(made: Path, pla
 
 
 def test_a_row_is_searched_for_among_all_while_there_are_two_encoders(made: Path, place: Path) -> None:
-    upgrade(place, to=to(made, "free"), gate=-1.0, budget="50%", labels=None)
+    upgrade(place, to=to(made, "free"), gate=-1.0, budget="50%", labels="none")
     index = open_index(place)
     for number in (0, 1):
         row = int(np.flatnonzero(index.versions == number)[0])
@@ -490,5 +497,45 @@ def test_the_encoder_of_an_index_is_that_of_its_rows(made: Path, place: Path) ->
 
 
 def test_near_duplicates_are_not_looked_for_among_vectors_of_two_encoders(made: Path, place: Path) -> None:
-    upgrade(place, to=to(made, "free"), gate=-1.0, budget="50%", labels=None)
+    upgrade(place, to=to(made, "free"), gate=-1.0, budget="50%", labels="none")
     assert "an upgrade is not finished" in duplicates(open_index(place)).how
+
+
+def test_an_upgrade_keeps_the_plan_that_it_was_begun_with(made: Path, place: Path) -> None:
+    upgrade(place, to=to(made, "near"), gate=-1.0, order="popular", budget="25%")
+    others: list[dict[str, Any]] = [{"gate": 0}, {"order": "best"}, {"labels": "none"}, {"sample": 30}, {"seed": 1}]
+    for other in others:
+        (name,) = other
+        with pytest.raises(InputError, match=rf"was begun with --{name} .*, not {other[name]}, .* leave --{name} out"):
+            upgrade(place, to=to(made, "near"), **other)
+    assert sorted(open_index(place).versions.tolist()).count(1) == 10
+    done = upgrade(place, to=to(made, "near"), gate=-1, order="popular", labels="label", sample=10_000, seed=0)
+    assert done.done is not None
+    assert done.done.new == 40
+
+
+def test_an_upgrade_that_another_process_began_meanwhile_is_not_begun_again(
+    made: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = open_index(place).vectors().copy()
+
+    def meanwhile(*given: Any, **more: Any) -> Any:
+        monkeypatch.setattr(planning, "plan_sheet", QUICK)
+        upgrade(place, to=to(made, "near"), gate=-1.0, budget="25%")
+        return QUICK(*given, **more)
+
+    monkeypatch.setattr(planning, "plan_sheet", meanwhile)
+    with pytest.raises(InputError, match="was changed meanwhile"):
+        upgrade(place, to=to(made, "near"), gate=-1.0)
+    upgrade(place, rollback=True)
+    np.testing.assert_allclose(open_index(place).vectors(), vectors, atol=1e-7)
+
+
+def test_an_upgrade_goes_on_and_back_from_another_folder(
+    made: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made)
+    upgrade(place, to=to(made, "near"), gate=-1.0, data="photos", budget="25%")
+    monkeypatch.chdir(tmp_path)
+    upgrade(place, to=to(made, "near"))
+    check_whole(open_index(place), made, "near", open_index(place).ids)

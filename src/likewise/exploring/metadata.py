@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ def read_columns(path: Path, names: Sequence[str], *, taken: Collection[str]) ->
     """The further columns of the table at `path` for the images `names`, in their order.
 
     A row belongs to the image of its name, else to that whose name ends in it, or which its own name, a path, ends in.
-    Images without a row are unknown there, and so are those that several rows fit as well. Columns called as one of
+    Images without a row are unknown there, and so are those that several rows fit as well, or whose row fits several of
+    them as well. Columns called as one of
     `taken` get an underscore. Numbers stay numbers, but those of more digits than fractions hold (ids) are words, as
     everything else is.
 
@@ -69,7 +71,8 @@ def _rows_of(names: Sequence[str], rows: Sequence[str]) -> list[int]:
     for name in names:
         fitting = (ends[end] for end in _ends(_parts(name)) if end in ends)
         found.append(exact[name] if name in exact else next(fitting, own.get(_parts(name), -1)))
-    return found
+    images = Counter(found)
+    return [at if at < 0 or images[at] == 1 or rows[at] == name else -1 for name, at in zip(names, found, strict=True)]
 
 
 def _places(texts: Sequence[str]) -> dict[str, int]:

@@ -208,7 +208,7 @@ class WordSearch:
 class _Worded:
     """Rows of one version of an index in the space of images and texts."""
 
-    version: int
+    version: str
     table: pa.Table
     """All rows, without their vectors."""
     row_N: NDArray[np.int64]
@@ -228,7 +228,7 @@ class _Worded:
                 f"{index.path} holds vectors of {index.space.name} with other weights than those of {place}: name the "
                 "run that it was made with, or embed the images again"
             )
-        table = index.store.table()
+        version, table = index.store.version, index.store.table()  # what is written meanwhile is read the next time
         row_N = np.flatnonzero(table["version"].to_numpy() == index.current)
         vectors, norms = index.vectors(index.current), table["norm"].to_numpy()[row_N]
         parts = [
@@ -236,7 +236,7 @@ class _Worded:
             for at in range(0, len(row_N), _AT_ONCE)
         ]
         ids, paths = (table[name].take(pa.array(row_N)).to_pylist() for name in ("id", "path"))
-        return cls(index.store.version, table, row_N, torch.cat(parts) if parts else torch.zeros(0, 1), ids, paths)
+        return cls(version, table, row_N, torch.cat(parts) if parts else torch.zeros(0, 1), ids, paths)
 
 
 def _run_of(index: Index, run: str | Path | None) -> Path:

@@ -75,7 +75,7 @@ class Index:
         self.store = store
         self._encoders: dict[str, Encoder] = {}
         """By the fingerprint of their space: another index may come in the place of this one."""
-        self._samples: dict[int, tuple[int, NDArray[np.float32]]] = {}
+        self._samples: dict[int, tuple[str, NDArray[np.float32]]] = {}
         """Of spaces that are not compared with each other: version of the index, and some vectors."""
         self._embedding = threading.Lock()
 
@@ -378,7 +378,8 @@ class Index:
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take rows out; ids that are not there are passed over."""
-        self.store.remove(ids)
+        with self.store.writing():
+            self.store.remove(ids)
 
     def compact(self) -> None:
         """Give back the room of what was replaced and removed."""

@@ -99,7 +99,8 @@ class Judge:
             self.threshold = self.false_pairs / len(self.first)
             self.how = (
                 "Near duplicates are nearer than images without copies come by chance (images cannot be read, so by "
-                f"their vectors alone); about {self.false_pairs:g} wrong pairs are expected."
+                f"their vectors alone); about {self.false_pairs:g} wrong pairs are expected, but up to six images that "
+                "are far nearer to each other than to all others, such as frames of one scene, count as copies, too."
             )
             return sorted((chance, a, b) for (a, b), chance in pairs.items())
         self.threshold = alike.bar(null, len(pairs), self.false_pairs)

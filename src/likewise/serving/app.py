@@ -126,7 +126,7 @@ class _Service:
     def __init__(self, index: Index, limits: Limits, token: str | None, words: WordSearch) -> None:
         self.index, self.limits, self.token, self._words = index, limits, token, words
         self._places: Any = None
-        self._reads: tuple[int, bool] | None = None
+        self._reads: tuple[str, bool] | None = None
         """Version of the index, and whether its run reads words."""
         self._looking = threading.Lock()
         """Held while the index is asked, so that nobody looks at another version of it meanwhile."""

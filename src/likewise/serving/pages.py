@@ -31,7 +31,7 @@ overflow-wrap:anywhere}.sheet .number{color:var(--soft)}.asked{margin-top:40px}
 
 def search_page(answer: Answer, where: str) -> str:
     """The query and what was found for it."""
-    how = "Every row was compared." if answer.exact else f"Searched by a graph, recall {answer.recall:.4f}."
+    how = "Every row was compared." if answer.exact else f"Not every row was compared; recall {answer.recall:.4f}."
     query = figure(answer.query, text("query")) if _is_file(answer.query) else ""  # else a row, or words
     hits = [figure(hit.path, text(hit.id), tag("div", f"{hit.similarity:.4f}", class_="number")) for hit in answer.hits]
     asked = tag("div", query, class_="sheet asked") if query else ""

@@ -31,13 +31,15 @@ class PageRows:
     old: Tensor
     new: Tensor
     labels: Tensor | None
+    column: str
+    """Whose values the labels are."""
     curve: tuple[RefreshPoint, ...]
     random: tuple[RefreshPoint, ...]
 
 
 def page_of(index: Index, images: RowImages, shown: PageRows) -> str:
     """The page, with thumbnails read from the images now."""
-    label = index.columns.get("label")
+    label = index.columns.get(shown.column)
 
     def image(row: int) -> str | None:
         position = int(images.position_N[row])

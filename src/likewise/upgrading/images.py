@@ -55,10 +55,9 @@ class RowImages:
                     f"none of the rows of {index.path}, such as {self.ids[0]!r}, is an image of {self.source.name}"
                 )
 
-    def check(self, index: Index) -> None:
-        """Raise InputError where rows of the index were added, removed or changed since, so that these are others."""
-        if not _rows_of(index).equals(self._rows):
-            raise InputError(f"{index.path} was changed meanwhile by another process: give the same command again")
+    def are_of(self, index: Index) -> bool:
+        """Whether no rows of the index were added, removed or changed since."""
+        return bool(_rows_of(index).equals(self._rows))
 
     @property
     def missing(self) -> int:

@@ -65,6 +65,8 @@ class UpgradeJournal:
     """Whether new queries are compared with old vectors meanwhile."""
     sheet: dict[str, Any] | None = None
     """The plan, as JSON."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What the plan was made by (`planning.PlanSettings`); empty where an earlier version of likewise made it."""
 
     def ordered(self) -> NDArray[np.int64]:
         """(N,) rows in the order they are refreshed, as they were numbered when it began. Raises InputError."""

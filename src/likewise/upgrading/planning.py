@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from likewise.errors import InputError
+from likewise.errors import InputError, unknown
 from likewise.index import Index
-from likewise.index.embedding.held import classes_of
+from likewise.index.embedding.held import NO_LABELS, classes_of
 from likewise.report.numbers import percent
 from likewise.upgrading.adapters import fit
 from likewise.upgrading.examples import PageRows
@@ -22,6 +22,24 @@ from likewise.upgrading.order import Order, RefreshPoint, choose, order_of, scor
 from likewise.upgrading.page import size
 from likewise.upgrading.refreshing import BATCH
 from likewise.upgrading.sheet import Cost, Sheet, plan_sheet
+
+_ORDERS = ("best", *get_args(Order))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """What a plan is made by; an upgrade keeps them until it is finished or taken back."""
+
+    labels: str = "label"
+    """Column that says what a query should find; without one, and with `none`, the neighbours by the new encoder."""
+    gate: float = 0.0
+    """Least change of what is found, at the lower end of its interval."""
+    order: Order | Literal["best"] = "best"
+    """In which order vectors are replaced."""
+    sample: int = 10_000
+    """Images that are looked at by the new encoder; a smaller index is planned whole."""
+    seed: int = 0
+    """Of the sample and of random order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +55,16 @@ class Planned:
     shown: PageRows
 
 
-def plan_of(
-    index: Index,
-    looker: Looker,
-    labels: str | None,
-    *,
-    gate: float,
-    sample: int,
-    order: Order | Literal["best"],
-    seed: int,
-) -> Planned:
-    """Look at a sample by the new encoder, measure the arms, and choose the order."""
+def plan_of(index: Index, looker: Looker, settings: PlanSettings) -> Planned:
+    """Look at a sample by the new encoder, measure the arms, and choose the order.
+
+    Raises InputError for a sample, an order or a column of labels that cannot be, and for too few images.
+    """
+    sample, order, seed = settings.sample, settings.order, settings.seed
     if sample < 20:
         raise InputError(f"sample={sample} is too small: allowed is 20 or more")
+    if order not in _ORDERS:
+        raise unknown("order", str(order), _ORDERS)
     there = torch.from_numpy(np.flatnonzero(looker.images.position_N >= 0))
     drawn = there[torch.randperm(len(there), generator=torch.Generator().manual_seed(seed))[:sample]].sort().values
     began = time.perf_counter()
@@ -61,13 +76,13 @@ def plan_of(
         raise InputError(f"{len(rows)} images of {index.path} can be read: a plan needs 20 or more")
     sample_M, new_MT = torch.tensor(rows), looker.look(rows)[1]
     old_NS = torch.from_numpy(np.array(index.vectors(), np.float32))
-    labels_N = labels_of(index, labels)
+    labels_N = labels_of(index, settings.labels)
     labels_M = None if labels_N is None else labels_N[sample_M]
     sheet = plan_sheet(
         old_NS[sample_M],
         new_MT,
         labels_M,
-        gate=gate,
+        gate=settings.gate,
         cost=Cost(images=len(index), seconds_an_image=seconds),
         seed=seed,
     )
@@ -75,7 +90,16 @@ def plan_of(
     own_Q = (own_Q if labels_M is None else answerable(own_Q, labels_M))[: sheet.queries]
     truth = neighbours_of(new_MT[own_Q], new_MT, own_Q) if labels_M is None else Truth(labels_M)
     by_order = scores(old_NS, fit("ridge", old_NS[sample_M], new_MT, seed=seed), seed=seed)
-    shown = PageRows(sheet=sheet, rows=sample_M, old=old_NS[sample_M], new=new_MT, labels=labels_M, curve=(), random=())
+    shown = PageRows(
+        sheet=sheet,
+        rows=sample_M,
+        old=old_NS[sample_M],
+        new=new_MT,
+        labels=labels_M,
+        column=settings.labels,
+        curve=(),
+        random=(),
+    )
     if old_NS.shape[1] != new_MT.shape[1]:  # old and new vectors are never in one search: no order is better
         taken: Order = "random" if order == "best" or order not in by_order else order
         return Planned(sheet=sheet, order=taken, order_N=order_of(by_order[taken]), curve=(), random=(), shown=shown)
@@ -95,12 +119,13 @@ def plan_of(
     )
 
 
-def labels_of(index: Index, column: str | None) -> Tensor | None:
-    """(N,) numbers of the classes in a column, -1 where unknown; None where there is no column `label`.
+def labels_of(index: Index, column: str) -> Tensor | None:
+    """(N,) numbers of the classes in a column, -1 where unknown.
 
-    Raises InputError for another column that is not there, and for one where no two rows agree.
+    None for `none`, where there is no column `label`, and where a column has fewer than two classes. Raises InputError
+    for another column that is not there.
     """
-    if column is None:
+    if column == NO_LABELS:
         return None
     columns = index.columns
     if column not in columns:

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.index import Index
 from likewise.index.encoders import ranges_shown
@@ -68,7 +67,6 @@ def refresh(
     index: Index,
     journal: UpgradeJournal,
     space: Space,
-    encoder: Encoder,
     looker: Looker,
     budget: Budget,
     *,
@@ -83,7 +81,6 @@ def refresh(
     """
     began, refreshed, lost = time.perf_counter(), 0, 0
     with index.writing():
-        looker.images.check(index)
         old_ids = journal.old().ids
         row_of = {one: row for row, one in enumerate(index.ids)}
         order = [row_of[old_ids[row]] for row in journal.ordered().tolist() if old_ids[row] in row_of]
@@ -101,7 +98,7 @@ def refresh(
             rows_B, vectors_BD = looker.look(some)
             lost += len(some) - len(rows_B)
             if rows_B:
-                index.replace([ids[row] for row in rows_B], vectors_BD.numpy(), space, encoder=encoder)
+                index.replace([ids[row] for row in rows_B], vectors_BD.numpy(), space, encoder=looker.encoder)
                 if not refreshed:
                     index.keep_ranges(ranges_shown(looker.images.source), index.number_of(space))
                 refreshed += len(rows_B)

@@ -28,16 +28,16 @@ class UpgradeWords:
     """Give all rows their old vectors back."""
     data: str | None = None
     """The data that the rows came from, where their paths do not lead to the images."""
-    labels: str = "label"
-    """Column that says what a query should find; `none`: the neighbours by the new encoder are that."""
-    gate: float = 0.0
-    """Least change in what is found (0.01: a point), at the lower end of its interval; -1 lets all through."""
+    labels: str | None = None
+    """Column that says what a query should find, by default label; none: the neighbours by the new encoder are that."""
+    gate: float | None = None
+    """Least change in what is found (0.01: a point), at the lower end of its interval, by default 0; -1 takes all."""
     budget: str | None = None
     """How much to do now: rows (1000), a share (25%), seconds (90s) or minutes (10m); by default all."""
-    order: Literal["best", "random", "popular", "unpopular", "moved", "steady"] = "best"
-    """Which vectors come first; best is found on the images of the plan."""
-    sample: int = 10_000
-    """Images that the plan is made with."""
+    order: Literal["best", "random", "popular", "unpopular", "moved", "steady"] | None = None
+    """Which vectors come first; best, the default, is found on the images of the plan."""
+    sample: int | None = None
+    """Images that the plan is made with, by default 10,000."""
     which: Literal["student", "teacher"] | None = None
     """Which encoder of a run; by default the one that its method deploys."""
     pretrained: bool = False
@@ -60,11 +60,11 @@ def run(words: list[str]) -> None:
     from likewise.verbs.using.upgrade import upgrade
 
     stopping = _Stopping()
-    names = ("to", "plan", "rollback", "data", "gate", "budget", "order", "sample", "which", "pretrained", "html")
-    how = {name: getattr(parsed, name) for name in names}
-    labels = None if parsed.labels == "none" else parsed.labels
+    taken = ("to", "plan", "rollback", "data", "budget", "which", "pretrained", "html")
+    settings = ("labels", "gate", "order", "sample")
+    how = {name: getattr(parsed, name) for name in (*taken, *settings)}
     with decoding(parsed.index, enabled=not parsed.quiet) as progress:
-        done = upgrade(parsed.index, labels=labels, stop=stopping, progress=progress, **how)
+        done = upgrade(parsed.index, stop=stopping, progress=progress, **how)
     print(json.dumps(done.to_json(), indent=2) if parsed.json else done)
     if parsed.json or parsed.quiet:
         return
@@ -72,7 +72,7 @@ def run(words: list[str]) -> None:
         print(f"page    {parsed.html}")
     if parsed.plan and done.sheet is not None and not done.sheet.allows_all:
         return  # the gate would refuse the upgrade, too
-    carried = ("data", "labels", "gate", "which", "pretrained")
+    carried = ("data", *settings, "which", "pretrained")
     same = {name: getattr(parsed, name) for name in carried if getattr(parsed, name) != getattr(UpgradeWords, name)}
     if parsed.plan or (done.done is not None and done.done.paused):
         print_next(command("upgrade", done.path, to=parsed.to, **same))

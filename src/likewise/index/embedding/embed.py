@@ -124,13 +124,13 @@ def embed(
     with opened(part.target(Path(to)) if part else to, space, dtype=dtype) as target, target.index.writing():
         index = target.index
         number = _right_space(index, space)
-        ranges = subject.ranges() or index.ranges(number)
+        ranges = {**(subject.ranges() or {}), **index.ranges(number)}  # as rows and queries of this space were shown
         source = source.shown_by(ranges)
         cluster = Cluster.of(ray, data, split=split, labels=labels, ranges=ranges) if ray else None
         if space.encoder is None:
             index.keep_encoder(encoder, number, None if subject.run is None else subject.run.path)
         index.keep_ranges(ranges_shown(source), number)
-        work = Work(index, number, encoder, source, ids, table, str(_address(data, split)), cluster)
+        work = Work(index, number, encoder, source, ids, table, address_of(data, split), cluster)
         others = part.others(Path(to)) if part else []
         positions = part.positions(len(source)) if part else np.arange(len(source))
         bf16 = precision == "bf16"
@@ -192,8 +192,8 @@ def place_split(source: Source, position: int) -> str:
     return place_of(source, position).split
 
 
-def _address(data: Any, split: str | None) -> str:
-    """What data is known by between calls."""
+def address_of(data: Any, split: str | None = None) -> str:
+    """What data is known by between calls, from whatever folder they are made."""
     if isinstance(data, str | Path):
         path = Path(data).expanduser()
         name = str(path.absolute()) if path.exists() else str(data)

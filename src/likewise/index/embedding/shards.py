@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from likewise.errors import InputError
 from likewise.index.index import Index, create, open_index
 from likewise.index.space import Space
 from likewise.index.stores.local import LocalStore
-from likewise.index.stores.protocol import OWN, RESERVED, Rows
+from likewise.index.stores.protocol import Rows
 
 _MERGED_ROWS = 16384
 
@@ -74,8 +73,10 @@ class Shard:
                     if part.spaces[-1].has_encoder and part.spaces[-1].encoder is None:
                         index.keep_encoder(part.encoder(), number, part.run())
                     index.keep_ranges(part.ranges(0), number)
-                    for rows in _batches_of(part, _MERGED_ROWS):
-                        index.store.write(rows, number)
+                    table, vectors = part.store.table(), part.vectors()
+                    for start in range(0, len(table), _MERGED_ROWS):
+                        some = slice(start, start + _MERGED_ROWS)
+                        index.store.write(Rows.of(table.slice(start, _MERGED_ROWS), vectors[some]), number)
                 for folder in parts:
                     shutil.rmtree(folder, ignore_errors=True)
         except InputError as error:
@@ -89,17 +90,3 @@ class Shard:
 def _manifest_sources(index: Index) -> dict[str, str]:
     assert isinstance(index.store, LocalStore)
     return index.store.manifest.sources
-
-
-def _batches_of(index: Index, size: int) -> Iterator[Rows]:
-    """All rows of an index with everything that is known of them, `size` at a time."""
-    table, vectors, norms = index.store.table(), index.vectors(), index.norms
-    names = [name for name in table.column_names if name not in RESERVED]
-    for start in range(0, len(table), size):
-        some = table.slice(start, size)
-        yield Rows(
-            ids=some["id"].to_pylist(),
-            vectors_ND=vectors[start : start + size] * norms[start : start + size, None],
-            facts={name: some[name].to_pylist() for name in OWN},
-            columns={name: some[name] for name in names},
-        )

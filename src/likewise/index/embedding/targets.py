@@ -23,7 +23,7 @@ from likewise.files import check_folder, write_aside
 from likewise.index.index import Index, create, is_index, open_index
 from likewise.index.space import Space
 from likewise.index.stores.columns import as_numpy, as_texts
-from likewise.index.stores.protocol import OWN, Rows
+from likewise.index.stores.protocol import Rows
 
 SPACE = b"likewise.space"
 FILES = (".parquet", ".npz")
@@ -147,15 +147,6 @@ def _read_into(path: Path, beside: Path, wanted: Space, dtype: str) -> None:
     aside = beside.with_name(f".{beside.name}.reading")
     shutil.rmtree(aside, ignore_errors=True)
     index = create(aside, space, dtype=dtype)
-    hidden = {"id", "norm", "version", *OWN}
-    index.store.write(
-        Rows(
-            ids=table["id"].to_pylist(),
-            vectors_ND=vectors * np.asarray(table["norm"].to_numpy(), np.float32)[:, None],
-            facts={name: table[name].to_pylist() for name in OWN},
-            columns={name: table[name] for name in table.column_names if name not in hidden},
-        ),
-        0,
-    )
+    index.store.write(Rows.of(table, vectors), 0)
     shutil.rmtree(beside, ignore_errors=True)
     aside.rename(beside)

@@ -89,6 +89,8 @@ class Work:
         with Stream(self.source, self.side) as stream:
             wanted = self._wanted(stream, positions, known)
             unseen = len(stream.broken)
+            passed = set(positions.tolist()) - set(wanted.tolist()) - set(stream.broken)
+            self._give_columns([one for one in sorted(passed) if self.ids[one] in own])
             embedded = self._embed(stream, wanted, batch_size, bf16, progress)
             broken = dict(sorted(stream.broken.items()))
         if len(broken) == len(positions) and len(positions):
@@ -197,16 +199,17 @@ class Work:
             "stamp": [one.stamp for one in pending.facts],
             "source": [self.address] * len(places),
         }
-        columns: dict[str, Any] = {
-            "label": [self._label(position) for position in pending.positions],
-            "split": [place.split or None for place in places],
-        }
-        if self.table is not None:
-            columns |= self.table.at(pending.positions)
+        columns = {"label": [None] * len(places), "split": [place.split or None for place in places]}
+        columns |= self._given(pending.positions)
         vectors = np.stack(pending.vectors)
         ids = [self.ids[position] for position in pending.positions]
         self.index.store.write(Rows(ids=ids, vectors_ND=vectors, facts=facts, columns=columns), self.number)
         return len(ids)
+
+    def _given(self, positions: Sequence[int]) -> dict[str, Any]:
+        """The labels and columns of images, where this call names any."""
+        labels = {} if self.source.labels is None else {"label": [self._label(position) for position in positions]}
+        return labels if self.table is None else {**labels, **self.table.at(positions)}
 
     def _label(self, position: int) -> str | None:
         labels, names = self.source.labels, self.source.class_names
@@ -214,6 +217,29 @@ class Work:
             return None
         value = int(labels[position])
         return names[value] if names is not None and value < len(names) else str(value)
+
+    def _give_columns(self, passed: Sequence[int]) -> None:
+        """Write the rows of images that are passed over once more where this call names other labels or columns."""
+        named = self._given(passed) if passed else {}
+        if not named:
+            return
+        given = {name: values if isinstance(values, list) else values.to_pylist() for name, values in named.items()}
+        table = self.index.store.table()
+        row_of = {one: row for row, one in enumerate(table["id"].to_pylist())}
+        row_N = np.array([row_of[self.ids[position]] for position in passed], np.int64)
+        held = {name: table[name].take(row_N).to_pylist() for name in given if name in table.column_names}
+        before = list(zip(*(held.get(name, [None] * len(passed)) for name in given), strict=True))
+        others = [
+            at
+            for at, values in enumerate(zip(*given.values(), strict=True))
+            if values != before[at] and [*map(str, values)] != [*map(str, before[at])]
+        ]
+        unit_ND, place_N = self.index.vectors(self.number), np.cumsum(table["version"].to_numpy() == self.number) - 1
+        for start in range(0, len(others), COMMIT_ROWS):
+            some = others[start : start + COMMIT_ROWS]
+            rows = Rows.of(table.take(row_N[some]), unit_ND[place_N[row_N[some]]])
+            rows.columns = {**rows.columns, **{name: [values[at] for at in some] for name, values in given.items()}}
+            self.index.store.write(rows, self.number)
 
     def _remove(self, known: Mapping[str, _Known], broken: Collection[int]) -> int:
         """Take out rows of this data whose images are not in it any more, or cannot be read any more."""

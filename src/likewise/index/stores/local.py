@@ -72,9 +72,9 @@ class LocalStore:
         return self.view.manifest
 
     @property
-    def version(self) -> int:
-        """Rises with every change."""
-        return self.manifest.version
+    def version(self) -> str:
+        """Another with every change, and of another folder in the place of this one."""
+        return self.manifest.state
 
     @property
     def spaces(self) -> tuple[Space, ...]:
@@ -91,7 +91,7 @@ class LocalStore:
             return False
         found = manifests.read(self.path)
         self._seen = stamp
-        if (found.made, found.version) == (self.manifest.made, self.version):
+        if found.state == self.version:
             return False
         self.view = IndexVersion(self.path, found, self.view)
         return True
@@ -279,8 +279,11 @@ class LocalStore:
 
     def commit(self, **changes: Any) -> None:
         """Write the next manifest and look at it. Only for the writer."""
-        fresh = IndexVersion(self.path, self.manifest.changed(**changes), self.view)
-        fresh.manifest = replace(fresh.manifest, held=fresh.held)
+        self._publish(self.manifest.changed(**changes))
+
+    def _publish(self, manifest: Manifest) -> None:
+        fresh = IndexVersion(self.path, manifest, self.view)
+        fresh.manifest = replace(manifest, held=fresh.held)
         fresh.manifest.write(self.path)
         self.view = fresh
 
@@ -327,7 +330,7 @@ class LocalStore:
     def _append_rows(self, base: pa.Table, **changes: Any) -> None:
         """Records in the schema of the file, which the first ones decide."""
         first = not self.manifest.row_bytes
-        schema = schema_of(files.BASE, base) if first else self._schema()
+        schema = schema_of(files.BASE, base) if first else self.view.raw.schema
         strange = [name for name in base.column_names if name not in schema.names]
         if strange:
             raise InputError(
@@ -341,10 +344,6 @@ class LocalStore:
         content = files.batch_bytes(schema, pa.table(arrays, schema=schema), first=first)
         length = files.append(files.rows_file(self.path, self.manifest), self.manifest.row_bytes, iter([content]))
         self.commit(row_bytes=length, **changes)
-
-    def _schema(self) -> pa.Schema:
-        """Of the records in the file."""
-        return self.view.raw.schema
 
     def _check_ids(self, ids: Sequence[str]) -> None:
         seen: set[str] = set()
@@ -383,9 +382,8 @@ class LocalStore:
             if len(table):
                 content = files.batch_bytes(schema, table.cast(schema), first=True)
                 length = files.append(files.rows_file(self.path, fresh), 0, iter([content]))
+            self._publish(fresh.changed(row_bytes=length, counts=tuple(counts)))
             self._numbers = None
-            self.view = IndexVersion(self.path, fresh)
-            self.commit(row_bytes=length, counts=tuple(counts))
             self.sweep()
 
     def sweep(self) -> None:

@@ -46,6 +46,11 @@ class Manifest:
     sources: dict[str, str] = field(default_factory=dict)
     """Fingerprint of each data set whose images are all here, by its address."""
 
+    @property
+    def state(self) -> str:
+        """What tells this version of this folder from every other."""
+        return f"{self.made}:{self.version}"
+
     def changed(self, **fields_: Any) -> Manifest:
         """The next version."""
         return replace(self, version=self.version + 1, **fields_)

@@ -3,7 +3,8 @@
 One table holds the rows, with what varies in a JSON column; a second one, `TABLE_spaces`, their spaces; a third one,
 `TABLE_kept`, encoders and, of an upgrade, the old vectors, as files in parts. A change is one transaction, and a writer
 holds an advisory lock. Search compares all rows (pgvector without an index), so it is exact; an HNSW index that the
-owner of the database makes is used by the server as it sees fit.
+owner of the database makes is used by the server as it sees fit. Where the server has dropped the connection, such as
+by being started anew, the next command makes another (`database.Database`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from likewise.errors import InputError, missing
+from likewise.errors import InputError, LikewiseError
 from likewise.index.space import Space
+from likewise.index.stores.database import Database
 from likewise.index.stores.kept import Kept, OnServer
 from likewise.index.stores.protocol import Hit, Hits, Row, Rows, unit_rows
 from likewise.index.stores.remote import facts_of, table_of
@@ -34,9 +36,9 @@ class PostgresStore:
 
     def __init__(self, address: str) -> None:
         self.address, self.name = _parts(address)
-        self._connection = _connect(self.address)
-        self.kept: Kept = _KeptInTable(self._connection, self.name, self.where)
-        weakref.finalize(self, self._connection.close)
+        self._database = Database(self.address)
+        self.kept: Kept = _KeptInTable(self._database, self.name, self.where)
+        weakref.finalize(self, self._database.close)
         if not self._one("SELECT to_regclass(%s) IS NOT NULL", (f"{self.name}_spaces",)):
             raise InputError(f"there is no table {self.name} in {self.where}: `likewise embed --to` makes it")
 
@@ -44,8 +46,7 @@ class PostgresStore:
     def create(cls, address: str, space: Space) -> PostgresStore:
         """New tables for vectors of `space`. Raises InputError where they exist."""
         plain, name = _parts(address)
-        connection = _connect(plain)
-        with connection.transaction():
+        with contextlib.closing(Database(plain)) as database, database.changing() as connection:
             if connection.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{name}_spaces",)).fetchone()[0]:
                 raise InputError(f"the table {name} exists: open it, or choose another name")
             connection.execute(f"CREATE TABLE {name}_spaces (number int PRIMARY KEY, fingerprint text, described text)")
@@ -57,18 +58,17 @@ class PostgresStore:
                 f"INSERT INTO {name}_spaces VALUES (0, %s, %s)",
                 (space.fingerprint, space.to_json()),
             )
-        connection.close()
         return cls(address)
 
     @property
     def where(self) -> str:
         """The address without a password."""
-        return re.sub(r"(//[^/@:]*):[^/@]*@", r"\1@", f"{self.address}#{self.name}")
+        return f"{self._database.where}#{self.name}"
 
     @property
-    def version(self) -> int:
-        """Transactions that the database has begun."""
-        return int(self._one("SELECT txid_snapshot_xmax(txid_current_snapshot())"))
+    def version(self) -> str:
+        """Transactions of the server that have ended, and those under way: another with every change."""
+        return str(self._one("SELECT txid_current_snapshot()::text"))
 
     @property
     def spaces(self) -> tuple[Space, ...]:
@@ -134,10 +134,13 @@ class PostgresStore:
         """Be the only writer. Raises InputError where another is."""
         if not self._one("SELECT pg_try_advisory_lock(hashtext(%s))", (self.name,)):
             raise InputError(f"another process is busy with {self.where}: only one at a time writes to it")
+        self._database.locks += 1
         try:
             yield
         finally:
-            self._one("SELECT pg_advisory_unlock(hashtext(%s))", (self.name,))
+            self._database.locks -= 1
+            with contextlib.suppress(LikewiseError):  # a connection that is lost has taken its locks with it
+                self._one("SELECT pg_advisory_unlock(hashtext(%s))", (self.name,))
 
     def add_space(self, space: Space) -> int:
         """Allow vectors of another space."""
@@ -145,7 +148,8 @@ class PostgresStore:
         if space.fingerprint in held:
             return held.index(space.fingerprint)
         insert = f"INSERT INTO {self.name}_spaces VALUES (%s, %s, %s)"
-        self._connection.execute(insert, (len(held), space.fingerprint, space.to_json()))
+        with self._database.changing() as connection:
+            connection.execute(insert, (len(held), space.fingerprint, space.to_json()))
         return len(held)
 
     def write(self, rows: Rows, space: int) -> None:
@@ -163,7 +167,7 @@ class PostgresStore:
             (str(one), space, float(norm), json.dumps(fact), Vector(vector))
             for one, norm, fact, vector in zip(rows.ids, norms, facts, unit, strict=True)
         ]
-        with self._connection.transaction(), self._connection.cursor() as cursor:
+        with self._database.changing() as connection, connection.cursor() as cursor:
             cursor.executemany(query, given)
 
     def replace(self, ids: Sequence[str], vectors_ND: NDArray[np.floating[Any]], space: int) -> None:
@@ -179,12 +183,13 @@ class PostgresStore:
         given = [
             (space, float(norm), Vector(vector), str(one)) for one, norm, vector in zip(ids, norms, unit, strict=True)
         ]
-        with self._connection.transaction(), self._connection.cursor() as cursor:
+        with self._database.changing() as connection, connection.cursor() as cursor:
             cursor.executemany(query, given)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take rows out."""
-        self._connection.execute(f"DELETE FROM {self.name} WHERE id = ANY(%s)", (list(map(str, ids)),))
+        with self._database.changing() as connection:
+            connection.execute(f"DELETE FROM {self.name} WHERE id = ANY(%s)", (list(map(str, ids)),))
 
     def _checked(
         self, vectors: NDArray[np.floating[Any]], count: int, space: int
@@ -196,7 +201,7 @@ class PostgresStore:
         return unit, norms
 
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        return list(self._connection.execute(query, values).fetchall())
+        return self._database.read(query, values)
 
     def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
         return self._all(query, values)[0][0]
@@ -205,46 +210,42 @@ class PostgresStore:
 class _KeptInTable(OnServer):
     """Files in a table of their own, which is made with the first of them."""
 
-    def __init__(self, connection: Any, name: str, where: str) -> None:
+    def __init__(self, database: Database, name: str, where: str) -> None:
         super().__init__(where)
-        self._connection, self._table = connection, f"{name}_kept"
+        self._database, self._table = database, f"{name}_kept"
 
     def replace(self, name: str, parts: Iterable[bytes]) -> None:
         """As `OnServer.replace`, in one transaction."""
-        with self._connection.transaction():
-            self._connection.execute(
+        with self._database.changing() as connection:
+            connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {self._table} "
                 "(name text, part int, content bytea NOT NULL, PRIMARY KEY (name, part))"
             )
-            self._connection.execute(f"DELETE FROM {self._table} WHERE name = %s", (name,))
+            connection.execute(f"DELETE FROM {self._table} WHERE name = %s", (name,))
             for part, content in enumerate(parts):
-                self._connection.execute(f"INSERT INTO {self._table} VALUES (%s, %s, %s)", (name, part, content))
+                connection.execute(f"INSERT INTO {self._table} VALUES (%s, %s, %s)", (name, part, content))
 
     def parts(self, name: str) -> Iterator[bytes]:
         """As `OnServer.parts`."""
+        query = f"SELECT content FROM {self._table} WHERE name = %s AND part = %s"
         part = 0
-        while (content := self._part(name, part)) is not None:
-            yield content
+        while found := self._database.read(query, (name, part)):
+            yield bytes(found[0][0])
             part += 1
 
     def has(self, name: str) -> bool:
         """As `Kept.has`."""
-        return self._made() and bool(
-            self._connection.execute(f"SELECT 1 FROM {self._table} WHERE name = %s LIMIT 1", (name,)).fetchone()
-        )
+        query = f"SELECT 1 FROM {self._table} WHERE name = %s LIMIT 1"
+        return self._made() and bool(self._database.read(query, (name,)))
 
     def drop(self, name: str) -> None:
         """As `Kept.drop`."""
         if self._made():
-            self._connection.execute(f"DELETE FROM {self._table} WHERE name = %s", (name,))
+            with self._database.changing() as connection:
+                connection.execute(f"DELETE FROM {self._table} WHERE name = %s", (name,))
 
     def _made(self) -> bool:
-        return bool(self._connection.execute("SELECT to_regclass(%s) IS NOT NULL", (self._table,)).fetchone()[0])
-
-    def _part(self, name: str, part: int) -> bytes | None:
-        query = f"SELECT content FROM {self._table} WHERE name = %s AND part = %s"
-        found = self._connection.execute(query, (name, part)).fetchone()
-        return None if found is None else bytes(found[0])
+        return bool(self._database.read("SELECT to_regclass(%s) IS NOT NULL", (self._table,))[0][0])
 
 
 def _parts(address: str) -> tuple[str, str]:
@@ -254,22 +255,6 @@ def _parts(address: str) -> tuple[str, str]:
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,50}", name):
         raise InputError(f"{name!r} is no name for a table: small letters, digits and _ are")
     return plain, name
-
-
-def _connect(address: str) -> Any:
-    try:
-        import psycopg
-        from pgvector.psycopg import register_vector
-    except ImportError as error:
-        raise missing(str(error.name), "postgres", "an index in PostgreSQL") from error
-    try:
-        connection = psycopg.connect(address, autocommit=True)
-        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        register_vector(connection)
-    except psycopg.Error as error:
-        plain = re.sub(r"(//[^/@:]*):[^/@]*@", r"\1@", address)
-        raise InputError(f"{plain} cannot be used: {' '.join(str(error).split())[:160]}") from error
-    return connection
 
 
 def _sql(condition: Condition) -> tuple[str, list[Any]]:

@@ -47,6 +47,16 @@ class Rows:
     columns: Mapping[str, Any] = field(default_factory=dict)
     """Further columns by name: sequences or Arrow arrays."""
 
+    @classmethod
+    def of(cls, table: pa.Table, unit_ND: NDArray[np.float32]) -> Rows:
+        """Rows as a store's `table` has them, with all that is known of them, and their unit vectors."""
+        return cls(
+            ids=table["id"].to_pylist(),
+            vectors_ND=unit_ND * np.asarray(table["norm"].to_numpy(), np.float32)[:, None],
+            facts={name: table[name].to_pylist() for name in OWN},
+            columns={name: table[name] for name in table.column_names if name not in RESERVED},
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -85,8 +95,8 @@ class Store(Protocol):
         ...
 
     @property
-    def version(self) -> int:
-        """Rises with every change."""
+    def version(self) -> str:
+        """Another with every change of rows and spaces, and of another index in the place of this one."""
         ...
 
     @property

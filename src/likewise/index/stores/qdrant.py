@@ -33,6 +33,8 @@ _ADDRESS = re.compile(
 _AT_ONCE = 1000
 _TOGETHER = 256
 """Vectors of a request, which a server takes up to 32 MB of."""
+_EXACT = 2**53
+"""Largest whole number below which fractions, as ranges have them, hold every one."""
 _KINDS: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -69,9 +71,15 @@ class QdrantStore:
         return self.address
 
     @property
-    def version(self) -> int:
-        """Rows and spaces: Qdrant counts no changes."""
-        return len(self) + len(self.spaces)
+    def version(self) -> str:
+        """Drawn after every change, since Qdrant counts none; kept with the first space."""
+        found = self.client.retrieve(f"{self.name}_spaces", [0], with_payload=["version"])
+        return str((found[0].payload or {}).get("version", "")) if found else ""
+
+    def _changed(self) -> None:
+        """Who looked before has to look again."""
+        drawn = {"version": uuid.uuid4().hex}
+        self.client.set_payload(f"{self.name}_spaces", drawn, points=[0], wait=True)
 
     @property
     def spaces(self) -> tuple[Space, ...]:
@@ -92,7 +100,8 @@ class QdrantStore:
         params = models.VectorParams(size=space.dimensions, distance=models.Distance.COSINE)
         self.client.create_collection(self._of(len(held)), vectors_config=params)
         point = models.PointStruct(id=len(held), vector=[1.0], payload={"described": space.to_json()})
-        self.client.upsert(f"{self.name}_spaces", [point])
+        self.client.upsert(f"{self.name}_spaces", [point], wait=True)
+        self._changed()
         return len(held)
 
     def columns(self) -> dict[str, pa.DataType]:
@@ -163,7 +172,9 @@ class QdrantStore:
         held, newer = self.held(), set[Any]()
         for number in reversed(held) if len(held) > 1 else ():
             points = {point.id for point in self._scrolled(self._of(number))}
-            self._delete(number, [*(points & newer)])
+            if points & newer:
+                self._delete(number, [*(points & newer)])
+                self._changed()
             newer |= points
 
     def write(self, rows: Rows, space: int) -> None:
@@ -193,6 +204,7 @@ class QdrantStore:
         """Take rows out."""
         for number in range(len(self.spaces)):
             self._delete(number, [_point(one) for one in ids])
+        self._changed()
 
     def _put(self, payloads: Sequence[dict[str, Any]], unit_ND: NDArray[np.float32], space: int) -> None:
         from qdrant_client import models
@@ -201,11 +213,14 @@ class QdrantStore:
             models.PointStruct(id=_point(payload["id"]), vector=vector.tolist(), payload=payload)
             for payload, vector in zip(payloads, unit_ND, strict=True)
         ]
-        for start in range(0, len(points), _TOGETHER):
-            self.client.upsert(self._of(space), points[start : start + _TOGETHER], wait=True)
-        for number in range(len(self.spaces)):
-            if number != space:
-                self._delete(number, [point.id for point in points])
+        try:
+            for start in range(0, len(points), _TOGETHER):
+                self.client.upsert(self._of(space), points[start : start + _TOGETHER], wait=True)
+            for number in range(len(self.spaces)):
+                if number != space:
+                    self._delete(number, [point.id for point in points])
+        finally:  # of a part, too
+            self._changed()
 
     def _delete(self, number: int, points: Sequence[Any]) -> None:
         for start in range(0, len(points), _AT_ONCE):
@@ -335,8 +350,7 @@ def _filter(condition: Condition) -> Any:
         parts = [_filter(part) for part in condition.of]
         return models.Filter(must=parts) if isinstance(condition, Both) else models.Filter(should=parts)
     if isinstance(condition, Not):
-        there = [] if isinstance(condition.of, Null | Both | Either | Not) else [_null(condition.of.column)]
-        return models.Filter(must_not=[_filter(condition.of), *there])
+        return _contrary(condition.of)
     if isinstance(condition, Null):
         return _null(condition.column)
     if isinstance(condition, Like):
@@ -348,11 +362,25 @@ def _filter(condition: Condition) -> Any:
     return _compared(condition)
 
 
-def _compared(condition: Compare) -> Any:
-    """A comparison by anything but !=."""
+def _contrary(condition: Condition) -> Any:
+    """Not this condition, as SQL has it: a column without a value meets neither a test nor its contrary."""
     from qdrant_client import models
 
-    if condition.sign == "=" and not isinstance(condition.value, float):
+    if isinstance(condition, Both | Either):
+        parts = tuple(Not(part) for part in condition.of)
+        return _filter(Either(parts) if isinstance(condition, Both) else Both(parts))
+    if isinstance(condition, Not):
+        return _filter(condition.of)
+    there = [] if isinstance(condition, Null) else [_null(condition.column)]
+    return models.Filter(must_not=[_filter(condition), *there])
+
+
+def _compared(condition: Compare) -> Any:
+    """A comparison by anything but !=. Numbers are compared by ranges, since 2 does not match 2.0 in Qdrant."""
+    from qdrant_client import models
+
+    large = isinstance(condition.value, int) and abs(condition.value) > _EXACT
+    if condition.sign == "=" and (isinstance(condition.value, str | bool) or large):
         match = models.MatchValue(value=condition.value)
         return models.FieldCondition(key=condition.column, match=match)
     if isinstance(condition.value, str | bool):
@@ -366,4 +394,4 @@ def _compared(condition: Compare) -> Any:
 def _null(column: str) -> Any:
     from qdrant_client import models
 
-    return models.IsNullCondition(is_null=models.PayloadField(key=column))
+    return models.IsEmptyCondition(is_empty=models.PayloadField(key=column))  # none, or none ever given

@@ -41,8 +41,8 @@ def _plain(value: Any) -> Any:
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
     """Values of a kind; numbers that are all whole as whole numbers, of which fractions hold not all."""
-    if pa.types.is_floating(kind) and all(one is None or type(one) is int for one in values) and any(values):
+    if not pa.types.is_floating(kind):
+        return pa.array(values, kind)
+    if {type(one) for one in values if one is not None} == {int}:
         return pa.array(values, pa.int64())
-    if pa.types.is_floating(kind):
-        values = [None if one is None else float(one) for one in values]
-    return pa.array(values, kind)
+    return pa.array([None if one is None else float(one) for one in values], kind)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Run, open_subject
 from likewise.files import check_file, write_aside
 from likewise.index import Index, Space, open_index
-from likewise.index.embedding.embed import space_of
+from likewise.index.embedding.embed import address_of, space_of
 from likewise.upgrading import journal as journals
 from likewise.upgrading.examples import page_of
 from likewise.upgrading.images import Looker, RowImages
 from likewise.upgrading.journal import UpgradeJournal
 from likewise.upgrading.order import Order, RefreshPoint
-from likewise.upgrading.planning import Planned, plan_of, sheet_lines
+from likewise.upgrading.planning import Planned, PlanSettings, plan_of, sheet_lines
 from likewise.upgrading.refreshing import Budget, Progress, RefreshCounts, refresh, roll_back
 from likewise.upgrading.sheet import ALL, AS_IT_IS, Sheet
-
-SAMPLE = 10_000
-"""Images that a plan looks at by the new encoder; a smaller index is planned whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,72 +92,75 @@ def upgrade(
     plan: bool = False,
     rollback: bool = False,
     data: Any = None,
-    labels: str | None = "label",
-    gate: float = 0.0,
+    labels: str | None = None,
+    gate: float | None = None,
     budget: str | None = None,
-    order: Order | Literal["best"] = "best",
-    sample: int = SAMPLE,
+    order: Order | Literal["best"] | None = None,
+    sample: int | None = None,
     which: Literal["student", "teacher"] | None = None,
     pretrained: bool = False,
     html: str | Path | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress | None = None,
 ) -> Upgrade:
     """Change the encoder of an index: measure every way to it (`plan`), or replace the vectors while it is in use.
 
     `to` is the new encoder: a run, a weights file, or a timm name with `pretrained`. Images are found by the paths of
-    the rows, or by their ids in `data`. `labels` is the column that says what a query should find; without one the
-    neighbours by the new encoder are that. The plan is made first, and where re-embedding does not pass the `gate` (the
-    least change, at the lower end of its interval) nothing is changed. Vectors are replaced in the order that raised
-    what is found fastest on `sample` images, until all are, or the `budget` is used up (`1000` rows, `25%`, `90s`,
-    `10m`), or `stop` says so after a batch. The same call goes on, after an end at any moment, and looks again for
-    images that could not be had; `html` is then the page of the plan that it began with. `rollback` gives all rows
-    their old vectors back, in one change.
+    the rows, or by their ids in `data`. The plan is made first, by `labels`, `gate`, `order`, `sample` and `seed`
+    (`PlanSettings`), and where re-embedding does not pass the gate nothing is changed. Vectors are replaced in that
+    order until all are, or the `budget` is used up (`1000` rows, `25%`, `90s`, `10m`), or `stop` says so after a batch.
+    The same call goes on, after an end at any moment, by the plan that it began with (`html` is its page), and looks
+    again for images that could not be had. `rollback` gives all rows their old vectors back, in one change.
 
     Raises InputError for an index or encoder that is not there, where the gate is not passed, where another upgrade is
-    under way, and where another process writes; DiskFull, with the index whole.
+    under way or this one was begun with other settings, and where another process writes; DiskFull, with the index
+    whole.
     """
-    _check_asked(to, html, plan=plan, rollback=rollback)
+    given = _given(labels=labels, gate=gate, order=order, sample=sample, seed=seed)
+    others = _given(to=to, plan=plan or None, html=html, budget=budget, which=which, pretrained=pretrained or None)
+    _check_asked(others | given, rollback=rollback)
     opened = index if isinstance(index, Index) else open_index(index)
-    begun = journals.read(opened)
+    opened.refresh()
     if to is None:
-        return _rolled_back(opened, begun, data)
+        return _rolled_back(opened, data)
+    begun = journals.read(opened)
     subject = open_subject(to, which, pretrained=pretrained)
-    encoder = subject.encoder.eval()
-    space = space_of(encoder, subject.path)
-    budgeted = Budget.parse(budget, len(opened))
+    space = space_of(subject.encoder.eval(), subject.path)
     under_way = begun if begun is not None and _goes_on(opened, begun, space) else None
     _check_goal(opened, begun, under_way, space)
-    if under_way is not None and plan:
-        raise InputError(f"{opened.path} is between two encoders: finish the upgrade, or take it back, to plan another")
+    if under_way is not None:
+        _check_settings(opened, under_way, given, plan=plan)
     where = data if data is not None or under_way is None else under_way.data
-    looker = Looker(encoder, RowImages(opened, where, subject.ranges() or opened.ranges(opened.current)))
+    looker = Looker(subject.encoder, RowImages(opened, where, subject.ranges() or opened.ranges(opened.current)))
+    change = partial(_changed, opened, begun, space, looker, Budget.parse(budget, len(opened)), stop, progress)
     if under_way is not None:
         _write_page(html, None if html is None else under_way.page)
-        return _refreshed(opened, under_way, space, encoder, looker, budgeted, stop=stop, progress=progress)
-    made = plan_of(opened, looker, labels, gate=gate, sample=sample, order=order, seed=seed)
+        return change()
+    settings = PlanSettings(**given)
+    made = plan_of(opened, looker, settings)
     page = b"" if plan and html is None else page_of(opened, looker.images, made.shown).encode("utf-8", "replace")
     _write_page(html, page)
-    result = _planned_only(opened, space, made)
     if plan:
-        return result
+        return _planned_only(opened, space, made)
     _check_gate(made.sheet)
-    with opened.writing():
-        looker.images.check(opened)
-        journal = _begun(opened, space, made, page, str(to), str(data) if isinstance(data, str | Path) else None)
-        done = _refreshed(opened, journal, space, encoder, looker, budgeted, stop=stop, progress=progress)
-    return replace(result, done=done.done, compatible=journal.compatible)
+    return replace(change(partial(_begun, opened, space, made, settings, page, to, data)), sheet=made.sheet)
 
 
-def _check_asked(to: Run | None, html: str | Path | None, *, plan: bool, rollback: bool) -> None:
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that are not left to their defaults."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_asked(given: Mapping[str, Any], *, rollback: bool) -> None:
     """Raise InputError unless there is a new encoder, or the old vectors are taken back and nothing else is asked."""
-    if rollback and (plan or to is not None or html is not None):
-        raise InputError("rollback gives the old vectors back, and takes no new encoder and no plan: leave these out")
-    if to is None and not rollback:
+    if rollback and given:
+        out = ", ".join(f"--{name}" for name in given)
+        raise InputError(f"rollback gives the old vectors back, and takes no new encoder and no plan: leave {out} out")
+    if "to" not in given and not rollback:
         raise InputError("name the new encoder with --to, or take the old vectors back with --rollback")
-    if html is not None:
-        check_file(Path(html))
+    if "html" in given:
+        check_file(Path(given["html"]))
 
 
 def _goes_on(index: Index, begun: UpgradeJournal, space: Space) -> bool:
@@ -169,6 +169,19 @@ def _goes_on(index: Index, begun: UpgradeJournal, space: Space) -> bool:
     """
     left_out = begun.status == "finished" and begun.to == space.fingerprint and len(index.held_spaces()) > 1
     return begun.status == "running" or left_out
+
+
+def _check_settings(index: Index, begun: UpgradeJournal, given: Mapping[str, Any], *, plan: bool) -> None:
+    """Refuse another plan of an upgrade that is under way, and settings that its own plan was not made by."""
+    if plan:
+        raise InputError(f"{index.path} is between two encoders: finish the upgrade, or take it back, to plan another")
+    for name, value in given.items():
+        before = begun.settings.get(name, value)
+        if value != before:
+            raise InputError(
+                f"the upgrade of {index.path} was begun with --{name} {before}, not {value}, and goes on by its plan: "
+                f"leave --{name} out, or take the upgrade back with --rollback and begin anew"
+            )
 
 
 def _write_page(path: str | Path | None, page: bytes | None) -> None:
@@ -194,7 +207,9 @@ def _planned_only(index: Index, space: Space, made: Planned) -> Upgrade:
     )
 
 
-def _begun(index: Index, space: Space, made: Planned, page: bytes, encoder: str, data: str | None) -> UpgradeJournal:
+def _begun(
+    index: Index, space: Space, made: Planned, settings: PlanSettings, page: bytes, encoder: Run, data: Any
+) -> UpgradeJournal:
     """Write down that an upgrade begins."""
     fitting = made.sheet.arm(AS_IT_IS)
     return journals.begin(
@@ -206,8 +221,9 @@ def _begun(index: Index, space: Space, made: Planned, page: bytes, encoder: str,
         space=next(
             (at for at, one in enumerate(index.spaces) if one.fingerprint == space.fingerprint), len(index.spaces)
         ),
-        encoder=encoder,
-        data=data,
+        encoder=str(encoder),
+        data=address_of(data) if isinstance(data, str | Path) else None,
+        settings=asdict(settings),
         order=made.order,
         curve=made.curve,
         random=made.random,
@@ -245,10 +261,12 @@ def _check_gate(sheet: Sheet) -> None:
         )
 
 
-def _rolled_back(index: Index, begun: UpgradeJournal | None, data: Any) -> Upgrade:
-    if begun is None or begun.status == "rolled back":
-        raise InputError(f"{index.path} has no upgrade that could be taken back")
-    count = roll_back(index, begun, data)
+def _rolled_back(index: Index, data: Any) -> Upgrade:
+    with index.writing():
+        begun = journals.read(index)
+        if begun is None or begun.status == "rolled back":
+            raise InputError(f"{index.path} has no upgrade that could be taken back")
+        count = roll_back(index, begun, data)
     return Upgrade(
         path=index.path,
         fingerprint=index.fingerprint,
@@ -261,20 +279,29 @@ def _rolled_back(index: Index, begun: UpgradeJournal | None, data: Any) -> Upgra
     )
 
 
-def _refreshed(
+def _changed(
     index: Index,
-    journal: UpgradeJournal,
+    begun: UpgradeJournal | None,
     space: Space,
-    encoder: Encoder,
     looker: Looker,
     budget: Budget,
-    *,
     stop: Callable[[], bool],
     progress: Progress | None,
+    begin: Callable[[], UpgradeJournal] | None = None,
 ) -> Upgrade:
-    if journal.compatible:
-        space = space.following(index.spaces[journal.before])
-    done = refresh(index, journal, space, encoder, looker, budget, stop=stop, progress=progress)
+    """Replace vectors by the journal that was `begun`, or that `begin` gives.
+
+    Raises InputError where another process has changed the index or its journal since: what it did would be undone, or
+    the way back from it lost.
+    """
+    with index.writing():
+        if journals.read(index) != begun or not looker.images.are_of(index):
+            raise InputError(f"{index.path} was changed meanwhile by another process: give the same command again")
+        journal = begun if begin is None else begin()
+        assert journal is not None
+        if journal.compatible:
+            space = space.following(index.spaces[journal.before])
+        done = refresh(index, journal, space, looker, budget, stop=stop, progress=progress)
     return Upgrade(
         path=index.path,
         fingerprint=space.fingerprint,
