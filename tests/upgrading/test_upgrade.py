@@ -331,7 +331,7 @@ def test_errors_are_one_line(made: Path, place: Path, tmp_path: Path, capsys: py
     assert "are of this encoder already" in told(where, "--to", to(made, "old"))
     assert "has no upgrade that could be taken back" in told(where, "--rollback")
     assert "takes no new encoder and no plan" in told(where, "--plan", "--rollback")
-    assert "leave --gate, --budget out" in told(where, "--rollback", "--gate", "0", "--budget", "25%")
+    assert "leave --budget, --gate out" in told(where, "--rollback", "--gate", "0", "--budget", "25%")
     with pytest.raises(InputError, match="unknown order 'most'"):
         upgrade(place, to=to(made, "near"), order="most")  # type: ignore[arg-type]
     assert "there is no folder" in told(where, "--to", to(made, "near"), "--html", str(tmp_path / "none" / "x.html"))
