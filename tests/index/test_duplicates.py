@@ -85,6 +85,20 @@ def test_vectors_alone_tell_copies_from_neighbours(tmp_path: Path) -> None:
     assert found == {(row, row + 200) for row in range(10)}
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_many_copies_are_one_group(tmp_path: Path, noise: float) -> None:
+    draw = np.random.default_rng(0)
+    rows, start = draw.normal(size=(400, 16)), 200
+    for count in (2, 7, 8, 12, 13, 14, 40):
+        rows[start : start + count] = rows[start] + noise * draw.normal(size=(count, 16))
+        start += count
+    index = create(tmp_path / "x.index", Space.named("a", 16))
+    index.append([str(row) for row in range(400)], rows)
+    found = duplicates(index).groups
+    assert [len(group.items) for group in found[:6]] == [40, 14, 13, 12, 8, 7]
+    assert {"200", "201"} in [{item.id for item in group.items} for group in found]
+
+
 def test_groups_are_complete() -> None:
     alike = {(0, 1), (1, 2), (3, 4), (0, 2), (4, 5)}
     pairs = [(0.0, *pair) for pair in sorted(alike)]

@@ -3,8 +3,8 @@
 Candidates for near duplicates are neighbours in the embedding. Of two distributions of this collection it is told
 which are copies. (1) Distances: around an image without copies, distances to its neighbours grow as those of random
 points in a space of the surroundings' own dimension m, so that P(d1 / dk < t) = 1 - (1 - t^m)^(k - 1); m is estimated
-from neighbours beyond the nearest (Levina and Bickel 2004, equation 8). Up to six images that are far nearer to each
-other than to all others cannot be told from copies so. (2) Pixels: how alike images are that are
+from neighbours beyond the nearest (Levina and Bickel 2004, equation 8). Images that are far nearer to each other than
+to all others, such as frames of one scene, cannot be told from copies so. (2) Pixels: how alike images are that are
 neighbours, but not the nearest (`alike`). Where images can be read, the first proposes and the second decides; else
 the first decides alone.
 """
@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from likewise.index.index import Index
-from likewise.index.near import FALSE_PAIRS, NEIGHBOURS, Judge, chances, complete_groups, neighbours_of
+from likewise.index.near import FALSE_PAIRS, NEIGHBOURS, Judge, complete_groups, neighbours_of
 from likewise.index.remembered import Denied
 from likewise.index.rows import DuplicateRows, GroupItem
 
@@ -157,8 +157,7 @@ def _with_near(
         return exact, None, "Too few different images to tell near duplicates by."
     similarity, neighbour = neighbours_of(index, first)
     distance = np.sqrt(np.clip(2 - 2 * similarity, 0, None))
-    nulls = chances(distance, np.searchsorted(first, neighbour))
-    judge = Judge(index, rows, denied, first, distance, neighbour, nulls, false_pairs, progress)
+    judge = Judge(index, rows, denied, first, distance, neighbour, false_pairs, progress)
     accepted = judge.accepted()
     groups: list[tuple[Kind, list[int]]] = []
     for held in complete_groups(accepted, judge.same):

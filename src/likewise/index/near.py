@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ PROPOSED = 0.2
 """Share of images without copies whose nearest neighbour is proposed, to be decided by pixels."""
 FALSE_PAIRS = 0.5
 """Pairs that are no copies, expected among all that are called near duplicates."""
+CROWDED = 0.2
+"""Share of the usual distance within which neighbours that should be far are taken for copies."""
 _NULL_PAIRS = 600
 _ASKED = 2048
 
@@ -38,23 +41,40 @@ def neighbours_of(index: Index, first: NDArray[np.int64]) -> tuple[NDArray[np.fl
     return np.concatenate(similarity), np.concatenate(rows)
 
 
-def chances(distance_NK: NDArray[np.floating[Any]], neighbour_NK: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(N, K) the chance that an image without copies has a neighbour as near, from the far among its neighbours.
+class Surroundings(NamedTuple):
+    """The scale and the dimension of each image's surroundings, by which its neighbours are near by chance, or not."""
 
-    `neighbour_NK` are places among the N. The dimension is that of each image's surroundings, the mean over itself and
-    its neighbours: few collections have the same everywhere, and where it is low near neighbours are no rarity.
-    """
-    farthest = np.maximum(distance_NK[:, -1:], 1e-9)
-    far_N = np.log(farthest / np.maximum(distance_NK[:, NEIGHBOURS // 2 : -1], 1e-9)).mean(1, dtype=np.float64)
-    around_N = (far_N + far_N[neighbour_NK].sum(1)) / (1 + neighbour_NK.shape[1])
-    dimension_N1 = (_far_factor() / np.maximum(around_N, 1e-6))[:, None]
-    ratio = np.minimum(distance_NK / farthest, 1.0).astype(np.float64)
-    chance: NDArray[np.float64] = 1 - (1 - ratio**dimension_N1) ** (NEIGHBOURS - 1)
-    return chance
+    scale_N: NDArray[np.float64]
+    """Distance within which the last of the neighbours is expected."""
+    dimension_N: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, distance_NK: NDArray[np.floating[Any]], neighbour_NK: NDArray[np.int64]) -> Surroundings:
+        """From the far among the neighbours; `neighbour_NK` are places among the N.
+
+        The dimension is from the mean over an image and its neighbours: few collections have the same everywhere, and
+        where it is low near neighbours are no rarity. Where copies are among the far, these say nothing of the
+        dimension, which is then taken to be as usual, and where all neighbours are copies, nothing of the scale.
+        """
+        distance_NK = np.maximum(distance_NK, 1e-9, dtype=np.float64)
+        last_N, far_NR = distance_NK[:, -1], distance_NK[:, NEIGHBOURS // 2 : -1]
+        usual = float(np.median(last_N))
+        crowded_N = far_NR[:, 0] < CROWDED * np.maximum(last_N, usual)
+        far_N = np.log(last_N[:, None] / far_NR).mean(1)
+        if not crowded_N.all():
+            far_N[crowded_N] = np.median(far_N[~crowded_N])
+        around_N = (far_N + far_N[neighbour_NK].sum(1)) / (1 + neighbour_NK.shape[1])
+        return cls(np.maximum(last_N, CROWDED * usual), _far_factor() / np.maximum(around_N, 1e-6))
+
+    def chance(self, distance: Any, at: Any = slice(None)) -> NDArray[np.float64]:
+        """The chance that the images at these places have, without copies, a neighbour as near; broadcast."""
+        ratio = np.minimum(distance / self.scale_N[at], 1.0)
+        chance: NDArray[np.float64] = 1 - (1 - ratio ** self.dimension_N[at]) ** (NEIGHBOURS - 1)
+        return chance
 
 
 def _far_factor() -> float:
-    """Mean of -log of the ratios of the ranks that `_chances` takes, in a space of dimension 1."""
+    """Mean of -log of the ratios of the ranks that `Surroundings` takes, in a space of dimension 1."""
     ranks = np.arange(NEIGHBOURS // 2 + 1, NEIGHBOURS)
     return float(np.mean([sum(1.0 / step for step in range(rank, NEIGHBOURS)) for rank in ranks]))
 
@@ -70,12 +90,13 @@ class Judge:
         first: NDArray[np.int64],
         distance: NDArray[np.floating[Any]],
         neighbour: NDArray[np.int64],
-        chance: NDArray[np.float64],
         false_pairs: float,
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.rows, self.denied, self.progress = rows, denied, progress
-        self.first, self.neighbour, self.chance = first, neighbour, chance
+        self.first, self.neighbour, self.vectors = first, neighbour, index.vectors()
+        self.surroundings = Surroundings.of(distance, np.searchsorted(first, neighbour))
+        self.chance = self.surroundings.chance(distance.T).T
         self.thumbnails = alike.Thumbnails(rows.paths)
         self.memory = Memory(index)
         self.false_pairs = false_pairs
@@ -99,8 +120,8 @@ class Judge:
             self.threshold = self.false_pairs / len(self.first)
             self.how = (
                 "Near duplicates are nearer than images without copies come by chance (images cannot be read, so by "
-                f"their vectors alone); about {self.false_pairs:g} wrong pairs are expected, but up to six images that "
-                "are far nearer to each other than to all others, such as frames of one scene, count as copies, too."
+                f"their vectors alone); about {self.false_pairs:g} wrong pairs are expected, but images that are far "
+                "nearer to each other than to all others, such as frames of one scene, count as copies, too."
             )
             return sorted((chance, a, b) for (a, b), chance in pairs.items())
         self.threshold = alike.bar(null, len(pairs), self.false_pairs)
@@ -128,9 +149,9 @@ class Judge:
         if value is not None:
             assert self.threshold is not None
             return value >= self.threshold
-        at_2 = np.searchsorted(self.first, [a, b])
-        chance = self.chance[at_2][self.neighbour[at_2] == np.array([[b], [a]])]
-        return bool((chance < self.false_pairs / len(self.first)).any())
+        distance = math.sqrt(max(0.0, 2 - 2 * float(self.vectors[a] @ self.vectors[b])))
+        chance_2 = self.surroundings.chance(distance, np.searchsorted(self.first, [a, b]))
+        return bool((chance_2 < self.false_pairs / len(self.first)).any())
 
     def likeness(self, a: int, b: int) -> float | None:
         """Of two rows, remembered; None where one of their images cannot be read now."""
