@@ -99,6 +99,21 @@ def test_many_copies_are_one_group(tmp_path: Path, noise: float) -> None:
     assert {"200", "201"} in [{item.id for item in group.items} for group in found]
 
 
+def test_many_copies_in_files_are_one_group(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    first = write_images(folder, 80, seed=2, side=96)[0]
+    for number in range(15):
+        side = 90 + number
+        Image.open(first).resize((side, side)).save(folder / f"000c{number:02}.jpg", quality=60 + 2 * number)
+    paths = sorted(folder.iterdir())
+    rows = np.stack([described(path) for path in paths])
+    facts = {"path": [str(path) for path in paths], "pixels": [path.name for path in paths]}
+    index = create(tmp_path / "x.index", Space.named("described", rows.shape[1]))
+    index.store.write(Rows(ids=[path.name for path in paths], vectors_ND=rows - rows.mean(0), facts=facts), 0)
+    (group,) = duplicates(index).groups
+    assert [item.id for item in group.items] == [path.name for path in paths if path.name.startswith("000")]
+
+
 def test_groups_are_complete() -> None:
     alike = {(0, 1), (1, 2), (3, 4), (0, 2), (4, 5)}
     pairs = [(0.0, *pair) for pair in sorted(alike)]

@@ -47,6 +47,8 @@ class Surroundings(NamedTuple):
     scale_N: NDArray[np.float64]
     """Distance within which the last of the neighbours is expected."""
     dimension_N: NDArray[np.float64]
+    crowded_N: NDArray[np.bool_]
+    """Whether copies are among those of its neighbours that should be far."""
 
     @classmethod
     def of(cls, distance_NK: NDArray[np.floating[Any]], neighbour_NK: NDArray[np.int64]) -> Surroundings:
@@ -60,11 +62,11 @@ class Surroundings(NamedTuple):
         last_N, far_NR = distance_NK[:, -1], distance_NK[:, NEIGHBOURS // 2 : -1]
         usual = float(np.median(last_N))
         crowded_N = far_NR[:, 0] < CROWDED * np.maximum(last_N, usual)
+        crowded_N &= not crowded_N.all()
         far_N = np.log(last_N[:, None] / far_NR).mean(1)
-        if not crowded_N.all():
-            far_N[crowded_N] = np.median(far_N[~crowded_N])
+        far_N[crowded_N] = np.median(far_N[~crowded_N])
         around_N = (far_N + far_N[neighbour_NK].sum(1)) / (1 + neighbour_NK.shape[1])
-        return cls(np.maximum(last_N, CROWDED * usual), _far_factor() / np.maximum(around_N, 1e-6))
+        return cls(np.maximum(last_N, CROWDED * usual), _far_factor() / np.maximum(around_N, 1e-6), crowded_N)
 
     def chance(self, distance: Any, at: Any = slice(None)) -> NDArray[np.float64]:
         """The chance that the images at these places have, without copies, a neighbour as near; broadcast."""
@@ -171,8 +173,8 @@ class Judge:
 
     def _null(self) -> tuple[list[float], int]:
         """Likeness of images and a far one among their neighbours, and of how many it was asked for."""
-        draw = np.random.default_rng(0)
-        some = draw.choice(len(self.first), min(_NULL_PAIRS, len(self.first)), replace=False)
+        draw, places = np.random.default_rng(0), np.flatnonzero(~self.surroundings.crowded_N)
+        some = draw.choice(places, min(_NULL_PAIRS, len(places)), replace=False)
         ranks = draw.integers(NEIGHBOURS // 2, NEIGHBOURS, len(some))
         found = [
             self.likeness(int(self.first[row]), int(self.neighbour[row, rank]))
