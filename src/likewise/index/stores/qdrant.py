@@ -379,16 +379,17 @@ def _compared(condition: Compare) -> Any:
     """A comparison by anything but !=. Numbers are compared by ranges, since 2 does not match 2.0 in Qdrant."""
     from qdrant_client import models
 
-    large = isinstance(condition.value, int) and abs(condition.value) > _EXACT
-    if condition.sign == "=" and (isinstance(condition.value, str | bool) or large):
-        match = models.MatchValue(value=condition.value)
-        return models.FieldCondition(key=condition.column, match=match)
-    if isinstance(condition.value, str | bool):
+    given = condition.value
+    matched = not isinstance(given, float) and (isinstance(given, str | bool) or abs(given) > _EXACT)
+    if condition.sign == "=" and matched:
+        assert not isinstance(given, float)
+        return models.FieldCondition(key=condition.column, match=models.MatchValue(value=given))
+    if isinstance(given, str | bool):
         raise InputError(f"Qdrant compares texts by = and in alone, not by {condition.sign}")
-    value = float(condition.value)
+    value = float(given)
     bounds = {"<": {"lt": value}, "<=": {"lte": value}, ">": {"gt": value}, ">=": {"gte": value}}
-    given = bounds.get(condition.sign, {"gte": value, "lte": value})
-    return models.FieldCondition(key=condition.column, range=models.Range(**given))
+    chosen = bounds.get(condition.sign, {"gte": value, "lte": value})
+    return models.FieldCondition(key=condition.column, range=models.Range(**chosen))
 
 
 def _null(column: str) -> Any:
