@@ -6,8 +6,8 @@ Shapes: N rows, D dimensions, Q queries.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -321,11 +321,9 @@ class Index:
 
     # Writing ---------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Be the only writer over several changes. Raises InputError where another is."""
-        with self.store.writing():
-            yield
+        return self.store.writing()
 
     def append(
         self,
