@@ -99,6 +99,13 @@ def test_the_table_is_data_for_other_verbs(place: Path) -> None:
     assert beside.to_csv(place).splitlines()[1].startswith("photos/c0/00.png,c0")
 
 
+def test_paths_are_right_in_a_table_that_lies_elsewhere(place: Path) -> None:
+    how: dict[str, Any] = {"subset": "gcd:0.5", "labels": "folders", "classes": CLASSES, "quiet": True}
+    discover("encoder.safetensors", "photos", **how, out="lists/found.csv")
+    source = open_source("lists/found.csv")
+    assert all(Path(str(source.file(row))).is_file() for row in range(len(source)))
+
+
 def test_an_index_stands_for_encoder_and_images(place: Path, tmp_path: Path) -> None:
     """Its vectors are those that the encoder gave, so the same classes are found; and the next command is one."""
     index = tmp_path / "x.index"

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from likewise.data import Images, Source, cached_side, open_source, prepare
+from likewise.data import Images, Source, cached_side, open_source, prepare, split_names, training_split
 from likewise.data.source import Part
 from likewise.data.splitting.subsets import part_of
 from likewise.encoders import Encoder
@@ -224,7 +224,8 @@ def _sides(
 def _learned_from(subject: Subject, labels: str | None) -> Source:
     """The images that the run was trained on: those of its split and of its draw, with their own or other `labels`."""
     path, own = subject.default_data(), subject.labels_for(None)
-    split = None if subject.run is None else subject.run.read().get("data", {}).get("split")
+    stored = None if subject.run is None else subject.run.read().get("data", {}).get("split")
+    split = stored or training_split(split_names(path))
     source = open_source(path, split=split, labels=labels or own)
     drawn = subject.drawn()
     if drawn is None:
