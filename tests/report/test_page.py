@@ -128,6 +128,13 @@ def test_the_headline_does_not_celebrate_what_may_be_chance(make_run: MakeRun) -
     assert "No clear gain: the interval includes 0." in markup
 
 
+def test_two_ways_of_voting_are_told_apart(make_run: MakeRun) -> None:
+    votes = [{**score("student", value, 5), "variant": vote} for vote, value in (("majority", 0.5), ("weighted", 0.6))]
+    table = write_report(make_run(scores=votes)).read_text().split('class="scores"')[1]
+    assert "knn majority k=5" in table
+    assert "knn weighted k=5" in table
+
+
 def test_scores_on_two_data_sets_are_told_apart(make_run: MakeRun) -> None:
     other = [{**score("student", 0.4), "data": "aerial"}, {**score("random", 0.9), "data": "aerial"}]
     table = write_report(make_run(scores=[score("student", 0.58), *other])).read_text().split('class="scores"')[1]

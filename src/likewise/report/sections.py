@@ -164,7 +164,7 @@ def _changed(group: dict[str, dict[str, Any]], facts: RunFacts) -> str:
 def _probe(name: Any, k: Any, variant: str, measure: str) -> str:
     if name == "linear" and not variant:
         return "linear probe"
-    if name == "knn":
+    if name == "knn" and not variant:
         return f"{k} nearest, weighted" if k == 200 else f"{k} nearest" if k != 1 else "nearest neighbour"
     words = [str(name), variant, "" if k is None else f"k={k}", "" if measure == "accuracy" else measure]
     return " ".join(word for word in words if word)
