@@ -61,3 +61,15 @@ def test_weights_without_their_run_have_a_card_too(run: Path, tmp_path: Path) ->
     made = likewise.export(run / "encoder.safetensors", format="safetensors", out=tmp_path / "a.safetensors", card=True)
     assert made.card is not None
     assert 'license: "unknown"' in made.card.read_text()
+
+
+def test_scores_of_one_probe_have_names_of_their_own(run: Path, tmp_path: Path) -> None:
+    stored = json.loads((run / "run.json").read_text())
+    kinds = [{"variant": "majority"}, {"variant": "weighted"}, {"name": "clustering", "k": None, "measure": "NMI"}]
+    stored["scores"] = [{**SCORE, "which": "student", "value": 0.5, **kind} for kind in kinds]
+    (run / "run.json").write_text(json.dumps(stored))
+    card = likewise.export(run, format="safetensors", out=tmp_path / "a.safetensors", card=True).card
+    assert card is not None
+    text = card.read_text()
+    assert all(f'"name": "{name}"' in text for name in ("knn majority, k = 20", "knn weighted, k = 20"))
+    assert '"name": "clustering NMI"' in text

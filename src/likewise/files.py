@@ -29,6 +29,17 @@ ASIDE = ".partial"
 """How the names of files end that are still being written."""
 
 
+def spelled(name: str | Path) -> str:
+    """A name in one way of writing it: `photos` for `photos/` and `./photos`; addresses of servers stay as they are."""
+    text = str(name)
+    return text if not text or "://" in text else str(Path(text))
+
+
+def same_place(one: str | Path, other: str | Path) -> bool:
+    """Whether two names mean one place, as seen from the working directory."""
+    return os.path.abspath(one) == os.path.abspath(other)  # noqa: PTH100  # links stay as they are named
+
+
 def check_targets(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Raise InputError where one of these files exists, unless `overwrite`, and where none can be written."""
     for path in paths:

@@ -15,14 +15,14 @@ import torch
 
 import likewise
 from likewise.comparison import check_free, compare, footprints, write
-from likewise.comparison.entries import Entry, Kind, Scored, flat_settings, protocol_of
+from likewise.comparison.entries import Entry, Kind, Scored, flat_settings
 from likewise.comparison.groups import grouped
 from likewise.comparison.tables import cell, columns_of, contrasts
 from likewise.encoders import build, save_encoder
 from likewise.encoders.files import onnx
 from likewise.errors import InputError
 from likewise.evaluation.probes.linear import fit, settings_text
-from likewise.evaluation.scores import CLASS_MEAN
+from likewise.evaluation.scores import CLASS_MEAN, rule_of
 from likewise.evaluation.significance import over_classes
 from likewise.verbs.judging.evaluate import evaluate
 from tests.browser import barriers, opened
@@ -110,7 +110,13 @@ def test_other_images_and_other_data_are_not_one_column(make_run: MakeRun) -> No
 
 def test_another_word_for_images_is_no_other_protocol() -> None:
     before = "knn, k=20 (cut to the 9 pictures of the bank)"  # older runs say so
-    assert protocol_of(before) == protocol_of("knn, k=20 (cut to the 9 images of the bank)")
+    assert rule_of(before) == rule_of("knn, k=20 (cut to the 9 images of the bank)")
+
+
+def test_a_slash_behind_the_data_is_no_other_data(make_run: MakeRun) -> None:
+    found = compare(make_run("a", said(90)), make_run("b", said(80), queue_size=8, data="photos/"))
+    assert len(found.columns) == 1
+    assert found.contrasts
 
 
 def test_a_decay_that_the_probe_chose_is_no_other_protocol(make_run: MakeRun) -> None:
@@ -118,10 +124,21 @@ def test_a_decay_that_the_probe_chose_is_no_other_protocol(make_run: MakeRun) ->
     x_NF, y_N = torch.randn(60, 5, generator=draw), torch.arange(60) % 3
     words = [settings_text(fit(x_NF, y_N, decays=decays), 0) for decays in ((1e-1,), (1e-4,))]
     assert words[0] != words[1]
-    assert protocol_of(words[0]) == protocol_of(words[1])
+    assert rule_of(words[0]) == rule_of(words[1])
     scores = [said(90, protocol, name="linear", k=None) for protocol in words]
     found = compare(make_run("a", scores[0]), make_run("b", scores[1], queue_size=8))
     assert len(found.columns) == 1
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        "logistic regression, C = {} of 30 from 1e-05 to 1e+06, chosen on a stratified 20% of the bank (seed 0)",
+        "linear probe, SGD rate 0.01; epoch {}, the best on the queries, as published",
+    ],
+)
+def test_what_other_probes_chose_is_no_other_protocol(protocol: str) -> None:
+    assert rule_of(protocol.format("3")) == rule_of(protocol.format("12")) != protocol.format("3")
 
 
 def test_runs_evaluated_before_answers_were_kept_join_without_a_test(make_run: MakeRun) -> None:

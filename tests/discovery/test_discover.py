@@ -20,6 +20,7 @@ from likewise.errors import InputError
 from likewise.index.embedding.embed import embed
 from likewise.verbs.labelling.discover import discover
 from likewise.verbs.labelling.label import session
+from tests.browser import opened
 from tests.discovery.clouds import write_images
 
 CLASSES, EACH = 4, 12
@@ -97,6 +98,19 @@ def test_the_table_is_data_for_other_verbs(place: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")
     beside = found_in(place, labelled=listed, out=place / "found.csv")
     assert beside.to_csv(place).splitlines()[1].startswith("photos/c0/00.png,c0")
+
+
+def test_the_page_shows_thumbnails_side_by_side(place: Path, tmp_path: Path) -> None:
+    found_in(place, subset="gcd:0.5", out=tmp_path / "found.csv")
+    with opened((tmp_path / "found.html").as_uri()) as seen:
+        assert seen.page.evaluate("Math.max(...[...document.images].map(one => one.clientWidth))") < 130
+
+
+def test_paths_are_right_in_a_table_that_lies_elsewhere(place: Path) -> None:
+    how: dict[str, Any] = {"subset": "gcd:0.5", "labels": "folders", "classes": CLASSES, "quiet": True}
+    discover("encoder.safetensors", "photos", **how, out="lists/found.csv")
+    source = open_source("lists/found.csv")
+    assert all(Path(str(source.file(row))).is_file() for row in range(len(source)))
 
 
 def test_an_index_stands_for_encoder_and_images(place: Path, tmp_path: Path) -> None:

@@ -95,6 +95,17 @@ def test_one_of_many_scores_that_differs_by_chance_is_no_gain() -> None:
     assert verdict(found) == "no clear gain: among 12 scores chance does as much"
 
 
+def test_a_score_from_few_labels_is_not_compared_with_the_untrained_one_from_all(run: Path) -> None:
+    evaluate(run, probe="knn", untrained=True, quiet=True)
+    evaluate(run, probe="knn", subset="perclass:1", quiet=True)
+    stored = json.loads((run / "run.json").read_text())
+    assert {score["which"] for score in stored["scores"]} == {"student", "untrained"}
+    assert (stored["changes"], list(stored["verdicts"].values())) == ([], [])
+    page = (run / "report.html").read_text()
+    assert "before and after training" not in page
+    assert "20 nearest [2]" in page
+
+
 def test_an_evaluation_says_it_and_the_run_and_its_report_keep_it(run: Path) -> None:
     result = evaluate(run, probe="knn", untrained=True, quiet=True)
     assert [change.label for change in result.changes] == ["knn k=1", "knn k=20", "knn k=200"]

@@ -78,6 +78,18 @@ def test_random_weights_are_a_baseline(run: Path, data: Path) -> None:
         evaluate(run, compare="chance", quiet=True)  # type: ignore[arg-type]
 
 
+def test_the_labels_of_the_run_are_known_however_its_data_is_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = json.loads((run / "run.json").read_text())
+    stored["data"] = {"path": "photos/", "labels": "folders"}
+    (run / "run.json").write_text(json.dumps(stored))
+    monkeypatch.chdir(tmp_path)
+    subject = open_subject(str(run), None)
+    assert all(subject.labels_for(one) == "folders" for one in ("photos/", "photos", "./photos", tmp_path / "photos"))
+    assert subject.labels_for("other") is None
+
+
 def test_several_data_sets_have_a_mean(run: Path, tmp_path: Path, data: Path) -> None:
     images, labels = drawn(60, 3)
     kept = np.flatnonzero((labels != 0) | (np.arange(60) % 4 == 0))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import likewise
 from likewise.cli import main
@@ -58,6 +59,16 @@ def test_a_large_collection_is_thinned_evenly(weights: Path, data: Path, tmp_pat
     found = explore(weights, data, out=tmp_path / "page.html", images=20, layout="pca", quiet=True)
     assert (found.images, found.left_out) == (20, 20)
     assert found.notes[0].startswith("20 further images are not on the map")
+
+
+def test_broken_images_are_not_said_to_be_too_many(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(6):
+        Image.new("RGB", (16, 16), (40 * number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
+    (tmp_path / "photos" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    found = explore(weights, tmp_path / "photos", out=tmp_path / "page.html", layout="pca", quiet=True)
+    assert (found.images, found.left_out) == (6, 0)
+    assert found.notes == ("1 image could not be read and is not on the map",)
 
 
 def test_a_folder_is_written_once(weights: Path, data: Path, tmp_path: Path) -> None:

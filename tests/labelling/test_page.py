@@ -209,6 +209,12 @@ def test_other_sites_and_nonsense_are_refused(picks: Path, tmp_path: Path) -> No
             pass
 
 
+def test_the_folder_that_one_is_in_has_a_name(picks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path / "photos")
+    with session(".") as (_, out):
+        assert out == tmp_path / "photos-labelled.csv"
+
+
 def test_lists_with_labels_and_missing_images(picks: Path, tmp_path: Path) -> None:
     picks.write_text("path,label\nphotos/red/000.png,red\nphotos/gone.png,\nphotos/blue/000.png,\n")
     (tmp_path / "else").mkdir()

@@ -131,6 +131,18 @@ def test_one_class_that_changed_is_found(stored: dict[str, Path]):
     assert not likewise.drift(stored["encoder"], stored["same"], old=stored["old"], quiet=True).drifted
 
 
+def test_the_old_images_are_those_that_the_run_learned_from(tmp_path: Path):
+    """Not its test split, which would hide new images, nor what its draw left out."""
+    (train, labels), (test, _) = drawn(90, 1), drawn(60, 2)
+    np.savez(tmp_path / "data.npz", train_images=train, train_labels=labels, test_images=test)
+    np.savez(tmp_path / "new.npz", images=test)
+    save_encoder(build(SPEC, seed=0), tmp_path / "encoder.safetensors")
+    stored = {"path": str(tmp_path / "data.npz"), "split": "train"}
+    for subset, count in ((None, 90), ({"text": "perclass:10", "seed": 0}, 30)):
+        (tmp_path / "run.json").write_text(json.dumps({"data": {**stored, "subset": subset}}))
+        assert likewise.drift(tmp_path, tmp_path / "new.npz", quiet=True).test.old == count
+
+
 def test_features_are_as_good_as_images(stored: dict[str, Path], tmp_path: Path):
     encoder = likewise.load(stored["encoder"])
     kept = tmp_path / "features.npz"

@@ -24,9 +24,11 @@ def table(path: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize("by", ["linear", "knn"])
 def test_classes_and_nearest_labelled_images(by: str, encoder: Path, photos: Path, tmp_path: Path) -> None:
     new = colour_folder(tmp_path / "new", 5, seed=1)
+    (new / "torn.png").write_bytes(b"\x89PNG")
     told = likewise.predict(encoder, new, labelled=photos, labels="folders", by=by, out="p.csv", quiet=True)
     rows = table(tmp_path / "p.csv")
     assert len(rows) == told.images == 15
+    assert any("could not be read: torn.png" in note for note in told.notes)
     assert all(row["class"] == row["likeliest"] == row["path"].split("/")[1] for row in rows)
     assert all(0 < float(row["confidence"]) <= 1 for row in rows)
     for place in (1, 2, 3):

@@ -105,12 +105,13 @@ def test_short_numbers(value: float, expected: str) -> None:
 def test_words_for_numbers() -> None:
     assert short(math.inf) == "-"
     assert percent(0.5814) == "58.1\u00a0%"
-    assert [minutes(value) for value in (0.5, 6.0, 9.83, 9.98, 45, 192)] == [
+    assert [minutes(value) for value in (0.5, 6.0, 9.83, 9.98, 45, 119.7, 192)] == [
         "30 seconds",
         "6 minutes",
         "9.8 minutes",
         "10 minutes",
         "45 minutes",
+        "2 h 0 min",
         "3 h 12 min",
     ]
     assert plain([[0.5, 1], [2, None]]) == "(0.5, 1), (2, none)"

@@ -22,7 +22,12 @@ values = st.floats(-1e4, 1e4, allow_nan=False)
 def test_curves_and_names_stay_inside_and_apart(curves: list[list[float]], log_x: bool, large: bool) -> None:
     series = [
         Series(
-            f"run {place}", [float(n + 1) for n in range(len(y))], y, spread=[1.0] * len(y), colour=place, marked=True
+            f"run {place}",
+            [float(n + 1) for n in range(len(y))],
+            y,
+            band=[(value - 1, value + 2) for value in y],
+            colour=place,
+            marked=True,
         )
         for place, y in enumerate(curves)
     ]
@@ -36,6 +41,14 @@ def test_curves_and_names_stay_inside_and_apart(curves: list[list[float]], log_x
     heights = sorted(float(y) for y in re.findall(r'class="name k\d+" x="[^"]*" y="([^"]*)"', drawing))
     assert len(heights) == len(curves)
     assert all(after - before > 12 for before, after in pairwise(heights))
+
+
+def test_an_interval_of_a_share_does_not_leave_the_shares() -> None:
+    """Wilson's of none of three is 0 to 0.56, and not the same to either side."""
+    line = Series("a", [1.0, 2.0, 3.0], [0.0, 0.5, 1.0], band=[(0.0, 0.56), (0.2, 0.8), (0.44, 1.0)])
+    drawn = svg("a", [line], x_label="x", form=lambda value: f"{value:.2f}")
+    ticks = [float(word) for word in re.findall(r'text-anchor="end">(-?[\d.]+)<', drawn)]
+    assert (min(ticks), max(ticks)) == (0.0, 1.0)
 
 
 def test_a_single_point_is_no_curve_and_names_are_no_markup() -> None:

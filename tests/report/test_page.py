@@ -128,6 +128,22 @@ def test_the_headline_does_not_celebrate_what_may_be_chance(make_run: MakeRun) -
     assert "No clear gain: the interval includes 0." in markup
 
 
+def test_two_ways_of_voting_are_told_apart(make_run: MakeRun) -> None:
+    votes = [{**score("student", value, 5), "variant": vote} for vote, value in (("majority", 0.5), ("weighted", 0.6))]
+    table = write_report(make_run(scores=votes)).read_text().split('class="scores"')[1]
+    assert "knn majority k=5" in table
+    assert "knn weighted k=5" in table
+
+
+def test_scores_on_two_data_sets_are_told_apart(make_run: MakeRun) -> None:
+    other = [{**score("student", 0.4), "data": "aerial"}, {**score("random", 0.9), "data": "aerial"}]
+    table = write_report(make_run(scores=[score("student", 0.58), *other])).read_text().split('class="scores"')[1]
+    assert "20 nearest, photos" in table
+    row = table.split("20 nearest, aerial")[1].split("</tr>")[0]
+    assert "width:40.00%" in row  # random weights are no result of training
+    assert "90.0" in row
+
+
 def test_the_page_prints_in_colour_opens_images_and_cuts_nothing_on_a_phone() -> None:
     paper = STYLE.split("@media print")[1]
     assert "print-color-adjust:exact" in paper

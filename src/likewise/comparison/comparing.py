@@ -225,8 +225,8 @@ def _entry(
 
 def _compared(entries: Sequence[Entry], curves: dict[str, dict[str, Efficiency]]) -> Comparison:
     entries = unified(entries)
-    groups, without = grouped(entries), grouped(baselines(entries))
-    columns = columns_of(entries)
+    groups, columns = grouped(entries), columns_of(entries)
+    without = [group for group in grouped(baselines(entries)) if any(cell(group, column) for column in columns)]
     return Comparison(
         groups=tuple(groups),
         untrained=tuple(without),

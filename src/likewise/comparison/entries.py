@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.evaluation import predictions
-from likewise.evaluation.scores import Evaluation
+from likewise.evaluation.scores import Evaluation, rule_of
+from likewise.files import spelled
 from likewise.report.facts import RunFacts
 
 _OWN = ("batch_size", "accumulate", "precision", "device", "sync_batch_norm", "anchor")
 _DERIVED = {"optimisation.epochs", "optimisation.batch_size", "encoder.mean", "encoder.std"}
 """What a preset proposes and the run replaces, and what follows from the data."""
-_CHOSEN = re.compile(r"weight decay [^ ,]+ of ")
 _SIDE = re.compile(r"centre crop \([^)]*\) at \d+ px")
 
 
@@ -130,14 +130,6 @@ def flat_settings(run: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _frozen(value) for name, value in found.items() if name not in _DERIVED}
 
 
-def protocol_of(words: str) -> str:
-    """A protocol without what was chosen by it: two runs with other decays were still judged by the same rule.
-
-    So were those that older versions wrote down, which had another word for images.
-    """
-    return _CHOSEN.sub("weight decay of ", words).replace("picture", "image")
-
-
 def at_own_sides(entry: Entry, *, same_images: bool) -> Entry:
     """The entry with scores that do not say at which side images were seen: each encoder as it would be used.
 
@@ -163,14 +155,14 @@ def _scored(
 ) -> Scored:
     protocol = str(score["protocol"])
     kind = Kind(
-        data=str(score.get("data", "")),
+        data=spelled(str(score.get("data", ""))),
         split=str(score["split"]),
         n=int(score["n"]),
         name=str(score["name"]),
         k=score["k"],
         measure=str(score.get("measure", "accuracy")),
         variant=str(score.get("variant", "")),
-        protocol=protocol_of(protocol),
+        protocol=rule_of(protocol),
         images=images,
     )
     value, low, high = (None if score.get(key) is None else float(score[key]) for key in ("value", "low", "high"))

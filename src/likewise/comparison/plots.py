@@ -42,7 +42,10 @@ def efficiency_series(curves: Sequence[Efficiency]) -> list[Series]:
             curve.label,
             [float(number) for number in curve.counts],
             curve.means(),
-            spread=curve.spreads(),
+            band=[
+                (max(0.0, mean - spread), min(1.0, mean + spread))
+                for mean, spread in zip(curve.means(), curve.spreads(), strict=True)
+            ],
             colour=12 if curve.label == "untrained" else place,
             marked=True,
             dashed=curve.label == "untrained",

@@ -11,11 +11,11 @@ import numpy as np
 
 from likewise.comparison.entries import Entry, Kind, Scored, distinct, same_images
 from likewise.comparison.groups import Group
+from likewise.evaluation.gain import BASELINES
 from likewise.evaluation.scores import CLASS_MEAN
 from likewise.evaluation.significance import Test, holm, over_classes, over_images, over_seeds
+from likewise.report.words import numbered
 
-BASELINES = ("untrained", "random")
-"""Roles that are rows of their own: what an encoder is without its training."""
 _USUAL = ("knn", 20)
 
 
@@ -68,11 +68,7 @@ def columns_of(entries: Sequence[Entry]) -> list[ScoreColumn]:
     found.sort(key=lambda key: (-have[key], (key[0].name, key[0].k) != _USUAL))
     roles = {which for _, which in found}
     titles = [_title(kind) + (f" ({which})" if len(roles) > 1 else "") for kind, which in found]
-    numbered = []
-    for place, title in enumerate(titles):
-        twins = titles.count(title)
-        numbered.append(f"{title} [{titles[: place + 1].count(title)}]" if twins > 1 else title)
-    return [ScoreColumn(kind, which, title) for (kind, which), title in zip(found, numbered, strict=True)]
+    return [ScoreColumn(kind, which, title) for (kind, which), title in zip(found, numbered(titles), strict=True)]
 
 
 def unified(entries: Sequence[Entry]) -> list[Entry]:

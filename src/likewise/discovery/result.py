@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from likewise.discovery.counting import Counted, Estimate
 from likewise.discovery.finding import Class, Classes
 from likewise.discovery.known import Known
 from likewise.discovery.scoring import PROTOCOL, DiscoveryScore
+from likewise.selection.exchange import beside
 
 COLUMNS = ("path", "label", "guess", "confidence", "kind")
 GIVEN, OLD, NEW, NOT_SURE = "given", "old", "new", "not sure"
@@ -116,7 +116,9 @@ class Discovery:
             kind, guess = self.kind(position), called[int(self.found.clusters[position])]
             label = "" if kind == NOT_SURE else guess
             confidence = f"{self.found.confidence[position]:.2f}"
-            writer.writerow([_beside(self.name(position), folder), label, guess, confidence, kind])
+            place = self.places[position]
+            path = self.name(position) if place is None else beside(Path(place), folder)
+            writer.writerow([path, label, guess, confidence, kind])
         return written.getvalue()
 
 
@@ -132,14 +134,6 @@ def _counted(counted: Counted) -> dict[str, Any]:
         "size": estimate(counted.size),
         "protocol": counted.protocol,
     }
-
-
-def _beside(path: str, folder: Path) -> str:
-    """A path relative to the folder of the list where it lies below it; else as it is."""
-    if not os.path.isabs(path):  # noqa: PTH117  # a name, or a row
-        return path
-    inside = os.path.relpath(path, folder.absolute())  # links stay as they are named
-    return path if inside.startswith("..") else Path(inside).as_posix()
 
 
 def shares(found: Discovery) -> tuple[int, int, int]:

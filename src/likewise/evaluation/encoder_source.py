@@ -13,6 +13,7 @@ from likewise.encoders.build import check, check_name, normalisation
 from likewise.encoders.files.chosen import choose
 from likewise.encoders.files.onnx import load_onnx
 from likewise.errors import InputError, unknown
+from likewise.files import same_place
 from likewise.runs import RunDirectory
 
 Which = Literal["student", "teacher"]
@@ -59,11 +60,17 @@ class Subject:
             raise InputError(f"{self.path or 'an encoder in memory'} does not say what to evaluate on: pass the data")
         return str(stored)
 
+    def learned_from(self, data: Any) -> bool:
+        """Whether `data` is what the run was trained on, however its place is written."""
+        path = self.run.read().get("data", {}).get("path") if self.run else None
+        return bool(path) and isinstance(data, str | Path) and same_place(data, str(path))
+
     def labels_for(self, data: Any) -> str | None:
         """The labels that the run was trained with, for the data that it was trained on; else None."""
-        stored = self.run.read().get("data", {}) if self.run else {}
-        is_same = data is None or (isinstance(data, str | Path) and str(data) == stored.get("path"))
-        return stored.get("labels") if is_same else None
+        if self.run is None or not (data is None or self.learned_from(data)):
+            return None
+        labels: str | None = self.run.read().get("data", {}).get("labels")
+        return labels
 
     def drawn(self) -> dict[str, Any] | None:
         """The draw that the run was trained on, as `likewise.data.splitting.subsets.Drawn.record` says it; None without

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from likewise.evaluation.predictions import Answers
-from likewise.evaluation.scores import CLASS_MEAN, kind, label_of
+from likewise.evaluation.scores import CLASS_MEAN, kind, label_of, rule_of
 from likewise.evaluation.significance import LEVEL, Test, holm, mcnemar, over_classes
 
 BASELINES = ("untrained", "random")
@@ -78,15 +78,22 @@ class Change:
 def changes(
     scores: Iterable[Mapping[str, Any]], answers_of: Callable[[Mapping[str, Any]], Answers | None]
 ) -> list[Change]:
-    """The change of every share that was also measured of the untrained encoder; `scores` as in run.json."""
+    """The change of every share that was also measured of the untrained encoder, by the same rule.
+
+    `scores` as in run.json, where the untrained encoder may have been scored at another time and from other labels.
+    """
     known = {kind(dict(score)): score for score in scores if score.get("unit", "share") == "share"}
     found = []
     for key, score in known.items():
         for against in BASELINES:
             before = known.get(tuple(against if part == score["which"] else part for part in key))
-            if score["which"] not in BASELINES and before is not None:
+            if score["which"] not in BASELINES and before is not None and _alike(score, before):
                 found.append(_change(score, before, answers_of(score), answers_of(before)))
     return _raised(found)
+
+
+def _alike(score: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    return rule_of(str(score["protocol"])) == rule_of(str(before["protocol"]))
 
 
 def _raised(found: Sequence[Change]) -> list[Change]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -145,6 +146,17 @@ def label_of(score: Mapping[str, Any]) -> str:
     measure = str(score.get("measure", "accuracy"))
     words.append("" if measure == "accuracy" else measure)
     return " ".join(word for word in words if word)
+
+
+_CHOSEN = re.compile(r"(?<=weight decay )\S+ (?=of )|(?<=C = )\S+ (?=of )|(?<=epoch )\d+(?=, the best)")
+
+
+def rule_of(protocol: str) -> str:
+    """A protocol without what the probe chose by it: two encoders with other decays were judged by the same rule.
+
+    So were those that older versions wrote down, which had another word for images.
+    """
+    return _CHOSEN.sub("", protocol).replace("picture", "image")
 
 
 def kind(score: dict[str, Any]) -> tuple[Any, ...]:

@@ -76,6 +76,8 @@ class Collection:
     """What is known of the images."""
     left_out: int = 0
     """Images of the data that are not in the collection because it would be too large."""
+    broken: int = 0
+    """Images of the data that could not be read."""
     names: tuple[str, ...] = field(init=False)
     """(N,) as the data names them."""
 

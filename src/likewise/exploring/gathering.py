@@ -54,6 +54,7 @@ def gather(subject: Subject, data: Any, wanted: Wanted) -> Collection:
     total = sum(map(len, sources))
     if total > wanted.most:
         sources = [source.sample(max(1, wanted.most * len(source) // total)) for source in sources]
+    left_out = total - sum(map(len, sources))
     encoder = subject.encoder
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parts, paths, rows = [], [], []
@@ -78,7 +79,8 @@ def gather(subject: Subject, data: Any, wanted: Wanted) -> Collection:
         taken = {column.name for column in columns}
         columns += read_columns(wanted.metadata, names, taken=taken | NAMES)
     title = written(data if isinstance(data, str | Path) else sources[0].name)
-    return Collection(title, tuple(parts), features_NF, tuple(paths), tuple(columns), max(0, total - len(names)))
+    broken = sum(len(part.broken) for part in parts)
+    return Collection(title, tuple(parts), features_NF, tuple(paths), tuple(columns), left_out, broken)
 
 
 def _sources(data: Any, wanted: Wanted) -> list[Source]:

@@ -22,6 +22,7 @@ from likewise.index.index import Index
 from likewise.index.near import FALSE_PAIRS, NEIGHBOURS, Judge, complete_groups, neighbours_of
 from likewise.index.remembered import Denied
 from likewise.index.rows import DuplicateRows, GroupItem
+from likewise.terminal import paragraph
 
 Kind = Literal["same bytes", "same pixels", "near"]
 
@@ -83,7 +84,7 @@ class Duplicates:
 
     def to_text(self) -> str:
         """For a person."""
-        lines = [self.summary()]
+        lines = [paragraph(self.summary())]
         for group in self.groups:
             across = ", across splits" if group.across else ""
             lines += ["", f"{group.kind}{across}:", *(f"  {item.id}" for item in group.items)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from likewise.encoders.files.chosen import deployed
+from likewise.evaluation.scores import label_of, rule_of
 from likewise.runs import RunDirectory
 
 PARTS = ("data", "views", "model")
@@ -147,7 +148,9 @@ class RunFacts:
                 (
                     score["value"]
                     for score in scores
-                    if score.get("which") == "untrained" and all(score.get(key) == best.get(key) for key in same)
+                    if score.get("which") == "untrained"
+                    and all(score.get(key) == best.get(key) for key in same)
+                    and rule_of(score["protocol"]) == rule_of(best["protocol"])
                 ),
                 None,
             )
@@ -175,7 +178,7 @@ class RunFacts:
         stored = self.run.get("changes")
         for change in stored if isinstance(stored, list) else []:
             same = all(change.get(key) == score.get(key) for key in ("which", "data", "split"))
-            if same and change.get("against") == "untrained" and change.get("label") == score_label(score):
+            if same and change.get("against") == "untrained" and change.get("label") == label_of(score):
                 return cast("dict[str, Any]", change)
         return None
 
@@ -194,13 +197,6 @@ def interval_words(change: dict[str, Any], difference: float) -> str:
     low, high = change.get("low"), change.get("high")
     span = f" ({100 * low:+.1f} to {100 * high:+.1f})" if low is not None and high is not None else ""
     return f"{100 * difference:+.1f} points{span}, {OUTCOMES[str(change.get('outcome', 'unknown'))]}"
-
-
-def score_label(score: dict[str, Any]) -> str:
-    """The probe in a few words, as changes name it."""
-    k, measure = score.get("k"), score.get("measure", "accuracy")
-    words = [score["name"], score.get("variant", ""), "" if k is None else f"k={k}"]
-    return " ".join(str(word) for word in [*words, "" if measure == "accuracy" else measure] if word)
 
 
 def _list_in(path: Path) -> list[dict[str, Any]]:

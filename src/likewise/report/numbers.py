@@ -38,7 +38,8 @@ def minutes(value: float) -> str:
         return f"{60 * value:.0f} seconds"
     if value < 90:
         return f"{value:.1f}".removesuffix(".0") + " minutes" if value < 9.95 else f"{value:.0f} minutes"
-    return f"{value // 60:.0f} h {value % 60:.0f} min"
+    hours, rest = divmod(round(value), 60)
+    return f"{hours} h {rest} min"
 
 
 def plain(value: Any) -> str:

@@ -12,11 +12,14 @@ import numpy as np
 from likewise.commands import following, repeated
 from likewise.data import Images
 from likewise.data.source import files_in_words
+from likewise.evaluation.gain import BASELINES
+from likewise.evaluation.scores import rule_of
+from likewise.files import same_place
 from likewise.report.facts import RunFacts, interval_words
 from likewise.report.markup import command, details, section, table, tag, text
 from likewise.report.numbers import count, minutes, percent, plain, short
 from likewise.report.plots import charts
-from likewise.report.words import anchored_words, headline, status_words, time_words, verdict
+from likewise.report.words import anchored_words, headline, numbered, status_words, time_words, verdict
 
 BARS = 24
 """Classes that are shown by name; more are shown as a profile."""
@@ -84,16 +87,19 @@ def scores(facts: RunFacts) -> str:
     groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
     for score in found:
         kind = (score.get("variant", ""), score.get("measure", "accuracy"))
-        key = (score.get("data"), score.get("split"), score.get("name"), score.get("k"), *kind)
-        groups.setdefault(key, {})[str(score.get("which"))] = score
-    roles = [role for role in ("untrained", "student", "teacher") if any(role in group for group in groups.values())]
-    rows = [_score_row(key, group, roles, facts) for key, group in groups.items()]
+        place = (score.get("data"), score.get("split"), rule_of(score["protocol"]))
+        groups.setdefault((score.get("name"), score.get("k"), *kind, *place), {})[str(score.get("which"))] = score
+    every = ("untrained", "random", "student", "teacher")
+    roles = [role for role in every if any(role in group for group in groups.values())]
+    several = len({key[4] for key in groups}) > 1
+    titles = numbered([_probe(*key[:4]) + (f", {key[4]}" if several else "") for key in groups])
+    rows = [_score_row(title, group, roles, facts) for title, group in zip(titles, groups.values(), strict=True)]
     marked = ", the untrained marked" if "untrained" in roles else ""
     changed = ["change, 95 % interval"] if "untrained" in roles else []
     head = ["probe", *(text(role) for role in roles), *changed, f"of all images{marked}", "on"]
     listing = "".join(
-        tag("li", tag("b", text(_probe(*key[2:]))), " ", text(next(iter(group.values())).get("protocol", "")))
-        for key, group in groups.items()
+        tag("li", tag("b", text(title)), " ", text(next(iter(group.values()))["protocol"]))
+        for title, group in zip(titles, groups.values(), strict=True)
     )
     notes = "".join(tag("p", text(note), class_="note") for note in facts.run.get("notes") or [])
     verdicts = "".join(tag("p", text(line), class_="note") for line in _verdicts(facts))
@@ -123,9 +129,7 @@ def _verdicts(facts: RunFacts) -> list[str]:
     return [line[:1].upper() + line[1:] for line in lines]
 
 
-def _score_row(
-    key: tuple[Any, ...], group: dict[str, dict[str, Any]], roles: Sequence[str], facts: RunFacts
-) -> list[str]:
+def _score_row(title: str, group: dict[str, dict[str, Any]], roles: Sequence[str], facts: RunFacts) -> list[str]:
     values = {role: float(score["value"]) for role, score in group.items()}
     is_share = all(score.get("unit", "share") == "share" for score in group.values())
     best = max(values.values()) if is_share else None
@@ -134,7 +138,8 @@ def _score_row(
         (tag("b", text(result[role])) if values[role] == best else text(result[role])) if role in values else "-"
         for role in roles
     ]
-    after = max((value for role, value in values.items() if role != "untrained"), default=max(values.values()))
+    trained = [value for role, value in values.items() if role not in BASELINES]
+    after = max(trained or values.values())
     before = values.get("untrained")
     marks = f'<b style="width:{100 * max(0.0, after):.2f}%"></b>'
     if before is not None:
@@ -142,12 +147,12 @@ def _score_row(
     where = next(iter(group.values()))
     on = f"{count(where.get('n', 0))} {where.get('split', '')} images"
     changed = [_changed(group, facts)] if "untrained" in roles else []
-    return [text(_probe(*key[2:])), *cells, *changed, tag("i", marks, class_="gauge") if is_share else "", text(on)]
+    return [text(title), *cells, *changed, tag("i", marks, class_="gauge") if is_share else "", text(on)]
 
 
 def _changed(group: dict[str, dict[str, Any]], facts: RunFacts) -> str:
     """The change of the first trained encoder in a row, with its interval."""
-    trained = next((score for role, score in group.items() if role not in {"untrained", "random"}), None)
+    trained = next((score for role, score in group.items() if role not in BASELINES), None)
     change = None if trained is None else facts.change_of(trained)
     if change is None:
         return "-"
@@ -159,7 +164,7 @@ def _changed(group: dict[str, dict[str, Any]], facts: RunFacts) -> str:
 def _probe(name: Any, k: Any, variant: str, measure: str) -> str:
     if name == "linear" and not variant:
         return "linear probe"
-    if name == "knn":
+    if name == "knn" and not variant:
         return f"{k} nearest, weighted" if k == 200 else f"{k} nearest" if k != 1 else "nearest neighbour"
     words = [str(name), variant, "" if k is None else f"k={k}", "" if measure == "accuracy" else measure]
     return " ".join(word for word in words if word)
@@ -288,11 +293,12 @@ def _beside(facts: RunFacts) -> str:
 def _balance(facts: RunFacts, images: Images | None) -> str:
     """Images of each class: of the training data where that was counted, else of those shown here."""
     data, evaluated = facts.part("data"), facts.part("classes")
-    if evaluated.get("data") != data.get("path"):
+    if not same_place(str(evaluated.get("data")), str(data.get("path"))):
         evaluated = {}  # of other images than the run learned from
-    counted = data.get("class_counts") or evaluated.get("bank")
-    names = data.get("class_names") or evaluated.get("names")
-    where = "in the data"
+    counted, names, where = data.get("class_counts"), data.get("class_names"), "in the data"
+    if not counted and evaluated.get("bank"):
+        counted, names = evaluated["bank"], evaluated.get("names")
+        where = f"among the {sum(counted):,} images whose labels the scores rest on"
     if not counted and images is not None and images.labels is not None and (images.labels >= 0).any():
         counted = np.bincount(images.labels[images.labels >= 0]).tolist()
         names, where = images.class_names, f"among the {len(images):,} images of this report"

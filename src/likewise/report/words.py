@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -131,6 +131,14 @@ def status_words(run: dict[str, Any]) -> str:
     except ValueError:
         return status
     return f"{status} {when.day}\u00a0{when:%b}\u00a0{when.year}"
+
+
+def numbered(titles: Sequence[str]) -> list[str]:
+    """The titles, of which those that are there several times get a number: `knn k=20 [1]`, `knn k=20 [2]`."""
+    return [
+        f"{title} [{titles[: place + 1].count(title)}]" if titles.count(title) > 1 else title
+        for place, title in enumerate(titles)
+    ]
 
 
 def _capital(words: str) -> str:

@@ -120,7 +120,7 @@ def _curve(curve: Sequence[RefreshPoint], random: Sequence[RefreshPoint]) -> str
         )
         for name, points, colour in (("this order", curve, 0), ("random order", random, 12))
     ]
-    return overlay("Found by new queries", series, x_label="share of vectors replaced, %", form=percent)
+    return overlay("Found by new queries", series, x_label="share of vectors replaced, %", form=percent, large=True)
 
 
 def _examples_lead(examples: Sequence[QueryExample]) -> str:

@@ -14,6 +14,7 @@ from likewise.errors import InputError, unknown
 from likewise.index import Index
 from likewise.index.embedding.held import NO_LABELS, classes_of
 from likewise.report.numbers import percent
+from likewise.terminal import paragraph, table
 from likewise.upgrading.adapters import fit
 from likewise.upgrading.examples import PageRows
 from likewise.upgrading.images import Looker
@@ -143,16 +144,23 @@ def sheet_lines(sheet: Sheet) -> list[str]:
         f"{sheet.measure}",
         f"{sheet.queries:,} queries among {sheet.images:,} images{of}; gate {100 * sheet.gate:+.1f} points",
         "",
-        f"{'way':<20}{'found':>8}{'95 %':>16}{'change':>9}{'gain':>7}{'worse':>8}{'seconds':>10}{'written':>10}",
     ]
-    for arm in sheet.arms:
-        gain = f"{arm.gain:.2f}" if arm.gain == arm.gain else "-"
-        interval = f"{100 * arm.low:.1f} to {100 * arm.high:.1f}"
-        lines.append(
-            f"{arm.name:<20}{percent(arm.new_old):>8}{interval:>16}{100 * arm.difference.mean:>+9.1f}{gain:>7}"
-            f"{percent(arm.negative_flips):>8}{arm.seconds:>10.1f}{size(arm.bytes):>10}"
-            f"{'' if arm.passes else '  refused'}"
-        )
-    lines += [f"note    {one}" for one in sheet.notes]
+    rows = [
+        [
+            arm.name,
+            percent(arm.new_old),
+            f"{100 * arm.low:.1f} to {100 * arm.high:.1f}",
+            f"{100 * arm.difference.mean:+.1f}",
+            f"{arm.gain:.2f}" if arm.gain == arm.gain else "-",
+            percent(arm.negative_flips),
+            f"{arm.seconds:.1f}",
+            size(arm.bytes),
+        ]
+        for arm in sheet.arms
+    ]
+    lines += [table(["way", "found", "95 %", "change", "gain", "worse", "seconds", "written"], rows), ""]
+    if refused := [arm.name for arm in sheet.arms if not arm.passes]:
+        lines.append(paragraph(", ".join(refused), first="refused ", indent="        "))
+    lines += [paragraph(one, first="note    ", indent="        ") for one in sheet.notes]
     lines.append(f"best    {sheet.best.name}")
     return lines

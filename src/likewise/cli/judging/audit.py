@@ -91,6 +91,6 @@ def run(words: list[str]) -> None:
             print(f"\nhtml    {written}")
     elif not parsed.json and not parsed.quiet:
         print()
-        given = {name: how[name] for name in ("against", "stimuli", "human", "mapping", "labels", "pretrained")}
+        given = {name: value for name, value in how.items() if value != getattr(AuditArguments, name)}
         words_after = (parsed.run,) if parsed.data is None else (parsed.run, parsed.data)
         print_next(command("audit", *words_after, **given, html=free_name("audit", "html")))

@@ -76,8 +76,8 @@ def _after(parsed: Discover, found: Discovery) -> None:
 
     if parsed.out is None:
         same = {name: getattr(parsed, name) for name in ("labelled", "subset", "labels", "split", "seeding")}
-        same["captions"] = parsed.captions
-        named = {"classes": len(found.classes), "subset_seed": parsed.subset_seed or None}
+        same |= {name: getattr(parsed, name) for name in ("captions", "which", "pretrained", "image_size")}
+        named = {"classes": len(found.classes), "subset_seed": parsed.subset_seed or None, "seed": parsed.seed or None}
         print_next(
             command("discover", parsed.run, parsed.data or found.data, **same, **named, out=free_name("found", "csv"))
         )

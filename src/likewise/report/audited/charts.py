@@ -33,7 +33,7 @@ def curves(audit: Audit) -> str:
                 who,
                 [float(place[point.level]) for point in line],
                 [point.accuracy for point in line],
-                spread=[(point.high - point.low) / 2 for point in line],
+                band=[(point.low, point.high) for point in line],
                 colour=number,
                 marked=True,
             )

@@ -1,4 +1,4 @@
-"""Several curves in one chart, as inline SVG: each with its name at its end, and a band where it has a spread."""
+"""Several curves in one chart, as inline SVG: each with its name at its end, and a band where it has intervals."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Series(NamedTuple):
     name: str
     x: Sequence[float]
     y: Sequence[float]
-    spread: Sequence[float] | None = None
-    """Half the height of the band around each point."""
+    band: Sequence[tuple[float, float]] | None = None
+    """Lower and upper end of the interval at each point."""
     colour: int = 0
     marked: bool = False
     """Whether points are drawn as dots."""
@@ -92,7 +92,7 @@ def svg(
     x_names: Sequence[str] = (),
 ) -> str:
     """The drawing alone; with `style` it is an image of its own."""
-    drawn = [one._replace(x=x, y=y) if one.spread is None else one for one in series for x, y in [_few(one)]]
+    drawn = [one._replace(x=x, y=y) if one.band is None else one for one in series for x, y in [_few(one)]]
     frame = _frame(drawn, log_x=log_x, large=large)
     axes = _axes(frame, drawn, x_label, form, x_names)
     curves = "".join(_curve(frame, one) for one in drawn)
@@ -117,9 +117,8 @@ def _frame(series: Sequence[Series], *, log_x: bool, large: bool) -> _Frame:
     width, height = (1000.0, 430.0) if large else (520.0, 260.0)
     longest = max(len(one.name) for one in series)
     right = min(0.36 * width, 18.0 + (8.4 if large else 7.2) * longest)
-    highs = [y + s for one in series for y, s in zip(one.y, one.spread or [0.0] * len(one.y), strict=True)]
-    lows = [y - s for one in series for y, s in zip(one.y, one.spread or [0.0] * len(one.y), strict=True)]
-    low, high = _without_outliers(lows, highs)
+    ends = [pair for one in series for pair in one.band or zip(one.y, one.y, strict=True)]
+    low, high = _without_outliers([low for low, _ in ends], [high for _, high in ends])
     if high - low < 1e-12 * max(1.0, abs(high)):
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     x_low, x_high = min(min(one.x) for one in series), max(max(one.x) for one in series)
@@ -163,9 +162,9 @@ def _curve(frame: _Frame, one: Series) -> str:
     places = [(frame.x(x), frame.y(y)) for x, y in zip(one.x, one.y, strict=True)]
     kind = f"k{one.colour % COLOURS}"
     parts = []
-    if one.spread is not None and any(one.spread):
-        over = [(frame.x(x), frame.y(y + s)) for x, y, s in zip(one.x, one.y, one.spread, strict=True)]
-        under = [(frame.x(x), frame.y(y - s)) for x, y, s in zip(one.x, one.y, one.spread, strict=True)]
+    if one.band is not None and any(low < high for low, high in one.band):
+        over = [(frame.x(x), frame.y(high)) for x, (_, high) in zip(one.x, one.band, strict=True)]
+        under = [(frame.x(x), frame.y(low)) for x, (low, _) in zip(one.x, one.band, strict=True)]
         parts.append(f'<path class="band {kind}" d="{_path([*over, *reversed(under)])}Z"/>')
     parts.append(f'<path class="series {kind}{" dashed" if one.dashed else ""}" d="{_path(places)}"/>')
     if one.marked:

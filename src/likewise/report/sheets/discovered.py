@@ -82,7 +82,7 @@ def _scores(found: Discovery) -> str:
         parts.append(table(head, rows))
     if found.counted is not None:
         rows = [[name, str(one.classes), f"{one.low} to {one.high}"] for name, one in found.counted.estimates()]
-        parts.append(table(["number of classes by", "estimate", "interval"], rows))
+        parts.append(tag("div", table(["number of classes by", "estimate", "interval"], rows), class_="apart"))
     back, hidden = found.found.recovered
     if hidden:
         words = f"{percent(back / hidden)} of labelled images came back into their class while their label was hidden."
@@ -104,13 +104,16 @@ def _class(images: Images, found: Discovery, one: Class) -> str:
     )
     strips = tag(
         "div",
-        tag("div", tag("h4", "most typical, cosine to the centre"), tag("div", typical, style=f"--n:{TYPICAL}")),
-        tag("div", tag("h4", "most doubtful, confidence"), tag("div", doubtful, style=f"--n:{DOUBTFUL}"))
-        if doubtful
-        else "",
+        _row("most typical, cosine to the centre", typical, TYPICAL),
+        _row("most doubtful, confidence", doubtful, DOUBTFUL) if doubtful else "",
         class_="strip",
     )
     return tag("li", tag("div", tag("h3", text(one.name)), about), strips)
+
+
+def _row(title: str, figures: str, places: int) -> str:
+    """Figures side by side, with room for so many."""
+    return tag("div", tag("h4", text(title)), tag("div", figures, class_="row", style=f"--n:{places}"))
 
 
 def _figure(images: Images, position: int, caption: str) -> str:
@@ -141,4 +144,5 @@ def _how(found: Discovery) -> str:
     words += [PROTOCOL] if found.scores else []
     words += [found.counted.protocol] if found.counted is not None else []
     words.append("coherence: mean cosine of two images of the class")
-    return section("how", "How it was got", "", tag("ul", "".join(tag("li", text(one)) for one in words)))
+    lines = "".join(tag("li", text(one)) for one in words)
+    return section("how", "How it was got", "", tag("ul", lines, class_="protocols"))

@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from likewise.data import Images, cached_side, open_source, prepare
+from likewise.data import Images, Source, cached_side, open_source, prepare, split_names, training_split
+from likewise.data.source import Part
+from likewise.data.splitting.subsets import part_of
 from likewise.encoders import Encoder
 from likewise.errors import InputError
 from likewise.evaluation.encoder_source import Run, Subject, Which
@@ -210,13 +212,26 @@ def _sides(
                 raise InputError(f"{one} was made with another encoder than {by}: their features cannot be compared")
     if kept is None:
         assert subject is not None
-        before = subject.default_data() if old is None else old
+        before = _learned_from(subject, labels) if old is None else old
         kept = _made(subject, before, **{**shown, "labels": labels or subject.labels_for(before)})
     if fresh is None:
         if subject is None:
             raise InputError(f"{reference} holds features alone: name what makes those of {data} with --encoder")
         fresh = _made(subject, data, **shown)
     return kept, fresh
+
+
+def _learned_from(subject: Subject, labels: str | None) -> Source:
+    """The images that the run was trained on: those of its split and of its draw, with their own or other `labels`."""
+    path, own = subject.default_data(), subject.labels_for(None)
+    stored = None if subject.run is None else subject.run.read().get("data", {}).get("split")
+    split = stored or training_split(split_names(path))
+    source = open_source(path, split=split, labels=labels or own)
+    drawn = subject.drawn()
+    if drawn is None:
+        return source
+    part, _ = part_of(open_source(path, split=split, labels=own), drawn["text"], drawn["seed"])
+    return Part.of(source, part.index)
 
 
 def _kept(given: Any, labels: str | None) -> _Side | None:

@@ -32,6 +32,7 @@ from likewise.evaluation.probes.segmentation import segmentation_scores
 from likewise.evaluation.probes.texts import caption_column_of, caption_scores, zeroshot_scores
 from likewise.evaluation.scores import Evaluation, Score, kind
 from likewise.evaluation.scoring import Classes, Scoring
+from likewise.files import same_place, spelled
 from likewise.localisation.probes import background_scores, localisation_scores
 from likewise.training.watching.progress import decoding
 from likewise.verbs.judging.recording import record
@@ -244,7 +245,7 @@ def _renumbered(drawn: dict[str, Any], names: Sequence[str] | None, path: str) -
     """
     before = drawn["class_names"]
     if not before or not names:
-        return drawn if path == drawn["path"] else None
+        return drawn if same_place(path, str(drawn["path"])) else None
     if not set(before) <= set(names):
         return None
     number = [list(names).index(name) for name in before]
@@ -296,7 +297,7 @@ def _features(encoder: Encoder, role: str, rows: Rows, how: How) -> Features:
 
 def _name_of(data: Any, rows: Rows) -> str:
     """The data as a person would name it again."""
-    return str(data) if isinstance(data, str | Path) else rows.bank.name
+    return spelled(data) if isinstance(data, str | Path) else rows.bank.name
 
 
 def _best_device() -> torch.device:

@@ -85,8 +85,9 @@ def _result(score: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _called(score: Mapping[str, Any]) -> str:
-    k = score.get("k")
-    return str(score["name"]) + (f", k = {k}" if k is not None else "")
+    k, measure = score.get("k"), score.get("measure", "accuracy")
+    words = [str(score["name"]), str(score.get("variant") or ""), "" if measure == "accuracy" else str(measure)]
+    return " ".join(word for word in words if word) + (f", k = {k}" if k is not None else "")
 
 
 def _what(report: ExportReport, stored: Mapping[str, Any]) -> str:

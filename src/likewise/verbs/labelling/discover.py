@@ -87,7 +87,7 @@ def discover(
     data = (run if is_held(run) else subject.default_data()) if data is None else data
     own = labels if labels is not None else subject.labels_for(data)
     source = opened(data, split, own, () if captions is None else (captions,))
-    known = _known(subject, source, labelled, subset, subset_seed, is_own=_is_own(subject, data))
+    known = _known(subject, source, labelled, subset, subset_seed, is_own=subject.learned_from(data))
     found = embed(subject, known.source, cache_dir=cache_dir, quiet=quiet)
     check_features("clustered", found.features_NF)
     asked = _Asked(classes, most, seeding, sure, seed, quiet)
@@ -174,12 +174,6 @@ def _check(labelled: str | Path | None, subset: str | None, classes: int | str, 
         raise InputError(f"classes={classes!r}: allowed are whole numbers from 1, or 'auto'")
     if not 0.0 <= sure <= 1.0:
         raise InputError(f"sure={sure} is out of range: allowed is 0 (every image is sure) to 1")
-
-
-def _is_own(subject: Subject, data: Any) -> bool:
-    """Whether this is the data that the run was trained on."""
-    stored = subject.run.read().get("data", {}) if subject.run else {}
-    return str(data) == stored.get("path")
 
 
 def _known(

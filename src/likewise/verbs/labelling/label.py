@@ -115,7 +115,8 @@ def session(
     together: str | None = None,
 ) -> Iterator[tuple[LabelSession, Path]]:
     """The list that a page labels, and the one it writes. Raises InputError as `label` does."""
-    path = Path(out) if out is not None else Path(images).with_name(f"{Path(images).stem}-labelled.csv")
+    listed = Path(images) if Path(images).name else Path(images).resolve()  # `.` has no name
+    path = Path(out) if out is not None else listed.with_name(f"{listed.stem}-labelled.csv")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise InputError(f"{path} cannot be written: --out names a file in a folder that exists")
     table = _table(Path(images), labels)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from likewise.classifier import layer_of
 from likewise.data import open_source
+from likewise.data.source import Broken
 from likewise.data.sources.lists import SEPARATED, read_list
 from likewise.encoders.files.chosen import choose
 from likewise.errors import InputError, unknown
@@ -140,6 +141,8 @@ def predict(
     notes = _notes(labelled, threshold, t, own is not None)
     if ece is not None and len(judged.judging.labels_H) < _FEW:
         notes.append(f"{len(judged.judging.labels_H)} held-out labels are few: the ECE and the accuracy are rough")
+    if found.images.broken:
+        notes.append(f"not in the table, since they could not be read: {_first(found.images.broken)}")
     counts = dict(Counter(classes).most_common())
     return Prediction(
         out, len(classes), counts, words, judged.how, t, ece, accuracy(judged.judging), threshold, promise, notes
@@ -222,6 +225,12 @@ def _classifier(
     judged = folded(fit, *table, seed) if risk is None else split(fit, *table, share=held_out, seed=seed)
     words = "a linear layer" if by == "linear" else "votes of the nearest"
     return known.names, judged, f"{words}, from {len(known.labels_N)} labels of {count} classes"
+
+
+def _first(broken: Sequence[Broken]) -> str:
+    """The first broken image, with its reason, and how many more there are."""
+    more = f", and {len(broken) - 1:,} more" if len(broken) > 1 else ""
+    return f"{broken[0].name} ({broken[0].reason}){more}"
 
 
 def _notes(labelled: Any, threshold: Threshold | None, t: float | None, is_own: bool) -> list[str]:

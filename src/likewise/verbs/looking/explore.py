@@ -116,7 +116,7 @@ def explore(
     if parquet is not None:
         write_table(Path(parquet), collection, relations, points_N2)
     table = Path(parquet) if parquet is not None else None
-    return _explored(collection, relations, written, table, _thinned(collection.left_out, images))
+    return _explored(collection, relations, written, table, _missing(collection, images))
 
 
 class _Written(NamedTuple):
@@ -187,8 +187,12 @@ def _titles(subject: Subject, data: Any, count: int) -> tuple[str, str]:
     return f"{count:,} images by {subject.path or 'an encoder in memory'}", going_on
 
 
-def _thinned(left_out: int, images: int) -> list[str]:
-    return [f"{left_out:,} further images are not on the map, which takes {images:,}"] if left_out else []
+def _missing(collection: Collection, images: int) -> list[str]:
+    """Why images of the data are not on the map."""
+    left_out, broken = collection.left_out, collection.broken
+    thinned = [f"{left_out:,} further images are not on the map, which takes {images:,}"] if left_out else []
+    kind = "image could not be read and is" if broken == 1 else "images could not be read and are"
+    return [*thinned, *([f"{broken:,} {kind} not on the map"] if broken else [])]
 
 
 def _notes(kind: str, size: int, made: SheetPlan, budget: float) -> list[str]:
