@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ OWN_VECTORS = Path(__file__).parent / "golden" / "vectors"
 # Every test trains in float32 that does not ask for another precision, on every processor, in processes that it starts
 # too. `make test-bf16` sets 1.
 os.environ.setdefault("LIKEWISE_BF16", "0")
+
+# A shell that starts the suite in the background lets it ignore Ctrl-C, and so would the commands that tests end by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
